@@ -1,0 +1,36 @@
+"""Text and pictures in one vector space, from one shared vLLM engine.
+
+text / image -> inputs -> prompts -> engine -> pooling -> JinaEmbedder -> langchain, llama_index
+``JinaEmbedder`` is the core; ``vllm_jina_embed.langchain.VllmJinaEmbeddings`` and
+``vllm_jina_embed.llama_index.VllmJinaEmbedding`` are the adapters; all of one model share one engine.
+Importing this package loads neither vllm nor torch nor a framework.
+"""
+
+from .embedder import JinaEmbedder
+from .errors import (
+    ClosedError,
+    ConfigError,
+    EngineDeadError,
+    EngineError,
+    ForkedError,
+    InputError,
+    MissingExtraError,
+    VllmJinaError,
+)
+from .media import MediaPolicy
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClosedError",
+    "ConfigError",
+    "EngineDeadError",
+    "EngineError",
+    "ForkedError",
+    "InputError",
+    "JinaEmbedder",
+    "MediaPolicy",
+    "MissingExtraError",
+    "VllmJinaError",
+    "__version__",
+]

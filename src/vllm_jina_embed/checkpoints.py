@@ -1,0 +1,175 @@
+"""What is known about a checkpoint before any engine starts.
+
+Enters: a model name (``demo``, a hub repository, a folder). Leaves: a frozen ``Checkpoint``.
+This file refuses to know prompts, vLLM and weights; it reads at most ``config.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+
+TASKS = ("retrieval", "text-matching", "code")
+
+# Source: config.json `matryoshka_dims` of jinaai/jina-embeddings-v4; paper arXiv:2506.18902, section 4.
+JINA_V4_DIMENSIONS = (128, 256, 512, 1024, 2048)
+# Source: preprocessor_config.json of jinaai/jina-embeddings-v4: 602112 = 768 * 28 * 28, at most 768 image tokens.
+# The merged vLLM checkpoints ship 12845056, which gives other vectors for larger pictures.
+JINA_V4_MIN_PIXELS = 3136
+JINA_V4_MAX_PIXELS = 602112
+# Source: modeling_jina_embeddings_v4.py, encode_text(max_length=32768).
+JINA_V4_MAX_LENGTH = 32768
+
+DEMO = "demo"
+DEMO_FOLDER = Path(__file__).parent / "demo" / "checkpoint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Facts about one checkpoint.
+
+    Attributes:
+        name: What the user wrote.
+        location: Folder or hub repository that the engine loads.
+        tasks: Tasks whose vectors these weights give; the first is the default.
+        hidden_size: Length of a full embedding.
+        dimensions: Matryoshka sizes that were trained, ascending; the last is ``hidden_size``.
+        min_pixels: Smallest picture area in pixels; smaller pictures are enlarged to it.
+        max_pixels: Largest picture area in pixels; larger pictures are reduced to it.
+        max_length: Longest text in tokens, prefix included.
+        options: Engine arguments that this checkpoint wants where the user gives none.
+    """
+
+    name: str
+    location: str
+    tasks: tuple[str, ...]
+    hidden_size: int
+    dimensions: tuple[int, ...]
+    min_pixels: int = JINA_V4_MIN_PIXELS
+    max_pixels: int = JINA_V4_MAX_PIXELS
+    max_length: int = JINA_V4_MAX_LENGTH
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+
+def _published(task: str) -> Checkpoint:
+    """Return the facts of one of Jina's merged vLLM checkpoints (source: their model cards)."""
+    name = f"jinaai/jina-embeddings-v4-vllm-{task}"
+    return Checkpoint(name=name, location=name, tasks=(task,), hidden_size=2048, dimensions=JINA_V4_DIMENSIONS)
+
+
+PUBLISHED = {checkpoint.name: checkpoint for checkpoint in map(_published, TASKS)}
+NATIVE = "jinaai/jina-embeddings-v4"
+
+
+@lru_cache(maxsize=64)
+def resolve(model: str, revision: str | None = None) -> Checkpoint:
+    """Return the facts of ``model``.
+
+    Args:
+        model: ``demo``, a published repository, or the path of a folder with a Qwen2.5-VL checkpoint.
+        revision: Commit or tag of a hub repository; meaningless for folders.
+
+    Returns:
+        The frozen facts; nothing is downloaded for published names.
+
+    Raises:
+        ConfigError: The name is neither known nor a folder, or the folder holds another architecture.
+    """
+    if model in PUBLISHED:
+        return PUBLISHED[model]
+    folder = DEMO_FOLDER if model == DEMO else Path(model).expanduser()
+    if folder.is_dir():
+        # The demo is tiny, so it can afford the reference's exact arithmetic.
+        options = {"dtype": "float32"} if model == DEMO else {}
+        return _from_config(model, str(folder.resolve()), _read_json(folder / "config.json"), options)
+    if model == NATIVE:
+        raise ConfigError(
+            f"model={model!r}: this checkpoint has no vLLM weights for one task; use one of "
+            f"{', '.join(sorted(PUBLISHED))}."
+        )
+    if model.count("/") != 1 or model.startswith((".", "/", "~")):
+        raise ConfigError(f"model={model!r}: no such folder. Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}.")
+    return _from_config(model, model, _hub_config(model, revision))
+
+
+def _from_config(
+    name: str, location: str, config: Mapping[str, Any], options: Mapping[str, Any] | None = None
+) -> Checkpoint:
+    architectures = config.get("architectures") or []
+    if config.get("model_type") != "qwen2_5_vl":
+        raise ConfigError(
+            f"model={name!r}: got architecture {architectures!r}; expected a Qwen2_5_VLForConditionalGeneration "
+            "checkpoint (jina-embeddings-v4 merged for vLLM)."
+        )
+    hidden_size = int((config.get("text_config") or config)["hidden_size"])
+    sizes = config.get("matryoshka_dims") or JINA_V4_DIMENSIONS
+    dimensions = tuple(sorted({int(size) for size in sizes if int(size) < hidden_size} | {hidden_size}))
+    tasks = tuple(config.get("task_names") or TASKS)
+    return Checkpoint(
+        name=name,
+        location=location,
+        tasks=tasks,
+        hidden_size=hidden_size,
+        dimensions=dimensions,
+        options=options or {},
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{str(path)!r} cannot be read ({error}); a checkpoint folder holds a config.json.") from None
+    return loaded
+
+
+def _hub_config(repository: str, revision: str | None) -> dict[str, Any]:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return _read_json(Path(hf_hub_download(repository, "config.json", revision=revision)))
+    except Exception as error:  # the hub raises OSError, HTTP errors and its own
+        raise ConfigError(
+            f"model={repository!r}: config.json could not be fetched ({type(error).__name__}: {error}). "
+            f"Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}; or give the path of a checkpoint folder."
+        ) from None
+
+
+def check_task(checkpoint: Checkpoint, task: str | None) -> str:
+    """Return the task to use: ``task`` itself, or the checkpoint's first where it is None.
+
+    Raises:
+        ConfigError: These weights do not serve ``task``; the message names the checkpoint that does.
+    """
+    if task is None:
+        return checkpoint.tasks[0]
+    if task not in TASKS:
+        raise ConfigError(f"task={task!r} is unknown; choose one of {', '.join(TASKS)}.")
+    if task not in checkpoint.tasks:
+        raise ConfigError(
+            f"task={task!r} is not served by {checkpoint.name}, whose weights are merged for "
+            f"{', '.join(checkpoint.tasks)}; use jinaai/jina-embeddings-v4-vllm-{task}."
+        )
+    return task
+
+
+def check_dimensions(checkpoint: Checkpoint, dimensions: int | None) -> int:
+    """Return the length of the embeddings: ``dimensions``, or the full length where it is None.
+
+    Raises:
+        ConfigError: Not a Matryoshka size of this checkpoint.
+    """
+    if dimensions is None:
+        return checkpoint.hidden_size
+    if isinstance(dimensions, bool) or dimensions not in checkpoint.dimensions:
+        raise ConfigError(
+            f"dimensions={dimensions!r} is not a Matryoshka size of {checkpoint.name}; "
+            f"choose one of {', '.join(map(str, checkpoint.dimensions))}."
+        )
+    return dimensions

@@ -1,0 +1,310 @@
+"""The one object that everything else shares: texts and pictures in, embeddings out.
+
+Enters: texts and pictures. Leaves: float32 arrays. Knows the stages and the ``Engine`` protocol, never vLLM.
+Every call runs as one coroutine on the engine's loop; the sync form waits for it, the async form awaits it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from . import checkpoints, inputs, settings
+from .checkpoints import Checkpoint
+from .engine.base import Engine
+from .engine.shared import POOL
+from .errors import ClosedError, InputError
+from .inputs import EmbedInput, Item
+from .media import ImageInput, MediaPolicy
+from .pipeline import Outcome, Plan, Progress, embed_items
+from .pooling import Floats
+from .prompts import PromptBuilder, PromptName, Truncate, prefix
+from .settings import OnError
+
+
+class JinaEmbedder:
+    """Text and image embeddings of jina-embeddings-v4 from one shared vLLM engine.
+
+    Constructing it starts nothing; the first call starts the engine or joins the one that runs with the same
+    checkpoint, pixel bounds and ``engine_kwargs``. Safe to call from any thread and any event loop.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = checkpoints.DEMO,
+        *,
+        task: str | None = None,
+        dimensions: int | None = None,
+        truncate: Truncate = "end",
+        max_length: int | None = None,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        media: MediaPolicy | None = None,
+        show_progress: bool = False,
+        on_error: OnError = "raise",
+        engine_kwargs: Mapping[str, Any] | None = None,
+        revision: str | None = None,
+        truncate_dim: int | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Check the settings.
+
+        Args:
+            model: ``demo``, a hub repository, or a folder with a Qwen2.5-VL checkpoint.
+            task: ``retrieval``, ``text-matching`` or ``code``; None takes the checkpoint's own.
+            dimensions: Matryoshka size of the embeddings; None keeps the full length.
+            truncate: Which end of a text over ``max_length`` is cut (with one warning), or ``error``.
+            max_length: Longest text in tokens, prefix included; None takes what the engine can hold.
+            min_pixels: Smaller pictures are enlarged to this area; None takes the reference's 3136.
+            max_pixels: Larger pictures are reduced to this area; None takes the reference's 602112.
+            media: Limits for pictures.
+            show_progress: Whether calls draw a progress bar on stderr.
+            on_error: ``raise`` an InputError that names every bad item, or ``skip`` them: their rows are NaN and
+                one warning names them.
+            engine_kwargs: Keyword arguments for vLLM, for example ``{"dtype": "float32"}``.
+            revision: Commit or tag of a hub repository.
+            truncate_dim: Other name of ``dimensions``.
+            model_kwargs: Other name of ``engine_kwargs``.
+
+        Raises:
+            ConfigError: A setting that this checkpoint cannot honour.
+        """
+        self._closed = True  # until everything is checked, so that __del__ is quiet after an error
+        self.settings = settings.check(
+            model=model,
+            revision=revision,
+            task=task,
+            dimensions=settings.one_of("dimensions", dimensions, "truncate_dim", truncate_dim),
+            truncate=truncate,
+            max_length=max_length,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            media=media,
+            show_progress=show_progress,
+            on_error=on_error,
+            engine_kwargs=settings.one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
+        )
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._builder: PromptBuilder | None = None
+        self._closed = False
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Facts about the checkpoint."""
+        return self.settings.checkpoint
+
+    @property
+    def model(self) -> str:
+        """The name that was given."""
+        return self.checkpoint.name
+
+    @property
+    def task(self) -> str:
+        """``retrieval``, ``text-matching`` or ``code``."""
+        return self.settings.task
+
+    @property
+    def dimension(self) -> int:
+        """Length of the embeddings."""
+        return self.settings.dimensions
+
+    @property
+    def fingerprint(self) -> str:
+        """What decides a vector, as one string: equal ones give equal vectors for equal inputs and roles."""
+        return self.settings.fingerprint
+
+    # --- calls ------------------------------------------------------------------------------------------------------
+
+    def embed_queries(self, texts: Iterable[str], **overrides: Any) -> Floats:
+        """Return embeddings ``(n, dimension)`` of questions; see ``embed`` for overrides and errors."""
+        return self._wait(inputs.texts(texts), "query", **overrides)
+
+    async def aembed_queries(self, texts: Iterable[str], **overrides: Any) -> Floats:
+        """Await ``embed_queries``."""
+        return await self._await(inputs.texts(texts), "query", **overrides)
+
+    def embed_passages(self, texts: Iterable[str], **overrides: Any) -> Floats:
+        """Return embeddings ``(n, dimension)`` of documents; see ``embed`` for overrides and errors."""
+        return self._wait(inputs.texts(texts), "passage", **overrides)
+
+    async def aembed_passages(self, texts: Iterable[str], **overrides: Any) -> Floats:
+        """Await ``embed_passages``."""
+        return await self._await(inputs.texts(texts), "passage", **overrides)
+
+    def embed_images(self, images: Iterable[ImageInput | Iterable[ImageInput]], **overrides: Any) -> Floats:
+        """Return embeddings ``(n, dimension)`` of pictures; here a string is a path or a data URI.
+
+        A list or tuple of pictures inside ``images`` is one item: the union of its vision spans is averaged.
+        See ``embed`` for overrides and errors.
+        """
+        return self._wait(inputs.images(images), "passage", **overrides)
+
+    async def aembed_images(self, images: Iterable[ImageInput | Iterable[ImageInput]], **overrides: Any) -> Floats:
+        """Await ``embed_images``."""
+        return await self._await(inputs.images(images), "passage", **overrides)
+
+    def embed(self, items: Iterable[EmbedInput], *, prompt_name: PromptName = "passage", **overrides: Any) -> Floats:
+        """Return embeddings of texts and pictures, mixed as they come.
+
+        Args:
+            items: A string is text, unless all of it is a ``data:image/...;base64,`` URI; ``pathlib.Path``, bytes,
+                ``BytesIO``, PIL images and uint8 arrays ``(height, width, 3)`` are pictures; a list or tuple of
+                pictures is one item.
+            prompt_name: ``query`` or ``passage``; decides the texts' prefix, pictures have none.
+            **overrides: ``dimensions`` and ``show_progress`` for this call.
+
+        Returns:
+            float32, shape ``(n, dimension)``, rows of L2 norm 1, order kept; ``(0, dimension)`` for no items.
+
+        Raises:
+            InputError: Names every bad position. Items of a wrong type are found before anything runs; otherwise
+                ``error.embeddings`` holds what was computed, with NaN rows for the bad ones.
+            ConfigError: ``dimensions`` is no Matryoshka size.
+            ClosedError: After ``close()``.
+        """
+        return self._wait(inputs.mixed(items), prompt_name, **overrides)
+
+    async def aembed(
+        self, items: Iterable[EmbedInput], *, prompt_name: PromptName = "passage", **overrides: Any
+    ) -> Floats:
+        """Await ``embed``."""
+        return await self._await(inputs.mixed(items), prompt_name, **overrides)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give the engine back; the last user stops it. Further calls do nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            POOL.release(self.settings.engine)
+
+    async def aclose(self) -> None:
+        """Await ``close`` without blocking the loop."""
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> Self:
+        """Return the embedder itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the embedder itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.aclose()
+
+    def __del__(self) -> None:
+        """Warn about a forgotten ``close``; the engine runs on for other users and stops at exit."""
+        if not self._closed and self._engine is not None:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal embedder."""
+        return f"JinaEmbedder({self.model!r}, task={self.task!r}, dimensions={self.dimension})"
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _ready(self) -> tuple[Engine, PromptBuilder]:
+        """Return the running engine and the prompt builder; starts what is missing."""
+        wanted = self.settings
+        with self._lock:
+            self._check_open()
+            if self._builder is None:
+                self._builder = PromptBuilder.load(
+                    wanted.engine.location, revision=wanted.engine.revision, policy=wanted.media
+                )
+            if self._engine is None:
+                self._engine = POOL.acquire(wanted.engine)
+            return self._engine, self._builder
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"{self!r} is closed.")
+
+    def _plan(self, prompt_name: str, dimensions: int | None) -> Plan:
+        self._check_open()
+        wanted = self.settings
+        return Plan(
+            text_prefix=prefix(wanted.task, prompt_name),
+            dimensions=wanted.dimensions
+            if dimensions is None
+            else checkpoints.check_dimensions(wanted.checkpoint, dimensions),
+            max_length=wanted.max_length,
+            truncate=wanted.truncate,
+        )
+
+    def _submit(self, items: list[Item], plan: Plan, progress: Progress) -> concurrent.futures.Future[Outcome]:
+        engine, builder = self._ready()
+        return engine.run(embed_items(items, engine=engine, builder=builder, plan=plan, progress=progress))
+
+    def _wait(
+        self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
+    ) -> Floats:
+        plan = self._plan(prompt_name, dimensions)
+        if not items:
+            return np.empty((0, plan.dimensions), dtype=np.float32)
+        with self._bar(len(items), show_progress) as bar:
+            future = self._submit(items, plan, bar.update)
+            try:
+                outcome = future.result()
+            except BaseException:  # Ctrl-C included: free what waits in the engine
+                future.cancel()
+                raise
+        return self._checked(outcome, len(items))
+
+    async def _await(
+        self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
+    ) -> Floats:
+        plan = self._plan(prompt_name, dimensions)
+        if not items:
+            return np.empty((0, plan.dimensions), dtype=np.float32)
+        with self._bar(len(items), show_progress) as bar:
+            if self._engine is None:
+                await asyncio.to_thread(self._ready)
+            outcome = await asyncio.wrap_future(self._submit(items, plan, bar.update))
+        return self._checked(outcome, len(items))
+
+    def _bar(self, total: int, show_progress: bool | None) -> tqdm[Any]:
+        shown = self.settings.show_progress if show_progress is None else show_progress
+        return tqdm(total=total, desc="Embedding", unit="item", disable=not shown)
+
+    def _checked(self, outcome: Outcome, total: int) -> Floats:
+        if outcome.truncated:
+            warnings.warn(
+                f"{len(outcome.truncated)} of {total} texts were longer than max_length and lost their "
+                f"{self.settings.truncate} (positions {_listed(outcome.truncated)}).",
+                stacklevel=4,
+            )
+        if outcome.errors:
+            error = InputError.collect(outcome.errors, total=total)
+            error.embeddings = outcome.embeddings
+            if self.settings.on_error == "raise":
+                raise error
+            warnings.warn(f"rows are NaN: {error}", stacklevel=4)
+        return outcome.embeddings
+
+
+def _listed(positions: list[int], most: int = 10) -> str:
+    shown = ", ".join(map(str, sorted(positions)[:most]))
+    return shown if len(positions) <= most else f"{shown}, ..."

@@ -1,0 +1,113 @@
+"""What every engine can do, and what decides which engine it is.
+
+Enters: ``Prompt`` objects. Leaves: embeddings. Knows neither vLLM nor HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import threading
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from ..errors import ClosedError, ForkedError
+from ..pooling import Floats
+from ..prompts import Prompt
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """What two callers must have in common to share one engine.
+
+    Attributes:
+        location: Folder or hub repository of the checkpoint.
+        revision: Commit or tag of a hub repository.
+        min_pixels: Lower bound of a picture's area in pixels.
+        max_pixels: Upper bound of a picture's area in pixels.
+        options: The engine's own keyword arguments, passed on unchanged.
+    """
+
+    location: str
+    revision: str | None
+    min_pixels: int
+    max_pixels: int
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    options_key: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        """Make the options comparable and hashable."""
+        object.__setattr__(self, "options_key", json.dumps(self.options, sort_keys=True, default=repr))
+
+
+class Engine(Protocol):
+    """One running checkpoint. ``embed`` is awaited inside a coroutine that ``run`` was given."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest prompt in tokens, pictures expanded."""
+        ...
+
+    def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
+        """Start ``job`` on the engine's own loop; callable from any thread."""
+        ...
+
+    async def embed(self, prompt: Prompt, *, dimensions: int) -> Floats:
+        """Return the float32 embedding ``(dimensions,)`` of L2 norm 1."""
+        ...
+
+    def close(self) -> None:
+        """Stop the engine and free what it holds; further calls do nothing."""
+        ...
+
+
+class LoopThread:
+    """An event loop in a daemon thread, so that callers of any thread and any loop share it."""
+
+    def __init__(self, name: str) -> None:
+        self._pid = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
+        """Start ``job`` on the loop.
+
+        Raises:
+            ForkedError: This process was forked from the one that owns the loop.
+            ClosedError: The loop was closed.
+        """
+        error: Exception | None = None
+        if os.getpid() != self._pid:
+            error = ForkedError(
+                "the engine belongs to the parent process and cannot be reached after a fork; start worker processes "
+                "with 'spawn', or create the embedder in the worker."
+            )
+        elif self._loop.is_closed() or not self._thread.is_alive():
+            error = ClosedError("the engine is closed.")
+        if error is not None:
+            job.close()
+            raise error
+        return asyncio.run_coroutine_threadsafe(job, self._loop)
+
+    def close(self) -> None:
+        """Cancel what still runs, then stop the loop; further calls do nothing."""
+        if self._loop.is_closed() or os.getpid() != self._pid:
+            return
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
+
+
+async def _cancel_all() -> None:
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

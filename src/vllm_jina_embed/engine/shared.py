@@ -1,0 +1,79 @@
+"""One local engine per configuration and process.
+
+Enters: an ``EngineConfig``. Leaves: the running engine that everybody with this configuration shares.
+Users are counted; the last ``release`` closes the engine, and what is left is closed at exit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+
+from .base import Engine, EngineConfig
+
+Factory = Callable[[EngineConfig], Engine]
+
+
+class EnginePool:
+    """Counted engines. ``start`` makes one; it runs at most once per configuration at a time."""
+
+    def __init__(self, start: Factory) -> None:
+        self._start = start
+        self._lock = threading.Lock()
+        self._engines: dict[EngineConfig, Engine] = {}
+        self._users: dict[EngineConfig, int] = {}
+
+    def acquire(self, config: EngineConfig) -> Engine:
+        """Return the running engine of ``config`` and count one user; starts it where there is none.
+
+        Raises:
+            EngineError: The engine cannot start.
+        """
+        with self._lock:
+            if config not in self._engines:
+                self._engines[config] = self._start(config)
+                self._users[config] = 0
+            self._users[config] += 1
+            return self._engines[config]
+
+    def release(self, config: EngineConfig) -> None:
+        """Count one user less; the last one closes the engine."""
+        with self._lock:
+            if config not in self._engines:
+                return
+            self._users[config] -= 1
+            if self._users[config] <= 0:
+                self._engines.pop(config).close()
+
+    def running(self) -> int:
+        """Return how many engines run."""
+        return len(self._engines)
+
+    def close(self) -> None:
+        """Close every engine, whoever uses it."""
+        with self._lock:
+            while self._engines:
+                self._engines.popitem()[1].close()
+
+    def forget(self) -> None:
+        """Drop everything without closing: in a forked child the engines are the parent's."""
+        self._lock = threading.Lock()
+        self._engines, self._users = {}, {}
+
+
+def _start_local(config: EngineConfig) -> Engine:
+    from .local import LocalEngine
+
+    return LocalEngine(config)
+
+
+POOL = EnginePool(_start_local)
+atexit.register(POOL.close)
+os.register_at_fork(after_in_child=POOL.forget)
+
+
+def running_engines() -> int:
+    """Return how many local engines run in this process."""
+    return POOL.running()

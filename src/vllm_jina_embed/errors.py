@@ -1,0 +1,87 @@
+"""Everything this package raises on purpose.
+
+    VllmJinaError
+    ├── InputError(ValueError)        an item that cannot be embedded; names its position
+    ├── ConfigError(ValueError)       a setting that no checkpoint or engine could honour
+    ├── MissingExtraError(ImportError) an optional dependency is not installed
+    └── EngineError(RuntimeError)     the engine could not answer
+        ├── ClosedError               used after close()
+        ├── ForkedError               used in a process forked after the engine started
+        └── EngineDeadError           the engine's process ended
+
+Leaves also inherit the built-in that people already catch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class VllmJinaError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InputError(VllmJinaError, ValueError):
+    """One or more items cannot be embedded.
+
+    Attributes:
+        positions: Indices of the bad items in the caller's list, ascending.
+        problems: One sentence per bad item, same order as ``positions``.
+        embeddings: What the call computed all the same, NaN rows for the bad items; None if nothing ran.
+    """
+
+    def __init__(self, message: str, *, positions: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.positions = tuple(positions)
+        self.problems: tuple[str, ...] = (message,)
+        self.embeddings: Any = None
+
+    @classmethod
+    def collect(cls, errors: Sequence[InputError], *, total: int) -> InputError:
+        """Merge the errors of one call into one that names every bad position.
+
+        Args:
+            errors: At least one error, each about one position.
+            total: Number of items in the call.
+
+        Returns:
+            The only error itself, or one error that lists all of them.
+        """
+        if len(errors) == 1:
+            return errors[0]
+        lines = "\n".join(f"  {error}" for error in errors)
+        merged = cls(
+            f"{len(errors)} of {total} items cannot be embedded:\n{lines}",
+            positions=[position for error in errors for position in error.positions],
+        )
+        merged.problems = tuple(str(error) for error in errors)
+        return merged
+
+
+class ConfigError(VllmJinaError, ValueError):
+    """A setting that this checkpoint or engine cannot honour."""
+
+
+class MissingExtraError(VllmJinaError, ImportError):
+    """An optional dependency is not installed; the message holds the pip line."""
+
+    def __init__(self, extra: str, package: str) -> None:
+        super().__init__(f"{package} is not installed. Run: pip install 'vllm-jina-embed[{extra}]'", name=package)
+        self.extra = extra
+
+
+class EngineError(VllmJinaError, RuntimeError):
+    """The engine could not answer a request."""
+
+
+class ClosedError(EngineError):
+    """The object was used after ``close()``."""
+
+
+class ForkedError(EngineError):
+    """The engine was started before this process was forked, so it cannot be reached from here."""
+
+
+class EngineDeadError(EngineError):
+    """The engine's process ended while it was needed."""

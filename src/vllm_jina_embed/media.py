@@ -1,0 +1,212 @@
+"""Opening pictures.
+
+Enters: what callers pass for a picture. Leaves: an RGB ``PIL.Image.Image``, fully decoded.
+This file refuses to know batches, prompts and models. It never touches the network.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .errors import InputError
+
+ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BytesIO | Image.Image | np.ndarray"
+"""A path, ``data:image/...;base64,`` URI, encoded bytes, PIL image, or uint8/uint16/float array (H, W[, 1|3|4])."""
+
+MAX_SIDE_RATIO = 200
+"""Longest side over shortest side. Source: smart_resize in transformers' Qwen2-VL image processor."""
+
+_DATA_URI = re.compile(r"data:image/[a-z0-9.+-]+;base64,(?P<payload>[A-Za-z0-9+/\s]*={0,2})\s*", re.IGNORECASE)
+_SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPolicy:
+    """What pictures may cost and where they may come from.
+
+    Attributes:
+        allow_local_files: Whether strings and paths may name files.
+        allowed_root: Folder that files must lie in (links resolved); None allows every file.
+        max_bytes: Largest encoded picture, in bytes.
+        max_pixels: Largest decoded picture, in pixels (guards against decompression bombs).
+    """
+
+    allow_local_files: bool = True
+    allowed_root: str | os.PathLike[str] | None = None
+    max_bytes: int = 64 * 1024 * 1024
+    max_pixels: int = 100_000_000
+
+
+def is_data_uri(text: str) -> bool:
+    """Tell whether the whole of ``text`` is a strict ``data:image/...;base64,`` URI (no I/O)."""
+    return text[:11].lower().startswith("data:image/") and _DATA_URI.fullmatch(text) is not None
+
+
+def open_image(source: object, policy: MediaPolicy) -> Image.Image:
+    """Return ``source`` as a decoded RGB picture.
+
+    EXIF orientation is applied, transparency is composited on white, 16-bit values are scaled to 8 bits,
+    palette, grey and CMYK pictures are converted.
+
+    Args:
+        source: An ``ImageInput``.
+        policy: Limits to keep.
+
+    Returns:
+        A picture in mode RGB; no file stays open.
+
+    Raises:
+        InputError: ``source`` is no picture, breaks the policy, or has a side ratio over 200.
+    """
+    picture = _decode(source, policy)
+    width, height = picture.size
+    if min(width, height) == 0 or max(width, height) / min(width, height) > MAX_SIDE_RATIO:
+        raise InputError(
+            f"got a picture of {width} x {height} pixels; the model takes side ratios up to {MAX_SIDE_RATIO}. "
+            "Crop it or cut it into tiles."
+        )
+    return _to_rgb(picture)
+
+
+def _decode(source: object, policy: MediaPolicy) -> Image.Image:
+    if isinstance(source, Image.Image):
+        _check_pixels(source, policy)
+        return _load(source, "a PIL image")
+    if isinstance(source, np.ndarray):
+        return _from_array(source, policy)
+    if isinstance(source, str | os.PathLike):
+        text = os.fspath(source)
+        if isinstance(text, str) and isinstance(source, str) and text[:5].lower() == "data:":
+            return _from_bytes(_data_uri_bytes(text), "a data URI", policy)
+        return _from_file(text, policy)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _from_bytes(bytes(source), f"{len(source)} bytes", policy)
+    if hasattr(source, "read"):
+        if hasattr(source, "seek"):
+            source.seek(0)
+        return _from_bytes(source.read(policy.max_bytes + 1), "a file object", policy)
+    raise InputError(
+        f"got {type(source).__name__}; expected a path, a data:image/...;base64, URI, encoded bytes, "
+        "a PIL image or a uint8 array (height, width, 3)."
+    )
+
+
+def _data_uri_bytes(text: str) -> bytes:
+    match = _DATA_URI.fullmatch(text)
+    if match is None:
+        raise InputError(f"got {text[:40]!r}...; expected data:image/png;base64, followed by base64 only.")
+    try:
+        return base64.b64decode("".join(match["payload"].split()), validate=True)
+    except binascii.Error as error:
+        raise InputError(f"the data URI's base64 is broken ({error}).") from None
+
+
+def _from_file(name: str | bytes, policy: MediaPolicy) -> Image.Image:
+    text = os.fsdecode(name)
+    if re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
+        raise InputError(f"got the URL {text[:200]!r}; URLs are not fetched. Download it and pass its bytes.")
+    if not policy.allow_local_files:
+        raise InputError(f"got the path {text[:200]!r}, but the media policy allows no local files.")
+    try:
+        path = Path(text).expanduser().resolve()
+        if policy.allowed_root is not None and not path.is_relative_to(
+            Path(policy.allowed_root).expanduser().resolve()
+        ):
+            raise InputError(f"{text[:200]!r} lies outside the media policy's allowed_root.")
+        if not path.is_file():
+            raise InputError(f"no such file: {text[:200]!r}.")
+        with path.open("rb") as file:
+            return _from_bytes(file.read(policy.max_bytes + 1), repr(path.name), policy)
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{text[:200]!r} cannot be read ({error}).") from None
+
+
+def _from_bytes(data: bytes, name: str, policy: MediaPolicy) -> Image.Image:
+    if len(data) > policy.max_bytes:
+        raise InputError(f"{name} is larger than the media policy's max_bytes={policy.max_bytes}.")
+    if data[:5] == b"%PDF-":
+        raise InputError(f"got a PDF ({name}); expected PNG, JPEG or WebP. Render the pages to images first.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(BytesIO(data))
+        _check_pixels(picture, policy)
+    except UnidentifiedImageError:
+        raise InputError(f"{name} is no picture that can be read; expected PNG, JPEG or WebP.") from None
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise whatever they like on hostile bytes
+        raise InputError(f"{name} cannot be decoded ({type(error).__name__}: {error}).") from None
+    return _load(picture, name)
+
+
+def _check_pixels(picture: Image.Image, policy: MediaPolicy) -> None:
+    width, height = picture.size
+    if width * height > policy.max_pixels:
+        raise InputError(
+            f"got {width} x {height} = {width * height} pixels; the media policy's max_pixels is {policy.max_pixels}."
+        )
+
+
+def _load(picture: Image.Image, name: str) -> Image.Image:
+    try:
+        picture.load()
+    except Exception as error:  # truncated or hostile data
+        raise InputError(f"{name} cannot be decoded ({type(error).__name__}: {error}).") from None
+    return picture
+
+
+def _from_array(array: np.ndarray, policy: MediaPolicy) -> Image.Image:
+    shape_is_right = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    if not shape_is_right or array.size == 0:
+        raise InputError(f"got an array of shape {array.shape}; expected (height, width, 3), channels last.")
+    if array.shape[0] * array.shape[1] > policy.max_pixels:
+        raise InputError(f"got an array of shape {array.shape}; the media policy's max_pixels is {policy.max_pixels}.")
+    if array.dtype == np.uint16:
+        array = (array >> 8).astype(np.uint8)
+    elif array.dtype.kind == "f":
+        if not np.isfinite(array).all() or array.min() < 0.0 or array.max() > 1.0:
+            raise InputError("got a float array with values outside 0..1; scale it, or pass uint8.")
+        array = np.rint(array * 255.0).astype(np.uint8)
+    elif array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype != np.uint8:
+        raise InputError(f"got an array of dtype {array.dtype}; expected uint8, uint16 or float in 0..1.")
+    return Image.fromarray(np.ascontiguousarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array))
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    try:
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode in _SIXTEEN_BIT_MODES:
+            picture = _scale_16_bit(picture)
+        if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+            rgba = picture.convert("RGBA")
+            white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+            return Image.alpha_composite(white, rgba).convert("RGB")
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
+    except Exception as error:  # broken profiles, EXIF or palettes
+        raise InputError(f"the picture cannot be converted to RGB ({type(error).__name__}: {error}).") from None
+
+
+def _scale_16_bit(picture: Image.Image) -> Image.Image:
+    """Scale to 8 bits; PIL's own conversion clips every value over 255 to white."""
+    values = np.asarray(picture)
+    if picture.mode == "I" and (values.min() < 0 or values.max() > 65535):
+        raise ValueError("32-bit integer pictures are not supported")
+    if picture.mode == "I" and values.max() <= 255:
+        return Image.fromarray(values.astype(np.uint8))
+    return Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8))

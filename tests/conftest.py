@@ -1,0 +1,45 @@
+"""What all tests share: checkpoints made on the spot, and one engine per checkpoint for the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vllm_jina_embed import JinaEmbedder
+
+if TYPE_CHECKING:
+    from tests.support.reference import Reference
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen2.5-VL checkpoint with log-normal final norm weights."""
+    from tests.support.checkpoints import make_checkpoint
+
+    return make_checkpoint(tmp_path_factory.mktemp("random-checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def demo_embedder() -> Iterator[JinaEmbedder]:
+    """The demo checkpoint on the real engine; keeps that engine alive for every test that uses model='demo'."""
+    with JinaEmbedder("demo") as embedder:
+        embedder.embed_queries(["start"])
+        yield embedder
+
+
+@pytest.fixture(scope="session")
+def random_embedder(random_checkpoint: Path) -> Iterator[JinaEmbedder]:
+    """The random checkpoint in float32 on the real engine."""
+    with JinaEmbedder(random_checkpoint, engine_kwargs={"dtype": "float32"}) as embedder:
+        yield embedder
+
+
+@pytest.fixture(scope="session")
+def random_reference(random_checkpoint: Path) -> Reference:
+    """The random checkpoint in transformers, float32."""
+    from tests.support.reference import Reference
+
+    return Reference(random_checkpoint)

@@ -1,0 +1,195 @@
+"""Our embeddings against transformers in float32: 1 - cosine at most 1e-6, and every known mistake is caught.
+
+The reference is computed here, never stored. Planted mistakes must move the vectors at least ten times the gate away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.support.pictures import SIZES, noise
+from tests.support.reference import Reference, distance
+from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed.checkpoints import DEMO_FOLDER
+
+FLOAT32_GATE = 1e-6
+BFLOAT16_GATE = 1e-4
+
+TEXTS = [
+    "Ein wunderschöner Sonnenuntergang am Strand",
+    "浜辺に沈む美しい夕日",
+    "a",
+    "  two  spaces,\ttab\nand line break ",
+    "def add(a, b):\n    return a + b  # 🙂",
+    "the quick brown fox " * 60,
+]
+
+
+@pytest.fixture(scope="session", params=["demo", "random"])
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[JinaEmbedder, Reference]]:
+    """Each checkpoint's embedder with its reference."""
+    if request.param == "demo":
+        yield request.getfixturevalue("demo_embedder"), Reference(DEMO_FOLDER)
+    else:
+        yield request.getfixturevalue("random_embedder"), request.getfixturevalue("random_reference")
+
+
+def test_texts_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """Queries and passages of many kinds carry their prefix and are averaged over all tokens."""
+    embedder, reference = pair
+    expected_queries = np.stack([reference.embed(f"Query: {text}") for text in TEXTS])
+    expected_passages = np.stack([reference.embed(f"Passage: {text}") for text in TEXTS])
+    assert distance(embedder.embed_queries(TEXTS), expected_queries) <= FLOAT32_GATE
+    assert distance(embedder.embed_passages(TEXTS), expected_passages) <= FLOAT32_GATE
+
+
+def test_pictures_of_many_sizes_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """From 1 x 1 to over the pixel bound, wide and tall."""
+    embedder, reference = pair
+    pictures = [noise(*size, seed=seed) for seed, size in enumerate(SIZES)]
+    expected = np.stack([reference.embed(picture) for picture in pictures])
+    assert distance(embedder.embed_images(pictures), expected) <= FLOAT32_GATE
+
+
+def test_pictures_of_many_modes_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """The reference gets the RGB picture that each mode stands for, made by hand with numpy."""
+    embedder, reference = pair
+    for name, picture, rgb in _modes():
+        assert distance(embedder.embed_images([picture]), reference.embed(rgb)) <= FLOAT32_GATE, name
+
+
+def test_several_pictures_in_one_item_are_the_union_of_their_spans(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """Two and three pictures in one item, in a batch with single ones and texts."""
+    embedder, reference = pair
+    a, b, c = noise(120, 90, 1), noise(90, 200, 2), noise(56, 56, 3)
+    got = embedder.embed([[a, b], "a text", (c, a, b), a])
+    expected = [[a, b], "Passage: a text", (c, a, b), a]
+    assert distance(got, np.stack([reference.embed(item) for item in expected])) <= FLOAT32_GATE
+
+
+def test_matryoshka_sizes_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """Cut, then normalised again, for texts and pictures alike."""
+    embedder, reference = pair
+    picture = noise(200, 150)
+    for dimensions in embedder.checkpoint.dimensions:
+        got = embedder.embed(["a text", picture], dimensions=dimensions)
+        expected = [reference.embed("Passage: a text", dimensions), reference.embed(picture, dimensions)]
+        assert got.shape == (2, dimensions)
+        assert distance(got, np.stack(expected)) <= FLOAT32_GATE
+
+
+def test_every_row_has_norm_one(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """L2 norm 1 in float32."""
+    embedder, _ = pair
+    np.testing.assert_allclose(np.linalg.norm(embedder.embed(["x", noise(60, 60)]), axis=1), 1, atol=1e-6)
+
+
+def test_bfloat16_is_close_to_the_float32_reference(random_checkpoint: Path, random_reference: Reference) -> None:
+    """The dtype that real checkpoints have."""
+    pictures = [noise(*size, seed=seed) for seed, size in enumerate(SIZES)]
+    with JinaEmbedder(random_checkpoint, engine_kwargs={"dtype": "bfloat16"}) as embedder:
+        got = embedder.embed([*TEXTS, *pictures])
+    expected = [random_reference.embed(f"Passage: {text}") for text in TEXTS]
+    expected += [random_reference.embed(picture) for picture in pictures]
+    assert distance(got, np.stack(expected)) <= BFLOAT16_GATE
+
+
+class TestPlantedMistakes:
+    """Each mistake, made on the reference's side, must be far outside the gate; else the gate proves nothing."""
+
+    @pytest.fixture
+    def picture(self) -> Image.Image:
+        """Show the model a picture whose channels differ."""
+        return noise(300, 200, 5)
+
+    def test_last_token(self, pair: tuple[JinaEmbedder, Reference], picture: Image.Image) -> None:
+        """The last token instead of the mean."""
+        self._is_far(pair, "Passage: some text", lambda ids, states: states[-1])
+        self._is_far(pair, picture, lambda ids, states: states[-1])
+
+    def test_all_tokens_of_a_picture(self, pair: tuple[JinaEmbedder, Reference], picture: Image.Image) -> None:
+        """The template around the picture averaged as well."""
+        self._is_far(pair, picture, lambda ids, states: states.mean(0))
+
+    def test_span_without_markers(self, pair: tuple[JinaEmbedder, Reference], picture: Image.Image) -> None:
+        """Only the image tokens."""
+        pad = pair[1].pad
+        self._is_far(pair, picture, lambda ids, states: states[ids == pad].mean(0))
+
+    def test_normalised_tokens(self, pair: tuple[JinaEmbedder, Reference]) -> None:
+        """Every token normalised before the mean, which is vLLM's default."""
+        self._is_far(
+            pair, "Passage: some text", lambda ids, states: torch.nn.functional.normalize(states, dim=-1).mean(0)
+        )
+
+    def test_missing_prefix(self, pair: tuple[JinaEmbedder, Reference]) -> None:
+        """The bare text, and the other role's prefix."""
+        embedder, reference = pair
+        got = embedder.embed_passages(["some text"])
+        assert distance(got, reference.embed("some text")) > 10 * FLOAT32_GATE
+        assert distance(got, reference.embed("Query: some text")) > 10 * FLOAT32_GATE
+
+    def test_bgr(self, pair: tuple[JinaEmbedder, Reference], picture: Image.Image) -> None:
+        """Red and blue exchanged."""
+        embedder, reference = pair
+        bgr = Image.fromarray(np.asarray(picture)[:, :, ::-1].copy())
+        assert distance(embedder.embed_images([picture]), reference.embed(bgr)) > 10 * FLOAT32_GATE
+
+    def test_stock_pixel_bound(self, random_embedder: JinaEmbedder, random_checkpoint: Path) -> None:
+        """The bound that the vLLM checkpoints ship instead of the reference's."""
+        stock = Reference(random_checkpoint, max_pixels=12845056)
+        large = noise(1000, 900)
+        assert distance(random_embedder.embed_images([large]), stock.embed(large)) > 10 * FLOAT32_GATE
+
+    @staticmethod
+    def _is_far(pair: tuple[JinaEmbedder, Reference], item: str | Image.Image, pool: object) -> None:
+        embedder, reference = pair
+        ids, states = reference.token_states(item)
+        wrong = pool(ids, states).numpy()  # type: ignore[operator]
+        shown = item.removeprefix("Passage: ") if isinstance(item, str) else item
+        assert distance(embedder.embed([shown]), wrong) > 10 * FLOAT32_GATE
+
+
+def _modes() -> Iterator[tuple[str, object, Image.Image]]:
+    """Yield a name, what the user passes, and the RGB picture that the model must see."""
+    rgb = noise(150, 110, 7)
+    values = np.asarray(rgb)
+    grey = rgb.convert("L")
+    grey_rgb = Image.fromarray(np.repeat(np.asarray(grey)[:, :, None], 3, axis=2))
+    alpha = np.linspace(0, 255, 150, dtype=np.uint8)[None, :].repeat(110, axis=0)
+    rgba = Image.fromarray(np.dstack([values, alpha]))
+    share = alpha[:, :, None].astype(np.float64) / 255
+    on_white = Image.fromarray(np.rint(values * share + 255 * (1 - share)).astype(np.uint8))
+    palette = rgb.quantize(32)
+    sixteen = Image.fromarray((np.asarray(grey).astype(np.uint16) << 8) + 17)
+    turned = Image.fromarray(np.rot90(values, 1).copy())
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate 90 degrees clockwise to show"
+    file = _jpeg_free_png(turned, exif)
+    yield "L", grey, grey_rgb
+    yield "1", grey.point(lambda v: 255 * (v > 127)).convert("1"), _binary(grey)
+    yield "RGBA on white", rgba, on_white
+    yield "P", palette, Image.fromarray(np.asarray(palette.getpalette(), np.uint8).reshape(-1, 3)[np.asarray(palette)])
+    yield "I;16", sixteen, grey_rgb
+    yield "uint16 array", np.asarray(sixteen), grey_rgb
+    yield "CMYK", Image.fromarray(np.dstack([255 - values, np.zeros_like(alpha)]), "CMYK"), rgb
+    yield "EXIF", file, rgb
+    yield "uint8 array", values, rgb
+    yield "float array", values.astype(np.float32) / 255, rgb
+
+
+def _binary(grey: Image.Image) -> Image.Image:
+    return Image.fromarray(np.repeat((255 * (np.asarray(grey) > 127)).astype(np.uint8)[:, :, None], 3, axis=2))
+
+
+def _jpeg_free_png(picture: Image.Image, exif: Image.Exif) -> bytes:
+    """Return PNG bytes with EXIF: lossless, so that the expected pixels are exact."""
+    from tests.support.pictures import encoded
+
+    return encoded(picture, "PNG", exif=exif)

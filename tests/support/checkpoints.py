@@ -1,0 +1,143 @@
+"""Random Qwen2.5-VL checkpoints in the layout of jina-embeddings-v4's merged weights, made on the spot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+SPECIAL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
+# The pre-tokenizer of Qwen2's tokenizer.json.
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Sizes of a random checkpoint; the default is tiny."""
+
+    hidden: int = 128
+    layers: int = 2
+    heads: int = 4
+    kv_heads: int = 2
+    intermediate: int = 256
+    vision_hidden: int = 128
+    vision_layers: int = 2
+    vision_heads: int = 4
+    vision_intermediate: int = 256
+    max_length: int = 4096
+    dtype: str = "float32"
+
+
+def make_checkpoint(folder: Path, size: Size = Size(), *, seed: int = 0) -> Path:
+    """Write a random checkpoint whose final norm weights are log-normal, so that wrong pooling shows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
+    torch.manual_seed(seed)
+    model = Qwen2_5_VLForConditionalGeneration(_config(size, ids, tokenizer.get_vocab_size()))
+    with torch.no_grad():
+        norm = model.model.language_model.norm.weight
+        norm.copy_(torch.exp(1.5 * torch.randn(norm.shape)))
+    model.to(getattr(torch, size.dtype)).save_pretrained(folder)
+    _write_json(folder / "tokenizer_config.json", _tokenizer_config())
+    _write_json(folder / "preprocessor_config.json", _preprocessor_config())
+    return folder
+
+
+def _tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["Query: Passage: user Describe the image. the quick brown fox"] * 4, trainer)
+    return tokenizer
+
+
+def _config(size: Size, ids: dict[str, int], vocabulary: int) -> Qwen2_5_VLConfig:
+    head = size.hidden // size.heads
+    sections = [head // 8, head * 3 // 16, head * 3 // 16]
+    return Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": vocabulary,
+            "hidden_size": size.hidden,
+            "intermediate_size": size.intermediate,
+            "num_hidden_layers": size.layers,
+            "num_attention_heads": size.heads,
+            "num_key_value_heads": size.kv_heads,
+            "max_position_embeddings": size.max_length,
+            "rope_parameters": {"rope_type": "default", "mrope_section": sections, "rope_theta": 1e6},
+            "bos_token_id": ids["<|endoftext|>"],
+            "eos_token_id": ids["<|im_end|>"],
+        },
+        vision_config={
+            "depth": size.vision_layers,
+            "hidden_size": size.vision_hidden,
+            "num_heads": size.vision_heads,
+            "intermediate_size": size.vision_intermediate,
+            "out_hidden_size": size.hidden,
+            "fullatt_block_indexes": [size.vision_layers - 1],
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        vision_token_id=ids["<|vision_pad|>"],
+        tie_word_embeddings=False,
+    )
+
+
+def _tokenizer_config() -> dict[str, object]:
+    return {
+        "tokenizer_class": "Qwen2TokenizerFast",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "unk_token": None,
+        "bos_token": None,
+        "model_max_length": 131072,
+        "additional_special_tokens": SPECIAL[1:],
+    }
+
+
+def _preprocessor_config() -> dict[str, object]:
+    """The vLLM variants' file: stock Qwen2.5-VL bounds, which are not the reference's."""
+    return {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "processor_class": "Qwen2_5_VLProcessor",
+        "min_pixels": 3136,
+        "max_pixels": 12845056,
+        "patch_size": 14,
+        "temporal_patch_size": 2,
+        "merge_size": 2,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    }
+
+
+def _write_json(path: Path, content: dict[str, object]) -> None:
+    path.write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -1,0 +1,64 @@
+"""An embedder without an engine, to be passed as ``embedder=``: it notes what it was asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from vllm_jina_embed.errors import ClosedError
+from vllm_jina_embed.pooling import Floats
+
+
+class FakeEmbedder:
+    """Gives every pair of role and input its own unit vector, the same on every call.
+
+    Attributes:
+        calls: One ``(role, inputs, was_awaited)`` per call, in order.
+        closed: How often it was closed.
+    """
+
+    def __init__(self, *, dimension: int = 8) -> None:
+        self.model, self.task, self.dimension = "fake/model", "retrieval", dimension
+        self.fingerprint = f"fake|{dimension}"
+        self.calls: list[tuple[str, list[object], bool]] = []
+        self.closed = 0
+
+    def vector(self, role: str, value: object) -> list[float]:
+        """Return what this embedder answers for ``value`` in ``role``."""
+        digest = hashlib.sha256(f"{role}|{value!r}".encode()).digest()
+        row = np.random.default_rng(int.from_bytes(digest[:8], "big")).normal(size=self.dimension)
+        found: list[float] = (row / np.linalg.norm(row)).astype(np.float32).tolist()
+        return found
+
+    def embed_queries(self, texts: Sequence[str]) -> Floats:
+        return self._answer("query", texts, False)
+
+    def embed_passages(self, texts: Sequence[str]) -> Floats:
+        return self._answer("passage", texts, False)
+
+    def embed_images(self, images: Sequence[object]) -> Floats:
+        return self._answer("image", images, False)
+
+    async def aembed_queries(self, texts: Sequence[str]) -> Floats:
+        return self._answer("query", texts, True)
+
+    async def aembed_passages(self, texts: Sequence[str]) -> Floats:
+        return self._answer("passage", texts, True)
+
+    async def aembed_images(self, images: Sequence[object]) -> Floats:
+        return self._answer("image", images, True)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+    def _answer(self, role: str, values: Sequence[object], was_awaited: bool) -> Floats:
+        if self.closed:
+            raise ClosedError("the fake is closed.")
+        self.calls.append((role, list(values), was_awaited))
+        rows = [self.vector(role, value) for value in values]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), self.dimension)

@@ -1,0 +1,78 @@
+"""jina-embeddings-v4's single vector in plain transformers and torch, float32 on the CPU.
+
+Written from modeling_jina_embeddings_v4.py, apart from the package: own prompts, own pooling, own tokeniser call.
+It differs from that file in one point on purpose: several pictures in one item (undefined there) give the union
+of their spans, and a list may mix texts and pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+class Reference:
+    """Embeds one item at a time, so that no padding is involved."""
+
+    def __init__(self, folder: Path, *, min_pixels: int = 3136, max_pixels: int = 602112) -> None:
+        self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+        self.images = AutoImageProcessor.from_pretrained(folder)
+        self.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
+        self.model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        config = self.model.config
+        self.start, self.end, self.pad = (
+            config.vision_start_token_id,
+            config.vision_end_token_id,
+            config.image_token_id,
+        )
+
+    @torch.inference_mode()
+    def token_states(self, item: str | Image.Image | Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return token ids ``(n,)`` and post-norm states ``(n, hidden)`` of a whole prompt text or of pictures."""
+        if isinstance(item, str):
+            ids = self.tokenizer(item, return_tensors="pt", add_special_tokens=False).input_ids
+            return ids[0], self.model.model(input_ids=ids, use_cache=False).last_hidden_state[0]
+        pictures = [item] if isinstance(item, Image.Image) else list(item)
+        processed = self.images(images=pictures, size=self.size, return_tensors="pt")
+        prompt = "<|im_start|>user\n" + PICTURE * len(pictures) + "Describe the image.<|im_end|>\n"
+        for grid in processed["image_grid_thw"]:
+            tokens = int(grid.prod()) // 4
+            prompt = prompt.replace("<|image_pad|>", "<|placeholder|>" * tokens, 1)
+        ids = self.tokenizer(
+            prompt.replace("<|placeholder|>", "<|image_pad|>"), return_tensors="pt", add_special_tokens=False
+        ).input_ids
+        output = self.model.model(
+            input_ids=ids,
+            pixel_values=processed["pixel_values"],
+            image_grid_thw=processed["image_grid_thw"],
+            mm_token_type_ids=(ids == self.pad).long(),
+            use_cache=False,
+        )
+        return ids[0], output.last_hidden_state[0]
+
+    def embed(self, item: str | Image.Image | Sequence[Image.Image], dimensions: int | None = None) -> np.ndarray:
+        """Return the embedding of a whole prompt text (prefix included) or of one or several RGB pictures."""
+        ids, states = self.token_states(item)
+        if self.start in ids:
+            inside = torch.zeros(len(ids), dtype=torch.bool)
+            starts, ends = (ids == self.start).nonzero().flatten(), (ids == self.end).nonzero().flatten()
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+                inside[start : end + 1] = True
+            states = states[inside]
+        pooled = torch.nn.functional.normalize(states.sum(0) / len(states), dim=-1)
+        if dimensions is not None:
+            pooled = torch.nn.functional.normalize(pooled[:dimensions], dim=-1)
+        return pooled.numpy()
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the largest 1 - cosine over the rows of ``a`` and ``b``, in float64."""
+    a, b = np.atleast_2d(a).astype(np.float64), np.atleast_2d(b).astype(np.float64)
+    return float(1 - ((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
