@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.errors import ClosedError
 from vllm_jina_embed.pooling import Floats
 
@@ -15,13 +17,15 @@ class FakeEmbedder:
     """Gives every pair of role and input its own unit vector, the same on every call.
 
     Attributes:
+        settings: Those of a published checkpoint, whose facts are known without a download.
         calls: One ``(role, inputs, was_awaited)`` per call, in order.
         closed: How often it was closed.
     """
 
-    def __init__(self, *, dimension: int = 8) -> None:
-        self.model, self.task, self.dimension = "fake/model", "retrieval", dimension
-        self.fingerprint = f"fake|{dimension}"
+    def __init__(self, **keywords: Any) -> None:
+        keywords = {"model": "jinaai/jina-embeddings-v4-vllm-retrieval", "dimensions": 128, **keywords}
+        self.settings = JinaEmbedder(**keywords).settings
+        self.dimension = self.settings.dimensions
         self.calls: list[tuple[str, list[object], bool]] = []
         self.closed = 0
 

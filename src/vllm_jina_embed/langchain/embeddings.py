@@ -1,0 +1,142 @@
+"""The LangChain adapter: a translation table from ``Embeddings`` to ``JinaEmbedder``.
+
+Enters: LangChain's calls. Leaves: lists of Python floats. This file refuses to know prompts, pooling and engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast, overload
+
+from langchain_core.embeddings import Embeddings
+from pydantic import AliasChoices, Field
+
+from .._adapter import MODEL_SPELLINGS, Adapter, ModelName, vectors
+from ..checkpoints import DEMO
+from ..errors import InputError
+from ..media import ImageInput
+
+
+class VllmJinaEmbeddings(Adapter, Embeddings):
+    """Text and image embeddings of jina-embeddings-v4 for LangChain, computed by vLLM in this process.
+
+    Making one starts nothing; the first call starts the engine or joins the one that runs with the same settings,
+    whichever framework started it. Safe to call from any thread and any event loop.
+
+    Setup:
+        ``pip install 'vllm-jina-embed[vllm,langchain]'``
+
+    Instantiate:
+        ```python
+        from vllm_jina_embed.langchain import VllmJinaEmbeddings
+
+        embeddings = VllmJinaEmbeddings(model="jinaai/jina-embeddings-v4-vllm-retrieval", dimensions=512)
+        ```
+
+    Embed:
+        ```python
+        embeddings.embed_documents(["A passage.", "Another one."])  # two lists of 512 floats
+        embeddings.embed_query("A question?")
+        embeddings.embed_images(["chart.png", "data:image/png;base64,..."])
+        await embeddings.aembed_query("A question?")
+        ```
+
+    Close:
+        ``embeddings.close()``, or ``with VllmJinaEmbeddings(...) as embeddings:``
+
+    Attributes:
+        model: ``demo``, a hub repository, or a folder with a Qwen2.5-VL checkpoint; ``model_name`` is accepted too.
+    """
+
+    model: ModelName = Field(
+        default=DEMO,
+        frozen=True,
+        validation_alias=AliasChoices(*MODEL_SPELLINGS),
+        description="demo, a hub repository, or a folder with a Qwen2.5-VL checkpoint.",
+    )
+
+    @property
+    def model_name(self) -> str:
+        """Other name of ``model``."""
+        return self.model
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return one embedding per text, in order, with the passage prefix."""
+        return vectors(self._embedder.embed_passages(texts))
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Await ``embed_documents``."""
+        return vectors(await self._embedder.aembed_passages(texts))
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the embedding of a question, with the query prefix."""
+        return vectors(self._embedder.embed_queries([text]))[0]
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Await ``embed_query``."""
+        return vectors(await self._embedder.aembed_queries([text]))[0]
+
+    def embed_images(self, images: Sequence[ImageInput]) -> list[list[float]]:
+        """Return one embedding per picture, in order.
+
+        Args:
+            images: Paths, ``data:image/...;base64,`` URIs, encoded bytes, ``BytesIO``, PIL images or uint8 arrays
+                ``(height, width, 3)``; a list inside the list is one item of several pictures.
+
+        Raises:
+            InputError: Names every picture that cannot be read.
+        """
+        return vectors(self._embedder.embed_images(images))
+
+    async def aembed_images(self, images: Sequence[ImageInput]) -> list[list[float]]:
+        """Await ``embed_images``."""
+        return vectors(await self._embedder.aembed_images(images))
+
+    @overload
+    def embed_image(self, image: list[ImageInput] | tuple[ImageInput, ...]) -> list[list[float]]: ...
+    @overload
+    def embed_image(self, image: ImageInput) -> list[float]: ...
+    @overload
+    def embed_image(self, *, uris: Sequence[ImageInput]) -> list[list[float]]: ...
+    def embed_image(
+        self, image: ImageInput | Sequence[ImageInput] | None = None, *, uris: Sequence[ImageInput] | None = None
+    ) -> list[float] | list[list[float]]:
+        """Return embeddings in the shape that the caller's vector store expects of this name.
+
+        Args:
+            image: One picture (gives one embedding), or a list or tuple of pictures (gives one embedding each).
+            uris: A list of pictures, as Chroma, LanceDB and SingleStoreDB call it (gives one embedding each).
+
+        Raises:
+            InputError: Neither or both were given, or a picture cannot be read.
+        """
+        images, is_one = _as_list(image, uris)
+        found = self.embed_images(images)
+        return found[0] if is_one else found
+
+    @overload
+    async def aembed_image(self, image: list[ImageInput] | tuple[ImageInput, ...]) -> list[list[float]]: ...
+    @overload
+    async def aembed_image(self, image: ImageInput) -> list[float]: ...
+    @overload
+    async def aembed_image(self, *, uris: Sequence[ImageInput]) -> list[list[float]]: ...
+    async def aembed_image(
+        self, image: ImageInput | Sequence[ImageInput] | None = None, *, uris: Sequence[ImageInput] | None = None
+    ) -> list[float] | list[list[float]]:
+        """Await ``embed_image``."""
+        images, is_one = _as_list(image, uris)
+        found = await self.aembed_images(images)
+        return found[0] if is_one else found
+
+
+def _as_list(
+    image: ImageInput | Sequence[ImageInput] | None, uris: Sequence[ImageInput] | None
+) -> tuple[Sequence[ImageInput], bool]:
+    """Return the pictures as a list, and whether the caller gave a single one."""
+    if (image is None) == (uris is None):
+        raise InputError("embed_image takes one picture, a list of pictures, or uris=[...]; pass exactly one of them.")
+    if uris is not None:
+        return uris, False
+    if isinstance(image, list | tuple):
+        return image, False
+    return [cast(ImageInput, image)], True
