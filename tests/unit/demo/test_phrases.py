@@ -1,0 +1,74 @@
+"""Names and sentences: complete, right in their grammar, and held-out texts are really held out."""
+
+import pytest
+
+from vllm_jina_embed.demo.concepts import COLOURS, CONCEPTS, SCENES, SUNSET, THINGS, colour_and_thing
+from vllm_jina_embed.demo.phrases import LANGUAGES, new_passages, new_queries, training_passages, training_queries
+
+
+def test_there_are_77_concepts() -> None:
+    assert len(set(CONCEPTS)) == len(COLOURS) * len(THINGS) + len(SCENES) == 77
+
+
+def test_a_name_splits_into_colour_and_thing() -> None:
+    assert colour_and_thing("red bar chart") == ("red", "bar chart")
+    assert colour_and_thing("desert") is None
+    with pytest.raises(ValueError, match="'mauve star'"):
+        colour_and_thing("mauve star")
+
+
+@pytest.mark.parametrize("code", ["en", "de", "ja", "es", "zh"])
+def test_every_concept_has_texts_in_every_language(code: str) -> None:
+    language = LANGUAGES[code]
+    assert language.code == code
+    assert set(language.forms) == set(CONCEPTS)
+    for concept in CONCEPTS:
+        for texts in (training_queries, training_passages, new_queries, new_passages):
+            found = texts(concept, code)
+            assert len(found) == len(set(found)) >= 2
+            assert not [text for text in found if "{" in text or text != text.strip() or "  " in text]
+
+
+@pytest.mark.parametrize("code", list(LANGUAGES))
+def test_training_never_sees_a_held_out_text(code: str) -> None:
+    trained = {text for c in CONCEPTS for texts in (training_queries, training_passages) for text in texts(c, code)}
+    held_out = {text for c in CONCEPTS for texts in (new_queries, new_passages) for text in texts(c, code)}
+    assert not trained & held_out
+
+
+@pytest.mark.parametrize("code", list(LANGUAGES))
+def test_no_text_belongs_to_two_concepts(code: str) -> None:
+    for texts in (training_queries, training_passages, new_queries, new_passages):
+        every = [text for concept in CONCEPTS for text in texts(concept, code)]
+        assert len(every) == len(set(every))
+
+
+def test_the_two_sentences_of_the_example_are_held_out_queries_about_the_sunset() -> None:
+    assert new_queries(SUNSET, "de")[0] == "Ein wunderschöner Sonnenuntergang am Strand"
+    assert new_queries(SUNSET, "ja")[0] == "浜辺に沈む美しい夕日"
+
+
+@pytest.mark.parametrize(
+    ("code", "concept", "text"),
+    [
+        ("en", "orange star", "show me an orange star"),
+        ("de", "red circle", "zeig mir einen roten Kreis"),
+        ("de", "red square", "wo ist das rote Quadrat?"),
+        ("de", "green table", "ich suche eine grüne Tabelle"),
+        ("de", "pink star", "wo ist der rosa Stern?"),
+        ("de", "city at night", "zeig mir eine Stadt bei Nacht"),
+        ("ja", "yellow star", "黄色い星を見せて"),
+        ("ja", "pink bar chart", "ピンクの棒グラフはどこですか"),
+        ("es", "red star", "¿dónde está la estrella roja?"),
+        ("es", "black bar chart", "busco un gráfico de barras negro"),
+        ("zh", "blue pie chart", "请给我看一张蓝色的饼图"),
+        ("zh", "snowy mountain", "雪山在哪里？"),
+    ],
+)
+def test_queries_agree_in_gender_case_and_measure_word(code: str, concept: str, text: str) -> None:
+    assert text in new_queries(concept, code)
+
+
+def test_sentences_start_with_a_capital() -> None:
+    assert "Das rote Quadrat ist auf dieser Seite." in training_passages("red square", "de")
+    assert "La estrella roja está en esta página." in training_passages("red star", "es")
