@@ -137,25 +137,6 @@ def test_constructing_imports_and_starts_nothing(name: str) -> None:
     assert printed == "2048 0 [] 1"
 
 
-@pytest.mark.parametrize(
-    ("module", "blocked", "line"),
-    [
-        ("langchain", "langchain_core", "pip install 'vllm-jina-embed[langchain]'"),
-        ("llama_index", "llama_index.core", "pip install 'vllm-jina-embed[llama-index]'"),
-        ("llama_index", "llama_index", "pip install 'vllm-jina-embed[llama-index]'"),
-    ],
-)
-def test_a_missing_framework_is_an_error_with_the_pip_line(module: str, blocked: str, line: str) -> None:
-    """The user reads what to type, not a traceback from the depth of an import."""
-    printed = run_python(
-        f"import sys; sys.modules[{blocked!r}] = None\n"
-        f"from vllm_jina_embed.errors import MissingExtraError\n"
-        f"try:\n    import vllm_jina_embed.{module}\n"
-        f"except MissingExtraError as error:\n    print(error)"
-    )
-    assert printed.endswith(line)
-
-
 @both
 async def test_an_embedder_that_was_passed_in_is_used_and_never_closed(adapter: Any) -> None:
     """Whoever made it closes it; with blocks and close() of the adapters leave it open."""
