@@ -1,0 +1,47 @@
+# make demo   text and pictures in one ranking, through LangChain and LlamaIndex on one vLLM engine; sets itself up
+# make test   lint, types and all tests against the real vLLM; sets itself up
+# PYTHON names the interpreter to build the environments with: make demo PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+LIGHT := .venv-light
+SETUP := $(PYTHON) scripts/setup.py
+SOURCES := pyproject.toml scripts/setup.py scripts/torchvision_on_cpu.py
+
+.PHONY: setup setup-dev setup-light demo test test-light lint types lock clean
+
+setup: $(VENV)/.setup-cpu
+setup-dev: $(VENV)/.setup-dev
+setup-light: $(LIGHT)/.setup-light
+
+$(VENV)/.setup-cpu: locks/cpu.txt $(SOURCES)
+	@$(SETUP) $(VENV) locks/cpu.txt && touch $@
+
+$(VENV)/.setup-dev: locks/dev.txt locks/cpu.txt $(SOURCES)
+	@$(SETUP) $(VENV) locks/dev.txt && touch $(VENV)/.setup-cpu $@
+
+$(LIGHT)/.setup-light: locks/light.txt $(SOURCES)
+	@$(SETUP) $(LIGHT) locks/light.txt && touch $@
+
+demo: setup
+	@$(VENV)/bin/vllm-jina-embed demo
+
+test: lint types test-light
+	$(VENV)/bin/python -m pytest
+
+# The package imports and its pure tests pass with neither vllm nor torch nor a framework installed.
+test-light: setup-light
+	$(LIGHT)/bin/python -m pytest tests/unit
+
+lint: setup-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: setup-dev
+	$(VENV)/bin/mypy
+
+lock:
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python scripts/lock.py
+
+clean:
+	rm -rf $(VENV) $(LIGHT) .venv-lock build dist demo-output .mypy_cache .pytest_cache .ruff_cache
