@@ -16,6 +16,7 @@ from llama_index.core.embeddings.utils import resolve_embed_model
 from llama_index.core.schema import TextNode
 
 from tests.support.embedders import FakeEmbedder
+from vllm_jina_embed import MediaPolicy
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
 RETRIEVAL = "jinaai/jina-embeddings-v4-vllm-retrieval"
@@ -124,8 +125,8 @@ def test_observers_see_no_path_and_no_setting(tmp_path: Path) -> None:
 
 
 def test_json_and_back() -> None:
-    """LlamaIndex serialises components with to_json and reads them with from_json."""
-    embedding = VllmJinaEmbedding(RETRIEVAL, dimensions=256, media={"allowed_root": "pictures"})
+    """LlamaIndex serialises components with to_json, which knows no pathlib.Path, and reads them with from_json."""
+    embedding = VllmJinaEmbedding(RETRIEVAL, dimensions=256, media=MediaPolicy(allowed_root=Path("pictures")))
     twin = VllmJinaEmbedding.from_json(embedding.to_json())
     assert twin.to_dict() == embedding.to_dict()
     assert twin.fingerprint == embedding.fingerprint
