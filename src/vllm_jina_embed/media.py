@@ -10,11 +10,10 @@ import base64
 import binascii
 import os
 import re
-import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -27,7 +26,13 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview
 MAX_SIDE_RATIO = 200
 """Longest side over shortest side. Source: smart_resize in transformers' Qwen2-VL image processor."""
 
-_DATA_URI = re.compile(r"data:image/[a-z0-9.+-]+;base64,(?P<payload>[A-Za-z0-9+/\s]*={0,2})\s*", re.IGNORECASE)
+# Line breaks as MIME writes them, but no spaces: "data:image/png;base64,AAAA and more" is a text.
+# Possessive (*+), so that a long text that only begins like one is refused in linear time.
+_DATA_URI = re.compile(
+    r"data:image/[a-z0-9.+-]+;base64,(?P<payload>[a-z0-9+/\r\n]*+={0,2})\s*+", re.IGNORECASE | re.ASCII
+)
+# Not all of Pillow's: its EPS reader, for one, starts Ghostscript on the bytes. HEIF is there once pillow-heif is.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF", "HEIF", "TGA")
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
@@ -93,13 +98,23 @@ def _decode(source: object, policy: MediaPolicy) -> Image.Image:
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_bytes(bytes(source), f"{len(source)} bytes", policy)
     if hasattr(source, "read"):
-        if hasattr(source, "seek"):
-            source.seek(0)
-        return _from_bytes(source.read(policy.max_bytes + 1), "a file object", policy)
+        return _from_bytes(_file_object_bytes(source, policy.max_bytes + 1), "a file object", policy)
     raise InputError(
         f"got {type(source).__name__}; expected a path, a data:image/...;base64, URI, encoded bytes, "
         "a PIL image or a uint8 array (height, width, 3)."
     )
+
+
+def _file_object_bytes(source: Any, most: int) -> bytes:
+    try:
+        if hasattr(source, "seekable") and source.seekable():
+            source.seek(0)
+        data = source.read(most)
+    except Exception as error:  # closed, a broken connection, text that is no UTF-8
+        raise InputError(f"the file object cannot be read ({type(error).__name__}: {error}).") from None
+    if not isinstance(data, bytes):
+        raise InputError(f"the file object gave {type(data).__name__}; expected bytes. Open it in binary mode ('rb').")
+    return data
 
 
 def _data_uri_bytes(text: str) -> bytes:
@@ -125,9 +140,12 @@ def _from_file(name: str | bytes, policy: MediaPolicy) -> Image.Image:
         ):
             raise InputError(f"{text[:200]!r} lies outside the media policy's allowed_root.")
         if not path.is_file():
-            raise InputError(f"no such file: {text[:200]!r}.")
-        with path.open("rb") as file:
-            return _from_bytes(file.read(policy.max_bytes + 1), repr(path.name), policy)
+            reason = "is no regular file" if path.exists() else "does not exist"
+            raise InputError(f"the file {text[:200]!r} {reason}.")
+        # Without blocking: a pipe may have been put there meanwhile, and some files of /proc wait for their content.
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            data = file.read(policy.max_bytes + 1)
+        return _from_bytes(data or b"", repr(path.name), policy)
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
@@ -140,9 +158,8 @@ def _from_bytes(data: bytes, name: str, policy: MediaPolicy) -> Image.Image:
     if data[:5] == b"%PDF-":
         raise InputError(f"got a PDF ({name}); expected PNG, JPEG or WebP. Render the pages to images first.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(BytesIO(data))
+        Image.init()
+        picture = Image.open(BytesIO(data), formats=[kind for kind in _FORMATS if kind in Image.OPEN])
         _check_pixels(picture, policy)
     except UnidentifiedImageError:
         raise InputError(f"{name} is no picture that can be read; expected PNG, JPEG or WebP.") from None
