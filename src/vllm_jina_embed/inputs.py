@@ -73,7 +73,7 @@ def mixed(values: Iterable[object], *, name: str = "items") -> list[Item]:
 
 
 def _each(values: Iterable[object], name: str, read: Callable[[object, int, str], Item]) -> list[Item]:
-    if isinstance(values, str | bytes | np.ndarray | Image.Image | os.PathLike):
+    if isinstance(values, (str, *_PICTURE_TYPES)):
         raise InputError(f"{name}: got one {type(values).__name__}; expected a list. Wrap it: [{name[:-1]}].")
     items: list[Item] = []
     errors: list[InputError] = []
@@ -94,6 +94,14 @@ def _text(value: object, position: int, where: str) -> Item:
         raise InputError(
             f"{where}: got an empty text ({value[:20]!r}); there is nothing to embed.", positions=[position]
         )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{where}: got a text that is not valid Unicode ({error.reason} at character {error.start}). Clean it "
+            "first, for example with text.encode('utf-8', 'replace').decode().",
+            positions=[position],
+        ) from None
     return TextItem(position=position, where=where, text=value)
 
 

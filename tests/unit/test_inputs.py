@@ -1,0 +1,149 @@
+"""What callers may pass, told apart by position and without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vllm_jina_embed import inputs
+from vllm_jina_embed.errors import InputError
+from vllm_jina_embed.inputs import ImageItem, TextItem
+
+URI = "data:image/png;base64,AAAA"
+PICTURES: list[Any] = [
+    Path("no/such/file.png"),
+    b"not read here",
+    bytearray(b"x"),
+    memoryview(b"x"),
+    BytesIO(b"x"),
+    Image.new("RGB", (2, 2)),
+    np.zeros((2, 2, 3), np.uint8),
+    URI,
+]
+
+
+def test_texts_know_their_position() -> None:
+    """Any iterable; the text is never changed."""
+    assert inputs.texts(text for text in ["a", " b\n"]) == [
+        TextItem(position=0, where="texts[0]", text="a"),
+        TextItem(position=1, where="texts[1]", text=" b\n"),
+    ]
+    assert inputs.texts([]) == []
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\t ", "\u3000"])
+def test_an_empty_text_is_refused(blank: str) -> None:
+    """White space alone counts as empty."""
+    with pytest.raises(InputError, match=r"texts\[1\]: got an empty text") as caught:
+        inputs.texts(["a", blank])
+    assert caught.value.positions == (1,)
+
+
+@pytest.mark.parametrize("value", [None, 3, b"bytes", ["a"], Path("a"), float("nan")])
+def test_a_text_of_another_type_is_refused(value: object) -> None:
+    """The error names the type; nothing is converted."""
+    with pytest.raises(InputError, match=rf"texts\[0\]: got {type(value).__name__}; expected a string"):
+        inputs.texts([value])
+
+
+@pytest.mark.parametrize("text", ["\ud800", "ok \udfff", "\udc80abc"])
+def test_a_lone_surrogate_is_refused(text: str) -> None:
+    """No tokenizer can read it, and one such text must not fail its neighbours."""
+    with pytest.raises(InputError, match=r"texts\[1\].*not valid Unicode.*character \d") as caught:
+        inputs.texts(["fine", text])
+    assert caught.value.positions == (1,)
+
+
+@pytest.mark.parametrize(
+    "text", ["\x00", "\u200b", "\u202eright to left", "<|image_pad|>", "/etc/passwd", "🙂", "http://a/b"]
+)
+def test_odd_texts_are_texts(text: str) -> None:
+    """Whatever Unicode allows; what looks like a path, a URL or a special token stays text."""
+    (item,) = inputs.mixed([text])
+    assert item == TextItem(position=0, where="items[0]", text=text)
+
+
+def test_every_bad_position_is_named_at_once() -> None:
+    """One error for the whole call, with the total."""
+    with pytest.raises(InputError, match="3 of 5 items") as caught:
+        inputs.texts(["a", "", None, "b", 7])
+    assert caught.value.positions == (1, 2, 4)
+    assert [problem[:8] for problem in caught.value.problems] == ["texts[1]", "texts[2]", "texts[4]"]
+
+
+@pytest.mark.parametrize("read", [inputs.texts, inputs.images, inputs.mixed])
+@pytest.mark.parametrize("value", ["one text", *PICTURES], ids=lambda value: type(value).__name__)
+def test_one_item_instead_of_a_list_is_refused(read: Callable[[Any], object], value: object) -> None:
+    """A string is not a list of letters, bytes are not a list of numbers, a file is not a list of lines."""
+    with pytest.raises(InputError, match=r"expected a list. Wrap it: \["):
+        read(value)
+
+
+@pytest.mark.parametrize("value", PICTURES, ids=lambda value: type(value).__name__)
+def test_every_form_of_a_picture_is_a_picture_in_both_calls(value: Any) -> None:
+    """Nothing is opened: the file does not exist and the bytes are no picture."""
+    for read, where in ((inputs.images, "images[0]"), (inputs.mixed, "items[0]")):
+        (item,) = read([value])
+        assert isinstance(item, ImageItem)
+        assert (item.position, item.where, len(item.images)) == (0, where, 1)
+        assert item.images[0] is value
+
+
+def test_a_string_is_a_path_among_images_and_a_text_in_a_mixed_list() -> None:
+    """The one difference between the two calls."""
+    assert inputs.images(["a.png"]) == [ImageItem(position=0, where="images[0]", images=("a.png",))]
+    assert inputs.mixed(["a.png"]) == [TextItem(position=0, where="items[0]", text="a.png")]
+
+
+@pytest.mark.parametrize("value", [[URI, b"x"], (URI, b"x")])
+def test_a_list_of_pictures_is_one_item(value: Any) -> None:
+    """Order kept."""
+    for read in (inputs.images, inputs.mixed):
+        (item,) = read([value])
+        assert isinstance(item, ImageItem)
+        assert item.images == (URI, b"x")
+
+
+@pytest.mark.parametrize("value", [[], (), [None], [[b"x"]], None, 3, {"image": b"x"}])
+def test_what_is_no_picture_is_refused(value: Any) -> None:
+    """Empty items, nested lists and other types, by position."""
+    for read in (inputs.images, inputs.mixed):
+        with pytest.raises(InputError, match=r"s\[1\]: got") as caught:
+            read([b"x", value])
+        assert caught.value.positions == (1,)
+
+
+def test_a_text_among_the_pictures_of_one_item_is_refused() -> None:
+    """One item is one text or some pictures; the error says how to name a file."""
+    with pytest.raises(InputError, match=r"items\[0\]: got a list that holds a text.*pathlib.Path"):
+        inputs.mixed([[b"x", "a.png"]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        URI + " and more",
+        "see " + URI,
+        " " + URI,
+        "data:image/png;base64,AA*A",
+        "data:image/png,AAAA",
+        "data:text/plain;base64,AAAA",
+        "data:image/png;base64,AAA\u212a",
+    ],
+)
+def test_only_a_string_that_is_wholly_a_data_uri_is_a_picture(text: str) -> None:
+    """A document that quotes one stays a text; the Kelvin sign is not the letter K."""
+    assert isinstance(inputs.mixed([text])[0], TextItem)
+
+
+@pytest.mark.timeout(10)
+def test_a_long_text_that_begins_like_a_data_uri_takes_no_time() -> None:
+    """The pattern is linear: 1 MB of spaces or letters before the mismatch."""
+    for filler in (" ", "A", "A ", "=", " ="):
+        assert isinstance(inputs.mixed(["data:image/png;base64," + filler * 1_000_000 + "!"])[0], TextItem)
