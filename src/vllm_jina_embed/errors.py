@@ -17,6 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+SHOWN = 20
+"""Bad items that a message describes at most; the error's attributes hold all."""
+
 
 class VllmJinaError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -50,9 +53,11 @@ class InputError(VllmJinaError, ValueError):
         """
         if len(errors) == 1:
             return errors[0]
-        lines = "\n".join(f"  {error}" for error in errors)
+        lines = [f"  {error}" for error in errors[:SHOWN]]
+        if len(errors) > SHOWN:
+            lines.append(f"  ... and {len(errors) - SHOWN} more (see .positions and .problems)")
         merged = cls(
-            f"{len(errors)} of {total} items cannot be embedded:\n{lines}",
+            "\n".join([f"{len(errors)} of {total} items cannot be embedded:", *lines]),
             positions=[position for error in errors for position in error.positions],
         )
         merged.problems = tuple(str(error) for error in errors)
@@ -69,6 +74,10 @@ class MissingExtraError(VllmJinaError, ImportError):
     def __init__(self, extra: str, package: str) -> None:
         super().__init__(f"{package} is not installed. Run: pip install 'vllm-jina-embed[{extra}]'", name=package)
         self.extra = extra
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the call that makes an equal error, so that it can cross processes."""
+        return type(self), (self.extra, self.name)
 
 
 class EngineError(VllmJinaError, RuntimeError):

@@ -1,0 +1,81 @@
+"""The exception tree: what is caught where, and what an InputError carries."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from vllm_jina_embed import errors
+from vllm_jina_embed.errors import ClosedError, InputError, MissingExtraError, VllmJinaError
+
+BUILT_INS = {
+    "InputError": ValueError,
+    "ConfigError": ValueError,
+    "MissingExtraError": ImportError,
+    "EngineError": RuntimeError,
+    "ClosedError": RuntimeError,
+    "ForkedError": RuntimeError,
+    "EngineDeadError": RuntimeError,
+}
+
+
+@pytest.mark.parametrize("name", BUILT_INS)
+def test_every_error_is_ours_and_the_built_in_that_people_catch(name: str) -> None:
+    """``except ValueError`` and ``except VllmJinaError`` both work."""
+    assert issubclass(getattr(errors, name), (VllmJinaError, BUILT_INS[name]))
+    assert issubclass(getattr(errors, name), VllmJinaError)
+    assert issubclass(getattr(errors, name), BUILT_INS[name])
+
+
+def test_the_drawn_tree_is_complete() -> None:
+    """Each class of the module stands in its docstring."""
+    classes = [name for name, value in vars(errors).items() if isinstance(value, type)]
+    ours = [name for name in classes if issubclass(getattr(errors, name), VllmJinaError)]
+    assert set(ours) == {*BUILT_INS, "VllmJinaError"}
+    assert all(name in str(errors.__doc__) for name in ours)
+
+
+def test_one_error_stays_itself_when_collected() -> None:
+    """No list of one."""
+    error = InputError("items[3]: bad", positions=[3])
+    assert InputError.collect([error], total=9) is error
+    assert (error.positions, error.problems) == ((3,), ("items[3]: bad",))
+
+
+def test_several_errors_become_one_that_names_all() -> None:
+    """Positions and problems keep their order; the message says how many of how many."""
+    merged = InputError.collect(
+        [InputError("items[1]: a", positions=[1]), InputError("items[4]: b", positions=[4])], total=6
+    )
+    assert merged.positions == (1, 4)
+    assert merged.problems == ("items[1]: a", "items[4]: b")
+    assert str(merged) == "2 of 6 items cannot be embedded:\n  items[1]: a\n  items[4]: b"
+    assert merged.embeddings is None
+
+
+def test_a_thousand_errors_make_a_short_message() -> None:
+    """A log line must not grow with the list; the attributes hold everything."""
+    merged = InputError.collect([InputError(f"items[{n}]: bad", positions=[n]) for n in range(1000)], total=1000)
+    assert len(merged.positions) == len(merged.problems) == 1000
+    assert len(str(merged).splitlines()) == errors.SHOWN + 2
+    assert "980 more" in str(merged)
+
+
+def test_a_missing_extra_names_the_pip_line() -> None:
+    """The message can be copied into a shell."""
+    error = MissingExtraError("langchain", "langchain-core")
+    assert "pip install 'vllm-jina-embed[langchain]'" in str(error)
+    assert (error.extra, error.name) == ("langchain", "langchain-core")
+
+
+def test_errors_cross_processes() -> None:
+    """Pickling keeps the message and what hangs on it."""
+    bad = InputError("items[1]: bad", positions=[1])
+    bad.embeddings = np.full((2, 3), np.nan, dtype=np.float32)
+    copy = pickle.loads(pickle.dumps(bad))
+    assert (str(copy), copy.positions, copy.embeddings.shape) == (str(bad), (1,), (2, 3))
+    extra = pickle.loads(pickle.dumps(MissingExtraError("vllm", "vllm")))
+    assert (str(extra), extra.extra, extra.name) == (str(MissingExtraError("vllm", "vllm")), "vllm", "vllm")
+    assert str(pickle.loads(pickle.dumps(ClosedError("closed")))) == "closed"
