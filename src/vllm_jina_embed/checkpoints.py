@@ -7,6 +7,7 @@ This file refuses to know prompts, vLLM and weights; it reads at most ``config.j
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -67,7 +68,6 @@ PUBLISHED = {checkpoint.name: checkpoint for checkpoint in map(_published, TASKS
 NATIVE = "jinaai/jina-embeddings-v4"
 
 
-@lru_cache(maxsize=64)
 def resolve(model: str, revision: str | None = None) -> Checkpoint:
     """Return the facts of ``model``.
 
@@ -83,7 +83,7 @@ def resolve(model: str, revision: str | None = None) -> Checkpoint:
     """
     if model in PUBLISHED:
         return PUBLISHED[model]
-    folder = DEMO_FOLDER if model == DEMO else Path(model).expanduser()
+    folder = DEMO_FOLDER if model == DEMO else Path(os.path.expanduser(model))  # noqa: PTH111 - never raises
     if folder.is_dir():
         # The demo is tiny, so it can afford the reference's exact arithmetic.
         options = {"dtype": "float32"} if model == DEMO else {}
@@ -107,10 +107,15 @@ def _from_config(
             f"model={name!r}: got architecture {architectures!r}; expected a Qwen2_5_VLForConditionalGeneration "
             "checkpoint (jina-embeddings-v4 merged for vLLM)."
         )
-    hidden_size = int((config.get("text_config") or config)["hidden_size"])
-    sizes = config.get("matryoshka_dims") or JINA_V4_DIMENSIONS
-    dimensions = tuple(sorted({int(size) for size in sizes if int(size) < hidden_size} | {hidden_size}))
-    tasks = tuple(config.get("task_names") or TASKS)
+    try:
+        hidden_size = int((config.get("text_config") or config)["hidden_size"])
+        sizes = [int(size) for size in config.get("matryoshka_dims") or JINA_V4_DIMENSIONS]
+        tasks = tuple(config.get("task_names") or TASKS)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"model={name!r}: config.json has no usable hidden_size, matryoshka_dims or task_names ({error!r})."
+        ) from None
+    dimensions = tuple(sorted({size for size in sizes if 0 < size < hidden_size} | {hidden_size}))
     return Checkpoint(
         name=name,
         location=location,
@@ -123,12 +128,15 @@ def _from_config(
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(loaded, dict):
+            raise ValueError(f"got a {type(loaded).__name__}, expected an object")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{str(path)!r} cannot be read ({error}); a checkpoint folder holds a config.json.") from None
     return loaded
 
 
+@lru_cache(maxsize=64)
 def _hub_config(repository: str, revision: str | None) -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
 
@@ -167,9 +175,9 @@ def check_dimensions(checkpoint: Checkpoint, dimensions: int | None) -> int:
     """
     if dimensions is None:
         return checkpoint.hidden_size
-    if isinstance(dimensions, bool) or dimensions not in checkpoint.dimensions:
+    if isinstance(dimensions, bool | float) or dimensions not in checkpoint.dimensions:
         raise ConfigError(
             f"dimensions={dimensions!r} is not a Matryoshka size of {checkpoint.name}; "
             f"choose one of {', '.join(map(str, checkpoint.dimensions))}."
         )
-    return dimensions
+    return int(dimensions)

@@ -1,0 +1,161 @@
+"""Facts of checkpoints, and which settings they honour."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vllm_jina_embed.checkpoints import (
+    DEMO_FOLDER,
+    JINA_V4_DIMENSIONS,
+    NATIVE,
+    PUBLISHED,
+    TASKS,
+    check_dimensions,
+    check_task,
+    resolve,
+)
+from vllm_jina_embed.errors import ConfigError
+
+RETRIEVAL = PUBLISHED["jinaai/jina-embeddings-v4-vllm-retrieval"]
+
+
+def folder_with(path: Path, config: object) -> Path:
+    """Return ``path`` with ``config`` as its config.json."""
+    path.mkdir(exist_ok=True)
+    (path / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+    return path
+
+
+def qwen(**more: Any) -> dict[str, Any]:
+    """Return the least config that is read as a Qwen2.5-VL checkpoint."""
+    return {"model_type": "qwen2_5_vl", "text_config": {"hidden_size": 512}, **more}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_published_checkpoints_need_no_download(task: str) -> None:
+    """Their facts are constants with a source."""
+    checkpoint = resolve(f"jinaai/jina-embeddings-v4-vllm-{task}")
+    assert checkpoint.tasks == (task,)
+    assert (checkpoint.hidden_size, checkpoint.dimensions) == (2048, (128, 256, 512, 1024, 2048))
+    assert (checkpoint.min_pixels, checkpoint.max_pixels, checkpoint.max_length) == (3136, 602112, 32768)
+
+
+def test_the_demo_is_a_folder_of_the_package() -> None:
+    """No download, the reference's arithmetic, three trained sizes, all tasks."""
+    checkpoint = resolve("demo")
+    assert (checkpoint.name, checkpoint.location) == ("demo", str(DEMO_FOLDER.resolve()))
+    assert checkpoint.dimensions == (32, 64, 128)
+    assert checkpoint.tasks == TASKS
+    assert checkpoint.options == {"dtype": "float32"}
+
+
+def test_a_folder_is_read_as_jina_v4(tmp_path: Path) -> None:
+    """Jina's sizes below its own; all tasks; no options of its own."""
+    checkpoint = resolve(str(folder_with(tmp_path, qwen())))
+    assert checkpoint.location == str(tmp_path.resolve())
+    assert checkpoint.dimensions == (128, 256, 512)
+    assert (checkpoint.tasks, checkpoint.options) == (TASKS, {})
+
+
+def test_a_folder_may_state_its_own_sizes_and_tasks(tmp_path: Path) -> None:
+    """As jina-embeddings-v4's config.json does; sizes are sorted and end with the full one."""
+    checkpoint = resolve(str(folder_with(tmp_path, qwen(matryoshka_dims=[64, 32, 9999, 0], task_names=["code"]))))
+    assert checkpoint.dimensions == (32, 64, 512)
+    assert checkpoint.tasks == ("code",)
+
+
+def test_a_config_without_text_config_is_read_too(tmp_path: Path) -> None:
+    """Older checkpoints keep the text model's numbers on top."""
+    assert resolve(str(folder_with(tmp_path, {"model_type": "qwen2_5_vl", "hidden_size": 256}))).hidden_size == 256
+
+
+def test_a_folder_that_changes_is_read_again(tmp_path: Path) -> None:
+    """Nothing of a folder is remembered between embedders."""
+    assert resolve(str(folder_with(tmp_path, qwen()))).hidden_size == 512
+    assert resolve(str(folder_with(tmp_path, {"model_type": "qwen2_5_vl", "hidden_size": 64}))).hidden_size == 64
+
+
+def test_a_relative_folder_follows_the_working_directory(tmp_path: Path) -> None:
+    """The same name in two places is two checkpoints."""
+    before = Path.cwd()
+    locations = []
+    try:
+        for place in ("a", "b"):
+            (tmp_path / place).mkdir()
+            folder_with(tmp_path / place / "checkpoint", qwen())
+            os.chdir(tmp_path / place)
+            locations.append(resolve("checkpoint").location)
+    finally:
+        os.chdir(before)
+    assert locations == [str((tmp_path / place / "checkpoint").resolve()) for place in ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "bert", "architectures": ["BertModel"]}, "BertModel"),
+        ({}, "Qwen2_5_VLForConditionalGeneration"),
+        ({"model_type": "qwen2_5_vl"}, "hidden_size"),
+        (qwen(matryoshka_dims=["many"]), "matryoshka_dims"),
+        (qwen(matryoshka_dims=7), "matryoshka_dims"),
+        ([], "cannot be read"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_a_folder_that_is_no_such_checkpoint_is_refused(tmp_path: Path, config: object, message: str) -> None:
+    """The error says what was found."""
+    with pytest.raises(ConfigError, match=message):
+        resolve(str(folder_with(tmp_path, config)))
+
+
+def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
+    """The error names the missing file."""
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        resolve(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["no-such-name", "./no/such", "/no/such/folder", "~nobody-here/x", "a/b/c", "\0"])
+def test_an_unknown_name_lists_the_known_ones(name: str) -> None:
+    """Nothing is downloaded for a name that cannot be a repository."""
+    with pytest.raises(ConfigError, match=r"no such folder.*demo.*jina-embeddings-v4-vllm-code"):
+        resolve(name)
+
+
+def test_the_native_checkpoint_points_to_the_merged_ones() -> None:
+    """The most likely mistake gets its own answer."""
+    with pytest.raises(ConfigError, match="jina-embeddings-v4-vllm-retrieval"):
+        resolve(NATIVE)
+
+
+def test_the_task_defaults_to_the_checkpoints_own() -> None:
+    """The first of its tasks."""
+    assert check_task(RETRIEVAL, None) == "retrieval"
+    assert check_task(resolve("demo"), "code") == "code"
+
+
+def test_a_task_of_other_weights_names_their_checkpoint() -> None:
+    """Weights merged for one task give wrong vectors for another."""
+    with pytest.raises(ConfigError, match="use jinaai/jina-embeddings-v4-vllm-code"):
+        check_task(RETRIEVAL, "code")
+    with pytest.raises(ConfigError, match="'search' is unknown; choose one of retrieval, text-matching, code"):
+        check_task(RETRIEVAL, "search")
+
+
+def test_every_matryoshka_size_is_allowed() -> None:
+    """None means the full one; numpy's integers count."""
+    assert check_dimensions(RETRIEVAL, None) == 2048
+    assert [check_dimensions(RETRIEVAL, size) for size in JINA_V4_DIMENSIONS] == list(JINA_V4_DIMENSIONS)
+    assert type(check_dimensions(RETRIEVAL, np.int64(128))) is int
+
+
+@pytest.mark.parametrize("dimensions", [0, -128, 300, 4096, True, 128.0, "128"])
+def test_any_other_size_is_refused_with_the_choice(dimensions: Any) -> None:
+    """The house's example of a good message."""
+    with pytest.raises(ConfigError, match="choose one of 128, 256, 512, 1024, 2048"):
+        check_dimensions(RETRIEVAL, dimensions)
