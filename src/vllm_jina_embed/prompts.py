@@ -8,7 +8,7 @@ Source: modeling_jina_embeddings_v4.py (PREFIX_DICT, encode_text, process_images
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,13 @@ Truncate = Literal["end", "start", "error"]
 
 PREFIXES: dict[str, str] = {"query": "Query: ", "passage": "Passage: "}
 IMAGE_INSTRUCTION = "Describe the image."
+SPECIAL_TOKENS = {
+    "vision_start": "<|vision_start|>",
+    "vision_end": "<|vision_end|>",
+    "image": "<|image_pad|>",
+    "turn_start": "<|im_start|>",
+    "turn_end": "<|im_end|>",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +86,10 @@ class PromptBuilder:
         self._tokenizer = tokenizer
         self._policy = policy
         self.ids = _special_ids(tokenizer)
+        if not set(self._plain("".join(SPECIAL_TOKENS.values()))).isdisjoint(astuple(self.ids)):
+            raise ConfigError(
+                "the tokenizer does not mark the image template's tokens as special; texts could hold them."
+            )
         opening, closing = self._plain("user\n"), self._plain(IMAGE_INSTRUCTION)
         self._before = (self.ids.turn_start, *opening)
         self._picture = (self.ids.vision_start, self.ids.image, self.ids.vision_end)
@@ -112,7 +123,14 @@ class PromptBuilder:
             text_prefix: Result of ``prefix``.
             max_length: Longest text in tokens, prefix included.
             truncate: Which end of a longer text to cut, or ``error``.
+
+        Raises:
+            ConfigError: ``max_length`` leaves no room for a text after its prefix.
         """
+        if max_length <= (head := len(self._plain(text_prefix.rstrip()))):
+            raise ConfigError(
+                f"max_length={max_length} leaves no room for a text: its prefix {text_prefix!r} takes {head} tokens."
+            )
         encodings = iter(
             self._tokenizer.encode_batch(
                 [text_prefix + item.text for item in items if isinstance(item, TextItem)], add_special_tokens=False
@@ -161,13 +179,7 @@ class PromptBuilder:
 
 
 def _special_ids(tokenizer: Tokenizer) -> SpecialIds:
-    names = {
-        "vision_start": "<|vision_start|>",
-        "vision_end": "<|vision_end|>",
-        "image": "<|image_pad|>",
-        "turn_start": "<|im_start|>",
-        "turn_end": "<|im_end|>",
-    }
+    names = SPECIAL_TOKENS
     found = {field: tokenizer.token_to_id(token) for field, token in names.items()}
     ids = {field: token_id for field, token_id in found.items() if token_id is not None}
     missing = [names[field] for field in names.keys() - ids.keys()]
