@@ -7,23 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-SPECIAL = [
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-]
-# The pre-tokenizer of Qwen2's tokenizer.json.
-QWEN_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+from tests.support.tokenizer import SPECIAL, make_tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +32,7 @@ class Size:
 def make_checkpoint(folder: Path, size: Size = Size(), *, seed: int = 0) -> Path:
     """Write a random checkpoint whose final norm weights are log-normal, so that wrong pooling shows."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
     torch.manual_seed(seed)
@@ -58,25 +44,6 @@ def make_checkpoint(folder: Path, size: Size = Size(), *, seed: int = 0) -> Path
     _write_json(folder / "tokenizer_config.json", _tokenizer_config())
     _write_json(folder / "preprocessor_config.json", _preprocessor_config())
     return folder
-
-
-def _tokenizer() -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(QWEN_SPLIT), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["Query: Passage: user Describe the image. the quick brown fox"] * 4, trainer)
-    return tokenizer
 
 
 def _config(size: Size, ids: dict[str, int], vocabulary: int) -> Qwen2_5_VLConfig:

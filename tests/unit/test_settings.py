@@ -1,0 +1,150 @@
+"""Settings: what is refused, what is filled in, and what decides a vector."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vllm_jina_embed import settings
+from vllm_jina_embed.errors import ConfigError
+from vllm_jina_embed.media import MediaPolicy
+from vllm_jina_embed.settings import Settings
+
+RETRIEVAL = "jinaai/jina-embeddings-v4-vllm-retrieval"
+DEFAULTS: dict[str, Any] = {
+    "model": RETRIEVAL,
+    "revision": None,
+    "task": None,
+    "dimensions": None,
+    "truncate": "end",
+    "max_length": None,
+    "min_pixels": None,
+    "max_pixels": None,
+    "media": None,
+    "show_progress": False,
+    "on_error": "raise",
+    "engine_kwargs": None,
+}
+
+
+def check(**given: Any) -> Settings:
+    """Return the settings for ``given`` over the defaults."""
+    return settings.check(**(DEFAULTS | given))
+
+
+def test_defaults_are_the_checkpoints_own() -> None:
+    """Both pixel bounds are pinned to the reference's, not to what the vLLM variants ship."""
+    found = check()
+    assert (found.task, found.dimensions, found.max_length) == ("retrieval", 2048, 32768)
+    assert (found.engine.min_pixels, found.engine.max_pixels) == (3136, 602112)
+    assert (found.truncate, found.on_error, found.show_progress) == ("end", "raise", False)
+    assert found.media == MediaPolicy()
+
+
+def test_what_is_given_is_taken() -> None:
+    """Every setting reaches its place."""
+    policy = MediaPolicy(allow_local_files=False)
+    found = check(
+        dimensions=256, truncate="start", max_length=77, min_pixels=5000, max_pixels=6000, media=policy,
+        show_progress=True, on_error="skip", engine_kwargs={"dtype": "float16"}, revision="abc",
+    )  # fmt: skip
+    assert (found.dimensions, found.truncate, found.max_length) == (256, "start", 77)
+    assert (found.engine.min_pixels, found.engine.max_pixels) == (5000, 6000)
+    assert (found.media, found.show_progress, found.on_error) == (policy, True, "skip")
+    assert (found.engine.options, found.engine.revision) == ({"dtype": "float16"}, "abc")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"truncate": "middle"}, "truncate='middle' is unknown; choose one of end, start, error"),
+        ({"truncate": True}, "truncate=True"),
+        ({"on_error": "ignore"}, "on_error='ignore' is unknown; choose one of raise, skip"),
+        ({"max_length": 0}, "max_length=0 must be a whole number over 0"),
+        ({"max_length": 1.5}, "max_length=1.5"),
+        ({"max_length": True}, "max_length=True"),
+        ({"min_pixels": -1}, "min_pixels=-1"),
+        ({"max_pixels": "9"}, "max_pixels='9'"),
+        ({"min_pixels": 700_000}, "min_pixels=700000 is larger than max_pixels=602112"),
+        ({"max_pixels": 3000}, "min_pixels=3136 is larger than max_pixels=3000"),
+        ({"task": "code"}, "jina-embeddings-v4-vllm-code"),
+        ({"dimensions": 300}, "choose one of 128"),
+        ({"model": "no-such-model"}, "no such folder"),
+    ],
+)
+def test_a_setting_that_cannot_be_honoured_is_refused(given: dict[str, Any], message: str) -> None:
+    """The message names the setting, what was got and what is allowed."""
+    with pytest.raises(ConfigError) as caught:
+        check(**given)
+    assert message in str(caught.value)
+
+
+def test_a_path_may_name_the_model(tmp_path: Path) -> None:
+    """A pathlib.Path is as good as a string."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_5_vl", "hidden_size": 64}))
+    assert check(model=tmp_path).engine == check(model=str(tmp_path)).engine
+
+
+DECIDE: dict[str, Any] = {
+    "model": "jinaai/jina-embeddings-v4-vllm-code",
+    "revision": "v2",
+    "dimensions": 128,
+    "truncate": "start",
+    "max_length": 100,
+    "min_pixels": 4000,
+    "max_pixels": 500_000,
+    "engine_kwargs": {"dtype": "float16"},
+}
+DO_NOT = {"media": MediaPolicy(max_bytes=5), "show_progress": True, "on_error": "skip"}
+
+
+@pytest.mark.parametrize("name", DECIDE)
+def test_the_fingerprint_changes_with_each_thing_that_decides_a_vector(name: str) -> None:
+    """One at a time."""
+    assert check(**{name: DECIDE[name]}).fingerprint != check().fingerprint
+
+
+def test_the_fingerprint_changes_with_the_task(tmp_path: Path) -> None:
+    """On weights that serve several."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_5_vl", "hidden_size": 64}))
+    found = {check(model=tmp_path, task=task).fingerprint for task in ("retrieval", "code", "text-matching")}
+    assert len(found) == 3
+
+
+def test_every_setting_either_decides_a_vector_or_does_not() -> None:
+    """A new setting must take a side here."""
+    assert {*DECIDE, *DO_NOT, "task"} == set(inspect.signature(settings.check).parameters)
+    assert check(**DO_NOT).fingerprint == check().fingerprint
+
+
+def test_a_default_written_out_changes_nothing() -> None:
+    """The fingerprint holds values, not what was typed."""
+    same = check(task="retrieval", dimensions=2048, min_pixels=3136, max_pixels=602112, engine_kwargs={})
+    assert same.fingerprint == check().fingerprint
+
+
+def test_the_order_of_engine_keywords_changes_nothing() -> None:
+    """Equal options share an engine and a fingerprint."""
+    a, b = check(engine_kwargs={"seed": 1, "dtype": "auto"}), check(engine_kwargs={"dtype": "auto", "seed": 1})
+    assert (a.fingerprint, a.engine, hash(a.engine)) == (b.fingerprint, b.engine, hash(b.engine))
+
+
+def test_settings_do_not_follow_the_callers_dict() -> None:
+    """Changing it afterwards must not change which engine is meant."""
+    options = {"dtype": "auto"}
+    found = check(engine_kwargs=options)
+    options["dtype"] = "float16"
+    assert found.engine.options == {"dtype": "auto"}
+
+
+def test_one_of_two_names() -> None:
+    """Either name, never both, zero counts as given."""
+    assert settings.one_of("a", 1, "b", None) == settings.one_of("a", None, "b", 1) == 1
+    assert settings.one_of("a", 0, "b", None) == 0
+    assert settings.one_of("a", None, "b", None) is None
+    with pytest.raises(ConfigError, match="a and b are two names of one setting"):
+        settings.one_of("a", 1, "b", 1)
