@@ -6,23 +6,27 @@ Enters: items and an engine. Leaves: a float32 array ``(n, dimensions)`` and the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .engine.base import Engine
 from .errors import InputError
-from .inputs import Item
+from .inputs import ImageItem, Item
 from .pooling import Floats
 from .prompts import Prompt, PromptBuilder, Truncate
 
 Progress = Callable[[int], object]
 
 CHUNK = 32
-"""Items that are tokenised or decoded together."""
+"""Texts that are tokenised together."""
+PICTURES = 4
+"""Items with pictures that are decoded together."""
 IN_FLIGHT = 512
-"""Prompts of one call that wait in the engine at most; decoded pictures are held that long."""
+"""Places of one call in the engine: a prompt takes one, and one more for each ``PIXELS`` of its pictures."""
+PIXELS = 500_000
+"""Pixels per place, so that the decoded pictures of one call hold at most 0.75 GB, however large they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,37 +66,69 @@ async def embed_items(
     outcome = Outcome(embeddings=np.full((len(items), plan.dimensions), np.nan, dtype=np.float32))
     room = asyncio.Semaphore(IN_FLIGHT)
 
-    async def embed_one(row: int, prompt: Prompt) -> None:
+    async def embed_one(row: int, prompt: Prompt, places: int) -> None:
         try:
             outcome.embeddings[row] = await engine.embed(prompt, dimensions=plan.dimensions)
         except InputError as error:
             outcome.errors.append(_at(items[row], error))
         finally:
-            room.release()
+            for _ in range(places):
+                room.release()
             progress(1)
 
-    max_length = min(plan.max_length, engine.max_tokens)
-    async with asyncio.TaskGroup() as tasks:
-        for start in range(0, len(items), CHUNK):
-            chunk = items[start : start + CHUNK]
-            prompts = await asyncio.to_thread(
-                builder.build,
-                chunk,
-                text_prefix=plan.text_prefix,
-                max_length=max_length,
-                truncate=plan.truncate,
-            )
-            for row, prompt in enumerate(prompts, start):
-                if isinstance(prompt, InputError):
-                    outcome.errors.append(prompt)
-                    progress(1)
-                    continue
-                if prompt.truncated:
-                    outcome.truncated.append(items[row].position)
+    async def embed_all(tasks: asyncio.TaskGroup) -> None:
+        async for row, prompt in _prompts(items, builder, plan, max_length=min(plan.max_length, engine.max_tokens)):
+            if isinstance(prompt, InputError):
+                outcome.errors.append(prompt)
+                progress(1)
+                continue
+            if prompt.truncated:
+                outcome.truncated.append(items[row].position)
+            places = _places(prompt)
+            for _ in range(places):
                 await room.acquire()
-                tasks.create_task(embed_one(row, prompt))
+            tasks.create_task(embed_one(row, prompt, places))
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            await embed_all(tasks)
+    except BaseExceptionGroup as group:  # callers catch EngineError and its like, never a group
+        raise group.exceptions[0] from group.exceptions[0].__cause__
     outcome.errors.sort(key=lambda error: error.positions)
     return outcome
+
+
+async def _prompts(
+    items: Sequence[Item], builder: PromptBuilder, plan: Plan, *, max_length: int
+) -> AsyncIterator[tuple[int, Prompt | InputError]]:
+    """Yield each row and its prompt in order; tokenising and decoding run in a thread."""
+    row = 0
+    for chunk in _chunks(items):
+        prompts = await asyncio.to_thread(
+            builder.build, chunk, text_prefix=plan.text_prefix, max_length=max_length, truncate=plan.truncate
+        )
+        for prompt in prompts:
+            yield row, prompt
+            row += 1
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Yield ``items`` in order, in lists of at most ``CHUNK`` items with ``PICTURES`` pictures among them."""
+    chunk: list[Item] = []
+    pictures = 0
+    for item in items:
+        chunk.append(item)
+        pictures += isinstance(item, ImageItem)
+        if len(chunk) == CHUNK or pictures == PICTURES:
+            yield chunk
+            chunk, pictures = [], 0
+    if chunk:
+        yield chunk
+
+
+def _places(prompt: Prompt) -> int:
+    pixels = sum(image.width * image.height for image in prompt.images)
+    return min(IN_FLIGHT, 1 + pixels // PIXELS)
 
 
 def _at(item: Item, error: InputError) -> InputError:

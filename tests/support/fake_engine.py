@@ -1,0 +1,91 @@
+"""An engine in memory: every prompt has its own unit vector, and failures and delays are told to it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import hashlib
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import numpy as np
+
+from vllm_jina_embed.engine.base import EngineConfig, LoopThread
+from vllm_jina_embed.errors import ClosedError
+from vllm_jina_embed.pooling import Floats
+from vllm_jina_embed.prompts import Prompt
+
+Result = TypeVar("Result")
+
+
+def vector_of(prompt: Prompt, dimensions: int) -> Floats:
+    """Return the vector that ``FakeEngine`` gives for ``prompt``."""
+    digest = hashlib.sha256(repr(prompt.token_ids).encode())
+    for image in prompt.images:
+        digest.update(repr(image.size).encode())
+        digest.update((image if image.width * image.height < 1_000_000 else image.resize((64, 64), 0)).tobytes())
+    values = np.random.default_rng(int.from_bytes(digest.digest()[:8], "big")).normal(size=dimensions)
+    return np.asarray(values / np.linalg.norm(values), dtype=np.float32)
+
+
+class FakeEngine:
+    """Implements the ``Engine`` protocol.
+
+    Attributes:
+        max_tokens: As in ``Engine``.
+        prompts: What was embedded, in the order of arrival.
+        most_at_once: Most prompts that were inside at the same time.
+        most_pixels: Most pixels that were inside at the same time.
+        cancelled: How many prompts were cancelled.
+        closed: How often it was closed.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig | None = None,
+        *,
+        max_tokens: int = 4096,
+        fail: Callable[[Prompt], Exception | None] = lambda prompt: None,
+        delay: Callable[[Prompt], float] = lambda prompt: 0.0,
+    ) -> None:
+        self.config = config
+        self.max_tokens = max_tokens
+        self.prompts: list[Prompt] = []
+        self.most_at_once = self.most_pixels = 0
+        self.cancelled = 0
+        self.closed = 0
+        self._fail, self._delay = fail, delay
+        self._inside: list[Prompt] = []
+        self._thread: LoopThread | None = None
+
+    def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
+        """Start ``job`` on a loop of its own, which the first call starts."""
+        if self.closed:
+            job.close()
+            raise ClosedError("the engine is closed.")
+        if self._thread is None:
+            self._thread = LoopThread("fake-engine")
+        return self._thread.run(job)
+
+    async def embed(self, prompt: Prompt, *, dimensions: int) -> Floats:
+        """Wait, fail, or return the prompt's own vector."""
+        self.prompts.append(prompt)
+        self._inside.append(prompt)
+        self.most_at_once = max(self.most_at_once, len(self._inside))
+        self.most_pixels = max(self.most_pixels, sum(i.width * i.height for p in self._inside for i in p.images))
+        try:
+            await asyncio.sleep(self._delay(prompt))
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self._inside.remove(prompt)
+        if (error := self._fail(prompt)) is not None:
+            raise error
+        return vector_of(prompt, dimensions)
+
+    def close(self) -> None:
+        """Stop the loop; counts every call."""
+        self.closed += 1
+        if self._thread is not None:
+            self._thread.close()
