@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from . import checkpoints, inputs, settings
 from .checkpoints import Checkpoint
 from .engine.base import Engine
-from .engine.shared import POOL
+from .engine.shared import POOL, EnginePool
 from .errors import ClosedError, InputError
 from .inputs import EmbedInput, Item
 from .media import ImageInput, MediaPolicy
@@ -37,6 +37,9 @@ class JinaEmbedder:
     Constructing it starts nothing; the first call starts the engine or joins the one that runs with the same
     checkpoint, pixel bounds and ``engine_kwargs``. Safe to call from any thread and any event loop.
     """
+
+    _pool: ClassVar[EnginePool] = POOL  # where engines come from
+    _closed = True  # until everything is checked, so that __del__ is quiet after an error
 
     def __init__(
         self,
@@ -78,7 +81,6 @@ class JinaEmbedder:
         Raises:
             ConfigError: A setting that this checkpoint cannot honour.
         """
-        self._closed = True  # until everything is checked, so that __del__ is quiet after an error
         self.settings = settings.check(
             model=model,
             revision=revision,
@@ -190,7 +192,7 @@ class JinaEmbedder:
             self._closed = True
             engine, self._engine = self._engine, None
         if engine is not None:
-            POOL.release(self.settings.engine)
+            self._pool.release(self.settings.engine)
 
     async def aclose(self) -> None:
         """Await ``close`` without blocking the loop."""
@@ -235,12 +237,15 @@ class JinaEmbedder:
                     wanted.engine.location, revision=wanted.engine.revision, policy=wanted.media
                 )
             if self._engine is None:
-                self._engine = POOL.acquire(wanted.engine)
+                self._engine = self._pool.acquire(wanted.engine)
             return self._engine, self._builder
 
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError(f"{self!r} is closed.")
+
+    def _closed_meanwhile(self) -> ClosedError:
+        return ClosedError(f"{self!r}: the engine was closed before this call was done.")
 
     def _plan(self, prompt_name: str, dimensions: int | None) -> Plan:
         self._check_open()
@@ -268,6 +273,8 @@ class JinaEmbedder:
             future = self._submit(items, plan, bar.update)
             try:
                 outcome = future.result()
+            except concurrent.futures.CancelledError:
+                raise self._closed_meanwhile() from None
             except BaseException:  # Ctrl-C included: free what waits in the engine
                 future.cancel()
                 raise
@@ -282,7 +289,14 @@ class JinaEmbedder:
         with self._bar(len(items), show_progress) as bar:
             if self._engine is None:
                 await asyncio.to_thread(self._ready)
-            outcome = await asyncio.wrap_future(self._submit(items, plan, bar.update))
+            future = self._submit(items, plan, bar.update)
+            try:
+                outcome = await asyncio.wrap_future(future)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():  # the caller was cancelled, not the engine
+                    raise
+                raise self._closed_meanwhile() from None
         return self._checked(outcome, len(items))
 
     def _bar(self, total: int, show_progress: bool | None) -> tqdm[Any]:

@@ -1,0 +1,477 @@
+"""JinaEmbedder on an engine in memory: calls, settings, sharing, closing, threads and loops."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from tests.support.fake_engine import FakeEngine, vector_of
+from tests.support.pictures import encoded, noise
+from tests.support.tokenizer import make_tokenizer
+from vllm_jina_embed import JinaEmbedder, MediaPolicy
+from vllm_jina_embed.engine.shared import EnginePool, running_engines
+from vllm_jina_embed.errors import ClosedError, ConfigError, ForkedError, InputError
+from vllm_jina_embed.prompts import Prompt
+
+Make = Callable[..., JinaEmbedder]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint without weights: its facts and its tokenizer."""
+    path = tmp_path_factory.mktemp("checkpoint")
+    config = {"model_type": "qwen2_5_vl", "text_config": {"hidden_size": 64}, "matryoshka_dims": [16, 32, 64]}
+    (path / "config.json").write_text(json.dumps(config))
+    make_tokenizer().save(str(path / "tokenizer.json"))
+    return path
+
+
+@pytest.fixture
+def engines() -> list[FakeEngine]:
+    """Every engine that the test started."""
+    return []
+
+
+@pytest.fixture
+def make(folder: Path, engines: list[FakeEngine]) -> Iterator[Make]:
+    """Make embedders of a class whose engines live in memory; closes them all."""
+
+    class InMemory(JinaEmbedder):
+        delay: ClassVar[Callable[[Prompt], float]] = staticmethod(lambda prompt: 0.0)
+        _pool: ClassVar[EnginePool]
+
+    def start(config: Any) -> FakeEngine:
+        engines.append(FakeEngine(config, delay=InMemory.delay))
+        return engines[-1]
+
+    InMemory._pool = EnginePool(start)
+    made: list[JinaEmbedder] = []
+
+    def build(*, delay: float = 0.0, **keywords: Any) -> JinaEmbedder:
+        InMemory.delay = staticmethod(lambda prompt: delay)
+        made.append(InMemory(folder, **keywords))
+        return made[-1]
+
+    yield build
+    for embedder in made:
+        embedder.close()
+    assert all(engine.closed for engine in engines)
+
+
+def answer(text: str, dimensions: int = 64) -> np.ndarray:
+    """Return what the engine gives for a whole prompt text."""
+    return vector_of(Prompt(token_ids=tuple(make_tokenizer().encode(text).ids)), dimensions)
+
+
+class TestConstruction:
+    """Constructing starts nothing and refuses what cannot be."""
+
+    def test_starts_nothing(self, make: Make, engines: list[FakeEngine]) -> None:
+        """The first call does."""
+        embedder = make()
+        assert engines == []
+        embedder.embed_queries(["a"])
+        embedder.embed_queries(["b"])
+        assert len(engines) == 1
+
+    def test_tells_its_facts(self, make: Make, folder: Path) -> None:
+        """Without an engine."""
+        embedder = make(task="code", dimensions=32)
+        assert (embedder.model, embedder.task, embedder.dimension) == (str(folder), "code", 32)
+        assert embedder.checkpoint.dimensions == (16, 32, 64)
+        assert embedder.fingerprint == make(task="code", dimensions=32).fingerprint != make(task="code").fingerprint
+        assert repr(embedder) == f"JinaEmbedder({str(folder)!r}, task='code', dimensions=32)"
+
+    def test_aliases_are_the_same_setting(self, make: Make) -> None:
+        """truncate_dim and model_kwargs; both names at once are refused."""
+        by_alias = make(truncate_dim=16, model_kwargs={"seed": 1})
+        assert by_alias.settings == make(dimensions=16, engine_kwargs={"seed": 1}).settings
+        twice: list[dict[str, Any]] = [
+            {"dimensions": 16, "truncate_dim": 16},
+            {"engine_kwargs": {}, "model_kwargs": {}},
+        ]
+        for both in twice:
+            with pytest.raises(ConfigError, match="two names of one setting"):
+                make(**both)
+
+    @pytest.mark.filterwarnings("error")
+    def test_unknown_keywords_and_bad_values_are_refused(self, make: Make) -> None:
+        """Never ignored; the object that never was does not warn about its close."""
+        for keywords in ({"dimension": 16}, {"batch_size": 8}, {"device": "cuda"}):
+            with pytest.raises(TypeError, match="unexpected keyword"):
+                make(**keywords)
+        for bad in ({"dimensions": 17}, {"task": "search"}, {"truncate": "x"}, {"on_error": "x"}, {"max_length": 0}):
+            with pytest.raises(ConfigError):
+                make(**bad)
+        gc.collect()
+
+
+class TestCalls:
+    """What comes back."""
+
+    def test_roles_have_their_prefix(self, make: Make) -> None:
+        """Queries and passages differ, and embed() takes the role by name."""
+        embedder = make()
+        np.testing.assert_array_equal(embedder.embed_queries(["a", "b"]), [answer("Query: a"), answer("Query: b")])
+        np.testing.assert_array_equal(embedder.embed_passages(["a"]), [answer("Passage: a")])
+        np.testing.assert_array_equal(embedder.embed(["a"]), [answer("Passage: a")])
+        np.testing.assert_array_equal(embedder.embed(["a"], prompt_name="query"), [answer("Query: a")])
+        np.testing.assert_array_equal(make(task="text-matching").embed_passages(["a"]), [answer("Query: a")])
+
+    def test_pictures_and_texts_mix(self, make: Make) -> None:
+        """The same picture has one vector in each call, role and form."""
+        embedder = make()
+        picture = noise(40, 30)
+        alone = embedder.embed_images([picture])[0]
+        mixed = embedder.embed(["a", picture, encoded(picture), [picture, picture]], prompt_name="query")
+        np.testing.assert_array_equal(mixed[0], answer("Query: a"))
+        np.testing.assert_array_equal(mixed[1], alone)
+        np.testing.assert_array_equal(mixed[2], alone)
+        assert not np.array_equal(mixed[3], alone)
+
+    def test_nothing_gives_an_empty_array_without_an_engine(self, make: Make, engines: list[FakeEngine]) -> None:
+        """All four calls, any iterable, the right width."""
+        embedder = make(dimensions=32)
+        for call in (embedder.embed_queries, embedder.embed_passages, embedder.embed_images, embedder.embed):
+            empty: list[Any] = [[], (), iter([])]
+            for nothing in empty:
+                got = call(nothing)
+                assert got.shape == (0, 32)
+                assert got.dtype == np.float32
+        assert embedder.embed([], dimensions=16).shape == (0, 16)
+        assert engines == []
+
+    async def test_nothing_awaited_gives_an_empty_array(self, make: Make, engines: list[FakeEngine]) -> None:
+        """The same for the twins."""
+        embedder = make()
+        for call in (embedder.aembed_queries, embedder.aembed_passages, embedder.aembed_images, embedder.aembed):
+            assert (await call([])).shape == (0, 64)
+        assert engines == []
+
+    async def test_the_twins_give_the_same(self, make: Make) -> None:
+        """Every call and its awaited form."""
+        embedder = make()
+        picture = noise(30, 30)
+        pairs = [
+            (await embedder.aembed_queries(["a"]), embedder.embed_queries(["a"])),
+            (await embedder.aembed_passages(["a"]), embedder.embed_passages(["a"])),
+            (await embedder.aembed_images([picture]), embedder.embed_images([picture])),
+            (
+                await embedder.aembed(["a", picture], prompt_name="query"),
+                embedder.embed(["a", picture], prompt_name="query"),
+            ),
+        ]
+        for awaited, waited in pairs:
+            np.testing.assert_array_equal(awaited, waited)
+
+    def test_dimensions_of_one_call(self, make: Make) -> None:
+        """Override the embedder's own; others are refused before anything starts."""
+        embedder = make(dimensions=32)
+        np.testing.assert_array_equal(embedder.embed_queries(["a"], dimensions=16), [answer("Query: a", 16)])
+        assert embedder.embed_queries(["a"]).shape == (1, 32)
+        for bad in (17, 0, 16.0):
+            with pytest.raises(ConfigError, match="choose one of 16, 32, 64"):
+                embedder.embed_queries(["a"], dimensions=bad)
+
+    def test_unknown_overrides_are_refused(self, make: Make) -> None:
+        """Never ignored."""
+        with pytest.raises(TypeError, match="unexpected keyword"):
+            make().embed_queries(["a"], truncate_dim=16)
+        with pytest.raises(ConfigError, match="prompt_name='document'"):
+            make().embed(["a"], prompt_name="document")  # type: ignore[arg-type]
+
+    def test_progress_is_drawn_on_request(self, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+        """On stderr, by the embedder's setting or the call's."""
+        make().embed_queries(["a"])
+        make(show_progress=True).embed_queries(["a"], show_progress=False)
+        assert capsys.readouterr().err == ""
+        make().embed_queries(["a"] * 3, show_progress=True)
+        make(show_progress=True).embed_queries(["a"] * 3)
+        shown = capsys.readouterr()
+        assert shown.err.count("3/3") >= 2
+        assert shown.out == ""
+
+    def test_a_policy_holds(self, make: Make, tmp_path: Path) -> None:
+        """For every picture of the embedder."""
+        (tmp_path / "a.png").write_bytes(encoded(noise(20, 20)))
+        with pytest.raises(InputError, match="allows no local files"):
+            make(media=MediaPolicy(allow_local_files=False)).embed_images([tmp_path / "a.png"])
+        assert make().embed_images([tmp_path / "a.png"]).shape == (1, 64)
+
+
+class TestErrors:
+    """Bad items."""
+
+    def test_wrong_types_are_found_before_anything_starts(self, make: Make, engines: list[FakeEngine]) -> None:
+        """All positions at once."""
+        with pytest.raises(InputError) as caught:
+            make().embed_queries(["a", "", "b", None])  # type: ignore[list-item]
+        assert caught.value.positions == (1, 3)
+        assert caught.value.embeddings is None
+        assert engines == []
+
+    def test_raise_names_every_position_and_keeps_what_was_computed(self, make: Make) -> None:
+        """Nobody has to embed the other 48 again."""
+        items: list[Any] = [f"text {n}" for n in range(50)]
+        items[10], items[30] = b"broken", Path("no/such/file.png")
+        with pytest.raises(InputError, match="2 of 50 items") as caught:
+            make().embed(items)
+        assert caught.value.positions == (10, 30)
+        assert [problem[:9] for problem in caught.value.problems] == ["items[10]", "items[30]"]
+        kept = caught.value.embeddings
+        assert np.isnan(kept).any(axis=1).nonzero()[0].tolist() == [10, 30]
+        np.testing.assert_array_equal(kept[11], answer("Passage: text 11"))
+
+    def test_skip_gives_nan_rows_and_one_warning(self, make: Make) -> None:
+        """The warning names the positions and points at the caller's line."""
+        with pytest.warns(UserWarning, match=r"images\[1\]") as caught:
+            got = make(on_error="skip").embed_images([noise(20, 20), b"broken", noise(30, 20)])
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        assert np.isnan(got).any(axis=1).tolist() == [False, True, False]
+
+    def test_too_long_texts_give_one_warning(self, make: Make) -> None:
+        """Positions, the lost end, the caller's line; the first ten positions only."""
+        with pytest.warns(
+            UserWarning, match=r"12 of 13 texts.*lost their end .*0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\."
+        ) as caught:
+            make(max_length=20).embed_queries([*["fox " * 50] * 12, "a"])
+        assert (len(caught), caught[0].filename) == (1, __file__)
+        with pytest.warns(UserWarning, match=r"1 of 2 texts.*lost their start \(positions 1\)"):
+            make(max_length=20, truncate="start").embed_queries(["a", "fox " * 50])
+
+    async def test_awaited_warnings_point_at_the_caller_too(self, make: Make) -> None:
+        """The same line in async code."""
+        with pytest.warns(UserWarning, match="lost their end") as caught:
+            await make(max_length=20).aembed_queries(["fox " * 50])
+        assert (len(caught), caught[0].filename) == (1, __file__)
+
+    def test_too_long_texts_are_an_error_on_request(self, make: Make) -> None:
+        """By position."""
+        with pytest.raises(InputError, match=r"texts\[1\]: got \d+ tokens; max_length is 20") as caught:
+            make(max_length=20, truncate="error").embed_queries(["a", "fox " * 50])
+        assert caught.value.positions == (1,)
+
+
+class TestSharing:
+    """One engine for all that want the same one."""
+
+    def test_embedders_of_one_configuration_share(self, make: Make, engines: list[FakeEngine]) -> None:
+        """Task, dimensions, truncation and policy do not make another engine."""
+        embedders = [make(), make(task="code"), make(dimensions=16), make(truncate="start", max_length=9)]
+        for embedder in embedders:
+            embedder.embed_queries(["a"])
+        assert len(engines) == 1
+
+    def test_other_pixel_bounds_or_keywords_start_another(self, make: Make, engines: list[FakeEngine]) -> None:
+        """What the engine itself must know."""
+        for keywords in ({}, {"max_pixels": 100_000}, {"min_pixels": 4000}, {"engine_kwargs": {"seed": 1}}):
+            make(**keywords).embed_queries(["a"])
+        assert len(engines) == 4
+        configs = [engine.config for engine in engines if engine.config is not None]
+        assert [(c.min_pixels, c.max_pixels) for c in configs[:2]] == [(3136, 602112), (3136, 100_000)]
+
+    def test_the_last_close_stops_the_engine(self, make: Make, engines: list[FakeEngine]) -> None:
+        """An embedder that never called anything does not count."""
+        a, b, idle = make(), make(), make()
+        a.embed_queries(["a"])
+        b.embed_queries(["a"])
+        idle.close()
+        a.close()
+        a.close()
+        assert engines[0].closed == 0
+        b.embed_queries(["a"])
+        b.close()
+        assert engines[0].closed == 1
+
+    def test_the_packages_own_pool_is_untouched(self, make: Make) -> None:
+        """These tests start no vLLM."""
+        before = running_engines()
+        make().embed_queries(["a"])
+        assert running_engines() == before
+
+
+class TestClosing:
+    """close(), with, forgetting, and using it afterwards."""
+
+    def test_use_after_close_is_an_error(self, make: Make, engines: list[FakeEngine]) -> None:
+        """Every call, also with nothing to do; no engine comes back to life."""
+        embedder = make()
+        embedder.embed_queries(["a"])
+        embedder.close()
+        for call in (embedder.embed_queries, embedder.embed_passages, embedder.embed):
+            for items in (["a"], []):
+                with pytest.raises(ClosedError, match="is closed"):
+                    call(items)
+        with pytest.raises(ClosedError):
+            embedder.embed_images([noise(20, 20)])
+        assert len(engines) == 1
+
+    async def test_awaited_use_after_aclose_is_an_error(self, make: Make) -> None:
+        """The twins."""
+        embedder = make()
+        await embedder.aembed_queries(["a"])
+        await embedder.aclose()
+        await embedder.aclose()
+        with pytest.raises(ClosedError):
+            await embedder.aembed_queries(["a"])
+
+    def test_with_closes(self, make: Make, engines: list[FakeEngine]) -> None:
+        """After an error as well."""
+        embedder = make()
+        embedder.embed_queries(["a"])
+        with pytest.raises(ConfigError), embedder:
+            embedder.embed_queries(["a"], dimensions=17)
+        assert engines[0].closed == 1
+
+    async def test_async_with_closes(self, make: Make, engines: list[FakeEngine]) -> None:
+        """The same."""
+        async with make() as embedder:
+            await embedder.aembed_queries(["a"])
+        assert engines[0].closed == 1
+
+    def test_closing_while_a_call_waits_is_a_closed_error(self, make: Make, engines: list[FakeEngine]) -> None:
+        """Neither a bare CancelledError nor a hang."""
+        embedder = make(delay=60)
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            future = threads.submit(embedder.embed_queries, ["a"])
+            while not (engines and engines[0].prompts):
+                threading.Event().wait(0.005)
+            embedder.close()
+            with pytest.raises(ClosedError, match="closed before this call was done"):
+                future.result(10)
+
+    async def test_closing_while_a_call_is_awaited_is_a_closed_error(
+        self, make: Make, engines: list[FakeEngine]
+    ) -> None:
+        """A CancelledError would look as if the caller's own task were cancelled."""
+        embedder = make(delay=60)
+        task = asyncio.create_task(embedder.aembed_queries(["a"]))
+        while not (engines and engines[0].prompts):
+            await asyncio.sleep(0.005)
+        await embedder.aclose()
+        with pytest.raises(ClosedError, match="closed before this call was done"):
+            async with asyncio.timeout(10):
+                await task
+
+    def test_a_forgotten_close_warns(self, make: Make) -> None:
+        """Once it was used; an unused or closed one is silent."""
+        kind, folder = type(make()), make().model
+        for use, close, expected in ((True, False, 1), (True, True, 0), (False, False, 0)):
+            embedder = kind(folder)
+            if use:
+                embedder.embed_queries(["a"])
+            if close:
+                embedder.close()
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                del embedder
+                gc.collect()
+            assert [warning.category for warning in caught] == [ResourceWarning] * expected
+        kind._pool.close()
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_use_in_a_forked_child_is_an_error_at_once(self, make: Make) -> None:
+        """It names the way out; the parent goes on."""
+        embedder = make()
+        embedder.embed_queries(["a"])
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                embedder.embed_queries(["a"])
+            except ForkedError as error:
+                os.write(writer, str(error).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as said:
+            assert b"'spawn'" in said.read()
+        os.waitpid(child, 0)
+        assert embedder.embed_queries(["a"]).shape == (1, 64)
+
+
+class TestConcurrency:
+    """Any thread, any loop."""
+
+    def test_threads_get_their_own_rows(self, make: Make, engines: list[FakeEngine]) -> None:
+        """Eight at once on a new embedder: one engine, right vectors."""
+        embedder = make(delay=0.001)
+        gate = threading.Barrier(8)
+
+        def call(thread: int) -> bool:
+            gate.wait(5)
+            texts = [f"{thread} {n}" for n in range(30)]
+            return np.array_equal(embedder.embed_queries(texts), [answer(f"Query: {text}") for text in texts])
+
+        with concurrent.futures.ThreadPoolExecutor(8) as threads:
+            assert all(threads.map(call, range(8)))
+        assert len(engines) == 1
+
+    def test_loops_get_their_own_rows(self, make: Make, engines: list[FakeEngine]) -> None:
+        """Four event loops in four threads on one embedder."""
+        embedder = make(delay=0.001)
+
+        async def gather(thread: int) -> bool:
+            lists = [[f"{thread} {call} {n}" for n in range(10)] for call in range(5)]
+            rows = await asyncio.gather(*map(embedder.aembed_passages, lists))
+            return all(
+                np.array_equal(got, [answer(f"Passage: {text}") for text in texts])
+                for got, texts in zip(rows, lists, strict=True)
+            )
+
+        with concurrent.futures.ThreadPoolExecutor(4) as threads:
+            assert all(threads.map(lambda thread: asyncio.run(gather(thread)), range(4)))
+        assert len(engines) == 1
+
+    async def test_a_sync_call_inside_a_running_loop_works(self, make: Make) -> None:
+        """As in a notebook."""
+        np.testing.assert_array_equal(make().embed_queries(["a"]), [answer("Query: a")])
+
+    async def test_the_first_awaited_call_does_not_block_the_loop(self, make: Make) -> None:
+        """The start of the engine happens elsewhere."""
+        slow = make()
+        pool = type(slow)._pool
+        with pool._lock:  # as if another thread were starting an engine
+            task = asyncio.create_task(slow.aembed_queries(["a"]))
+            for _ in range(5):
+                await asyncio.sleep(0.01)
+            assert not task.done()
+        assert (await task).shape == (1, 64)
+
+    async def test_cancelling_frees_the_engine(self, make: Make, engines: list[FakeEngine]) -> None:
+        """The caller sees its own CancelledError and the embedder goes on."""
+        embedder = make(delay=60)
+        task = asyncio.create_task(embedder.aembed_queries(["a", "b"]))
+        while not (engines and len(engines[0].prompts) == 2):
+            await asyncio.sleep(0.005)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while engines[0].cancelled < 2:
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    "code", ["import vllm_jina_embed", "import vllm_jina_embed; vllm_jina_embed.JinaEmbedder('{model}')"]
+)
+def test_importing_and_constructing_load_nothing_heavy(code: str, folder: Path) -> None:
+    """Neither vllm nor torch, transformers, langchain or llama_index."""
+    heavy = "vllm", "torch", "transformers", "langchain_core", "llama_index"
+    program = code.format(model=folder) + f"; import sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
