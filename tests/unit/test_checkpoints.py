@@ -151,7 +151,8 @@ def test_every_matryoshka_size_is_allowed() -> None:
     """None means the full one; numpy's integers count."""
     assert check_dimensions(RETRIEVAL, None) == 2048
     assert [check_dimensions(RETRIEVAL, size) for size in JINA_V4_DIMENSIONS] == list(JINA_V4_DIMENSIONS)
-    assert type(check_dimensions(RETRIEVAL, np.int64(128))) is int
+    numpys: Any = np.int64(128)
+    assert type(check_dimensions(RETRIEVAL, numpys)) is int
 
 
 @pytest.mark.parametrize("dimensions", [0, -128, 300, 4096, True, 128.0, "128"])

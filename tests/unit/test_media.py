@@ -114,7 +114,11 @@ class TestForms:
     def test_formats(self, kind: str) -> None:
         """Lossless formats to the pixel, lossy ones nearly."""
         picture = noise(64, 64, seed=1)
-        options = {"WEBP": {"lossless": True}, "ICO": {"sizes": [(64, 64)]}, "JPEG": {"quality": 100, "subsampling": 0}}
+        options: dict[str, dict[str, Any]] = {
+            "WEBP": {"lossless": True},
+            "ICO": {"sizes": [(64, 64)]},
+            "JPEG": {"quality": 100, "subsampling": 0},
+        }
         got = pixels(encoded(picture, kind, **options.get(kind, {})))
         error = np.abs(got.astype(int) - np.asarray(picture))
         assert error.mean() < (20 if kind in ("GIF", "AVIF", "JPEG") else 0.01)

@@ -16,7 +16,7 @@ def mask(ids: list[int]) -> list[int]:
     found = pooling.vision_mask(ids, vision_start=START, vision_end=END)
     assert found.dtype == bool
     assert found.shape == (len(ids),)
-    return np.flatnonzero(found).tolist()
+    return [int(position) for position in np.flatnonzero(found)]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,8 @@ def test_finish_cuts_first_and_normalises_then() -> None:
     np.testing.assert_allclose(pooling.finish(pooled, 2), [0.6, 0.8], rtol=1e-6)
     np.testing.assert_allclose(pooling.finish(pooled, 3), pooled / 13, rtol=1e-6)
     both = pooling.finish(np.stack([pooled, pooled]), 2)
-    assert (both.shape, both.dtype) == ((2, 2), np.float32)
+    assert both.shape == (2, 2)
+    assert both.dtype == np.float32
 
 
 def test_a_zero_vector_stays_zero() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from PIL import Image
@@ -135,8 +135,8 @@ class TestTruncation:
 
     def test_at_the_limit_nothing_is_cut(self, builder: PromptBuilder, ids: list[int]) -> None:
         """Exactly max_length tokens pass in every mode."""
-        for truncate in ("end", "start", "error"):
-            (prompt,) = build(builder, [self.TEXT], max_length=len(ids), truncate=truncate)  # type: ignore[arg-type]
+        for truncate in get_args(Truncate):
+            (prompt,) = build(builder, [self.TEXT], max_length=len(ids), truncate=truncate)
             assert (ids_of(prompt), prompt) == (ids, Prompt(token_ids=tuple(ids)))
 
     def test_end_keeps_the_beginning(self, builder: PromptBuilder, ids: list[int]) -> None:
@@ -178,10 +178,10 @@ class TestTruncation:
     def test_no_room_after_the_prefix_is_a_setting_error(self, builder: PromptBuilder, tokenizer: Tokenizer) -> None:
         """Else every text would get the prefix's vector."""
         head = len(tokenizer.encode("Passage:").ids)
-        for truncate in ("end", "start", "error"):
+        for truncate in get_args(Truncate):
             for length in (1, head):
                 with pytest.raises(ConfigError, match=f"max_length={length} leaves no room"):
-                    build(builder, [self.TEXT], max_length=length, truncate=truncate)  # type: ignore[arg-type]
+                    build(builder, [self.TEXT], max_length=length, truncate=truncate)
         assert len(ids_of(build(builder, [self.TEXT], max_length=head + 1)[0])) == head + 1
 
     def test_pictures_are_never_truncated(self, builder: PromptBuilder) -> None:
