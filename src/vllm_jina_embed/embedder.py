@@ -22,7 +22,7 @@ from . import checkpoints, inputs, settings
 from .checkpoints import Checkpoint
 from .engine.base import Engine
 from .engine.shared import POOL, EnginePool
-from .errors import ClosedError, InputError
+from .errors import ClosedError, EngineDeadError, EngineError, InputError
 from .inputs import EmbedInput, Item
 from .media import ImageInput, MediaPolicy
 from .pipeline import Outcome, Plan, Progress, embed_items
@@ -244,7 +244,10 @@ class JinaEmbedder:
         if self._closed:
             raise ClosedError(f"{self!r} is closed.")
 
-    def _closed_meanwhile(self) -> ClosedError:
+    def _interrupted(self, error: BaseException) -> EngineError:
+        """Return what a call tells whose engine stopped: that somebody closed it, or that it died."""
+        if isinstance(error, EngineDeadError) and not self._closed:
+            return error
         return ClosedError(f"{self!r}: the engine was closed before this call was done.")
 
     def _plan(self, prompt_name: str, dimensions: int | None) -> Plan:
@@ -273,8 +276,8 @@ class JinaEmbedder:
             future = self._submit(items, plan, bar.update)
             try:
                 outcome = future.result()
-            except concurrent.futures.CancelledError:
-                raise self._closed_meanwhile() from None
+            except (concurrent.futures.CancelledError, EngineDeadError) as error:
+                raise (stop := self._interrupted(error)) from stop.__cause__
             except BaseException:  # Ctrl-C included: free what waits in the engine
                 future.cancel()
                 raise
@@ -292,11 +295,13 @@ class JinaEmbedder:
             future = self._submit(items, plan, bar.update)
             try:
                 outcome = await asyncio.wrap_future(future)
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as error:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():  # the caller was cancelled, not the engine
                     raise
-                raise self._closed_meanwhile() from None
+                raise (stop := self._interrupted(error)) from stop.__cause__
+            except EngineDeadError as error:
+                raise (stop := self._interrupted(error)) from stop.__cause__
         return self._checked(outcome, len(items))
 
     def _bar(self, total: int, show_progress: bool | None) -> tqdm[Any]:

@@ -23,7 +23,7 @@ from tests.support.pictures import encoded, noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.engine.shared import EnginePool, running_engines
-from vllm_jina_embed.errors import ClosedError, ConfigError, ForkedError, InputError
+from vllm_jina_embed.errors import ClosedError, ConfigError, EngineDeadError, ForkedError, InputError
 from vllm_jina_embed.prompts import Prompt
 
 Make = Callable[..., JinaEmbedder]
@@ -50,18 +50,20 @@ def make(folder: Path, engines: list[FakeEngine]) -> Iterator[Make]:
     """Make embedders of a class whose engines live in memory; closes them all."""
 
     class InMemory(JinaEmbedder):
-        delay: ClassVar[Callable[[Prompt], float]] = staticmethod(lambda prompt: 0.0)
+        delay: ClassVar[float] = 0.0
+        fail: ClassVar[Exception | None] = None
         _pool: ClassVar[EnginePool]
 
     def start(config: Any) -> FakeEngine:
-        engines.append(FakeEngine(config, delay=InMemory.delay))
+        delay, fail = InMemory.delay, InMemory.fail
+        engines.append(FakeEngine(config, delay=lambda prompt: delay, fail=lambda prompt: fail))
         return engines[-1]
 
     InMemory._pool = EnginePool(start)
     made: list[JinaEmbedder] = []
 
-    def build(*, delay: float = 0.0, **keywords: Any) -> JinaEmbedder:
-        InMemory.delay = staticmethod(lambda prompt: delay)
+    def build(*, delay: float = 0.0, fail: Exception | None = None, **keywords: Any) -> JinaEmbedder:
+        InMemory.delay, InMemory.fail = delay, fail
         made.append(InMemory(folder, **keywords))
         return made[-1]
 
@@ -366,6 +368,25 @@ class TestClosing:
         with pytest.raises(ClosedError, match="closed before this call was done"):
             async with asyncio.timeout(10):
                 await task
+
+    @pytest.mark.parametrize("closed", [True, False])
+    async def test_an_engine_that_dies_is_told_from_one_that_was_closed(
+        self, make: Make, engines: list[FakeEngine], closed: bool
+    ) -> None:
+        """vLLM answers both in the same way."""
+        embedder = make(delay=0.05, fail=EngineDeadError("gone"))
+        expected = ClosedError if closed else EngineDeadError
+        waited = asyncio.create_task(asyncio.to_thread(embedder.embed_queries, ["a"]))
+        awaited = asyncio.create_task(embedder.aembed_queries(["b"]))
+        while not (engines and len(engines[0].prompts) == 2):
+            await asyncio.sleep(0.001)
+        if closed:
+            embedder._closed = True  # the moment in which close() stops the engine
+        for task in (waited, awaited):
+            with pytest.raises(expected) as caught:
+                await task
+            assert caught.value.__suppress_context__
+        embedder._closed = False
 
     def test_a_forgotten_close_warns(self, make: Make) -> None:
         """Once it was used; an unused or closed one is silent."""
