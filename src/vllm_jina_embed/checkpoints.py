@@ -108,12 +108,15 @@ def _from_config(
             "checkpoint (jina-embeddings-v4 merged for vLLM)."
         )
     try:
-        hidden_size = int((config.get("text_config") or config)["hidden_size"])
+        text_config = config.get("text_config") or config
+        hidden_size = int(text_config["hidden_size"])
+        max_length = min(JINA_V4_MAX_LENGTH, int(text_config.get("max_position_embeddings", JINA_V4_MAX_LENGTH)))
         sizes = [int(size) for size in config.get("matryoshka_dims") or JINA_V4_DIMENSIONS]
         tasks = tuple(config.get("task_names") or TASKS)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"model={name!r}: config.json has no usable hidden_size, matryoshka_dims or task_names ({error!r})."
+            f"model={name!r}: config.json has no usable hidden_size, max_position_embeddings, matryoshka_dims or "
+            f"task_names ({error!r})."
         ) from None
     dimensions = tuple(sorted({size for size in sizes if 0 < size < hidden_size} | {hidden_size}))
     return Checkpoint(
@@ -122,6 +125,7 @@ def _from_config(
         tasks=tasks,
         hidden_size=hidden_size,
         dimensions=dimensions,
+        max_length=max_length,
         options=options or {},
     )
 

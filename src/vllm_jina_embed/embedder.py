@@ -260,6 +260,7 @@ class JinaEmbedder:
             else checkpoints.check_dimensions(wanted.checkpoint, dimensions),
             max_length=wanted.max_length,
             truncate=wanted.truncate,
+            urgent=prompt_name == "query",
         )
 
     def _submit(self, items: list[Item], plan: Plan, progress: Progress) -> concurrent.futures.Future[Outcome]:

@@ -37,6 +37,7 @@ class Plan:
     dimensions: int
     max_length: int
     truncate: Truncate
+    urgent: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +69,9 @@ async def embed_items(
 
     async def embed_one(row: int, prompt: Prompt, places: int) -> None:
         try:
-            outcome.embeddings[row] = await engine.embed(prompt, dimensions=plan.dimensions)
+            outcome.embeddings[row] = await engine.embed(
+                prompt, dimensions=plan.dimensions, urgent=plan.urgent
+            )
         except InputError as error:
             outcome.errors.append(_at(items[row], error))
         finally:

@@ -96,7 +96,7 @@ def check(
             revision=revision,
             min_pixels=low,
             max_pixels=high,
-            options={**checkpoint.options, **(engine_kwargs or {})},
+            options={"max_model_len": checkpoint.max_length, **checkpoint.options, **(engine_kwargs or {})},
         ),
     )
 

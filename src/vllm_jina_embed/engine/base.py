@@ -45,6 +45,19 @@ class EngineConfig:
         object.__setattr__(self, "options_key", json.dumps(self.options, sort_keys=True, default=repr))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenStates:
+    """The states of one prompt's tokens.
+
+    Attributes:
+        token_ids: Prompt tokens with every picture expanded, ``(n_tokens,)``.
+        states: float32 ``(n_tokens, hidden_size)`` after the final norm, never normalised.
+    """
+
+    token_ids: tuple[int, ...]
+    states: Floats
+
+
 class Engine(Protocol):
     """One running checkpoint. ``embed`` is awaited inside a coroutine that ``run`` was given."""
 
@@ -57,8 +70,17 @@ class Engine(Protocol):
         """Start ``job`` on the engine's own loop; callable from any thread."""
         ...
 
-    async def embed(self, prompt: Prompt, *, dimensions: int) -> Floats:
-        """Return the float32 embedding ``(dimensions,)`` of L2 norm 1."""
+    async def embed(self, prompt: Prompt, *, dimensions: int, urgent: bool = False) -> Floats:
+        """Return the float32 embedding ``(dimensions,)`` of L2 norm 1; urgent ones overtake the others.
+
+        Raises:
+            InputError: The engine refuses this prompt.
+            EngineDeadError: The engine's process ended, and its restart did not help.
+        """
+        ...
+
+    async def token_states(self, prompt: Prompt) -> TokenStates:
+        """Return every token's state."""
         ...
 
     def close(self) -> None:
