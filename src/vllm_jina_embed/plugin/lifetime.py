@@ -7,34 +7,26 @@ Remove when vLLM ends its processes with their parent.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
-import threading
-import time
+import sys
 
 VARIABLE = "VLLM_JINA_EMBED_OWNER"
 """Set by the application to its process id: only engines that we started end with their parent."""
 
-POLL_SECONDS = 0.25
-GRACE_SECONDS = 1.0
-"""Time for an orderly end, which an application that still can has asked for before it ends."""
-
-_watching = False
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def end_with_parent() -> None:
-    """Watch the parent from a daemon thread; does nothing outside our engine's processes."""
-    global _watching
+    """Ask the kernel to kill this process when the thread that started it ends; only in our engines' processes.
+
+    That thread is the engine's loop, which ends after an orderly shutdown, or with the application.
+    """
     parent = multiprocessing.parent_process()
-    if VARIABLE not in os.environ or parent is None or parent.pid is None or _watching:
+    if VARIABLE not in os.environ or parent is None or sys.platform != "linux":
         return
-    _watching = True
-    threading.Thread(target=_watch, args=(parent.pid,), name="end-with-parent", daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(POLL_SECONDS)
-    time.sleep(GRACE_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent.pid:  # it ended before the request
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,119 @@
+"""The pooler that runs inside vLLM, step by step, against the plain numpy reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from vllm import PoolingParams
+from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
+
+from vllm_jina_embed import pooling
+from vllm_jina_embed.plugin.pooler import VisionSpanMean
+
+START, PAD, END, HIDDEN = 7, 8, 9, 32
+TEXT = [20, 21, 22, 23, 24]
+PICTURE = [1, 2, START, PAD, PAD, PAD, END, 3, 4]
+TWO_PICTURES = [1, START, PAD, PAD, END, START, PAD, END, 3]
+
+
+@dataclass
+class Request:
+    """One request in vLLM's books: its tokens, their states, and what it has kept between steps."""
+
+    ids: list[int]
+    states: torch.Tensor
+    kept: PoolingStates
+    done: int = 0
+
+    def expected(self, dimensions: int = HIDDEN) -> np.ndarray:
+        mask = pooling.vision_mask(self.ids, vision_start=START, vision_end=END)
+        return pooling.finish(pooling.mean(self.states.float().numpy(), mask), dimensions)
+
+
+def request(ids: list[int], seed: int = 0, dtype: torch.dtype = torch.float32) -> Request:
+    """Return a fresh request with random states."""
+    states = torch.randn(len(ids), HIDDEN, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    return Request(ids=ids, states=states, kept=PoolingStates())
+
+
+def step(pooler: VisionSpanMean, parts: list[tuple[Request, int]], dimensions: int | None = None) -> list[object]:
+    """Run one engine step that schedules so many tokens of each request."""
+    width = max(len(one.ids) for one, _ in parts)
+    ids = torch.tensor([one.ids + [0] * (width - len(one.ids)) for one, _ in parts])
+    metadata = PoolingMetadata(
+        prompt_lens=torch.tensor([len(one.ids) for one, _ in parts]),
+        prompt_token_ids=ids,
+        prompt_token_ids_cpu=ids,
+        pooling_params=[PoolingParams(task="embed", dimensions=dimensions) for _ in parts],
+        pooling_states=[one.kept for one, _ in parts],
+    )
+    hidden = torch.cat([one.states[one.done : one.done + count] for one, count in parts])
+    for one, count in parts:
+        one.done += count
+    metadata.build_pooling_cursor(
+        np.array([count for _, count in parts]), torch.tensor([one.done for one, _ in parts]), hidden.device
+    )
+    return pooler(hidden, metadata)
+
+
+@pytest.fixture
+def pooler() -> VisionSpanMean:
+    """The pooler under test."""
+    return VisionSpanMean(START, END)
+
+
+@pytest.mark.parametrize("ids", [TEXT, PICTURE, TWO_PICTURES])
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_chunks_of_any_size_give_the_whole_mean(pooler: VisionSpanMean, ids: list[int], size: int) -> None:
+    """A prompt that is computed in pieces is averaged once over all of them."""
+    one = request(ids)
+    results: list[object] = []
+    while one.done < len(ids):
+        results += step(pooler, [(one, min(size, len(ids) - one.done))])
+    assert all(result is None for result in results[:-1])
+    np.testing.assert_allclose(results[-1].numpy(), one.expected(), atol=1e-6)  # type: ignore[attr-defined]
+
+
+def test_a_mixed_step_keeps_its_requests_apart(pooler: VisionSpanMean) -> None:
+    """Whole texts and pictures beside one that is not finished."""
+    parts = [request(TEXT, 1), request(PICTURE, 2), request(TWO_PICTURES, 3), request(TEXT, 4)]
+    results = step(pooler, [(one, 3 if index == 2 else len(one.ids)) for index, one in enumerate(parts)])
+    assert results[2] is None
+    for index in (0, 1, 3):
+        np.testing.assert_allclose(results[index].numpy(), parts[index].expected(), atol=1e-6)  # type: ignore[attr-defined]
+
+
+def test_a_preempted_request_does_not_count_its_first_chunks_twice(pooler: VisionSpanMean) -> None:
+    """vLLM starts a preempted request again at its first token and keeps its pooling state."""
+    one = request(PICTURE)
+    assert step(pooler, [(one, 5)]) == [None]
+    one.done = 0
+    assert step(pooler, [(one, 4)]) == [None]
+    (result,) = step(pooler, [(one, 5)])
+    np.testing.assert_allclose(result.numpy(), one.expected(), atol=1e-6)  # type: ignore[attr-defined]
+
+
+def test_a_request_whose_beginning_was_never_seen_is_refused(pooler: VisionSpanMean) -> None:
+    """As after a hit in the prefix cache: an error instead of a wrong mean."""
+    one = request(TEXT)
+    one.done = 2
+    with pytest.raises(RuntimeError, match="prefix caching"):
+        step(pooler, [(one, 3)])
+
+
+def test_dimensions_are_cut_before_the_norm(pooler: VisionSpanMean) -> None:
+    """A Matryoshka embedding has norm 1 as well."""
+    one = request(PICTURE)
+    (result,) = step(pooler, [(one, len(PICTURE))], dimensions=8)
+    np.testing.assert_allclose(result.numpy(), one.expected(8), atol=1e-6)  # type: ignore[attr-defined]
+
+
+def test_bfloat16_states_are_summed_in_float32(pooler: VisionSpanMean) -> None:
+    """A sum of 5,000 states in bfloat16 would be wrong in the second digit."""
+    one = request([20] * 5000, dtype=torch.bfloat16)
+    (result,) = step(pooler, [(one, 5000)])
+    assert result.dtype == torch.float32  # type: ignore[attr-defined]
+    np.testing.assert_allclose(result.numpy(), one.expected(), atol=1e-5)  # type: ignore[attr-defined]
