@@ -69,9 +69,7 @@ async def embed_items(
 
     async def embed_one(row: int, prompt: Prompt, places: int) -> None:
         try:
-            outcome.embeddings[row] = await engine.embed(
-                prompt, dimensions=plan.dimensions, urgent=plan.urgent
-            )
+            outcome.embeddings[row] = await engine.embed(prompt, dimensions=plan.dimensions, urgent=plan.urgent)
         except InputError as error:
             outcome.errors.append(_at(items[row], error))
         finally:

@@ -96,7 +96,8 @@ def check(
             revision=revision,
             min_pixels=low,
             max_pixels=high,
-            options={"max_model_len": checkpoint.max_length, **checkpoint.options, **(engine_kwargs or {})},
+            max_tokens=checkpoint.max_length,
+            options={**checkpoint.options, **(engine_kwargs or {})},
         ),
     )
 

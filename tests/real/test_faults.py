@@ -77,7 +77,7 @@ def test_100_shuffled_batches_from_8_threads_and_8_loops(
                     check(seed)
             else:
                 asyncio.run(acheck_all(range(number * 7, number * 7 + 7)))
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
@@ -119,9 +119,7 @@ def test_chunked_and_preempted_prompts_are_averaged_once(
 
     async def both() -> tuple[np.ndarray, list[np.ndarray]]:
         bulk = asyncio.create_task(small_steps.aembed([*texts, *pictures]))
-        answers = []
-        for query in queries:
-            answers.append(await small_steps.aembed_queries([query]))
+        answers = [await small_steps.aembed_queries([query]) for query in queries]
         return await bulk, answers
 
     bulk, answers = asyncio.run(both())

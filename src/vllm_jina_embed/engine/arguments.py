@@ -28,6 +28,7 @@ def engine_arguments(config: EngineConfig, *, cpu: bool) -> dict[str, Any]:
     defaults: dict[str, Any] = {
         "revision": config.revision,
         "runner": "pooling",
+        "max_model_len": config.max_tokens,
         "pooler_config": {"task": "embed"},
         "scheduling_policy": "priority",
         "limit_mm_per_prompt": {"video": 0},

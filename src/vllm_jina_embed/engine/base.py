@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from ..checkpoints import JINA_V4_MAX_LENGTH
 from ..errors import ClosedError, ForkedError
 from ..pooling import Floats
 from ..prompts import Prompt
@@ -30,6 +31,7 @@ class EngineConfig:
         revision: Commit or tag of a hub repository.
         min_pixels: Lower bound of a picture's area in pixels.
         max_pixels: Upper bound of a picture's area in pixels.
+        max_tokens: Longest prompt in tokens, pictures expanded, unless the options say otherwise.
         options: The engine's own keyword arguments, passed on unchanged.
     """
 
@@ -37,6 +39,7 @@ class EngineConfig:
     revision: str | None
     min_pixels: int
     max_pixels: int
+    max_tokens: int = JINA_V4_MAX_LENGTH
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
     options_key: str = field(init=False, default="")
 
