@@ -1,0 +1,139 @@
+"""The demo's index in LangChain and in LlamaIndex: pictures and passages in one store, as their users build it.
+
+Enters: the corpus and the questions. Leaves: names of items with scores, best first.
+This file knows no engine: each framework has an adapter of its own, and the two meet on one engine by themselves.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from langchain_core.vectorstores import InMemoryVectorStore
+from llama_index.core import QueryBundle, VectorStoreIndex
+from llama_index.core.schema import BaseNode, ImageNode, TextNode
+from PIL import Image
+
+from vllm_jina_embed.demo.corpus import DemoItem
+from vllm_jina_embed.langchain import VllmJinaEmbeddings
+from vllm_jina_embed.llama_index import VllmJinaEmbedding
+
+Ranking = list[tuple[str, float]]
+"""``(name, cosine)``, best first."""
+
+
+class Search(Protocol):
+    """A mixed index in one framework."""
+
+    name: str
+    key: str
+
+    def start(self) -> None:
+        """Embed something, so that the engine runs."""
+        ...
+
+    def add(self, items: Sequence[DemoItem]) -> None:
+        """Put texts and pictures into the index."""
+        ...
+
+    async def ask(self, query: DemoItem, count: int) -> Ranking:
+        """Return the ``count`` nearest items."""
+        ...
+
+    def close(self) -> None:
+        """Give the engine back."""
+        ...
+
+
+class LangChainSearch:
+    """An ``InMemoryVectorStore`` with ``VllmJinaEmbeddings``."""
+
+    name, key = "LangChain", "langchain"
+
+    def __init__(self, model: str) -> None:
+        self._embeddings = VllmJinaEmbeddings(model=model)
+        self._store = InMemoryVectorStore(self._embeddings)
+
+    def start(self) -> None:
+        """See ``Search.start``."""
+        self._embeddings.embed_query("start")
+
+    def add(self, items: Sequence[DemoItem]) -> None:
+        """See ``Search.add``."""
+        texts, pictures = _texts(items), _pictures(items)
+        self._store.add_texts(list(texts.values()), [{"kind": "passage"} for _ in texts], ids=list(texts))
+        vectors = self._embeddings.embed_images(list(pictures.values()))
+        for name, vector in zip(pictures, vectors, strict=True):
+            # This store has no method for vectors that exist already; its entries are public.
+            self._store.store[name] = {"id": name, "vector": vector, "text": "", "metadata": {"kind": "picture"}}
+
+    async def ask(self, query: DemoItem, count: int) -> Ranking:
+        """See ``Search.ask``."""
+        if isinstance(query.content, str):
+            found = await self._store.asimilarity_search_with_score(query.content, k=count)
+        else:
+            (vector,) = await self._embeddings.aembed_images([query.content])
+            found = self._store.similarity_search_with_score_by_vector(vector, k=count)
+        return [(str(document.id), float(score)) for document, score in found]
+
+    def close(self) -> None:
+        """See ``Search.close``."""
+        self._embeddings.close()
+
+
+class LlamaIndexSearch:
+    """One ordinary ``VectorStoreIndex`` over text and image nodes with ``VllmJinaEmbedding``."""
+
+    name, key = "LlamaIndex", "llama_index"
+
+    def __init__(self, model: str) -> None:
+        self._embedding = VllmJinaEmbedding(model_name=model)
+        self._index = VectorStoreIndex(nodes=[], embed_model=self._embedding)
+        self._retrievers: dict[int, Any] = {}
+
+    def start(self) -> None:
+        """See ``Search.start``."""
+        self._embedding.get_query_embedding("start")
+
+    def add(self, items: Sequence[DemoItem]) -> None:
+        """See ``Search.add``."""
+        texts, pictures = _texts(items), _pictures(items)
+        nodes: list[BaseNode] = [TextNode(id_=name, text=text) for name, text in texts.items()]
+        nodes += [ImageNode(id_=name, image=_base64_png(picture)) for name, picture in pictures.items()]
+        vectors = self._embedding.get_text_embedding_batch(list(texts.values()))
+        vectors += self._embedding.get_image_embedding_batch(list(pictures.values()))  # type: ignore[arg-type]
+        for node, vector in zip(nodes, vectors, strict=True):
+            node.embedding = vector
+        # Not VectorStoreIndex(nodes): that drops nodes without text, even where they carry their embedding.
+        self._index.insert_nodes(nodes)
+
+    async def ask(self, query: DemoItem, count: int) -> Ranking:
+        """See ``Search.ask``."""
+        if isinstance(query.content, str):
+            bundle = QueryBundle(query.content)
+        else:
+            vector = await self._embedding.aget_image_embedding(query.content)  # type: ignore[arg-type]
+            bundle = QueryBundle(query_str="", embedding=vector)
+        retriever = self._retrievers.setdefault(count, self._index.as_retriever(similarity_top_k=count))
+        found = await retriever.aretrieve(bundle)
+        return [(node.node_id, float(node.score or 0)) for node in found]
+
+    def close(self) -> None:
+        """See ``Search.close``."""
+        self._embedding.close()
+
+
+def _texts(items: Sequence[DemoItem]) -> dict[str, str]:
+    return {item.name: item.content for item in items if isinstance(item.content, str)}
+
+
+def _pictures(items: Sequence[DemoItem]) -> dict[str, Image.Image]:
+    return {item.name: item.content for item in items if isinstance(item.content, Image.Image)}
+
+
+def _base64_png(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()

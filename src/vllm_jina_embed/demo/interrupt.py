@@ -1,0 +1,65 @@
+"""Ctrl-C and SIGTERM while vLLM starts or runs: its processes end first, so that none is left behind.
+
+Enters: a signal. Leaves: KeyboardInterrupt or SystemExit. Ctrl-C in a terminal reaches vLLM's processes as well; a
+signal sent to this process alone does not, and its threads that start or ask vLLM wait for as long as those live.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def children_stop_first(say: Callable[[str], None]) -> Iterator[None]:
+    """Handle SIGINT and SIGTERM inside; works in the main thread only. A second signal ends the process at once.
+
+    Args:
+        say: Takes a line for the user, on another thread.
+    """
+    left = threading.Event()
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if received:
+            for child in multiprocessing.active_children():
+                child.kill()
+            os._exit(128 + number)
+        received.append(number)
+        hush()
+        threading.Thread(target=_stop_children, args=(left, say), daemon=True).start()
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        left.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if received:
+            _stop_children(left, lambda line: None)
+
+
+def hush() -> None:
+    """Keep asyncio from reporting, when the process ends, each question that got no answer any more."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+
+def _stop_children(left: threading.Event, say: Callable[[str], None]) -> None:
+    """Ask every child to end, also those that are still being started; return once ``left`` is set."""
+    say("Stopping vLLM ...")
+    asked = set()
+    while True:
+        for child in multiprocessing.active_children():
+            if child.pid not in asked:
+                asked.add(child.pid)
+                child.terminate()
+        if left.wait(0.1):
+            return

@@ -1,0 +1,157 @@
+"""What the demo found, and how often it was right.
+
+Enters: rankings of the mixed index, one per question and framework. Leaves: recall@1 per language and direction.
+Pure: this file asks nothing, prints nothing and writes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, Final
+
+from vllm_jina_embed.demo.corpus import DemoItem
+
+REQUIRED_RECALL: Final = 0.95
+PICTURE: Final = "picture"
+"""The asker that is no language: the question is a picture."""
+
+Recall = dict[str, dict[str, float]]
+"""Asker (a language's code or ``picture``) -> direction -> recall@1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One place in a ranking.
+
+    Attributes:
+        item: What stands there.
+        score: Its cosine to the question, as the framework gave it.
+    """
+
+    item: DemoItem
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The whole mixed index, ranked for one question.
+
+    Attributes:
+        query: The question.
+        hits: Every picture and passage, best first.
+    """
+
+    query: DemoItem
+    hits: tuple[Hit, ...]
+
+    def is_right(self, hit: Hit) -> bool:
+        """Whether the hit shows what was asked for."""
+        return hit.item.concept == self.query.concept
+
+    def first_is_right(self, *, picture: bool) -> bool:
+        """Whether the best ranked picture (or the best ranked passage) shows what was asked for."""
+        first = next((hit for hit in self.hits if hit.item.is_picture == picture), None)
+        return first is not None and self.is_right(first)
+
+    def rank_of_right(self, *, picture: bool) -> int | None:
+        """Rank, from 1, of the first picture (or passage) that shows what was asked for; None where there is none."""
+        for rank, hit in enumerate(self.hits, 1):
+            if hit.item.is_picture == picture and self.is_right(hit):
+                return rank
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoResult:
+    """Everything that the report and ``results.json`` tell.
+
+    Attributes:
+        model: The model's name.
+        answers: Framework -> its answers; the questions are the same and in the same order.
+        engines: vLLM engines that ran while both frameworks were in use.
+        seconds: Stage -> seconds.
+        versions: Package -> version.
+        machine: What it ran on.
+        finished: Date and time in ISO 8601.
+    """
+
+    model: str
+    answers: Mapping[str, Sequence[Answer]]
+    engines: int
+    seconds: Mapping[str, float]
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    finished: str
+    recall: Mapping[str, Recall] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count what was right."""
+        found = {framework: recall_at_1(answers) for framework, answers in self.answers.items()}
+        object.__setattr__(self, "recall", found)
+
+    @property
+    def items(self) -> tuple[DemoItem, ...]:
+        """What the index holds."""
+        return tuple(hit.item for hit in next(iter(self.answers.values()))[0].hits)
+
+    @property
+    def same_first(self) -> int:
+        """Number of questions to which all frameworks give the same first hit."""
+        return sum(len({answer.hits[0].item.name for answer in asked}) == 1 for asked in self.by_question())
+
+    @property
+    def shortfalls(self) -> list[tuple[str, str, str, float]]:
+        """Framework, asker, direction and value of every recall@1 under the required one."""
+        return [
+            (framework, asker, direction, value)
+            for framework, askers in self.recall.items()
+            for asker, directions in askers.items()
+            for direction, value in directions.items()
+            if value < REQUIRED_RECALL
+        ]
+
+    def by_question(self) -> list[tuple[Answer, ...]]:
+        """The frameworks' answers side by side, one tuple per question."""
+        return list(zip(*self.answers.values(), strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``results.json`` holds."""
+        pictures = sum(item.is_picture for item in self.items)
+        return {
+            "model": self.model,
+            "finished": self.finished,
+            "passed": not self.shortfalls,
+            "required_recall_at_1": REQUIRED_RECALL,
+            "recall_at_1": {name: dict(askers) for name, askers in self.recall.items()},
+            "engines": self.engines,
+            "index": {"pictures": pictures, "passages": len(self.items) - pictures},
+            "questions": len(self.by_question()),
+            "same_first_hit": self.same_first,
+            "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
+            "versions": dict(self.versions),
+            "machine": dict(self.machine),
+        }
+
+
+def directions(query: DemoItem) -> dict[str, bool]:
+    """What is measured for a question: direction -> whether the answer is a picture."""
+    if query.is_picture:
+        return {"image_to_image": True}
+    return {"text_to_image": True, "text_to_text": False}
+
+
+def recall_at_1(answers: Sequence[Answer]) -> Recall:
+    """The share of questions whose best ranked picture, or passage, of the mixed index shows what was asked for.
+
+    Args:
+        answers: One per question.
+
+    Returns:
+        Asker -> direction -> recall@1 from 0 to 1, in the order of the questions.
+    """
+    right: dict[str, dict[str, list[bool]]] = {}
+    for answer in answers:
+        asker = right.setdefault(answer.query.language or PICTURE, {})
+        for direction, picture in directions(answer.query).items():
+            asker.setdefault(direction, []).append(answer.first_is_right(picture=picture))
+    return {asker: {way: round(fmean(marks), 4) for way, marks in ways.items()} for asker, ways in right.items()}

@@ -1,0 +1,174 @@
+"""The demo's side of a terminal: stages with a bar and their seconds, everybody else's output in a file.
+
+Enters: what to say. Leaves: lines on the terminal, and how long each stage took. Without a terminal (CI, a pipe) a
+stage is one plain line. This file knows nothing about what is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+Advance = Callable[[int], object]
+_BAR = "{desc}  {bar:24}  {n_fmt}/{total_fmt}  {elapsed}"
+_CLOCK = "{desc}  {elapsed}"
+
+
+@contextmanager
+def set_aside(log: Path | None) -> Iterator[TextIO]:
+    """Send everything that is written to stdout and stderr to ``log``, and hand out the real stdout.
+
+    At the level of file descriptors, because vLLM's processes inherit those, and C++ libraries write there.
+
+    Args:
+        log: File to write to, or None to leave everything where it is.
+
+    Yields:
+        A text file that still writes to what stdout was.
+    """
+    real = [os.dup(1), os.dup(2)]
+    with os.fdopen(real[0], "w", encoding=sys.stdout.encoding, errors="replace", buffering=1) as out:
+        try:
+            if log is not None:
+                _point_at(log)
+            yield out
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(real[0], 1)
+            os.dup2(real[1], 2)
+            os.close(real[1])
+
+
+def _point_at(log: Path) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    log.write_bytes(b"")
+    file = os.open(log, os.O_WRONLY | os.O_APPEND)  # append: several processes write
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+class Terminal:
+    """Says what happens.
+
+    Attributes:
+        seconds: Finished stage -> seconds it took.
+    """
+
+    def __init__(self, out: TextIO, *, stages: int, lively: bool | None = None) -> None:
+        """Take a stream.
+
+        Args:
+            out: Where to write.
+            stages: How many stages there will be.
+            lively: Whether lines may be redrawn; None asks the stream whether it is a terminal.
+        """
+        self.seconds: dict[str, float] = {}
+        self._out = out
+        self._stages = stages
+        self._unfinished = False
+        self._lively = out.isatty() if lively is None else lively
+
+    def say(self, text: str = "") -> None:
+        """Write lines, below a stage that has not finished."""
+        if self._lively:
+            tqdm.write(text, file=self._out)
+        else:
+            print("\n" * self._unfinished + text, file=self._out, flush=True)
+        self._unfinished = False
+
+    @contextmanager
+    def stage(self, key: str, title: str, total: int | None = None) -> Iterator[Advance]:
+        """Show one stage while it runs.
+
+        Args:
+            key: Under what ``seconds`` remembers it.
+            title: What happens, for people.
+            total: Number of steps, where they are counted.
+
+        Yields:
+            A function to call with a number of steps that are done.
+        """
+        head = f"[{len(self.seconds) + 1}/{self._stages}] {title}"
+        began = time.monotonic()
+        show = self._bar if self._lively else self._line
+        with show(head, total) as advance:
+            yield advance
+        self.seconds[key] = time.monotonic() - began
+        took = f"{self.seconds[key]:.1f} s"
+        if self._lively:
+            self.say(f"{pad(head, 60)} {took:>7}")
+        else:
+            print("" if self._unfinished else head, took, file=self._out, flush=True)
+            self._unfinished = False
+
+    @contextmanager
+    def _line(self, head: str, total: int | None) -> Iterator[Advance]:
+        print(f"{head} ...", end="", file=self._out, flush=True)
+        self._unfinished = True
+        yield lambda count: None
+
+    @contextmanager
+    def _bar(self, head: str, total: int | None) -> Iterator[Advance]:
+        bar: tqdm[Any] = tqdm(
+            desc=head, total=total, file=self._out, leave=False, bar_format=_BAR if total else _CLOCK, miniters=1
+        )
+        done = threading.Event()
+        clock = threading.Thread(target=_tick, args=(bar, done), daemon=True)
+        clock.start()
+        try:
+            yield bar.update
+        finally:
+            done.set()
+            clock.join()
+            bar.close()
+
+
+def _tick(bar: Any, done: threading.Event) -> None:
+    """Redraw the clock while nothing is counted, as when vLLM starts."""
+    while not done.wait(0.5):
+        bar.refresh()
+
+
+def table(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> str:
+    """Lay out rows in columns, the first two to the left, the others to the right.
+
+    Args:
+        rows: Cells; an empty row is a gap.
+        indent: What stands before each line.
+
+    Returns:
+        The lines, joined.
+    """
+    columns = max(map(len, rows))
+    widths = [max((width(row[i]) for row in rows if len(row) > i), default=0) for i in range(columns)]
+    lines = []
+    for row in rows:
+        cells = [pad(cell, widths[i], right=i > 1) for i, cell in enumerate(row)]
+        lines.append((indent + "   ".join(cells)).rstrip())
+    return "\n".join(lines)
+
+
+def width(text: str) -> int:
+    """Number of columns that a terminal gives a text; Chinese and Japanese characters take two."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def pad(text: str, columns: int, *, right: bool = False) -> str:
+    """Fill a text with spaces; longer ones stay as they are."""
+    space = " " * max(0, columns - width(text))
+    return space + text if right else text + space
