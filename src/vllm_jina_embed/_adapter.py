@@ -26,9 +26,10 @@ from pydantic import (
 
 from .embedder import JinaEmbedder
 from .errors import ConfigError
+from .inputs import EmbedInput
 from .media import ImageInput, MediaPolicy
 from .pooling import Floats
-from .prompts import Truncate
+from .prompts import PromptName, Truncate
 from .settings import OnError, Settings
 
 SETTINGS = (
@@ -61,6 +62,12 @@ class Embedder(Protocol):
         """Return embeddings ``(n, dimension)`` of pictures."""
         ...
 
+    def embed(
+        self, items: Sequence[EmbedInput], *, prompt_name: PromptName = "passage", show_progress: bool | None = None
+    ) -> Floats:
+        """Return embeddings ``(n, dimension)`` of texts and pictures, mixed as they come."""
+        ...
+
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
         """Await ``embed_queries``."""
         ...
@@ -71,6 +78,12 @@ class Embedder(Protocol):
 
     async def aembed_images(self, images: Sequence[ImageInput]) -> Floats:
         """Await ``embed_images``."""
+        ...
+
+    async def aembed(
+        self, items: Sequence[EmbedInput], *, prompt_name: PromptName = "passage", show_progress: bool | None = None
+    ) -> Floats:
+        """Await ``embed``."""
         ...
 
     def close(self) -> None:

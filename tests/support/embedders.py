@@ -10,6 +10,7 @@ import numpy as np
 
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.errors import ClosedError
+from vllm_jina_embed.media import is_data_uri
 from vllm_jina_embed.pooling import Floats
 
 
@@ -45,6 +46,11 @@ class FakeEmbedder:
     def embed_images(self, images: Sequence[object]) -> Floats:
         return self._answer("image", images, False)
 
+    def embed(
+        self, items: Sequence[object], *, prompt_name: str = "passage", show_progress: bool | None = None
+    ) -> Floats:
+        return self._answer_mixed(prompt_name, items, False)
+
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
         return self._answer("query", texts, True)
 
@@ -54,11 +60,25 @@ class FakeEmbedder:
     async def aembed_images(self, images: Sequence[object]) -> Floats:
         return self._answer("image", images, True)
 
+    async def aembed(
+        self, items: Sequence[object], *, prompt_name: str = "passage", show_progress: bool | None = None
+    ) -> Floats:
+        return self._answer_mixed(prompt_name, items, True)
+
     def close(self) -> None:
         self.closed += 1
 
     async def aclose(self) -> None:
         self.closed += 1
+
+    def _answer_mixed(self, prompt_name: str, items: Sequence[object], was_awaited: bool) -> Floats:
+        """Noted as one call of role ``mixed query`` or ``mixed passage``."""
+        if self.closed:
+            raise ClosedError("the fake is closed.")
+        self.calls.append((f"mixed {prompt_name}", list(items), was_awaited))
+        is_text = [isinstance(item, str) and not is_data_uri(item) for item in items]
+        rows = [self.vector(prompt_name if text else "image", item) for item, text in zip(items, is_text, strict=True)]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), self.dimension)
 
     def _answer(self, role: str, values: Sequence[object], was_awaited: bool) -> Floats:
         if self.closed:
