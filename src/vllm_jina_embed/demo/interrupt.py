@@ -6,7 +6,6 @@ signal sent to this process alone does not, and its threads that start or ask vL
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -32,7 +31,6 @@ def children_stop_first(say: Callable[[str], None]) -> Iterator[None]:
                 child.kill()
             os._exit(128 + number)
         received.append(number)
-        hush()
         threading.Thread(target=_stop_children, args=(left, say), daemon=True).start()
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
@@ -45,11 +43,6 @@ def children_stop_first(say: Callable[[str], None]) -> Iterator[None]:
             signal.signal(number, handler)
         if received:
             _stop_children(left, lambda line: None)
-
-
-def hush() -> None:
-    """Keep asyncio from reporting, when the process ends, each question that got no answer any more."""
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 def _stop_children(left: threading.Event, say: Callable[[str], None]) -> None:

@@ -22,7 +22,7 @@ from vllm_jina_embed._extras import require
 from vllm_jina_embed.checkpoints import DEMO
 from vllm_jina_embed.demo import machine
 from vllm_jina_embed.demo.corpus import DemoCorpus, demo_corpus
-from vllm_jina_embed.demo.interrupt import children_stop_first, hush
+from vllm_jina_embed.demo.interrupt import children_stop_first
 from vllm_jina_embed.demo.report import report
 from vllm_jina_embed.demo.result import Answer, DemoResult, Hit
 from vllm_jina_embed.demo.summary import shortfalls, summary
@@ -63,7 +63,7 @@ class DemoOptions:
 
 
 def run(options: DemoOptions) -> int:
-    """Run the demo.
+    """Run the demo; from then on this process writes to the log, unless ``verbose``.
 
     Returns:
         0; 1 where a recall@1 is under the required one, or something failed; 130 after Ctrl-C.
@@ -77,24 +77,23 @@ def run(options: DemoOptions) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     # The engine would ask vLLM for errors alone; here the log has a file of its own.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
-    with set_aside(None if options.verbose else options.log) as out:
-        terminal = Terminal(out, stages=_STAGES, lively=False if options.verbose else None)
-        try:
-            with children_stop_first(terminal.say):
-                result = _show(options, terminal)
-        except KeyboardInterrupt:
-            terminal.say("Stopped.")
-            return 130
-        except Exception as error:
-            if options.verbose:
-                raise
-            hush()
-            terminal.say(_failure(error, options.log))
-            return 1
-        if result.shortfalls:
-            terminal.say(f"\n{shortfalls(result)}")
-            return 1
-        return 0
+    out = set_aside(None if options.verbose else options.log)
+    terminal = Terminal(out, stages=_STAGES, lively=False if options.verbose else None)
+    try:
+        with children_stop_first(terminal.say):
+            result = _show(options, terminal)
+    except KeyboardInterrupt:
+        terminal.say("Stopped.")
+        return 130
+    except Exception as error:
+        if options.verbose:
+            raise
+        terminal.say(_failure(error, options.log))
+        return 1
+    if result.shortfalls:
+        terminal.say(f"\n{shortfalls(result)}")
+        return 1
+    return 0
 
 
 def _check_installed() -> None:

@@ -23,40 +23,28 @@ _BAR = "{desc}  {bar:24}  {n_fmt}/{total_fmt}  {elapsed}"
 _CLOCK = "{desc}  {elapsed}"
 
 
-@contextmanager
-def set_aside(log: Path | None) -> Iterator[TextIO]:
-    """Send everything that is written to stdout and stderr to ``log``, and hand out the real stdout.
+def set_aside(log: Path | None) -> TextIO:
+    """Send what is written to stdout and stderr to ``log`` from now on, and hand out the real stdout.
 
-    At the level of file descriptors, because vLLM's processes inherit those, and C++ libraries write there.
+    At the level of file descriptors, because vLLM's processes inherit those, and C++ libraries write there. Until the
+    process ends, because libraries also speak then.
 
     Args:
         log: File to write to, or None to leave everything where it is.
 
-    Yields:
+    Returns:
         A text file that still writes to what stdout was.
     """
-    real = [os.dup(1), os.dup(2)]
-    with os.fdopen(real[0], "w", encoding=sys.stdout.encoding, errors="replace", buffering=1) as out:
-        try:
-            if log is not None:
-                _point_at(log)
-            yield out
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(real[0], 1)
-            os.dup2(real[1], 2)
-            os.close(real[1])
-
-
-def _point_at(log: Path) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    log.write_bytes(b"")
-    file = os.open(log, os.O_WRONLY | os.O_APPEND)  # append: several processes write
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
+    out = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors="replace", buffering=1)
+    if log is not None:
+        log.write_bytes(b"")
+        file = os.open(log, os.O_WRONLY | os.O_APPEND)  # append: several processes write
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.close(file)
+    return out
 
 
 class Terminal:
