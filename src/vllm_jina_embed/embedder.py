@@ -22,7 +22,7 @@ from . import checkpoints, inputs, settings
 from .checkpoints import Checkpoint
 from .engine.base import Engine
 from .engine.shared import POOL, EnginePool
-from .errors import ClosedError, EngineDeadError, EngineError, InputError
+from .errors import ClosedError, EngineError, InputError
 from .inputs import EmbedInput, Item
 from .media import ImageInput, MediaPolicy
 from .pipeline import Outcome, Plan, Progress, embed_items
@@ -245,8 +245,8 @@ class JinaEmbedder:
             raise ClosedError(f"{self!r} is closed.")
 
     def _interrupted(self, error: BaseException) -> EngineError:
-        """Return what a call tells whose engine stopped: that somebody closed it, or that it died."""
-        if isinstance(error, EngineDeadError) and not self._closed:
+        """Return what a call tells that got no answer: that somebody closed the engine, or what the engine says."""
+        if isinstance(error, EngineError) and not self._closed:
             return error
         return ClosedError(f"{self!r}: the engine was closed before this call was done.")
 
@@ -277,7 +277,7 @@ class JinaEmbedder:
             future = self._submit(items, plan, bar.update)
             try:
                 outcome = future.result()
-            except (concurrent.futures.CancelledError, EngineDeadError) as error:
+            except (concurrent.futures.CancelledError, EngineError) as error:
                 raise (stop := self._interrupted(error)) from stop.__cause__
             except BaseException:  # Ctrl-C included: free what waits in the engine
                 future.cancel()
@@ -301,7 +301,7 @@ class JinaEmbedder:
                 if task is None or task.cancelling():  # the caller was cancelled, not the engine
                     raise
                 raise (stop := self._interrupted(error)) from stop.__cause__
-            except EngineDeadError as error:
+            except EngineError as error:
                 raise (stop := self._interrupted(error)) from stop.__cause__
         return self._checked(outcome, len(items))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import hashlib
+import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from vllm_jina_embed.engine.base import EngineConfig, LoopThread
+from vllm_jina_embed.engine.base import EngineConfig, LoopThread, TokenStates
 from vllm_jina_embed.errors import ClosedError
 from vllm_jina_embed.pooling import Floats
 from vllm_jina_embed.prompts import Prompt
@@ -28,12 +30,21 @@ def vector_of(prompt: Prompt, dimensions: int) -> Floats:
     return np.asarray(values / np.linalg.norm(values), dtype=np.float32)
 
 
+def wait_until(condition: Callable[[], object], *, seconds: float = 10) -> None:
+    """Return when ``condition`` holds; fail after ``seconds``."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "what was waited for did not happen"
+        time.sleep(0.002)
+
+
 class FakeEngine:
     """Implements the ``Engine`` protocol.
 
     Attributes:
         max_tokens: As in ``Engine``.
         prompts: What was embedded, in the order of arrival.
+        urgent: Which of them were to overtake the others.
         most_at_once: Most prompts that were inside at the same time.
         most_pixels: Most pixels that were inside at the same time.
         cancelled: How many prompts were cancelled.
@@ -51,6 +62,7 @@ class FakeEngine:
         self.config = config
         self.max_tokens = max_tokens
         self.prompts: list[Prompt] = []
+        self.urgent: list[bool] = []
         self.most_at_once = self.most_pixels = 0
         self.cancelled = 0
         self.closed = 0
@@ -67,9 +79,10 @@ class FakeEngine:
             self._thread = LoopThread("fake-engine")
         return self._thread.run(job)
 
-    async def embed(self, prompt: Prompt, *, dimensions: int) -> Floats:
+    async def embed(self, prompt: Prompt, *, dimensions: int, urgent: bool = False) -> Floats:
         """Wait, fail, or return the prompt's own vector."""
         self.prompts.append(prompt)
+        self.urgent.append(urgent)
         self._inside.append(prompt)
         self.most_at_once = max(self.most_at_once, len(self._inside))
         self.most_pixels = max(self.most_pixels, sum(i.width * i.height for p in self._inside for i in p.images))
@@ -83,6 +96,12 @@ class FakeEngine:
         if (error := self._fail(prompt)) is not None:
             raise error
         return vector_of(prompt, dimensions)
+
+    async def token_states(self, prompt: Prompt) -> TokenStates:
+        """Return one state per token of the prompt, pictures not expanded."""
+        self.prompts.append(prompt)
+        states = [vector_of(replace(prompt, token_ids=(number,)), 16) for number in prompt.token_ids]
+        return TokenStates(token_ids=prompt.token_ids, states=np.stack(states))
 
     def close(self) -> None:
         """Stop the loop; counts every call."""

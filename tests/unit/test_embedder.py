@@ -18,12 +18,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from tests.support.fake_engine import FakeEngine, vector_of
+from tests.support.fake_engine import FakeEngine, vector_of, wait_until
 from tests.support.pictures import encoded, noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.engine.shared import EnginePool, running_engines
-from vllm_jina_embed.errors import ClosedError, ConfigError, EngineDeadError, ForkedError, InputError
+from vllm_jina_embed.errors import ClosedError, ConfigError, EngineDeadError, EngineError, ForkedError, InputError
 from vllm_jina_embed.prompts import Prompt
 
 Make = Callable[..., JinaEmbedder]
@@ -132,6 +132,15 @@ class TestCalls:
         np.testing.assert_array_equal(embedder.embed(["a"]), [answer("Passage: a")])
         np.testing.assert_array_equal(embedder.embed(["a"], prompt_name="query"), [answer("Query: a")])
         np.testing.assert_array_equal(make(task="text-matching").embed_passages(["a"]), [answer("Query: a")])
+
+    def test_questions_overtake_documents(self, make: Make, engines: list[FakeEngine]) -> None:
+        """A person waits for the first, an index for the second."""
+        embedder = make()
+        embedder.embed_passages(["a"])
+        embedder.embed_queries(["a"])
+        embedder.embed_images([noise(20, 20)])
+        embedder.embed(["a"], prompt_name="query")
+        assert engines[0].urgent == [False, True, False, True]
 
     def test_pictures_and_texts_mix(self, make: Make) -> None:
         """The same picture has one vector in each call, role and form."""
@@ -350,8 +359,7 @@ class TestClosing:
         embedder = make(delay=60)
         with concurrent.futures.ThreadPoolExecutor(1) as threads:
             future = threads.submit(embedder.embed_queries, ["a"])
-            while not (engines and engines[0].prompts):
-                threading.Event().wait(0.005)
+            wait_until(lambda: engines and engines[0].prompts)
             embedder.close()
             with pytest.raises(ClosedError, match="closed before this call was done"):
                 future.result(10)
@@ -362,24 +370,23 @@ class TestClosing:
         """A CancelledError would look as if the caller's own task were cancelled."""
         embedder = make(delay=60)
         task = asyncio.create_task(embedder.aembed_queries(["a"]))
-        while not (engines and engines[0].prompts):
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(wait_until, lambda: engines and engines[0].prompts)
         await embedder.aclose()
         with pytest.raises(ClosedError, match="closed before this call was done"):
             async with asyncio.timeout(10):
                 await task
 
+    @pytest.mark.parametrize("kind", [EngineDeadError, EngineError])
     @pytest.mark.parametrize("closed", [True, False])
-    async def test_an_engine_that_dies_is_told_from_one_that_was_closed(
-        self, make: Make, engines: list[FakeEngine], closed: bool
+    async def test_an_engine_that_fails_is_told_from_one_that_was_closed(
+        self, make: Make, engines: list[FakeEngine], closed: bool, kind: type[EngineError]
     ) -> None:
         """vLLM answers both in the same way."""
-        embedder = make(delay=0.05, fail=EngineDeadError("gone"))
-        expected = ClosedError if closed else EngineDeadError
+        embedder = make(delay=0.2, fail=kind("gone"))
+        expected = ClosedError if closed else kind
         waited = asyncio.create_task(asyncio.to_thread(embedder.embed_queries, ["a"]))
         awaited = asyncio.create_task(embedder.aembed_queries(["b"]))
-        while not (engines and len(engines[0].prompts) == 2):
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(wait_until, lambda: engines and len(engines[0].prompts) == 2)
         if closed:
             embedder._closed = True  # the moment in which close() stops the engine
         for task in (waited, awaited):
@@ -478,13 +485,11 @@ class TestConcurrency:
         """The caller sees its own CancelledError and the embedder goes on."""
         embedder = make(delay=60)
         task = asyncio.create_task(embedder.aembed_queries(["a", "b"]))
-        while not (engines and len(engines[0].prompts) == 2):
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(wait_until, lambda: engines and len(engines[0].prompts) == 2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        while engines[0].cancelled < 2:
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(wait_until, lambda: engines[0].cancelled == 2)
 
 
 @pytest.mark.parametrize(

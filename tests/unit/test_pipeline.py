@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.fake_engine import FakeEngine, vector_of
+from tests.support.fake_engine import FakeEngine, vector_of, wait_until
 from tests.support.pictures import noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import inputs, pipeline
@@ -32,7 +32,7 @@ async def embed(
     progress: pipeline.Progress = lambda count: None,
 ) -> Outcome:
     """Run a mixed list of passages through ``engine``."""
-    plan = Plan(text_prefix="Passage: ", dimensions=DIMENSIONS, max_length=max_length, truncate=truncate)
+    plan = Plan(text_prefix="Passage: ", dimensions=DIMENSIONS, max_length=max_length, truncate=truncate, urgent=False)
     return await embed_items(inputs.mixed(items), engine=engine, builder=BUILDER, plan=plan, progress=progress)
 
 
@@ -109,8 +109,7 @@ async def test_cancelling_cancels_every_prompt() -> None:
     """The engine is not left working for nobody."""
     engine = FakeEngine(delay=lambda prompt: 60)
     task = asyncio.create_task(embed([f"text {n}" for n in range(20)], engine))
-    while len(engine.prompts) < 20:
-        await asyncio.sleep(0.001)
+    await asyncio.to_thread(wait_until, lambda: len(engine.prompts) == 20)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -173,7 +172,7 @@ async def test_a_picture_larger_than_the_bound_passes_alone() -> None:
             return [Prompt(token_ids=(1,), images=(cast(Image.Image, Huge()),)) for _ in items]
 
     engine = FakeEngine(delay=lambda prompt: 0.001)
-    plan = Plan(text_prefix="", dimensions=DIMENSIONS, max_length=9, truncate="end")
+    plan = Plan(text_prefix="", dimensions=DIMENSIONS, max_length=9, truncate="end", urgent=False)
     items = inputs.mixed(["a"] * 6)
     builder = cast(PromptBuilder, Builder())
     async with asyncio.timeout(10):
