@@ -11,7 +11,11 @@ import concurrent.futures
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -29,6 +33,11 @@ from .pipeline import Outcome, Plan, Progress, embed_items
 from .pooling import Floats
 from .prompts import PromptBuilder, PromptName, Truncate, prefix
 from .settings import OnError
+
+WINDOW = 256
+"""Items of a stream that are embedded together."""
+STREAMS = 2
+"""Windows of a stream that are in the engine at the same time, so that it never waits for the next one."""
 
 
 class JinaEmbedder:
@@ -182,6 +191,58 @@ class JinaEmbedder:
         """Await ``embed``."""
         return await self._await(inputs.mixed(items), prompt_name, **overrides)
 
+    def embed_stream(
+        self,
+        items: Iterable[EmbedInput],
+        *,
+        prompt_name: PromptName = "passage",
+        dimensions: int | None = None,
+        show_progress: bool | None = None,
+    ) -> Iterator[Floats]:
+        """Yield one embedding ``(dimension,)`` per item, in order, for a corpus of any length in constant memory.
+
+        ``items`` is read as it is needed: at most ``3 * WINDOW`` items ahead. See ``embed`` for the rest; an error
+        names the position in the stream, and what came before it has been yielded.
+        """
+        call = partial(self._wait, prompt_name=prompt_name, dimensions=dimensions, show_progress=False)
+        with ThreadPoolExecutor(STREAMS) as pool, self._bar(None, show_progress) as bar:
+            pending: deque[concurrent.futures.Future[Floats]] = deque()
+            try:
+                for batch in _batches(items):
+                    pending.append(pool.submit(call, batch))
+                    if len(pending) > STREAMS:
+                        yield from _told(pending.popleft().result(), bar)
+                while pending:
+                    yield from _told(pending.popleft().result(), bar)
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    async def aembed_stream(
+        self,
+        items: Iterable[EmbedInput],
+        *,
+        prompt_name: PromptName = "passage",
+        dimensions: int | None = None,
+        show_progress: bool | None = None,
+    ) -> AsyncIterator[Floats]:
+        """Yield as ``embed_stream`` does, without blocking the loop."""
+        with self._bar(None, show_progress) as bar:
+            pending: deque[asyncio.Task[Floats]] = deque()
+            try:
+                for batch in _batches(items):
+                    call = self._await(batch, prompt_name, dimensions=dimensions, show_progress=False)
+                    pending.append(asyncio.create_task(call))
+                    if len(pending) > STREAMS:
+                        for embedding in _told(await pending.popleft(), bar):
+                            yield embedding
+                while pending:
+                    for embedding in _told(await pending.popleft(), bar):
+                        yield embedding
+            finally:
+                for task in pending:
+                    task.cancel()
+
     # --- life -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -305,7 +366,7 @@ class JinaEmbedder:
                 raise (stop := self._interrupted(error)) from stop.__cause__
         return self._checked(outcome, len(items))
 
-    def _bar(self, total: int, show_progress: bool | None) -> tqdm[Any]:
+    def _bar(self, total: int | None, show_progress: bool | None) -> tqdm[Any]:
         shown = self.settings.show_progress if show_progress is None else show_progress
         return tqdm(total=total, desc="Embedding", unit="item", disable=not shown)
 
@@ -323,6 +384,19 @@ class JinaEmbedder:
                 raise error
             warnings.warn(f"rows are NaN: {error}", stacklevel=4)
         return outcome.embeddings
+
+
+def _batches(items: Iterable[EmbedInput]) -> Iterator[list[Item]]:
+    """Yield ``items`` in checked batches of ``WINDOW`` that know their positions in the whole."""
+    start, rest = 0, iter(items)
+    while batch := list(islice(rest, WINDOW)):
+        yield inputs.mixed(batch, start=start)
+        start += len(batch)
+
+
+def _told(embeddings: Floats, bar: tqdm[Any]) -> Floats:
+    bar.update(len(embeddings))
+    return embeddings
 
 
 def _listed(positions: list[int], most: int = 10) -> str:

@@ -63,21 +63,26 @@ def images(values: Iterable[object], *, name: str = "images") -> list[Item]:
     return _each(values, name, _image)
 
 
-def mixed(values: Iterable[object], *, name: str = "items") -> list[Item]:
+def mixed(values: Iterable[object], *, name: str = "items", start: int = 0) -> list[Item]:
     """Return one item per value; a string is text unless all of it is a picture's data URI.
+
+    Args:
+        values: Texts and pictures.
+        name: What errors call the list.
+        start: Position of the first value, where ``values`` is a part of a longer stream.
 
     Raises:
         InputError: A value is neither text nor picture; names every such position.
     """
-    return _each(values, name, _text_or_image)
+    return _each(values, name, _text_or_image, start)
 
 
-def _each(values: Iterable[object], name: str, read: Callable[[object, int, str], Item]) -> list[Item]:
+def _each(values: Iterable[object], name: str, read: Callable[[object, int, str], Item], start: int = 0) -> list[Item]:
     if isinstance(values, (str, *_PICTURE_TYPES)):
         raise InputError(f"{name}: got one {type(values).__name__}; expected a list. Wrap it: [{name[:-1]}].")
     items: list[Item] = []
     errors: list[InputError] = []
-    for position, value in enumerate(values):
+    for position, value in enumerate(values, start):
         try:
             items.append(read(value, position, f"{name}[{position}]"))
         except InputError as error:

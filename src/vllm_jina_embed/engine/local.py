@@ -19,7 +19,7 @@ from ..errors import EngineDeadError, EngineError, InputError, MissingExtraError
 from ..plugin.lifetime import VARIABLE
 from ..pooling import Floats
 from ..prompts import Prompt
-from .arguments import ENVIRONMENT, engine_arguments
+from .arguments import engine_arguments, environment
 from .base import EngineConfig, LoopThread, TokenStates
 from .selfcheck import check_pooling
 
@@ -130,7 +130,7 @@ def _start_vllm(config: EngineConfig) -> Any:
         MissingExtraError: vLLM is not installed.
         EngineError: It cannot be imported, or refuses to start.
     """
-    for name, value in ENVIRONMENT.items():
+    for name, value in environment().items():
         os.environ.setdefault(name, value)
     os.environ[VARIABLE] = str(os.getpid())
     try:

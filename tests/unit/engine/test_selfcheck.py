@@ -1,0 +1,63 @@
+"""An engine that pools wrongly may not serve."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.support.fake_engine import FakeEngine, vector_of
+from vllm_jina_embed import pooling
+from vllm_jina_embed.engine.base import TokenStates
+from vllm_jina_embed.engine.selfcheck import check_pooling
+from vllm_jina_embed.errors import EngineError
+from vllm_jina_embed.pooling import Floats
+from vllm_jina_embed.prompts import Prompt
+
+START, END, IMAGE, VIDEO = 3, 4, 6, 7
+CONFIG = SimpleNamespace(
+    vision_start_token_id=START, vision_end_token_id=END, image_token_id=IMAGE, video_token_id=VIDEO
+)
+
+
+class PoolingEngine(FakeEngine):
+    """Pools its own token states, rightly or wrongly."""
+
+    def __init__(self, mistake: str = "") -> None:
+        super().__init__()
+        self.mistake = mistake
+        self.seen: list[tuple[int, ...]] = []
+
+    async def token_states(self, prompt: Prompt) -> TokenStates:
+        """Expand the picture to five tokens; each place has its own state."""
+        ids = [one for token in prompt.token_ids for one in [token] * (5 if token == IMAGE else 1)]
+        rows = [vector_of(Prompt(token_ids=(token, place)), 128) * (1 + place) for place, token in enumerate(ids)]
+        return TokenStates(token_ids=tuple(ids), states=np.stack(rows))
+
+    async def embed(self, prompt: Prompt, *, dimensions: int, urgent: bool = False) -> Floats:
+        """Average as told."""
+        tokens = await self.token_states(prompt)
+        mask = pooling.vision_mask(tokens.token_ids, vision_start=START, vision_end=END)
+        if self.mistake == "last token":
+            return pooling.finish(tokens.states[-1], dimensions)
+        if self.mistake == "all tokens":
+            mask[:] = True
+        if self.mistake == "no markers":
+            mask &= ~np.isin(tokens.token_ids, (START, END))
+        if self.mistake == "prefix cache" and prompt.token_ids in self.seen:
+            mask[: int(np.flatnonzero(mask)[0]) + 2] = False
+        self.seen.append(prompt.token_ids)
+        return pooling.finish(pooling.mean(tokens.states, mask), dimensions)
+
+
+async def test_an_engine_that_pools_rightly_passes() -> None:
+    """Nothing is raised."""
+    await check_pooling(PoolingEngine(), CONFIG)
+
+
+@pytest.mark.parametrize("mistake", ["last token", "all tokens", "no markers", "prefix cache"])
+async def test_an_engine_that_pools_wrongly_is_refused(mistake: str) -> None:
+    """Whatever it does instead."""
+    with pytest.raises(EngineError, match="does not pool as jina-embeddings-v4"):
+        await check_pooling(PoolingEngine(mistake), CONFIG)
