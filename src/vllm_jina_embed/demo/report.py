@@ -101,7 +101,7 @@ def _recall_table(result: DemoResult) -> str:
                 f'<tr><th><span class="asker">{asker_name(asker)}</span> '
                 f'<span class="way">{DIRECTIONS[way]}</span></th>{cells}</tr>'
             )
-    return f"<thead><tr><th>Asked in, and direction</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    return f"<thead><tr><th>Asked in</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
 
 
 def _recall_cell(value: float) -> str:
