@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from tests.support.reference import Reference
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the benchmark end more applications than a test run does."""
+    parser.addoption("--applications", type=int, default=1, help="applications that each signal ends")
+
+
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Qwen2.5-VL checkpoint with log-normal final norm weights."""

@@ -157,26 +157,30 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_no_process_outlives_the_application(how: signal.Signals, random_checkpoint: Path, tmp_path: Path) -> None:
+def test_no_process_outlives_the_application(
+    how: signal.Signals, random_checkpoint: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
     """After a plain SIGTERM or SIGKILL of the application all of vLLM's processes end within 5 s."""
     script = tmp_path / "application.py"
     script.write_text(APPLICATION)
-    application = subprocess.Popen([sys.executable, script, random_checkpoint], stdout=subprocess.PIPE, text=True)
-    assert application.stdout is not None
-    assert application.stdout.readline() == "ready\n"
-    children = psutil.Process(application.pid).children(recursive=True)
-    assert len(children) >= 2  # vLLM's engine and worker
-    application.send_signal(how)
-    application.wait()
-    application.stdout.close()
-    deadline = time.monotonic() + 5
-    while any(map(_runs, children)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    alive = [process for process in children if _runs(process)]
-    for process in alive:  # whatever the verdict, leave nothing behind
-        process.kill()
-    assert not alive
+    for _ in range(pytestconfig.getoption("--applications")):
+        application = subprocess.Popen([sys.executable, script, random_checkpoint], stdout=subprocess.PIPE, text=True)
+        assert application.stdout is not None
+        assert application.stdout.readline() == "ready\n"
+        children = psutil.Process(application.pid).children(recursive=True)
+        assert len(children) >= 2  # vLLM's engine and worker
+        application.send_signal(how)
+        application.wait()
+        application.stdout.close()
+        deadline = time.monotonic() + 5
+        while any(map(_runs, children)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        alive = [process for process in children if _runs(process)]
+        for process in alive:  # whatever the verdict, leave nothing behind
+            process.kill()
+        assert not alive
 
 
 def _runs(process: psutil.Process) -> bool:

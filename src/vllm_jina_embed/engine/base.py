@@ -96,6 +96,8 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._pid = os.getpid()
+        self._lock = threading.Lock()  # nothing is handed to a loop that is about to stop: it would never be done
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
@@ -107,27 +109,30 @@ class LoopThread:
             ForkedError: This process was forked from the one that owns the loop.
             ClosedError: The loop was closed.
         """
-        error: Exception | None = None
+        error: Exception = ClosedError("the engine is closed.")
         if os.getpid() != self._pid:
             error = ForkedError(
                 "the engine belongs to the parent process and cannot be reached after a fork; start worker processes "
                 "with 'spawn', or create the embedder in the worker."
             )
-        elif self._loop.is_closed() or not self._thread.is_alive():
-            error = ClosedError("the engine is closed.")
-        if error is not None:
-            job.close()
-            raise error
-        return asyncio.run_coroutine_threadsafe(job, self._loop)
+        else:
+            with self._lock:
+                if not self._closed:
+                    return asyncio.run_coroutine_threadsafe(job, self._loop)
+        job.close()
+        raise error
 
     def close(self) -> None:
         """Cancel what still runs, then stop the loop; further calls do nothing."""
-        if self._loop.is_closed() or os.getpid() != self._pid:
+        if os.getpid() != self._pid:
             return
-        if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
         self._loop.close()
 
 

@@ -15,7 +15,9 @@ import os
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from ..errors import EngineDeadError, EngineError, InputError, MissingExtraError
+import numpy as np
+
+from ..errors import ClosedError, EngineDeadError, EngineError, InputError, MissingExtraError
 from ..plugin.lifetime import VARIABLE
 from ..pooling import Floats
 from ..prompts import Prompt
@@ -52,6 +54,8 @@ class LocalEngine:
         """See ``Engine.embed``."""
         output = await self._answer(prompt, urgent=urgent, task="embed", dimensions=dimensions)
         embedding: Floats = output.outputs.data.numpy()
+        if not np.isfinite(embedding).all():
+            raise InputError("the model's numbers overflowed on this item; use dtype bfloat16 or float32.")
         return embedding
 
     async def token_states(self, prompt: Prompt) -> TokenStates:
@@ -91,6 +95,8 @@ class LocalEngine:
         """Return vLLM's finished output; repeats once what an ended process or a lost cache entry took along."""
         async with contextlib.nullcontext() if urgent else self._slots:
             llm = self._llm
+            if llm is None:
+                raise ClosedError("the engine is closed.")
             output = await self._try(llm, prompt, urgent, params)
             if output is None and llm.errored:
                 await self._restart(llm)

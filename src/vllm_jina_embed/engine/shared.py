@@ -7,6 +7,7 @@ Users are counted; the last ``release`` closes the engine, and what is left is c
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -54,8 +55,10 @@ class EnginePool:
     def close(self) -> None:
         """Close every engine, whoever uses it."""
         with self._lock:
-            while self._engines:
-                self._engines.popitem()[1].close()
+            engines, self._engines = list(self._engines.values()), {}
+        with contextlib.ExitStack() as stack:  # one that fails to close keeps none of the others open
+            for engine in engines:
+                stack.callback(engine.close)
 
     def forget(self) -> None:
         """Drop everything without closing: in a forked child the engines are the parent's."""

@@ -146,3 +146,30 @@ class TestLoopThread:
             assert answer.read() == b"forked"
         os.waitpid(child, 0)
         assert loop.run(value(1)).result(5) == 1
+
+
+def test_a_job_that_meets_a_closing_loop_is_refused_and_never_left_hanging() -> None:
+    """Callers race with close(): each gets its answer, ClosedError or a cancelled future."""
+
+    async def job() -> int:
+        await asyncio.sleep(0)
+        return 1
+
+    for _ in range(50):
+        loop = LoopThread("race")
+        outcomes: list[object] = []
+
+        def call(loop: LoopThread = loop, outcomes: list[object] = outcomes) -> None:
+            for _ in range(20):
+                try:
+                    outcomes.append(loop.run(job()).result(timeout=10))
+                except (ClosedError, concurrent.futures.CancelledError) as error:
+                    outcomes.append(error)
+
+        callers = [threading.Thread(target=call) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        loop.close()
+        for caller in callers:
+            caller.join()
+        assert len(outcomes) == 4 * 20

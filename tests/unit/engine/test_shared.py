@@ -158,3 +158,28 @@ def test_the_shared_pool_is_forgotten_by_a_fork_on_its_own() -> None:
     if child == 0:
         os._exit(running_engines())
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_one_engine_that_fails_to_close_keeps_no_other_open() -> None:
+    """At exit every engine is closed, and the failure is told."""
+    engines: list[FakeEngine] = []
+
+    class Failing(FakeEngine):
+        """Fails the first time."""
+
+        def close(self) -> None:
+            """Fail."""
+            super().close()
+            if self is engines[1]:
+                raise EngineError("broken")
+
+    def start(config: EngineConfig) -> FakeEngine:
+        engines.append(Failing(config))
+        return engines[-1]
+
+    pool = EnginePool(start)
+    for number in range(3):
+        pool.acquire(EngineConfig(location=str(number), revision=None, min_pixels=1, max_pixels=2))
+    with pytest.raises(EngineError, match="broken"):
+        pool.close()
+    assert [engine.closed for engine in engines] == [1, 1, 1]

@@ -1,0 +1,42 @@
+"""What is embedded in the measurements: seeded texts and pictures."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from PIL import Image
+
+WORDS = "the quick brown fox jumps over a lazy dog while seven old wizards describe images to users"
+
+
+def texts(number: int, words: tuple[int, int], seed: int = 0) -> list[str]:
+    """Return texts of a random number of words in ``words``, all different."""
+    chance = random.Random(seed)
+    vocabulary = WORDS.split()
+    return [f"{n} " + " ".join(chance.choices(vocabulary, k=chance.randint(*words))) for n in range(number)]
+
+
+def pictures(number: int, side: int, seed: int = 0) -> list[Image.Image]:
+    """Return noisy pictures, all different."""
+    chance = np.random.default_rng(seed)
+    return [Image.fromarray(chance.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(number)]
+
+
+def make(name: str, scale: float = 1.0) -> list[str | Image.Image]:
+    """Return the items of a load; ``scale`` changes their number."""
+
+    def count(number: int) -> int:
+        return max(4, int(number * scale))
+
+    if name == "short":
+        return list(texts(count(256), (3, 6)))
+    if name == "mixed":
+        return list(texts(count(128), (2, 80)))
+    if name == "long":
+        return list(texts(count(64), (160, 160)))
+    if name == "pictures":
+        return list(pictures(count(16), 448))
+    if name == "mix":
+        return [*texts(count(64), (2, 80)), *pictures(count(8), 448)]
+    raise ValueError(f"unknown load {name!r}")

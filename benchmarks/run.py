@@ -1,0 +1,125 @@
+"""`python -m benchmarks.run [--full] [--only CHECKPOINT]`: everything side by side, in one run.
+
+All contestants of a checkpoint are started first and wait; then each load goes round: every contestant once, several
+times over. Ratios are taken within a round, so that a slow minute of the machine meets all alike; medians are quoted.
+Writes docs/performance.json, and the tables between the markers of docs/performance.md (--full) or to the terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.checkpoints import dtype, folder
+from benchmarks.machine import machine
+from benchmarks.processes import Contestant
+from benchmarks.report import write_report
+
+LOADS = ("short", "mixed", "long", "pictures", "mix")
+OPTIONS = {"demo": {"enforce_eager": True}, "45M": {"enforce_eager": False}, "wide": {"enforce_eager": True}}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="all checkpoints, more rounds; writes docs/performance.*")
+    parser.add_argument("--only", choices=sorted(OPTIONS), help="one checkpoint")
+    parser.add_argument("--rounds", type=int, help="rounds of each load")
+    wanted = parser.parse_args()
+    names = [wanted.only] if wanted.only else ["demo", "45M", "wide"] if wanted.full else ["demo"]
+    rounds = wanted.rounds or (7 if wanted.full else 3)
+    result: dict[str, Any] = {"machine": machine(), "rounds": rounds, "checkpoints": {}}
+    with tempfile.TemporaryDirectory(prefix="bench-") as cache:
+        for name in names:
+            result["checkpoints"][name] = measure(name, folder(name, Path(cache)), rounds, full=wanted.full)
+    if wanted.full:
+        result["faults"] = faults()
+    write_report(result, docs=Path("docs") if wanted.full and not wanted.only else None)
+
+
+def measure(name: str, checkpoint: Path, rounds: int, *, full: bool) -> dict[str, Any]:
+    """Return everything that is measured on one checkpoint."""
+    log = Path("bench.log")
+    contestants: list[Contestant] = []
+    found: dict[str, Any] = {"start_seconds": {}, "loads": {}, "absent": [], "peak_megabytes": {}}
+    try:
+        for contestant in ("ours", "bare vLLM", "vLLM's example", "transformers", "sentence-transformers"):
+            say(f"{name}: starting {contestant}")
+            options = {} if contestant == "vLLM's example" else OPTIONS[name]
+            if contestant == "vLLM's example" and name != "45M":
+                options = {"enforce_eager": True}
+            one = Contestant(contestant, checkpoint, dtype(name), options, log)
+            seconds = one.started()
+            if seconds is None:
+                found["absent"].append(contestant)
+                one.close()
+                continue
+            found["start_seconds"][contestant] = seconds
+            contestants.append(one)
+        for load in LOADS:
+            found["loads"][load] = race(name, load, contestants, rounds)
+        ours = contestants[0]
+        say(f"{name}: 64 single callers, questions alone and during a bulk index")
+        found["singles"] = [ours.ask("singles", number=64) for _ in range(rounds)]
+        found["latency"] = {
+            "alone": ours.ask("latency", number=100 if full else 40, busy=False),
+            "busy": ours.ask("latency", number=100 if full else 40, busy=True),
+        }
+        found["peak_megabytes"] = {one.name: round(one.peak_bytes / 1e6) for one in contestants}
+        if full:
+            found["memory_growth"] = {one.name: growth(one, checkpoint) for one in contestants[:3]}
+    finally:
+        for one in contestants:
+            one.close()
+    return found
+
+
+def race(name: str, load: str, contestants: list[Contestant], rounds: int) -> dict[str, Any]:
+    """Return each contestant's seconds per round, and how far its vectors are from ours."""
+    say(f"{name}: {load}")
+    scale = 8.0 if name == "demo" else 1.0
+    seconds: dict[str, list[float]] = {one.name: [] for one in contestants}
+    first: dict[str, Any] = {}
+    for number in range(rounds + 1):
+        for one in contestants:
+            answer = one.ask("bulk", load=load, scale=scale)
+            first[one.name] = np.array(answer["first"])
+            if number:  # the first round warms up
+                seconds[one.name].append(answer["seconds"])
+    distance = {who: float(1 - (first[who] * first["ours"]).sum(1).min()) for who in first}
+    return {"seconds": seconds, "items": answer["items"], "distance_to_ours": distance}
+
+
+def growth(one: Contestant, checkpoint: Path) -> float:
+    """Return by how many megabytes the peak rises when the list of long texts is eight times as long."""
+    one.ask("bulk", load="long", scale=1.0)
+    before = one.peak_bytes
+    one.ask("bulk", load="long", scale=64.0 if "demo" in str(checkpoint) else 4.0)
+    return round((one.peak_bytes - before) / 1e6, 1)
+
+
+def faults() -> dict[str, str]:
+    """Run the tests of faults, with ten SIGTERMs and ten SIGKILLs, and return their verdicts."""
+    say("faults: shuffled batches, a killed engine, twenty ended applications")
+    command = [
+        sys.executable, "-m", "pytest", "-q", "tests/real/test_faults.py", "--applications=10", "-rA", "--no-header"
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("PASSED", "FAILED", "ERROR"))]
+    return {line.split("::")[-1].split(" ")[0]: line.split(" ")[0].lower() for line in lines}
+
+
+def say(line: str) -> None:
+    """Print a line of progress at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    main()
