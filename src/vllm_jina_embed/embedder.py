@@ -168,9 +168,9 @@ class JinaEmbedder:
         """Return embeddings of texts and pictures, mixed as they come.
 
         Args:
-            items: A string is text, unless all of it is a ``data:image/...;base64,`` URI; ``pathlib.Path``, bytes,
-                ``BytesIO``, PIL images and uint8 arrays ``(height, width, 3)`` are pictures; a list or tuple of
-                pictures is one item.
+            items: A string is text, unless all of it is a ``data:image/...;base64,`` URI or a reference to a picture;
+                ``pathlib.Path``, bytes, ``BytesIO``, PIL images and uint8 arrays ``(height, width, 3)`` are
+                pictures; a list or tuple of pictures is one item.
             prompt_name: ``query`` or ``passage``; decides the texts' prefix, pictures have none.
             **overrides: ``dimensions`` and ``show_progress`` for this call.
 

@@ -2,7 +2,8 @@
 
 Enters: a caller's list. Leaves: ``TextItem`` and ``ImageItem`` objects that know their position.
 This file refuses to open pictures (``media``) and to know prompts (``prompts``).
-A string is text; only a string that is wholly a ``data:image/...;base64,`` URI is a picture.
+A string is text; only a string that is wholly a ``data:image/...;base64,`` URI or a reference (``sources``) is a
+picture, white space around it aside.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import InputError
-from .media import ImageInput, is_data_uri
+from .media import ImageInput, picture_string
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ def images(values: Iterable[object], *, name: str = "images") -> list[Item]:
 
 
 def mixed(values: Iterable[object], *, name: str = "items", start: int = 0) -> list[Item]:
-    """Return one item per value; a string is text unless all of it is a picture's data URI.
+    """Return one item per value; a string is text unless all of it is a picture's data URI or reference.
 
     Args:
         values: Texts and pictures.
@@ -125,11 +126,12 @@ def _image(value: object, position: int, where: str) -> Item:
 
 
 def _text_or_image(value: object, position: int, where: str) -> Item:
-    if isinstance(value, str) and not is_data_uri(value):
-        return _text(value, position, where)
+    if isinstance(value, str):
+        picture = picture_string(value)
+        return _text(value, position, where) if picture is None else _image(picture, position, where)
     if isinstance(value, list | tuple):
         for picture in value:
-            if isinstance(picture, str) and not is_data_uri(picture):
+            if isinstance(picture, str) and picture_string(picture) is None:
                 raise InputError(
                     f"{where}: got a {type(value).__name__} that holds a text; one item is one text or some pictures. "
                     "Pass a pathlib.Path to name a file.",

@@ -1,61 +1,41 @@
 """Opening pictures.
 
 Enters: what callers pass for a picture. Leaves: an RGB ``PIL.Image.Image``, fully decoded.
-This file refuses to know batches, prompts and models. It never touches the network.
+This file refuses to know where bytes come from (``sources``), batches, prompts and models.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
-import re
-from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import InputError
+from .sources import (
+    MediaPolicy,
+    is_data_uri,
+    picture_string,
+    read_data_uri,
+    read_file,
+    read_file_object,
+    read_reference,
+)
+
+__all__ = ["MAX_SIDE_RATIO", "ImageInput", "MediaPolicy", "is_data_uri", "open_image", "picture_string"]
 
 ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BytesIO | Image.Image | np.ndarray"
-"""A path, ``data:image/...;base64,`` URI, encoded bytes, PIL image, or uint8/uint16/float array (H, W[, 1|3|4])."""
+"""A path, ``data:image/...;base64,`` URI, reference (``sources``), encoded bytes, PIL image, or array of uint8, uint16
+or float, (H, W[, 1|3|4])."""
 
 MAX_SIDE_RATIO = 200
 """Longest side over shortest side. Source: smart_resize in transformers' Qwen2-VL image processor."""
 
-# Line breaks as MIME writes them, but no spaces: "data:image/png;base64,AAAA and more" is a text.
-# Possessive (*+), so that a long text that only begins like one is refused in linear time.
-_DATA_URI = re.compile(
-    r"data:image/[a-z0-9.+-]+;base64,(?P<payload>[a-z0-9+/\r\n]*+={0,2})\s*+", re.IGNORECASE | re.ASCII
-)
 # Not all of Pillow's: its EPS reader, for one, starts Ghostscript on the bytes. HEIF is there once pillow-heif is.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF", "HEIF", "TGA")
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediaPolicy:
-    """What pictures may cost and where they may come from.
-
-    Attributes:
-        allow_local_files: Whether strings and paths may name files.
-        allowed_root: Folder that files must lie in (links resolved); None allows every file.
-        max_bytes: Largest encoded picture, in bytes.
-        max_pixels: Largest decoded picture, in pixels (guards against decompression bombs).
-    """
-
-    allow_local_files: bool = True
-    allowed_root: str | os.PathLike[str] | None = None
-    max_bytes: int = 64 * 1024 * 1024
-    max_pixels: int = 100_000_000
-
-
-def is_data_uri(text: str) -> bool:
-    """Tell whether the whole of ``text`` is a strict ``data:image/...;base64,`` URI (no I/O)."""
-    return text[:11].lower().startswith("data:image/") and _DATA_URI.fullmatch(text) is not None
 
 
 def open_image(source: object, policy: MediaPolicy) -> Image.Image:
@@ -90,66 +70,32 @@ def _decode(source: object, policy: MediaPolicy) -> Image.Image:
         return _load(source, "a PIL image")
     if isinstance(source, np.ndarray):
         return _from_array(source, policy)
-    if isinstance(source, str | os.PathLike):
-        text = os.fspath(source)
-        if isinstance(text, str) and isinstance(source, str) and text[:5].lower() == "data:":
-            return _from_bytes(_data_uri_bytes(text), "a data URI", policy)
-        return _from_file(text, policy)
+    if isinstance(source, str):
+        return _from_string(source, policy)
+    if isinstance(source, os.PathLike):
+        return _from_file(os.fspath(source), policy)
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_bytes(bytes(source), f"{len(source)} bytes", policy)
     if hasattr(source, "read"):
-        return _from_bytes(_file_object_bytes(source, policy.max_bytes + 1), "a file object", policy)
+        return _from_bytes(read_file_object(source, policy.max_bytes + 1), "a file object", policy)
     raise InputError(
         f"got {type(source).__name__}; expected a path, a data:image/...;base64, URI, encoded bytes, "
         "a PIL image or a uint8 array (height, width, 3)."
     )
 
 
-def _file_object_bytes(source: Any, most: int) -> bytes:
-    try:
-        if hasattr(source, "seekable") and source.seekable():
-            source.seek(0)
-        data = source.read(most)
-    except Exception as error:  # closed, a broken connection, text that is no UTF-8
-        raise InputError(f"the file object cannot be read ({type(error).__name__}: {error}).") from None
-    if not isinstance(data, bytes):
-        raise InputError(f"the file object gave {type(data).__name__}; expected bytes. Open it in binary mode ('rb').")
-    return data
-
-
-def _data_uri_bytes(text: str) -> bytes:
-    match = _DATA_URI.fullmatch(text)
-    if match is None:
-        raise InputError(f"got {text[:40]!r}...; expected data:image/png;base64, followed by base64 only.")
-    try:
-        return base64.b64decode("".join(match["payload"].split()), validate=True)
-    except binascii.Error as error:
-        raise InputError(f"the data URI's base64 is broken ({error}).") from None
+def _from_string(text: str, policy: MediaPolicy) -> Image.Image:
+    picture = picture_string(text)
+    if (picture or text)[:5].lower() == "data:":
+        return _from_bytes(read_data_uri(picture or text), "a data URI", policy)
+    if picture is None:
+        return _from_file(text, policy)
+    data, name = read_reference(picture, policy)
+    return _from_bytes(data, repr(name), policy)
 
 
 def _from_file(name: str | bytes, policy: MediaPolicy) -> Image.Image:
-    text = os.fsdecode(name)
-    if re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
-        raise InputError(f"got the URL {text[:200]!r}; URLs are not fetched. Download it and pass its bytes.")
-    if not policy.allow_local_files:
-        raise InputError(f"got the path {text[:200]!r}, but the media policy allows no local files.")
-    try:
-        path = Path(text).expanduser().resolve()
-        if policy.allowed_root is not None and not path.is_relative_to(
-            Path(policy.allowed_root).expanduser().resolve()
-        ):
-            raise InputError(f"{text[:200]!r} lies outside the media policy's allowed_root.")
-        if not path.is_file():
-            reason = "is no regular file" if path.exists() else "does not exist"
-            raise InputError(f"the file {text[:200]!r} {reason}.")
-        # Without blocking: a pipe may have been put there meanwhile, and some files of /proc wait for their content.
-        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            data = file.read(policy.max_bytes + 1)
-        return _from_bytes(data or b"", repr(path.name), policy)
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{text[:200]!r} cannot be read ({error}).") from None
+    return _from_bytes(read_file(name, policy), repr(os.path.basename(os.fsdecode(name))), policy)  # noqa: PTH119
 
 
 def _from_bytes(data: bytes, name: str, policy: MediaPolicy) -> Image.Image:

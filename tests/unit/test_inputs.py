@@ -16,6 +16,7 @@ from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs import ImageItem, TextItem
 
 URI = "data:image/png;base64,AAAA"
+REFERENCE = "vllm-jina-embed:image:a/b%20c.png#" + "0f" * 16
 PICTURES: list[Any] = [
     Path("no/such/file.png"),
     b"not read here",
@@ -130,7 +131,7 @@ def test_a_text_among_the_pictures_of_one_item_is_refused() -> None:
     [
         URI + " and more",
         "see " + URI,
-        " " + URI,
+        f"[{URI}]",
         "data:image/png;base64,AA*A",
         "data:image/png,AAAA",
         "data:text/plain;base64,AAAA",
@@ -142,8 +143,39 @@ def test_only_a_string_that_is_wholly_a_data_uri_is_a_picture(text: str) -> None
     assert isinstance(inputs.mixed([text])[0], TextItem)
 
 
+@pytest.mark.parametrize("picture", [URI, REFERENCE])
+@pytest.mark.parametrize("around", ["{}", " {}", "{}\n", "\n\t{}  \n"])
+def test_white_space_around_a_picture_string_is_not_part_of_it(picture: str, around: str) -> None:
+    """Frameworks add line breaks on the way through their tools."""
+    (item,) = inputs.mixed([around.format(picture)])
+    assert isinstance(item, ImageItem)
+    assert item.images == (picture,)
+    assert inputs.mixed([[b"x", around.format(picture)]])[0].images[1].strip() == picture
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "see " + REFERENCE,
+        REFERENCE + " and more",
+        REFERENCE[:-1],
+        REFERENCE + "0",
+        REFERENCE.upper(),
+        REFERENCE.replace("%20", " "),
+        REFERENCE.partition("#")[0],
+        "vllm-jina-embed:image:",
+        "image:a.png#" + "0f" * 16,
+        "a/b c.png",
+    ],
+)
+def test_what_is_not_wholly_a_reference_is_a_text(text: str) -> None:
+    """Quoted, cut, or in another spelling."""
+    assert isinstance(inputs.mixed([text])[0], TextItem)
+
+
 @pytest.mark.timeout(10)
 def test_a_long_text_that_begins_like_a_data_uri_takes_no_time() -> None:
     """The pattern is linear: 1 MB of spaces or letters before the mismatch."""
     for filler in (" ", "A", "A ", "=", " ="):
         assert isinstance(inputs.mixed(["data:image/png;base64," + filler * 1_000_000 + "!"])[0], TextItem)
+        assert isinstance(inputs.mixed(["vllm-jina-embed:image:" + filler * 1_000_000 + "!"])[0], TextItem)

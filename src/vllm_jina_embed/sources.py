@@ -1,0 +1,172 @@
+"""Where the bytes of a picture come from: data URIs, files, references to files; under a ``MediaPolicy``.
+
+Enters: a string, a path, a file object. Leaves: the encoded bytes. This file refuses to decode them and never touches
+the network. A *reference* names a file in the policy's ``allowed_root`` together with the hash of its content, so that
+a picture can travel through any store as one short string: nobody can make one up for a file that he has not read.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from .errors import InputError
+
+SCHEME = "vllm-jina-embed:image:"
+"""How references begin."""
+_DIGITS = 32
+
+# Line breaks as MIME writes them, but no spaces: "data:image/png;base64,AAAA and more" is a text.
+# Possessive (*+), so that a long text that only begins like one is refused in linear time.
+_DATA_URI = re.compile(
+    r"data:image/[a-z0-9.+-]+;base64,(?P<payload>[a-z0-9+/\r\n]*+={0,2})\s*+", re.IGNORECASE | re.ASCII
+)
+_REFERENCE = re.compile(rf"{SCHEME}(?P<path>[A-Za-z0-9_.~%/-]+)#(?P<digest>[0-9a-f]{{{_DIGITS}}})")
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPolicy:
+    """What pictures may cost and where they may come from.
+
+    Attributes:
+        allow_local_files: Whether strings and paths may name files.
+        allowed_root: Folder that files must lie in (links resolved), and that references are looked up in; None allows
+            every file and no reference.
+        max_bytes: Largest encoded picture, in bytes.
+        max_pixels: Largest decoded picture, in pixels (guards against decompression bombs).
+    """
+
+    allow_local_files: bool = True
+    allowed_root: str | os.PathLike[str] | None = None
+    max_bytes: int = 64 * 1024 * 1024
+    max_pixels: int = 100_000_000
+
+
+def is_data_uri(text: str) -> bool:
+    """Tell whether the whole of ``text`` is a strict ``data:image/...;base64,`` URI (no I/O)."""
+    return text[:11].lower().startswith("data:image/") and _DATA_URI.fullmatch(text) is not None
+
+
+def is_reference(text: str) -> bool:
+    """Tell whether the whole of ``text`` has the form that ``reference`` makes (no I/O)."""
+    return text.startswith(SCHEME) and _REFERENCE.fullmatch(text) is not None
+
+
+def picture_string(text: str) -> str | None:
+    """Return ``text`` without the white space around it if the rest is wholly a data URI or a reference, or None.
+
+    These two forms are the only strings that are pictures where a string could also be a text (no I/O).
+    """
+    text = text.strip()
+    return text if is_data_uri(text) or is_reference(text) else None
+
+
+def reference(path: str | os.PathLike[str], policy: MediaPolicy) -> str:
+    """Return the reference of a file: ``vllm-jina-embed:image:<path in allowed_root>#<hash of its content>``.
+
+    Raises:
+        InputError: The policy has no ``allowed_root``, or the file lies outside it or cannot be read.
+    """
+    root = _root(policy, "a reference")
+    data = read_file(os.fspath(path), policy)
+    relative = Path(path).expanduser().resolve().relative_to(root).as_posix()
+    return f"{SCHEME}{quote(os.fsencode(relative))}#{_digest(data)}"
+
+
+def read_reference(text: str, policy: MediaPolicy) -> tuple[bytes, str]:
+    """Return the content of the file that a reference names, and the file's name.
+
+    Raises:
+        InputError: There is no ``allowed_root``, the file lies outside it, is not there, or has changed.
+    """
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        raise InputError(f"got {text[:200]!r}, which is no reference that image_document() makes.")
+    root = _root(policy, repr(text[:200]))
+    relative = PurePosixPath(os.fsdecode(unquote_to_bytes(match["path"])))
+    if relative.is_absolute() or ".." in relative.parts:
+        raise InputError(f"{text[:200]!r} lies outside the media policy's allowed_root.")
+    data = read_file(str(root / relative), policy)
+    if _digest(data) != match["digest"]:
+        raise InputError(f"{text[:200]!r}: the file has another content than the reference was made of. Index it anew.")
+    return data, relative.name
+
+
+def read_data_uri(text: str) -> bytes:
+    """Return what a data URI holds.
+
+    Raises:
+        InputError: It is not strict, or its base64 is broken.
+    """
+    match = _DATA_URI.fullmatch(text)
+    if match is None:
+        raise InputError(f"got {text[:40]!r}...; expected data:image/png;base64, followed by base64 only.")
+    try:
+        return base64.b64decode("".join(match["payload"].split()), validate=True)
+    except binascii.Error as error:
+        raise InputError(f"the data URI's base64 is broken ({error}).") from None
+
+
+def read_file_object(source: Any, most: int) -> bytes:
+    """Return at most ``most`` bytes of a binary file object, from its beginning where it can seek.
+
+    Raises:
+        InputError: It cannot be read, or gives text.
+    """
+    try:
+        if hasattr(source, "seekable") and source.seekable():
+            source.seek(0)
+        data = source.read(most)
+    except Exception as error:  # closed, a broken connection, text that is no UTF-8
+        raise InputError(f"the file object cannot be read ({type(error).__name__}: {error}).") from None
+    if not isinstance(data, bytes):
+        raise InputError(f"the file object gave {type(data).__name__}; expected bytes. Open it in binary mode ('rb').")
+    return data
+
+
+def read_file(name: str | bytes, policy: MediaPolicy) -> bytes:
+    """Return at most ``policy.max_bytes + 1`` bytes of a file.
+
+    Raises:
+        InputError: It is a URL, the policy does not allow it, or it cannot be read.
+    """
+    text = os.fsdecode(name)
+    if _URL.match(text):
+        raise InputError(f"got the URL {text[:200]!r}; URLs are not fetched. Download it and pass its bytes.")
+    if not policy.allow_local_files:
+        raise InputError(f"got the path {text[:200]!r}, but the media policy allows no local files.")
+    try:
+        path = Path(text).expanduser().resolve()
+        if policy.allowed_root is not None and not path.is_relative_to(_root(policy, repr(text[:200]))):
+            raise InputError(f"{text[:200]!r} lies outside the media policy's allowed_root.")
+        if not path.is_file():
+            reason = "is no regular file" if path.exists() else "does not exist"
+            raise InputError(f"the file {text[:200]!r} {reason}.")
+        # Without blocking: a pipe may have been put there meanwhile, and some files of /proc wait for their content.
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            return file.read(policy.max_bytes + 1) or b""
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{text[:200]!r} cannot be read ({error}).") from None
+
+
+def _root(policy: MediaPolicy, what: str) -> Path:
+    if policy.allowed_root is None:
+        raise InputError(
+            f"got {what}, but the media policy has no folder to look it up in. Pass "
+            "media=MediaPolicy(allowed_root=...) with the folder that holds the pictures."
+        )
+    return Path(policy.allowed_root).expanduser().resolve()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:_DIGITS]
