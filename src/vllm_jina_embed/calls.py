@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import warnings
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -21,8 +22,10 @@ from tqdm.auto import tqdm
 
 from . import inputs
 from .checkpoints import Checkpoint
+from .errors import InputError
 from .inputs import EmbedInput, Item
 from .media import ImageInput
+from .pipeline import Outcome
 from .pooling import Floats
 from .prompts import PromptName
 from .settings import Settings
@@ -39,16 +42,16 @@ class Calls(ABC):
     settings: Settings
 
     @abstractmethod
-    def _wait(
+    def _run(
         self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
-    ) -> Floats:
-        """Return one row per item; see ``embed``."""
+    ) -> Outcome:
+        """Return one row per item, and the errors of the items that have none; see ``embed``."""
 
     @abstractmethod
-    async def _await(
+    async def _arun(
         self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
-    ) -> Floats:
-        """Await ``_wait``."""
+    ) -> Outcome:
+        """Await ``_run``."""
 
     @abstractmethod
     def close(self) -> None:
@@ -217,9 +220,32 @@ class Calls(ABC):
         """Close."""
         await self.aclose()
 
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _wait(self, items: list[Item], prompt_name: str, **overrides: Any) -> Floats:
+        return self._checked(self._run(items, prompt_name, **overrides), len(items))
+
+    async def _await(self, items: list[Item], prompt_name: str, **overrides: Any) -> Floats:
+        return self._checked(await self._arun(items, prompt_name, **overrides), len(items))
+
     def _bar(self, total: int | None, show_progress: bool | None) -> tqdm[Any]:
         shown = self.settings.show_progress if show_progress is None else show_progress
         return tqdm(total=total, desc="Embedding", unit="item", disable=not shown)
+
+    def _checked(self, outcome: Outcome, total: int) -> Floats:
+        if outcome.truncated:
+            warnings.warn(
+                f"{len(outcome.truncated)} of {total} texts were longer than max_length and lost their "
+                f"{self.settings.truncate} (positions {_listed(outcome.truncated)}).",
+                stacklevel=4,
+            )
+        if outcome.errors:
+            error = InputError.collect(outcome.errors, total=total)
+            error.embeddings = outcome.embeddings
+            if self.settings.on_error == "raise":
+                raise error
+            warnings.warn(f"rows are NaN: {error}", stacklevel=4)
+        return outcome.embeddings
 
 
 def _batches(items: Iterable[EmbedInput]) -> Iterator[list[Item]]:
@@ -233,3 +259,8 @@ def _batches(items: Iterable[EmbedInput]) -> Iterator[list[Item]]:
 def _told(embeddings: Floats, bar: tqdm[Any]) -> Floats:
     bar.update(len(embeddings))
     return embeddings
+
+
+def _listed(positions: list[int], most: int = 10) -> str:
+    shown = ", ".join(map(str, sorted(positions)[:most]))
+    return shown if len(positions) <= most else f"{shown}, ..."

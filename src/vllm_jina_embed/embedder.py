@@ -20,11 +20,10 @@ from . import checkpoints, settings
 from .calls import Calls
 from .engine.base import Engine
 from .engine.shared import POOL, EnginePool
-from .errors import ClosedError, EngineError, InputError
+from .errors import ClosedError, EngineError
 from .inputs import Item
 from .media import MediaPolicy
 from .pipeline import Outcome, Plan, Progress, embed_items
-from .pooling import Floats
 from .prompts import PromptBuilder, Truncate, prefix
 from .settings import OnError
 
@@ -166,35 +165,34 @@ class JinaEmbedder(Calls):
         engine, builder = self._ready()
         return engine.run(embed_items(items, engine=engine, builder=builder, plan=plan, progress=progress))
 
-    def _wait(
+    def _run(
         self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
-    ) -> Floats:
+    ) -> Outcome:
         plan = self._plan(prompt_name, dimensions)
         if not items:
-            return np.empty((0, plan.dimensions), dtype=np.float32)
+            return Outcome(embeddings=np.empty((0, plan.dimensions), dtype=np.float32))
         with self._bar(len(items), show_progress) as bar:
             future = self._submit(items, plan, bar.update)
             try:
-                outcome = future.result()
+                return future.result()
             except (concurrent.futures.CancelledError, EngineError) as error:
                 raise (stop := self._interrupted(error)) from stop.__cause__
             except BaseException:  # Ctrl-C included: free what waits in the engine
                 future.cancel()
                 raise
-        return self._checked(outcome, len(items))
 
-    async def _await(
+    async def _arun(
         self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
-    ) -> Floats:
+    ) -> Outcome:
         plan = self._plan(prompt_name, dimensions)
         if not items:
-            return np.empty((0, plan.dimensions), dtype=np.float32)
+            return Outcome(embeddings=np.empty((0, plan.dimensions), dtype=np.float32))
         with self._bar(len(items), show_progress) as bar:
             if self._engine is None:
                 await asyncio.to_thread(self._ready)
             future = self._submit(items, plan, bar.update)
             try:
-                outcome = await asyncio.wrap_future(future)
+                return await asyncio.wrap_future(future)
             except asyncio.CancelledError as error:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():  # the caller was cancelled, not the engine
@@ -202,24 +200,3 @@ class JinaEmbedder(Calls):
                 raise (stop := self._interrupted(error)) from stop.__cause__
             except EngineError as error:
                 raise (stop := self._interrupted(error)) from stop.__cause__
-        return self._checked(outcome, len(items))
-
-    def _checked(self, outcome: Outcome, total: int) -> Floats:
-        if outcome.truncated:
-            warnings.warn(
-                f"{len(outcome.truncated)} of {total} texts were longer than max_length and lost their "
-                f"{self.settings.truncate} (positions {_listed(outcome.truncated)}).",
-                stacklevel=4,
-            )
-        if outcome.errors:
-            error = InputError.collect(outcome.errors, total=total)
-            error.embeddings = outcome.embeddings
-            if self.settings.on_error == "raise":
-                raise error
-            warnings.warn(f"rows are NaN: {error}", stacklevel=4)
-        return outcome.embeddings
-
-
-def _listed(positions: list[int], most: int = 10) -> str:
-    shown = ", ".join(map(str, sorted(positions)[:most]))
-    return shown if len(positions) <= most else f"{shown}, ..."
