@@ -17,18 +17,20 @@ import torch
 import transformers
 
 from vllm_jina_embed.demo.concepts import CONCEPTS
-from vllm_jina_embed.demo.phrases import LANGUAGES, training_passages, training_queries
 from vllm_jina_embed.demo.recipe.batches import Batches
 from vllm_jina_embed.demo.recipe.check import lowest, measure_recall
 from vllm_jina_embed.demo.recipe.loss import matryoshka_loss
 from vllm_jina_embed.demo.recipe.model import (
     IMAGE_PROMPT,
     MATRYOSHKA_DIMS,
+    MAX_PIXELS,
+    MIN_PIXELS,
     embed_pictures,
     embed_texts,
     new_image_processor,
     new_model,
 )
+from vllm_jina_embed.demo.recipe.texts import pieces
 from vllm_jina_embed.demo.recipe.tokenizer import train_tokenizer
 
 REQUIRED_RECALL = 0.95
@@ -41,13 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train the demo checkpoint.")
     parser.add_argument("output", type=Path, help="folder to write the checkpoint to")
     parser.add_argument("--seed", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1, help="torch threads; one more process makes the batches")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     started = time.monotonic()
-    tokenizer, image_processor = train_tokenizer(all_texts()), new_image_processor()
+    tokenizer, image_processor = train_tokenizer(pieces()), new_image_processor()
     model = new_model(tokenizer)
     train(model, tokenizer, Batches(tokenizer, image_processor, seed=options.seed, steps=options.steps))
     seconds = round(time.monotonic() - started)
@@ -58,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         "seed": options.seed,
         "steps": options.steps,
         "seconds": seconds,
+        "concepts": len(CONCEPTS),
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -71,18 +74,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"The lowest recall@1 is {worst}; at least {REQUIRED_RECALL} is required.", file=sys.stderr)
         return 1
     return 0
-
-
-def all_texts() -> list[str]:
-    """Everything that the tokenizer learns from: texts with their prefixes, and the image prompt."""
-    texts = [
-        f"{prefix}: {text}"
-        for concept in CONCEPTS
-        for code in LANGUAGES
-        for prefix, phrases in (("Query", training_queries), ("Passage", training_passages))
-        for text in phrases(concept, code)
-    ]
-    return [*texts, IMAGE_PROMPT, IMAGE_PROMPT]
 
 
 def train(model: Any, tokenizer: Any, batches: Batches) -> None:
@@ -116,8 +107,13 @@ def save(folder: Path, model: Any, tokenizer: Any, image_processor: Any) -> None
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
     model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     tokenizer.save_pretrained(folder)
     image_processor.save_pretrained(folder)
+    path = folder / "preprocessor_config.json"
+    # transformers 5 writes the bounds as `size` alone; transformers 4 and the published checkpoints have both names.
+    bounds = {"min_pixels": MIN_PIXELS, "max_pixels": MAX_PIXELS}
+    path.write_text(json.dumps(json.loads(path.read_text()) | bounds, indent=2) + "\n")
 
 
 def _rate(step: int, steps: int) -> float:

@@ -12,14 +12,14 @@ import torch
 
 from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.drawing import MAX_SIDE, UNSEEN_SEED, draw, random_size
-from vllm_jina_embed.demo.phrases import LANGUAGES, training_passages, training_queries
+from vllm_jina_embed.demo.phrases import LANGUAGES
+from vllm_jina_embed.demo.recipe.texts import training_text
 
 _CONCEPTS_PER_STEP: Final = 40
 _PICTURES_PER_CONCEPT: Final = 2
-_FILLER_SHARE: Final = 0.4  # of the texts: strange tokens around them, so that unknown words do little harm
 _SMALL_SHARE: Final = 0.7  # of the steps: small pictures first, which cost a third
+_NOISE_SHARE: Final = 0.6  # of the texts, once the plain ones are known
 _SMALL: Final = 170
-_PREFIXES: Final = ("Query: ", "Passage: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,6 @@ class Batches:
         self._image_processor = image_processor
         self._seed = seed
         self._steps = steps
-        self._fillers = filler_tokens(tokenizer)
 
     def __len__(self) -> int:
         return self._steps
@@ -63,41 +62,18 @@ class Batches:
             draw(CONCEPTS[label], seed=rng.randrange(UNSEEN_SEED), size=random_size(rng, largest)) for label in pictures
         ]
         patches, grids = to_patches(self._image_processor, drawings)
+        noise = _NOISE_SHARE * min(1.0, max(0.0, step / self._steps - 0.15) * 5)
+        texts = [training_text(rng, CONCEPTS[label], code, noise) for label in labels for code in LANGUAGES]
         return Batch(
-            text_ids=[self._text(rng, CONCEPTS[label], code) for label in labels for code in LANGUAGES],
+            text_ids=self._tokenizer(texts, add_special_tokens=False)["input_ids"],
             text_labels=torch.tensor([label for label in labels for _ in LANGUAGES]),
             patches=patches,
             grids=grids,
             picture_labels=torch.tensor(pictures),
         )
 
-    def _text(self, rng: random.Random, concept: str, code: str) -> list[int]:
-        role = rng.randrange(2)
-        text = rng.choice((training_queries, training_passages)[role](concept, code))
-        if rng.random() < 0.2:
-            text = text.lower() if rng.random() < 0.7 else text[0].upper() + text[1:]
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        if rng.random() < _FILLER_SHARE:
-            before, after = (rng.choices(self._fillers, k=rng.randrange(4)) for _ in range(2))
-            ids = [*before, *ids, *after]
-        prefix = self._tokenizer(_PREFIXES[role], add_special_tokens=False)["input_ids"]
-        return [*prefix, *ids]
-
 
 def to_patches(image_processor: Any, pictures: Sequence[Any]) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Preprocess pictures one by one: pixel values of each, and all grids, (n, 3)."""
     outputs = [image_processor(images=[picture], return_tensors="pt") for picture in pictures]
     return [output["pixel_values"] for output in outputs], torch.cat([output["image_grid_thw"] for output in outputs])
-
-
-def filler_tokens(tokenizer: Any) -> list[int]:
-    """Tokens that no name of a concept is made of."""
-    names = (
-        name
-        for language in LANGUAGES.values()
-        for forms in language.forms.values()
-        for form in forms
-        for name in form.values()
-    )
-    used = {token for name in names for text in (name, f" {name}") for token in tokenizer(text)["input_ids"]}
-    return sorted(set(range(len(tokenizer))) - used - set(tokenizer.all_special_ids))
