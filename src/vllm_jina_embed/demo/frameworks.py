@@ -103,7 +103,7 @@ class LlamaIndexSearch:
         nodes: list[BaseNode] = [TextNode(id_=name, text=text) for name, text in texts.items()]
         nodes += [ImageNode(id_=name, image=_base64_png(picture)) for name, picture in pictures.items()]
         vectors = self._embedding.get_text_embedding_batch(list(texts.values()))
-        vectors += self._embedding.get_image_embedding_batch(list(pictures.values()))  # type: ignore[arg-type]
+        vectors += self._embedding.get_image_embedding_batch(list(pictures.values()))
         for node, vector in zip(nodes, vectors, strict=True):
             node.embedding = vector
         # Not VectorStoreIndex(nodes): that drops nodes without text, even where they carry their embedding.
@@ -114,7 +114,7 @@ class LlamaIndexSearch:
         if isinstance(query.content, str):
             bundle = QueryBundle(query.content)
         else:
-            vector = await self._embedding.aget_image_embedding(query.content)  # type: ignore[arg-type]
+            vector = await self._embedding.aget_image_embedding(query.content)
             bundle = QueryBundle(query_str="", embedding=vector)
         retriever = self._retrievers.setdefault(count, self._index.as_retriever(similarity_top_k=count))
         found = await retriever.aretrieve(bundle)

@@ -1,9 +1,11 @@
-"""LlamaIndex: ``VllmJinaEmbedding`` is a ``llama_index.core`` MultiModalEmbedding."""
+"""LlamaIndex: ``VllmJinaEmbedding`` is a ``llama_index.core`` MultiModalEmbedding and the transformation of nodes."""
 
 from .._extras import require
 
 require("llama-index", "llama_index.core")
 
 from .embedding import VllmJinaEmbedding  # noqa: E402  (after the check, whose error holds the pip line)
+from .pictures import image_document, image_node, name_pictures  # noqa: E402
+from .retrievers import unified_retriever  # noqa: E402
 
-__all__ = ["VllmJinaEmbedding"]
+__all__ = ["VllmJinaEmbedding", "image_document", "image_node", "name_pictures", "unified_retriever"]

@@ -5,19 +5,24 @@ Enters: LlamaIndex's calls. Leaves: lists of Python floats. This file refuses to
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llama_index.core.embeddings import MultiModalEmbedding
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, PrivateAttr
 
-from .._adapter import MODEL_SPELLINGS, Adapter, ModelName, vectors
+from .._adapter import MODEL_SPELLINGS, Adapter, Embedder, ModelName, vectors
 from ..checkpoints import DEMO
-from ..media import ImageInput
+from ..errors import EngineError
+from ..media import MediaPolicy, is_data_uri
+from ..pictures import names_a_picture
+from .transformation import NodeTransformation
 
 
-class VllmJinaEmbedding(Adapter, MultiModalEmbedding):
+class VllmJinaEmbedding(Adapter, NodeTransformation):
     """Text and image embeddings of jina-embeddings-v4 for LlamaIndex, computed by vLLM in this process.
 
     Making one starts nothing; the first call starts the engine or joins the one that runs with the same settings,
@@ -57,6 +62,7 @@ class VllmJinaEmbedding(Adapter, MultiModalEmbedding):
         description="demo, a hub repository, or a folder with a Qwen2.5-VL checkpoint.",
     )
     embed_batch_size: int = Field(default=128, gt=0, le=2048, description="Items that LlamaIndex hands over at a time.")
+    _is_sent: bool = PrivateAttr(default=False)
 
     def __init__(self, model_name: str | None = None, **settings: Any) -> None:
         """Check the settings.
@@ -84,11 +90,17 @@ class VllmJinaEmbedding(Adapter, MultiModalEmbedding):
         task = self._embedder.settings.task
         return {**super().to_payload(), "model_name": name, "task": task, "dimensions": self.dimension}
 
+    # --- what LlamaIndex's public methods call ----------------------------------------------------------------------
+
     def _get_query_embedding(self, query: str) -> list[float]:
-        return vectors(self._embedder.embed_queries([query]))[0]
+        if is_data_uri(query):
+            return vectors(self._core.embed([query], prompt_name="query"))[0]
+        return vectors(self._core.embed_queries([query]))[0]
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return vectors(await self._embedder.aembed_queries([query]))[0]
+        if is_data_uri(query):
+            return vectors(await self._core.aembed([query], prompt_name="query"))[0]
+        return vectors(await self._core.aembed_queries([query]))[0]
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -97,19 +109,49 @@ class VllmJinaEmbedding(Adapter, MultiModalEmbedding):
         return (await self._aget_text_embeddings([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return vectors(self._embedder.embed_passages(texts))
+        _warn_of_stand_ins(texts)
+        ask = self._core.embed if any(map(is_data_uri, texts)) else self._core.embed_passages
+        return vectors(ask(texts))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return vectors(await self._embedder.aembed_passages(texts))
+        _warn_of_stand_ins(texts)
+        ask = self._core.aembed if any(map(is_data_uri, texts)) else self._core.aembed_passages
+        return vectors(await ask(texts))
 
-    def _get_image_embedding(self, img_file_path: ImageInput) -> list[float]:
-        return self._get_image_embeddings([img_file_path])[0]
+    # --- processes --------------------------------------------------------------------------------------------------
 
-    async def _aget_image_embedding(self, img_file_path: ImageInput) -> list[float]:
-        return (await self._aget_image_embeddings([img_file_path]))[0]
+    @property
+    def _core(self) -> Embedder:
+        if self._is_sent:
+            raise EngineError(
+                "this VllmJinaEmbedding was sent to a worker process, where it would load the model a second time. "
+                "Run IngestionPipeline without num_workers: vLLM batches by itself. Where a process is to have its own "
+                "engine, make a VllmJinaEmbedding there."
+            )
+        return self._embedder
 
-    def _get_image_embeddings(self, img_file_paths: Sequence[ImageInput]) -> list[list[float]]:
-        return vectors(self._embedder.embed_images(img_file_paths))
+    @property
+    def _media(self) -> MediaPolicy:
+        return self._embedder.settings.media
 
-    async def _aget_image_embeddings(self, img_file_paths: Sequence[ImageInput]) -> list[list[float]]:
-        return vectors(await self._embedder.aembed_images(img_file_paths))
+    def __getstate__(self) -> dict[Any, Any]:
+        return {**super().__getstate__(), "process": (os.getpid(), self._is_sent)}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        keywords = dict(state)
+        process, was_sent = keywords.pop("process")
+        super().__setstate__(keywords)
+        # Not refused here: multiprocessing.Pool hangs for ever when a task cannot be unpickled.
+        self._is_sent = was_sent or (process != os.getpid() and multiprocessing.parent_process() is not None)
+
+
+def _warn_of_stand_ins(texts: Sequence[str]) -> None:
+    """Warn when an index embeds what stands for a picture as if it were the text."""
+    count = sum(map(names_a_picture, texts))
+    if count:
+        warnings.warn(
+            f"{count} of {len(texts)} texts stand for pictures, and are embedded as text: an index does so where the "
+            "embedding is only its embed_model. Pass transformations=[embedding] to from_documents, or index the nodes "
+            "that embedding(nodes) returns. MultiModalVectorStoreIndex does so beside the pictures themselves.",
+            stacklevel=5,
+        )

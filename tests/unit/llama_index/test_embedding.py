@@ -22,16 +22,6 @@ from vllm_jina_embed.llama_index import VllmJinaEmbedding
 RETRIEVAL = "jinaai/jina-embeddings-v4-vllm-retrieval"
 
 
-@pytest.fixture
-def fake() -> FakeEmbedder:
-    return FakeEmbedder()
-
-
-@pytest.fixture
-def embedding(fake: FakeEmbedder) -> VllmJinaEmbedding:
-    return VllmJinaEmbedding(embedder=fake)
-
-
 def test_the_model_name_comes_first_as_in_other_embeddings() -> None:
     """VllmJinaEmbedding("name") and the keyword give the same."""
     assert VllmJinaEmbedding(RETRIEVAL).model_name == VllmJinaEmbedding(model_name=RETRIEVAL).model_name == RETRIEVAL

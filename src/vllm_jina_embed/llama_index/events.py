@@ -1,0 +1,87 @@
+"""The events that LlamaIndex's observers get for an embedding call, with texts in place of pictures.
+
+Enters: an embedding and the items of one call. Leaves: events and callbacks. This file refuses to embed.
+LlamaIndex sends no events for pictures, and hands their bytes and paths to callbacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks.schema import CBEventType, EventPayload
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # not in its __all__
+from llama_index.core.instrumentation.event_handlers import NullEventHandler
+from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+
+from ..errors import InputError
+from ..media import MediaPolicy, is_data_uri, open_image
+from ..pictures import content_hash, placeholder
+
+_dispatcher = get_dispatcher(__name__)
+UNKNOWN = "<image>"
+
+
+@contextmanager
+def embedding_event(model: BaseEmbedding, chunks: list[str]) -> Iterator[list[list[float]]]:
+    """Announce a call and its end; the caller puts the embeddings into the list that it gets."""
+    payload = model.to_payload()
+    _dispatcher.event(EmbeddingStartEvent(model_dict=payload))
+    embeddings: list[list[float]] = []
+    with model.callback_manager.event(CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}) as event:
+        yield embeddings
+        event.on_end(payload={EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: embeddings})
+    _dispatcher.event(EmbeddingEndEvent(chunks=chunks, embeddings=embeddings))
+
+
+def chunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
+    """Return what observers see of ``items``: texts as they are, ``<image sha256:...>`` for pictures.
+
+    Pictures are opened for their hash only if somebody observes.
+
+    Args:
+        model: Whose observers.
+        items: Texts and pictures.
+        media: Limits for pictures.
+        texts: Whether a string is a text, as in a mixed call, or a picture's path.
+    """
+    watched = _is_watched(model)
+    return [
+        item
+        if texts and isinstance(item, str) and not is_data_uri(item)
+        else _stand_in(item, media)
+        if watched
+        else UNKNOWN
+        for item in items
+    ]
+
+
+async def achunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
+    """Await ``chunks_of``; pictures are opened in a thread."""
+    if _is_watched(model):
+        return await asyncio.to_thread(chunks_of, model, items, media, texts=texts)
+    return chunks_of(model, items, media, texts=texts)
+
+
+def _stand_in(picture: object, media: MediaPolicy) -> str:
+    if isinstance(picture, list | tuple):
+        return " ".join(_stand_in(one, media) for one in picture)
+    if hasattr(picture, "read") and not (hasattr(picture, "seekable") and picture.seekable()):
+        return UNKNOWN  # it can be read once only, and that is for the model
+    try:
+        return placeholder(content_hash(open_image(picture, media)))
+    except InputError:  # the call itself says so, and at which position
+        return UNKNOWN
+
+
+def _is_watched(model: BaseEmbedding) -> bool:
+    if model.callback_manager.handlers:
+        return True
+    dispatcher = _dispatcher
+    while all(isinstance(handler, NullEventHandler) for handler in dispatcher.event_handlers):
+        if not dispatcher.propagate:
+            return False
+        dispatcher = dispatcher.parent
+    return True

@@ -1,0 +1,183 @@
+"""LlamaIndex's nodes as items to embed: a node with a picture is that picture, any other node is its text.
+
+Enters: nodes of every kind that LlamaIndex has. Leaves: items for ``JinaEmbedder.embed``, and nodes that vector stores
+keep whole. This file refuses to embed. What LlamaIndex would lose in silence is kept, or named in an error or warning.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from llama_index.core.schema import BaseNode, Document, ImageNode, MetadataMode, Node, NodeRelationship, TextNode
+
+from ..errors import InputError
+from ..media import is_data_uri
+from ..pictures import HASH_KEY
+
+Picture: TypeAlias = "bytes | Path | str"
+"""Encoded bytes, a file, or a data URI."""
+_SHOWN = 5
+
+
+def picture_of(node: BaseNode) -> Picture | None:
+    """Return the picture of a node, not opened; None for a node of text.
+
+    Raises:
+        InputError: The picture is a URL, or its bytes were lost before the node came here.
+    """
+    data: str | bytes | None
+    path: str | Path | None
+    if isinstance(node, ImageNode):
+        data, path, url = node.image, node.image_path, node.image_url
+    elif isinstance(node, Node) and node.image_resource is not None:
+        resource = node.image_resource
+        data, path, url = resource.data, resource.path, str(resource.url or "")
+    elif HASH_KEY in node.metadata:
+        raise InputError(
+            f"it has a picture's metadata ({HASH_KEY}) and no picture: text splitters turn image_node() into text. "
+            "Use image_document() in front of a splitter."
+        )
+    else:
+        return None
+    if data:
+        return _decoded(data)
+    if path:
+        return Path(path)
+    if url and is_data_uri(url):
+        return url
+    if url:
+        raise InputError(f"got the URL {url[:200]!r}; URLs are not fetched. Use image_node() with its bytes.")
+    raise InputError(
+        "its picture is gone: LlamaIndex does not persist the bytes of a MediaResource. Use image_node() or "
+        "image_document(), or give it a path."
+    )
+
+
+def items_of(nodes: Sequence[BaseNode]) -> list[Picture | str]:
+    """Return what is embedded for each node, in order.
+
+    Raises:
+        InputError: Names every node whose picture cannot be had.
+    """
+    items: list[Picture | str] = []
+    errors: list[InputError] = []
+    for position, node in enumerate(nodes):
+        try:
+            picture = picture_of(node)
+        except InputError as error:
+            where = f"nodes[{position}] (id {node.node_id!r})"
+            errors.append(InputError(f"{where}: {error}", positions=[position]))
+        else:
+            items.append(node.get_content(metadata_mode=MetadataMode.EMBED) if picture is None else picture)
+    if errors:
+        raise InputError.collect(errors, total=len(nodes))
+    return items
+
+
+def whole(nodes: Iterable[BaseNode]) -> list[BaseNode]:
+    """Return ``nodes`` with one node per picture of a document: splitters copy the picture to every piece of its text.
+
+    The first copy gets the texts of all of them, so nothing is lost and one picture is found once.
+    """
+    found: list[BaseNode] = []
+    copies: dict[tuple[str | None, ...], list[ImageNode]] = {}
+    for node in nodes:
+        if isinstance(node, ImageNode) and node.ref_doc_id is not None:
+            same = copies.setdefault((node.ref_doc_id, node.image, node.image_path, node.image_url), [])
+            same.append(node)
+            if len(same) > 1:
+                continue
+        found.append(node)
+    for same in copies.values():
+        if len(same) > 1:
+            _join(same)
+    return found
+
+
+def storable(node: BaseNode) -> BaseNode:
+    """Return a node that vector stores, caches and docstores give back with its picture and do not drop.
+
+    They give an ``ImageDocument`` back as a text and lose a ``MediaResource``'s bytes, so these become an
+    ``ImageNode``, as LlamaIndex's own splitters make of them. Nodes of text are returned as they are.
+    """
+    picture = picture_of(node)
+    if picture is None:
+        return node
+    if isinstance(node, Node) and (isinstance(node, Document) or isinstance(picture, bytes)):
+        node = _image_node(node)
+    if not node.get_content(metadata_mode=MetadataMode.EMBED).strip():
+        node.set_content(f"<image {picture.name}>" if isinstance(picture, Path) else "<image>")
+    return node
+
+
+def warn_of_unnamed(nodes: Sequence[BaseNode]) -> None:
+    """Warn about pictures that neither text nor metadata name.
+
+    ``IngestionPipeline`` keys its cache by a node's text and metadata: without a name in them, the next picture gets
+    the vector of this one.
+    """
+    unnamed = [node.node_id for node in nodes if not _is_named(node)]
+    if unnamed:
+        shown = ", ".join(unnamed[:_SHOWN]) + (", ..." if len(unnamed) > _SHOWN else "")
+        warnings.warn(
+            f"{len(unnamed)} nodes hold pictures that their text and metadata do not name (ids {shown}): the cache of "
+            "IngestionPipeline would take another picture for the same one. Make them by image_node() or "
+            "image_document(), or call name_pictures(documents) before the pipeline.",
+            stacklevel=4,
+        )
+
+
+def _is_named(node: BaseNode) -> bool:
+    picture = picture_of(node)
+    if picture is None:
+        return True
+    names = [str(node.metadata.get(HASH_KEY) or ""), picture.name if isinstance(picture, Path) else ""]
+    content = node.get_content(metadata_mode=MetadataMode.ALL)  # a Node without text hides its metadata here
+    return any(name and name in content for name in names)
+
+
+def _decoded(data: str | bytes) -> Picture:
+    text = data if isinstance(data, str) else data.decode("ascii", "replace")
+    if is_data_uri(text):
+        return text
+    try:
+        return base64.b64decode(text)
+    except binascii.Error as error:
+        raise InputError(f"its picture's base64 is broken ({error}).") from None
+
+
+def _join(copies: Sequence[ImageNode]) -> None:
+    """Give the first of ``copies`` the text of all; splitters let neighbours overlap."""
+    first, *others = copies
+    end = first.end_char_idx
+    for node in others:
+        start = node.start_char_idx
+        if start is None or end is None:
+            first.text = f"{first.text}\n{node.text}"
+        else:
+            first.text += " " * (start > end) + node.text[max(0, end - start) :]
+        end = node.end_char_idx
+    first.end_char_idx = end
+    for kind in (NodeRelationship.NEXT, NodeRelationship.PREVIOUS):
+        first.relationships.pop(kind, None)
+
+
+def _image_node(node: Node) -> ImageNode:
+    resource = node.image_resource
+    assert resource is not None
+    shared = {name: getattr(node, name) for name in set(TextNode.model_fields) & set(Node.model_fields)}
+    if isinstance(node, Document) and node.source_node is None:  # so that index.delete_ref_doc(document id) works
+        shared["relationships"] = {**node.relationships, NodeRelationship.SOURCE: node.as_related_node_info()}
+    return ImageNode(
+        **shared,
+        text=node.get_content(metadata_mode=MetadataMode.NONE),
+        image=resource.data.decode("ascii") if resource.data else None,
+        image_path=str(resource.path) if resource.path else None,
+        image_url=str(resource.url) if resource.url else None,
+        image_mimetype=resource.mimetype,
+    )

@@ -1,0 +1,120 @@
+"""Nodes and documents made of a picture, so that no index, cache or store of LlamaIndex loses it.
+
+Enters: a picture. Leaves: an ``ImageNode`` or ``ImageDocument`` whose text is not empty and whose metadata holds the
+hash of its pixels, its file, its size and a thumbnail. This file refuses to embed.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+from llama_index.core.schema import BaseNode, ImageDocument, ImageNode, MetadataMode
+from PIL import Image
+
+from ..media import ImageInput, MediaPolicy, is_data_uri, open_image
+from ..pictures import HASH_KEY, HEIGHT_KEY, PATH_KEY, THUMBNAIL_KEY, WIDTH_KEY, facts, placeholder, png
+from .nodes import picture_of
+
+NOT_FOR_TEXTS = [WIDTH_KEY, HEIGHT_KEY, THUMBNAIL_KEY]
+"""Metadata that neither an embedding model nor a chat model reads as text."""
+
+AnyNode = TypeVar("AnyNode", bound=BaseNode)
+
+
+def image_node(
+    image: ImageInput,
+    *,
+    caption: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    media: MediaPolicy | None = None,
+    thumbnail: bool = True,
+    **fields: Any,
+) -> ImageNode:
+    """Return a node of one picture; for indexes and pipelines without a splitter.
+
+    Args:
+        image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array. A file is kept as its absolute
+            path, anything else inside the node.
+        caption: What chat models read beside the picture; it does not change the embedding.
+        metadata: Further metadata.
+        media: Limits for the picture.
+        thumbnail: Whether a small copy goes into the metadata.
+        **fields: Further fields of ``ImageNode``, for example ``id_``.
+
+    Raises:
+        InputError: It is no picture, or breaks ``media``.
+    """
+    return ImageNode(**_fields(image, caption, metadata, media or MediaPolicy(), thumbnail), **fields)
+
+
+def image_document(
+    image: ImageInput,
+    *,
+    caption: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    media: MediaPolicy | None = None,
+    thumbnail: bool = True,
+    **fields: Any,
+) -> ImageDocument:
+    """Return a document of one picture, which text splitters keep as one; arguments as for ``image_node``."""
+    return ImageDocument(**_fields(image, caption, metadata, media or MediaPolicy(), thumbnail), **fields)
+
+
+def name_pictures(nodes: Iterable[AnyNode], *, media: MediaPolicy | None = None) -> list[AnyNode]:
+    """Give each picture among a reader's nodes the metadata that ``image_node`` gives, in place; return the nodes.
+
+    ``IngestionPipeline`` keys its cache by text and metadata, so this comes before the pipeline.
+
+    Raises:
+        InputError: A picture cannot be opened.
+    """
+    named = list(nodes)
+    for node in named:
+        source = picture_of(node)
+        if source is None:
+            continue
+        picture = open_image(source, media or MediaPolicy())
+        known = facts(picture, path=source if isinstance(source, Path) else None)
+        node.metadata = {**node.metadata, **known}
+        node.excluded_embed_metadata_keys = [*node.excluded_embed_metadata_keys, *NOT_FOR_TEXTS]
+        node.excluded_llm_metadata_keys = [*node.excluded_llm_metadata_keys, *NOT_FOR_TEXTS, HASH_KEY]
+        if not node.get_content(metadata_mode=MetadataMode.NONE).strip():
+            node.set_content(placeholder(str(known[HASH_KEY])))
+    return named
+
+
+def _fields(
+    image: ImageInput, caption: str | None, metadata: Mapping[str, Any] | None, media: MediaPolicy, thumbnail: bool
+) -> dict[str, Any]:
+    picture = open_image(image, media)
+    path = _file(image)
+    known = facts(picture, path=path, thumbnail=thumbnail)
+    return {
+        "text": caption if caption and caption.strip() else placeholder(str(known[HASH_KEY])),
+        "metadata": {**(metadata or {}), **known},
+        "excluded_embed_metadata_keys": [*NOT_FOR_TEXTS, PATH_KEY],
+        "excluded_llm_metadata_keys": [*NOT_FOR_TEXTS, HASH_KEY],
+        **({"image": _inline(image, picture)} if path is None else {"image_path": path}),
+    }
+
+
+def _file(image: ImageInput) -> str | None:
+    if isinstance(image, os.PathLike) or (isinstance(image, str) and not is_data_uri(image)):
+        return str(Path(image).expanduser().absolute())
+    return None
+
+
+def _inline(image: ImageInput, picture: Image.Image) -> str:
+    """Return base64: the bytes that were given, or a PNG of what never was a file."""
+    if isinstance(image, str):
+        return "".join(image.partition(",")[2].split())
+    if isinstance(image, bytes | bytearray | memoryview):
+        return base64.b64encode(image).decode("ascii")
+    if isinstance(image, BytesIO):
+        return base64.b64encode(image.getvalue()).decode("ascii")
+    return base64.b64encode(png(picture)).decode("ascii")

@@ -1,0 +1,38 @@
+"""An adapter over an embedder without an engine, and some pictures."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from tests.support.embedders import FakeEmbedder
+from tests.support.pictures import encoded, noise
+from vllm_jina_embed.llama_index import VllmJinaEmbedding
+
+
+@pytest.fixture
+def fake() -> FakeEmbedder:
+    return FakeEmbedder()
+
+
+@pytest.fixture
+def embedding(fake: FakeEmbedder) -> VllmJinaEmbedding:
+    return VllmJinaEmbedding(embedder=fake)
+
+
+@pytest.fixture(scope="session")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three different pictures as files."""
+    folder = tmp_path_factory.mktemp("pictures")
+    found = [folder / f"{name}.png" for name in ("one", "two", "three")]
+    for seed, path in enumerate(found):
+        path.write_bytes(encoded(noise(40 + seed, 30, seed=seed)))
+    return found
+
+
+@pytest.fixture(scope="session")
+def base64s(paths: list[Path]) -> list[str]:
+    """The same pictures as LlamaIndex keeps them inside nodes."""
+    return [base64.b64encode(path.read_bytes()).decode() for path in paths]
