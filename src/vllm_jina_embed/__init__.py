@@ -6,6 +6,7 @@ text / image -> inputs -> prompts -> engine -> pooling -> JinaEmbedder -> langch
 Importing this package loads neither vllm nor torch nor a framework.
 """
 
+from .cache import CachedEmbedder
 from .embedder import JinaEmbedder
 from .errors import (
     ClosedError,
@@ -22,6 +23,7 @@ from .media import MediaPolicy
 __version__ = "0.1.0"
 
 __all__ = [
+    "CachedEmbedder",
     "ClosedError",
     "ConfigError",
     "EngineDeadError",

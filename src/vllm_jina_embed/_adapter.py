@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from .cache import CachedEmbedder
 from .embedder import JinaEmbedder
 from .errors import ConfigError
 from .inputs import EmbedInput
@@ -132,6 +133,7 @@ class Adapter(BaseModel):
         description="An existing JinaEmbedder; its maker closes it.",
     )
     _embedder: Embedder = PrivateAttr()
+    _is_owner: bool = PrivateAttr(default=False)  # of the embedder that ``cached`` made
 
     @model_validator(mode="after")
     def _take_embedder(self) -> Self:
@@ -157,16 +159,43 @@ class Adapter(BaseModel):
         """What decides a vector, as one string: equal ones give equal vectors for equal inputs and roles."""
         return self._embedder.settings.fingerprint
 
+    def cached(self, store: Any) -> Self:
+        """Return an adapter with the same settings that asks ``store`` first; each of the two is closed by itself.
+
+        A hit starts no engine and is the stored vector bit for bit. Keys hold everything that decides a vector:
+        checkpoint, task, role, dimensions, prompts, pixel bounds, and the text's bytes or the picture's pixels.
+        A copy for another process (pickle) leaves the store behind and computes.
+
+        Args:
+            store: A path for an SQLite file, a store of the framework, or an object with ``get_many(keys)`` and
+                ``put_many(values)`` of bytes.
+
+        Raises:
+            ConfigError: The checkpoint is a hub repository without a commit as ``revision``, or ``store`` is no store.
+        """
+        own = self.embedder is None
+        embedder = JinaEmbedder(**keywords(self._embedder.settings)) if own else self._embedder
+        others = self.model_fields_set - {*MODEL_SPELLINGS, *SETTINGS, "embedder"}
+        kept = {name: getattr(self, name) for name in others}
+        cached = type(self)(embedder=CachedEmbedder(embedder, self._as_store(store)), **kept)  # type: ignore[arg-type]
+        cached._is_owner = own
+        return cached
+
+    @staticmethod
+    def _as_store(store: Any) -> Any:
+        """Translate a store of the framework."""
+        return store
+
     # --- life -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Give the engine back; an embedder that was passed in stays open. Further calls do nothing."""
-        if self.embedder is None:
+        if self.embedder is None or self._is_owner:
             self._embedder.close()
 
     async def aclose(self) -> None:
         """Await ``close`` without blocking the loop."""
-        if self.embedder is None:
+        if self.embedder is None or self._is_owner:
             await self._embedder.aclose()
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ This file refuses to know prompts, vLLM and weights; it reads at most ``config.j
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -26,6 +27,9 @@ JINA_V4_MIN_PIXELS = 3136
 JINA_V4_MAX_PIXELS = 602112
 # Source: modeling_jina_embeddings_v4.py, encode_text(max_length=32768).
 JINA_V4_MAX_LENGTH = 32768
+
+# What decides vectors in a checkpoint's folder: weights, configuration, tokenizer.
+_DECIDING = (".safetensors", ".bin", ".json", ".txt", ".model")
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parent / "demo" / "checkpoint"
@@ -151,6 +155,21 @@ def _hub_config(repository: str, revision: str | None) -> dict[str, Any]:
             f"model={repository!r}: config.json could not be fetched ({type(error).__name__}: {error}). "
             f"Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}; or give the path of a checkpoint folder."
         ) from None
+
+
+def files_state(location: str) -> str:
+    """Return what tells the files of a checkpoint's folder from others put in their place; nothing for a repository.
+
+    Names, sizes and times of change: reading gigabytes of weights would take too long.
+    """
+    folder = Path(location)
+    if not folder.is_dir():
+        return ""
+    stats = [
+        (path.name, path.stat()) for path in sorted(folder.iterdir()) if path.suffix in _DECIDING and path.is_file()
+    ]
+    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def check_task(checkpoint: Checkpoint, task: str | None) -> str:

@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import checkpoints, settings
+from .cache import CachedEmbedder
+from .cache_stores import Store
 from .calls import Calls
 from .engine.base import Engine
 from .engine.shared import POOL, EnginePool
@@ -96,6 +98,17 @@ class JinaEmbedder(Calls):
         self._engine: Engine | None = None
         self._builder: PromptBuilder | None = None
         self._closed = False
+
+    def cached(self, store: Store | str | os.PathLike[str]) -> CachedEmbedder:
+        """Return an embedder with the same calls that asks ``store`` first; closing it closes this one.
+
+        Args:
+            store: A path for an SQLite file, or an object with ``get_many(keys)`` and ``put_many(values)``.
+
+        Raises:
+            ConfigError: The checkpoint is a hub repository without a commit as ``revision``, or ``store`` is no store.
+        """
+        return CachedEmbedder(self, store)
 
     # --- life -------------------------------------------------------------------------------------------------------
 

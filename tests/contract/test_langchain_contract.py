@@ -92,7 +92,7 @@ def test_concurrent_callers_get_their_own_vectors(embeddings: VllmJinaEmbeddings
 
 def test_a_bad_item_is_named(embeddings: VllmJinaEmbeddings) -> None:
     """A list, not one string; no empty text; no file that the policy forbids."""
-    with pytest.raises(InputError, match=r"texts\[1\]"):
+    with pytest.raises(InputError, match=r"items\[1\]"):
         embeddings.embed_documents(["x", ""])
     with pytest.raises(InputError, match="expected a list"):
         embeddings.embed_documents("x")

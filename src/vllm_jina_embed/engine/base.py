@@ -31,6 +31,7 @@ class EngineConfig:
         revision: Commit or tag of a hub repository.
         min_pixels: Lower bound of a picture's area in pixels.
         max_pixels: Upper bound of a picture's area in pixels.
+        files: State of the files in a local checkpoint's folder, so that new weights get a new engine.
         max_tokens: Longest prompt in tokens, pictures expanded, unless the options say otherwise.
         options: The engine's own keyword arguments, passed on unchanged.
     """
@@ -39,6 +40,7 @@ class EngineConfig:
     revision: str | None
     min_pixels: int
     max_pixels: int
+    files: str = ""
     max_tokens: int = JINA_V4_MAX_LENGTH
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
     options_key: str = field(init=False, default="")

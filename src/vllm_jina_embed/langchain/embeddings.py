@@ -6,15 +6,17 @@ Enters: LangChain's calls. Leaves: lists of Python floats. This file refuses to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast, overload
+from typing import Any, cast, overload
 
 from langchain_core.embeddings import Embeddings
+from langchain_core.stores import BaseStore
 from pydantic import AliasChoices, Field
 
 from .._adapter import MODEL_SPELLINGS, Adapter, ModelName, vectors
 from ..checkpoints import DEMO
 from ..errors import InputError
 from ..media import ImageInput
+from .cache import ByteStoreCache
 
 
 class VllmJinaEmbeddings(Adapter, Embeddings):
@@ -61,20 +63,27 @@ class VllmJinaEmbeddings(Adapter, Embeddings):
         return self.model
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Return one embedding per text, in order, with the passage prefix."""
-        return vectors(self._embedder.embed_passages(texts))
+        """Return one embedding per text, in order, with the passage prefix.
+
+        A string that is wholly a picture's data URI or reference, as ``image_document`` makes them, is that picture;
+        anything else is a text, a path or URL too.
+
+        Raises:
+            InputError: Names every text that is empty, and every picture that cannot be opened.
+        """
+        return vectors(self._embedder.embed(texts, prompt_name="passage"))
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Await ``embed_documents``."""
-        return vectors(await self._embedder.aembed_passages(texts))
+        return vectors(await self._embedder.aembed(texts, prompt_name="passage"))
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the embedding of a question, with the query prefix."""
-        return vectors(self._embedder.embed_queries([text]))[0]
+        """Return the embedding of a question, with the query prefix, or of a picture as in ``embed_documents``."""
+        return vectors(self._embedder.embed([text], prompt_name="query"))[0]
 
     async def aembed_query(self, text: str) -> list[float]:
         """Await ``embed_query``."""
-        return vectors(await self._embedder.aembed_queries([text]))[0]
+        return vectors(await self._embedder.aembed([text], prompt_name="query"))[0]
 
     def embed_images(self, images: Sequence[ImageInput]) -> list[list[float]]:
         """Return one embedding per picture, in order.
@@ -127,6 +136,10 @@ class VllmJinaEmbeddings(Adapter, Embeddings):
         images, is_one = _as_list(image, uris)
         found = await self.aembed_images(images)
         return found[0] if is_one else found
+
+    @staticmethod
+    def _as_store(store: Any) -> Any:
+        return ByteStoreCache(store) if isinstance(store, BaseStore) else store
 
 
 def _as_list(

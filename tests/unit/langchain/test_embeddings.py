@@ -37,7 +37,7 @@ def test_stores_recognise_it(embeddings: VllmJinaEmbeddings) -> None:
 def test_documents_are_passages_in_order(embeddings: VllmJinaEmbeddings, fake: FakeEmbedder) -> None:
     """One call of the core for the whole list, one list of floats per text."""
     assert embeddings.embed_documents(["b", "a"]) == [fake.vector("passage", "b"), fake.vector("passage", "a")]
-    assert fake.calls == [("passage", ["b", "a"], False)]
+    assert fake.calls == [("mixed passage", ["b", "a"], False)]
 
 
 def test_a_query_has_the_query_role(embeddings: VllmJinaEmbeddings, fake: FakeEmbedder) -> None:
@@ -125,4 +125,4 @@ def test_a_vector_store_ranks_with_it() -> None:
     found = store.similarity_search_by_vector(fake.vector("passage", "b"), k=1)
     assert [document.page_content for document in found] == ["b"]
     store.similarity_search("question", k=1)
-    assert fake.calls[-1] == ("query", ["question"], False)
+    assert fake.calls[-1] == ("mixed query", ["question"], False)

@@ -1,0 +1,38 @@
+"""Whole embedders on engines in memory: a checkpoint without weights, and a class that starts ``FakeEngine``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tests.support.fake_engine import FakeEngine
+from tests.support.tokenizer import make_tokenizer
+from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed.engine.shared import EnginePool
+from vllm_jina_embed.prompts import Prompt
+
+
+def write_folder(path: Path) -> Path:
+    """Write a checkpoint without weights: its facts and its tokenizer."""
+    path.mkdir(parents=True, exist_ok=True)
+    config = {"model_type": "qwen2_5_vl", "text_config": {"hidden_size": 64}, "matryoshka_dims": [16, 32, 64]}
+    (path / "config.json").write_text(json.dumps(config))
+    make_tokenizer().save(str(path / "tokenizer.json"))
+    return path
+
+
+def in_memory(
+    engines: list[FakeEngine], *, fail: Callable[[Prompt], Exception | None] = lambda prompt: None
+) -> type[JinaEmbedder]:
+    """Return a class of embedders whose engines live in memory and are noted in ``engines``."""
+
+    def start(config: Any) -> FakeEngine:
+        engines.append(FakeEngine(config, fail=fail))
+        return engines[-1]
+
+    class InMemory(JinaEmbedder):
+        _pool: ClassVar[EnginePool] = EnginePool(start)
+
+    return InMemory
