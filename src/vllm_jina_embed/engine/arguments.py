@@ -12,8 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..plugin import ARCHITECTURE
-from .base import EngineConfig
+from .base import ARCHITECTURE, EngineConfig
 
 logger = logging.getLogger(__name__)
 

@@ -21,6 +21,12 @@ from ..prompts import Prompt
 
 Result = TypeVar("Result")
 
+ARCHITECTURE = "JinaV4VisionSpanModel"
+"""The architecture that ``plugin/`` registers in vLLM's processes and the local engine asks for."""
+
+OWNER_VARIABLE = "JINA_EMBED_ENGINE_OWNER"
+"""Environment variable with our process id: vLLM's processes that we started, and no others, end with their parent."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:

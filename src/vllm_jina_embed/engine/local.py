@@ -12,17 +12,17 @@ import contextlib
 import itertools
 import logging
 import os
+import shutil
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..errors import ClosedError, EngineDeadError, EngineError, InputError, MissingExtraError
-from ..plugin.lifetime import VARIABLE
 from ..pooling import Floats
 from ..prompts import Prompt
 from .arguments import engine_arguments, environment
-from .base import EngineConfig, LoopThread, TokenStates
+from .base import OWNER_VARIABLE, EngineConfig, LoopThread, TokenStates
 from .selfcheck import check_pooling
 
 logger = logging.getLogger(__name__)
@@ -40,9 +40,11 @@ class LocalEngine:
         self._numbers = itertools.count()
         self._llm: Any = None
         self._restartable = False
+        start = self.run(self._start())
         try:
-            self.run(self._start()).result()
-        except BaseException:
+            start.result()
+        except BaseException:  # Ctrl-C included: vLLM cannot be stopped half-way, so let it come up, then shut it down
+            concurrent.futures.wait([start])
             self.close()
             raise
 
@@ -138,7 +140,7 @@ def _start_vllm(config: EngineConfig) -> Any:
     """
     for name, value in environment().items():
         os.environ.setdefault(name, value)
-    os.environ[VARIABLE] = str(os.getpid())
+    os.environ[OWNER_VARIABLE] = str(os.getpid())
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
@@ -146,7 +148,7 @@ def _start_vllm(config: EngineConfig) -> Any:
     except ImportError as error:
         if error.name != "vllm":
             raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
-        raise MissingExtraError("vllm", "vllm") from None
+        raise MissingExtraError("vllm" if shutil.which("nvidia-smi") else "cpu", "vllm") from None
     try:
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, cpu=current_platform.is_cpu())))
     except Exception as error:

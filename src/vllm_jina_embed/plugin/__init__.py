@@ -7,9 +7,8 @@ This folder imports vllm and torch only when vLLM asks for the model.
 
 from __future__ import annotations
 
+from ..engine.base import ARCHITECTURE
 from .lifetime import end_with_parent
-
-ARCHITECTURE = "JinaV4VisionSpanModel"
 
 
 def register() -> None:

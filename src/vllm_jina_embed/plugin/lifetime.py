@@ -13,8 +13,7 @@ import os
 import signal
 import sys
 
-VARIABLE = "VLLM_JINA_EMBED_OWNER"
-"""Set by the application to its process id: only engines that we started end with their parent."""
+from ..engine.base import OWNER_VARIABLE
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -25,7 +24,7 @@ def end_with_parent() -> None:
     That thread is the engine's loop, which ends after an orderly shutdown, or with the application.
     """
     parent = multiprocessing.parent_process()
-    if VARIABLE not in os.environ or parent is None or sys.platform != "linux":
+    if OWNER_VARIABLE not in os.environ or parent is None or sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent.pid:  # it ended before the request
