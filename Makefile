@@ -1,5 +1,6 @@
 # make demo   text and pictures in one ranking, through LangChain and LlamaIndex on one vLLM engine; sets itself up
 # make test   lint, types and all tests against the real vLLM; sets itself up
+# make bench  side by side with the alternatives; make bench-full writes docs/performance.md
 # PYTHON names the interpreter to build the environments with: make demo PYTHON=python3.12
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +8,7 @@ LIGHT := .venv-light
 SETUP := $(PYTHON) scripts/setup.py
 SOURCES := pyproject.toml scripts/setup.py scripts/torchvision_on_cpu.py
 
-.PHONY: setup setup-dev setup-light demo test test-light lint types lock clean
+.PHONY: setup setup-dev setup-light demo test test-light test-matrix bench bench-full lint types lock clean
 
 setup: $(VENV)/.setup-cpu
 setup-dev: $(VENV)/.setup-dev
@@ -38,6 +39,16 @@ lint: setup-dev
 
 types: setup-dev
 	$(VENV)/bin/mypy
+
+bench: setup-dev
+	$(VENV)/bin/python -m benchmarks.run
+
+bench-full: setup-dev
+	$(VENV)/bin/python -m benchmarks.run --full
+
+# The real tests with each version of vLLM's CPU build that shares torch with the lock.
+test-matrix: setup-dev
+	$(PYTHON) scripts/matrix.py
 
 lock:
 	@$(PYTHON) -m venv .venv-lock
