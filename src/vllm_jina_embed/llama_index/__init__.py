@@ -7,5 +7,13 @@ require("llama-index", "llama_index.core")
 from .embedding import VllmJinaEmbedding  # noqa: E402  (after the check, whose error holds the pip line)
 from .pictures import image_document, image_node, name_pictures  # noqa: E402
 from .retrievers import unified_retriever  # noqa: E402
+from .tools import image_retriever_tool  # noqa: E402
 
-__all__ = ["VllmJinaEmbedding", "image_document", "image_node", "name_pictures", "unified_retriever"]
+__all__ = [
+    "VllmJinaEmbedding",
+    "image_document",
+    "image_node",
+    "image_retriever_tool",
+    "name_pictures",
+    "unified_retriever",
+]

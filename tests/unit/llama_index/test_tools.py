@@ -1,0 +1,196 @@
+"""An agent searches, sees pictures, cites them, and searches on by what it saw."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from llama_index.core import VectorStoreIndex
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.llms.types import ImageBlock, TextBlock
+from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, TextNode
+from PIL import Image
+
+from tests.support.chat import ScriptedChat, asks, says
+from tests.support.embedders import FakeEmbedder
+from tests.support.pictures import encoded, noise
+from vllm_jina_embed import ConfigError, InputError, MediaPolicy
+from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_node, image_retriever_tool, unified_retriever
+
+TOOL = "search_texts_and_pictures"
+
+
+@pytest.fixture
+def retriever(embedding: VllmJinaEmbedding, paths: list[Path]) -> BaseRetriever:
+    """Three pictures and a long text; every search finds all."""
+    nodes = [image_node(path, caption=f"caption {path.stem}", id_=path.stem) for path in paths]
+    nodes.append(TextNode(text="word " * 1000, id_="text"))
+    index = VectorStoreIndex(embedding(nodes), embed_model=embedding)
+    return unified_retriever(index, similarity_top_k=4)
+
+
+def shown(blocks: list[object]) -> list[Image.Image]:
+    return [Image.open(block.resolve_image()) for block in blocks if isinstance(block, ImageBlock)]
+
+
+def headed(blocks: list[object], beginning: str) -> TextBlock:
+    (block,) = [one for one in blocks if isinstance(one, TextBlock) and one.text.startswith(beginning)]
+    return block
+
+
+async def test_an_agent_sees_what_it_found(retriever: BaseRetriever, paths: list[Path]) -> None:
+    """End to end: the chat model is sent the pictures as blocks beside their numbers, and cites one."""
+    chat = ScriptedChat(lambda _: asks(TOOL, query="a caption"), lambda _: says("It is in [1]."))
+    agent = FunctionAgent(tools=[image_retriever_tool(retriever)], llm=chat.llm, streaming=False)
+    response = await agent.run("What is there?")
+    assert str(response) == "It is in [1]."
+    (result,) = [message for message in chat.heard[-1] if message.role == "tool"]
+    assert sorted(picture.size for picture in shown(result.blocks)) == [(40, 30), (41, 30), (42, 30)]
+    heads = [block.text.split(",")[0].split("\n")[0] for block in result.blocks if isinstance(block, TextBlock)]
+    assert [head[:4] for head in heads] == ["[1] ", "[2] ", "[3] ", "[4] "]
+    (call,) = response.tool_calls
+    for number, hit in enumerate(call.tool_output.raw_output, start=1):
+        expected = f"caption {hit.node_id}" if hit.node_id != "text" else "word word"
+        assert expected in headed(result.blocks, f"[{number}]").text, "the application resolves citations so"
+    for block, following in zip(result.blocks, result.blocks[1:], strict=False):
+        if isinstance(block, TextBlock) and "] picture" in block.text:
+            assert isinstance(following, ImageBlock), "each picture stands behind its number"
+
+
+async def test_an_agent_searches_by_a_picture_that_it_saw(
+    retriever: BaseRetriever, embedding: VllmJinaEmbedding, fake: FakeEmbedder, paths: list[Path]
+) -> None:
+    """Its id comes from the first answer; the application may name further pictures."""
+    chat = ScriptedChat(
+        lambda _: asks(TOOL, query="anything"),
+        lambda _: asks(TOOL, picture="two"),
+        lambda _: asks(TOOL, picture="the user's"),
+        lambda _: says("done"),
+    )
+    tool = image_retriever_tool(retriever, embedding=embedding, pictures={"the user's": paths[2].read_bytes()})
+    response = await FunctionAgent(tools=[tool], llm=chat.llm, streaming=False).run("Find more like the second.")
+    assert [call.tool_output.is_error for call in response.tool_calls] == [False] * 3
+    assert [role for role, _, _ in fake.calls][-3:] == ["query", "image", "image"]
+    assert Image.Image in type(fake.calls[-2][1][0]).__mro__
+    assert fake.calls[-1][1] == [paths[2].read_bytes()]
+
+
+async def test_an_error_reaches_the_model_as_a_message(
+    retriever: BaseRetriever, embedding: VllmJinaEmbedding, paths: list[Path]
+) -> None:
+    """It names no file: a path from the model is not opened."""
+    chat = ScriptedChat(lambda _: asks(TOOL, picture=str(paths[0])), lambda _: says("Sorry."))
+    tool = image_retriever_tool(retriever, embedding=embedding)
+    response = await FunctionAgent(tools=[tool], llm=chat.llm, streaming=False).run("Look.")
+    (call,) = response.tool_calls
+    assert call.tool_output.is_error
+    assert "there is no picture" in call.tool_output.content
+
+
+async def test_sync_and_async_answer_alike(
+    retriever: BaseRetriever, embedding: VllmJinaEmbedding, paths: list[Path]
+) -> None:
+    """By text and by picture."""
+    tool = image_retriever_tool(retriever, embedding=embedding, pictures={"mine": paths[0]})
+    for arguments in ({"query": "a"}, {"picture": "mine"}):
+        assert tool.call(**arguments).blocks == (await tool.acall(**arguments)).blocks
+
+
+def test_the_query_is_the_models_own(retriever: BaseRetriever, fake: FakeEmbedder) -> None:
+    """LlamaIndex's RetrieverTool would ask for 'query is a red circle' and line breaks."""
+    image_retriever_tool(retriever)(query=" a red circle\n")
+    assert fake.calls[-1][:2] == ("query", ["a red circle"])
+
+
+def test_answers_are_bounded(retriever: BaseRetriever) -> None:
+    """Number, side and bytes of pictures, length of texts."""
+    tool = image_retriever_tool(retriever, max_pictures=2, max_side=20, max_picture_bytes=700, max_characters=100)
+    blocks = tool(query="a").blocks
+    assert len(shown(blocks)) == 2
+    assert all(max(picture.size) <= 20 for picture in shown(blocks))
+    assert all(len(base64.b64decode(block.image)) <= 700 for block in blocks if isinstance(block, ImageBlock))
+    texts = [block.text for block in blocks if isinstance(block, TextBlock)]
+    assert sum("this answer shows no more pictures" in text for text in texts) == 1
+    assert max(map(len, texts)) < 300
+    assert any(text.endswith(" [...]") for text in texts)
+    assert shown(image_retriever_tool(retriever, max_pictures=0)(query="a").blocks) == []
+
+
+class Found(BaseRetriever):
+    """Finds what it is told."""
+
+    def __init__(self, *nodes: object) -> None:
+        super().__init__()
+        self.nodes = nodes
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return [NodeWithScore(node=node) for node in self.nodes]
+
+
+def test_a_picture_that_is_gone_is_shown_by_its_thumbnail(tmp_path: Path) -> None:
+    """And said to be one; without a thumbnail the reason is said."""
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(noise(400, 300)))
+    kept, bare = image_node(path), image_node(path, thumbnail=False)
+    path.unlink()
+    blocks = image_retriever_tool(Found(kept, bare))(query="a").blocks
+    assert [picture.size for picture in shown(blocks)] == [(128, 96)]
+    assert "(a thumbnail: the picture itself cannot be opened)" in headed(blocks, "[1]").text
+    assert "does not exist" in headed(blocks, "[2]").text
+
+
+def test_the_media_policy_holds_for_what_the_store_names(paths: list[Path], tmp_path: Path) -> None:
+    """A store that others write to could name any file."""
+    tool = image_retriever_tool(
+        Found(ImageNode(image_path=str(paths[0]), text="x")), media=MediaPolicy(allowed_root=tmp_path)
+    )
+    blocks = tool(query="a").blocks
+    assert shown(blocks) == []
+    assert "outside the media policy's allowed_root" in headed(blocks, "[1]").text
+
+
+def test_nothing_found_is_said() -> None:
+    """An empty message confuses some chat models."""
+    assert image_retriever_tool(Found())(query="a").content == "Nothing was found."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({}, "give a query, or a picture"), ({"query": "a", "picture": "b"}, "not both"), ({"picture": "b"}, "none yet")],
+)
+def test_bad_arguments_are_named(
+    retriever: BaseRetriever, embedding: VllmJinaEmbedding, arguments: dict[str, str], message: str
+) -> None:
+    """In words that a chat model can act on."""
+    with pytest.raises(InputError, match=message):
+        image_retriever_tool(retriever, embedding=embedding)(**arguments)
+
+
+def test_bad_settings_are_named(retriever: BaseRetriever) -> None:
+    """Before an agent runs."""
+    with pytest.raises(ConfigError, match="need embedding"):
+        image_retriever_tool(retriever, pictures={"a": b""})
+    with pytest.raises(ConfigError, match="side=0"):
+        image_retriever_tool(retriever, max_side=0)
+
+
+def test_the_schema_offers_a_picture_only_where_it_can_be_used(
+    retriever: BaseRetriever, embedding: VllmJinaEmbedding
+) -> None:
+    """What the chat model is told."""
+    plain = image_retriever_tool(retriever).metadata
+    assert list(plain.get_parameters_dict()["properties"]) == ["query"]
+    both = image_retriever_tool(retriever, embedding=embedding, name="look").metadata
+    assert both.to_openai_tool()["function"]["name"] == "look"
+    assert list(both.get_parameters_dict()["properties"]) == ["query", "picture"]
+
+
+def test_a_data_uri_is_a_picture_to_search_by(
+    retriever: BaseRetriever, embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
+) -> None:
+    """From an application that calls the tool itself."""
+    uri = f"data:image/png;base64,{base64s[0]}"
+    image_retriever_tool(retriever, embedding=embedding)(picture=uri)
+    assert fake.calls[-1][:2] == ("image", [uri])
