@@ -24,6 +24,8 @@ CHUNK = 32
 """Texts that are tokenised together."""
 QUICK = 1000
 """Characters that are tokenised at once, in about 0.1 ms."""
+QUESTIONS = 32
+"""Queries of one call up to which somebody waits for them; a longer list is bulk work and overtakes nothing."""
 PICTURES = 4
 """Items with pictures that are decoded together."""
 IN_FLIGHT = 512
@@ -69,10 +71,11 @@ async def embed_items(
     """Embed ``items`` in order; ``progress`` is called with 1 for each one that is done."""
     outcome = Outcome(embeddings=np.full((len(items), plan.dimensions), np.nan, dtype=np.float32))
     room = asyncio.Semaphore(IN_FLIGHT)
+    urgent = plan.urgent and len(items) <= QUESTIONS
 
     async def embed_one(row: int, prompt: Prompt, places: int) -> None:
         try:
-            outcome.embeddings[row] = await engine.embed(prompt, dimensions=plan.dimensions, urgent=plan.urgent)
+            outcome.embeddings[row] = await engine.embed(prompt, dimensions=plan.dimensions, urgent=urgent)
         except InputError as error:
             outcome.errors.append(_at(items[row], error))
         finally:

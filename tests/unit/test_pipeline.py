@@ -188,3 +188,13 @@ async def test_two_calls_share_an_engine_without_mixing() -> None:
     outcomes = await asyncio.gather(*(embed(items, engine) for items in lists))
     for items, outcome in zip(lists, outcomes, strict=True):
         np.testing.assert_array_equal(outcome.embeddings, expected(items))
+
+
+async def test_a_long_list_of_queries_is_bulk_work() -> None:
+    """Nobody waits for one of ten thousand; it must not overtake those that somebody waits for."""
+    for number, urgent in ((pipeline.QUESTIONS, True), (pipeline.QUESTIONS + 1, False)):
+        engine = FakeEngine()
+        plan = Plan(text_prefix="Query: ", dimensions=DIMENSIONS, max_length=1000, truncate="end", urgent=True)
+        items = inputs.mixed([f"text {n}" for n in range(number)])
+        await embed_items(items, engine=engine, builder=BUILDER, plan=plan, progress=lambda count: None)
+        assert engine.urgent == [urgent] * number

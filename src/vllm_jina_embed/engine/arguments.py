@@ -35,6 +35,7 @@ def engine_arguments(config: EngineConfig, *, cpu: bool) -> dict[str, Any]:
         "max_model_len": config.max_tokens,
         "pooler_config": {"task": "embed"},
         "scheduling_policy": "priority",
+        "scheduler_cls": "vllm_jina_embed.plugin.scheduler.QuestionsFirst",
         "limit_mm_per_prompt": {"video": 0},
         "mm_processor_kwargs": {"size": pixels},
         # Off: after a failed request vLLM 0.32 answers the next one with the same picture with an empty tensor.

@@ -24,6 +24,9 @@ Result = TypeVar("Result")
 ARCHITECTURE = "JinaV4VisionSpanModel"
 """The architecture that ``plugin/`` registers in vLLM's processes and the local engine asks for."""
 
+URGENT, PATIENT = 0, 1
+"""Priorities of requests, lower first: questions that somebody waits for, and everything else."""
+
 OWNER_VARIABLE = "JINA_EMBED_ENGINE_OWNER"
 """Environment variable with our process id: vLLM's processes that we started, and no others, end with their parent."""
 

@@ -22,13 +22,11 @@ from ..errors import ClosedError, EngineDeadError, EngineError, InputError, Miss
 from ..pooling import Floats
 from ..prompts import Prompt
 from .arguments import engine_arguments, environment
-from .base import OWNER_VARIABLE, EngineConfig, LoopThread, TokenStates
+from .base import OWNER_VARIABLE, PATIENT, URGENT, EngineConfig, LoopThread, TokenStates
 from .selfcheck import check_pooling
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
-
-URGENT, PATIENT = 0, 1  # vLLM's priorities: lower goes first
 
 
 class LocalEngine:

@@ -1,0 +1,52 @@
+"""Steps are small while somebody asks, and full again soon after."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from vllm.v1.core.sched.scheduler import Scheduler
+
+from vllm_jina_embed.engine.base import PATIENT, URGENT
+from vllm_jina_embed.plugin import scheduler
+from vllm_jina_embed.plugin.scheduler import QuestionsFirst
+
+
+class Planned(QuestionsFirst):
+    """The scheduler without an engine around it: notes the size of each planned step."""
+
+    def __init__(self) -> None:
+        self.max_num_scheduled_tokens = self._full_step = 4096
+        self._last_question = float("-inf")
+        self.added: list[Any] = []
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> Planned:
+    """A scheduler whose base class only takes note."""
+    monkeypatch.setattr(Scheduler, "add_request", lambda self, request: self.added.append(request))
+    monkeypatch.setattr(Scheduler, "schedule", lambda self: self.max_num_scheduled_tokens)
+    return Planned()
+
+
+def test_documents_get_full_steps(planned: Planned) -> None:
+    """An index that nobody disturbs runs at full speed."""
+    planned.add_request(SimpleNamespace(priority=PATIENT))
+    assert planned.schedule() == 4096
+
+
+def test_a_question_makes_steps_small_for_a_moment(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then they are full again."""
+    planned.add_request(SimpleNamespace(priority=URGENT))
+    assert planned.schedule() == 512
+    now = scheduler.time.monotonic()
+    monkeypatch.setattr(scheduler.time, "monotonic", lambda: now + scheduler.MOMENT)
+    assert planned.schedule() == 4096
+
+
+def test_a_small_step_is_never_larger_than_a_full_one(planned: Planned) -> None:
+    """Where the user chose small steps anyway."""
+    planned._full_step = 64
+    planned.add_request(SimpleNamespace(priority=URGENT))
+    assert planned.schedule() == 64
