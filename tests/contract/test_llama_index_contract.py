@@ -179,7 +179,7 @@ def test_unknown_keywords_are_refused() -> None:
 
 def test_an_empty_text_is_an_error_that_names_its_position(embedding: VllmJinaEmbedding) -> None:
     """One bad item is found by its index in the list."""
-    with pytest.raises(InputError, match=r"texts\[1\]") as caught:
+    with pytest.raises(InputError, match=r"items\[1\]") as caught:
         embedding.get_text_embedding_batch(["x", " ", "y"])
     assert caught.value.positions == (1,)
 

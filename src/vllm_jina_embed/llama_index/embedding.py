@@ -10,15 +10,16 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, PrivateAttr
+from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr
 
 from .._adapter import MODEL_SPELLINGS, Adapter, Embedder, ModelName, vectors
 from ..checkpoints import DEMO
 from ..errors import EngineError
-from ..media import MediaPolicy, is_data_uri
+from ..media import MediaPolicy
 from ..pictures import names_a_picture
+from .cache import as_store, refuse_embeddings_cache
 from .transformation import NodeTransformation
 
 
@@ -27,7 +28,7 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
 
     Making one starts nothing; the first call starts the engine or joins the one that runs with the same settings,
     whichever framework started it. Safe to call from any thread and any event loop. Queries get the query prefix,
-    texts the passage prefix.
+    texts the passage prefix. A string that is wholly a picture's data URI is that picture, as a query too.
 
     Setup:
         ``pip install 'vllm-jina-embed[vllm,llama-index]'``
@@ -47,6 +48,16 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         await embedding.aget_query_embedding("A question?")
         ```
 
+    Index texts and pictures together, in any vector store:
+        ```python
+        documents = [Document(text="A report."), image_document("chart.png")]
+        index = VectorStoreIndex.from_documents(
+            documents, transformations=[SentenceSplitter(), embedding], embed_model=embedding
+        )
+        unified_retriever(index).retrieve("a question")
+        unified_retriever(index).retrieve(embedding.image_query("photo.jpg"))
+        ```
+
     Close:
         ``embedding.close()``, or ``with VllmJinaEmbedding(...) as embedding:``
 
@@ -62,6 +73,9 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         description="demo, a hub repository, or a folder with a Qwen2.5-VL checkpoint.",
     )
     embed_batch_size: int = Field(default=128, gt=0, le=2048, description="Items that LlamaIndex hands over at a time.")
+    embeddings_cache: Annotated[None, BeforeValidator(refuse_embeddings_cache)] = Field(
+        default=None, frozen=True, exclude=True, description="Refused; use cached(store)."
+    )
     _is_sent: bool = PrivateAttr(default=False)
 
     def __init__(self, model_name: str | None = None, **settings: Any) -> None:
@@ -93,14 +107,10 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
     # --- what LlamaIndex's public methods call ----------------------------------------------------------------------
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        if is_data_uri(query):
-            return vectors(self._core.embed([query], prompt_name="query"))[0]
-        return vectors(self._core.embed_queries([query]))[0]
+        return vectors(self._core.embed([query], prompt_name="query"))[0]
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        if is_data_uri(query):
-            return vectors(await self._core.aembed([query], prompt_name="query"))[0]
-        return vectors(await self._core.aembed_queries([query]))[0]
+        return vectors(await self._core.aembed([query], prompt_name="query"))[0]
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -110,13 +120,15 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         _warn_of_stand_ins(texts)
-        ask = self._core.embed if any(map(is_data_uri, texts)) else self._core.embed_passages
-        return vectors(ask(texts))
+        return vectors(self._core.embed(texts))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         _warn_of_stand_ins(texts)
-        ask = self._core.aembed if any(map(is_data_uri, texts)) else self._core.aembed_passages
-        return vectors(await ask(texts))
+        return vectors(await self._core.aembed(texts))
+
+    @staticmethod
+    def _as_store(store: Any) -> Any:
+        return as_store(store)
 
     # --- processes --------------------------------------------------------------------------------------------------
 

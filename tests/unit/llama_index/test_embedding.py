@@ -135,9 +135,9 @@ def test_what_changes_vectors_changes_the_dump(change: dict[str, Any]) -> None:
 def test_an_index_stores_passages_and_asks_by_query(embedding: VllmJinaEmbedding, fake: FakeEmbedder) -> None:
     """A plain VectorStoreIndex on the default store."""
     index = VectorStoreIndex([TextNode(text=text) for text in ("a", "b", "c")], embed_model=embedding)
-    assert fake.calls == [("passage", ["a", "b", "c"], False)]
+    assert fake.calls == [("mixed passage", ["a", "b", "c"], False)]
     retriever = index.as_retriever(similarity_top_k=1)
     found = retriever.retrieve(QueryBundle("", embedding=fake.vector("passage", "b")))
     assert [result.node.get_content() for result in found] == ["b"]
     retriever.retrieve("question")
-    assert fake.calls[-1] == ("query", ["question"], False)
+    assert fake.calls[-1] == ("mixed query", ["question"], False)

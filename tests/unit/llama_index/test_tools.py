@@ -72,7 +72,7 @@ async def test_an_agent_searches_by_a_picture_that_it_saw(
     tool = image_retriever_tool(retriever, embedding=embedding, pictures={"the user's": paths[2].read_bytes()})
     response = await FunctionAgent(tools=[tool], llm=chat.llm, streaming=False).run("Find more like the second.")
     assert [call.tool_output.is_error for call in response.tool_calls] == [False] * 3
-    assert [role for role, _, _ in fake.calls][-3:] == ["query", "image", "image"]
+    assert [role for role, _, _ in fake.calls][-3:] == ["mixed query", "image", "image"]
     assert Image.Image in type(fake.calls[-2][1][0]).__mro__
     assert fake.calls[-1][1] == [paths[2].read_bytes()]
 
@@ -101,7 +101,7 @@ async def test_sync_and_async_answer_alike(
 def test_the_query_is_the_models_own(retriever: BaseRetriever, fake: FakeEmbedder) -> None:
     """LlamaIndex's RetrieverTool would ask for 'query is a red circle' and line breaks."""
     image_retriever_tool(retriever)(query=" a red circle\n")
-    assert fake.calls[-1][:2] == ("query", ["a red circle"])
+    assert fake.calls[-1][:2] == ("mixed query", ["a red circle"])
 
 
 def test_answers_are_bounded(retriever: BaseRetriever) -> None:
