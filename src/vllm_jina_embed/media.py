@@ -14,17 +14,18 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import InputError
-from .sources import (
-    MediaPolicy,
-    is_data_uri,
-    picture_string,
-    read_data_uri,
-    read_file,
-    read_file_object,
-    read_reference,
-)
+from .pictures import png
+from .sources import MediaPolicy, is_data_uri, picture_string, read
 
-__all__ = ["MAX_SIDE_RATIO", "ImageInput", "MediaPolicy", "is_data_uri", "open_image", "picture_string"]
+__all__ = [
+    "MAX_SIDE_RATIO",
+    "ImageInput",
+    "MediaPolicy",
+    "encoded_image",
+    "is_data_uri",
+    "open_image",
+    "picture_string",
+]
 
 ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BytesIO | Image.Image | np.ndarray"
 """A path, ``data:image/...;base64,`` URI, reference (``sources``), encoded bytes, PIL image, or array of uint8, uint16
@@ -35,6 +36,7 @@ MAX_SIDE_RATIO = 200
 
 # Not all of Pillow's: its EPS reader, for one, starts Ghostscript on the bytes. HEIF is there once pillow-heif is.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF", "HEIF", "TGA")
+_FOR_THE_WEB = ("PNG", "JPEG", "WEBP", "GIF")
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
@@ -64,38 +66,38 @@ def open_image(source: object, policy: MediaPolicy) -> Image.Image:
     return _to_rgb(picture)
 
 
+def encoded_image(source: object, policy: MediaPolicy) -> tuple[bytes, str]:
+    """Return a picture as a file that every browser and chat model shows, and its media type.
+
+    The bytes of a PNG, JPEG, WebP or GIF file stay as they are; anything else becomes a PNG of the RGB picture, so that
+    its embedding stays the same.
+
+    Raises:
+        InputError: As ``open_image``.
+    """
+    found = read(source, policy)
+    picture = open_image(source if found is None else found[0], policy)
+    if found is not None:
+        with _open(found[0]) as file:
+            kind = file.format
+        if kind in _FOR_THE_WEB:
+            return found[0], f"image/{kind.lower()}"
+    return png(picture), "image/png"
+
+
 def _decode(source: object, policy: MediaPolicy) -> Image.Image:
     if isinstance(source, Image.Image):
         _check_pixels(source, policy)
         return _load(source, "a PIL image")
     if isinstance(source, np.ndarray):
         return _from_array(source, policy)
-    if isinstance(source, str):
-        return _from_string(source, policy)
-    if isinstance(source, os.PathLike):
-        return _from_file(os.fspath(source), policy)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _from_bytes(bytes(source), f"{len(source)} bytes", policy)
-    if hasattr(source, "read"):
-        return _from_bytes(read_file_object(source, policy.max_bytes + 1), "a file object", policy)
+    found = read(source, policy)
+    if found is not None:
+        return _from_bytes(*found, policy)
     raise InputError(
         f"got {type(source).__name__}; expected a path, a data:image/...;base64, URI, encoded bytes, "
         "a PIL image or a uint8 array (height, width, 3)."
     )
-
-
-def _from_string(text: str, policy: MediaPolicy) -> Image.Image:
-    picture = picture_string(text)
-    if (picture or text)[:5].lower() == "data:":
-        return _from_bytes(read_data_uri(picture or text), "a data URI", policy)
-    if picture is None:
-        return _from_file(text, policy)
-    data, name = read_reference(picture, policy)
-    return _from_bytes(data, repr(name), policy)
-
-
-def _from_file(name: str | bytes, policy: MediaPolicy) -> Image.Image:
-    return _from_bytes(read_file(name, policy), repr(os.path.basename(os.fsdecode(name))), policy)  # noqa: PTH119
 
 
 def _from_bytes(data: bytes, name: str, policy: MediaPolicy) -> Image.Image:
@@ -104,8 +106,7 @@ def _from_bytes(data: bytes, name: str, policy: MediaPolicy) -> Image.Image:
     if data[:5] == b"%PDF-":
         raise InputError(f"got a PDF ({name}); expected PNG, JPEG or WebP. Render the pages to images first.")
     try:
-        Image.init()
-        picture = Image.open(BytesIO(data), formats=[kind for kind in _FORMATS if kind in Image.OPEN])
+        picture = _open(data)
         _check_pixels(picture, policy)
     except UnidentifiedImageError:
         raise InputError(f"{name} is no picture that can be read; expected PNG, JPEG or WebP.") from None
@@ -114,6 +115,11 @@ def _from_bytes(data: bytes, name: str, policy: MediaPolicy) -> Image.Image:
     except Exception as error:  # decoders raise whatever they like on hostile bytes
         raise InputError(f"{name} cannot be decoded ({type(error).__name__}: {error}).") from None
     return _load(picture, name)
+
+
+def _open(data: bytes) -> Image.Image:
+    Image.init()
+    return Image.open(BytesIO(data), formats=[kind for kind in _FORMATS if kind in Image.OPEN])
 
 
 def _check_pixels(picture: Image.Image, policy: MediaPolicy) -> None:

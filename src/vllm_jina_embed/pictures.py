@@ -22,7 +22,10 @@ PATH_KEY = "image_path"
 WIDTH_KEY, HEIGHT_KEY = "image_width", "image_height"
 THUMBNAIL_KEY = "image_thumbnail"
 
+CAPTION_KEY, MIMETYPE_KEY = "image_caption", "image_mimetype"
+
 THUMBNAIL_SIDE = 128
+THUMBNAIL_BYTES = 8192
 _QUALITIES = (85, 70, 50, 30)
 _SMALLEST_SIDE = 16
 _PLACEHOLDER = re.compile(rf"<image sha256:[0-9a-f]{{64}}>|{HASH_KEY}: [0-9a-f]{{64}}")
@@ -59,7 +62,7 @@ def facts(
     if path is not None:
         found[PATH_KEY] = os.fspath(path)
     if thumbnail:
-        found[THUMBNAIL_KEY] = data_uri(jpeg(picture, max_side=THUMBNAIL_SIDE), "image/jpeg")
+        found[THUMBNAIL_KEY] = data_uri(jpeg(picture, max_side=THUMBNAIL_SIDE, max_bytes=THUMBNAIL_BYTES), "image/jpeg")
     return found
 
 

@@ -81,23 +81,54 @@ def reference(path: str | os.PathLike[str], policy: MediaPolicy) -> str:
     return f"{SCHEME}{quote(os.fsencode(relative))}#{_digest(data)}"
 
 
+def path_of(text: str) -> str:
+    """Return the path in ``allowed_root`` that a reference names, as it is written there; not checked against it.
+
+    Raises:
+        InputError: ``text`` is no reference.
+    """
+    match = _REFERENCE.fullmatch(text.strip())
+    if match is None:
+        raise InputError(f"got {text[:200]!r}, which is no reference that image_document() makes.")
+    return os.fsdecode(unquote_to_bytes(match["path"]))
+
+
+def read(source: object, policy: MediaPolicy) -> tuple[bytes, str] | None:
+    """Return the encoded bytes of a picture and what errors call them; None for what never was encoded.
+
+    Raises:
+        InputError: They cannot be had, or the policy does not allow it.
+    """
+    if isinstance(source, str):
+        picture = picture_string(source)
+        if (picture or source)[:5].lower() == "data:":
+            return read_data_uri(picture or source), "a data URI"
+        if picture is not None:
+            return read_reference(picture, policy)
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        return read_file(path, policy), repr(os.path.basename(os.fsdecode(path)))  # noqa: PTH119
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), f"{len(source)} bytes"
+    if hasattr(source, "read"):
+        return read_file_object(source, policy.max_bytes + 1), "a file object"
+    return None
+
+
 def read_reference(text: str, policy: MediaPolicy) -> tuple[bytes, str]:
-    """Return the content of the file that a reference names, and the file's name.
+    """Return the content of the file that a reference names, and its path in ``allowed_root`` as errors show it.
 
     Raises:
         InputError: There is no ``allowed_root``, the file lies outside it, is not there, or has changed.
     """
-    match = _REFERENCE.fullmatch(text)
-    if match is None:
-        raise InputError(f"got {text[:200]!r}, which is no reference that image_document() makes.")
+    relative = PurePosixPath(path_of(text))
     root = _root(policy, repr(text[:200]))
-    relative = PurePosixPath(os.fsdecode(unquote_to_bytes(match["path"])))
     if relative.is_absolute() or ".." in relative.parts:
         raise InputError(f"{text[:200]!r} lies outside the media policy's allowed_root.")
     data = read_file(str(root / relative), policy)
-    if _digest(data) != match["digest"]:
+    if _digest(data) != text.rpartition("#")[2]:
         raise InputError(f"{text[:200]!r}: the file has another content than the reference was made of. Index it anew.")
-    return data, relative.name
+    return data, repr(str(relative))
 
 
 def read_data_uri(text: str) -> bytes:

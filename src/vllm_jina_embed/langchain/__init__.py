@@ -1,9 +1,11 @@
-"""LangChain: ``VllmJinaEmbeddings`` is a ``langchain_core.embeddings.Embeddings`` that also takes pictures."""
+"""LangChain: embeddings for texts and pictures in every vector store, and a tool whose answers agents can see."""
 
 from .._extras import require
 
 require("langchain", "langchain_core")
 
-from .embeddings import VllmJinaEmbeddings  # noqa: E402  (after the check, whose error holds the pip line)
+from .documents import image_document  # noqa: E402  (after the check, whose error holds the pip line)
+from .embeddings import VllmJinaEmbeddings  # noqa: E402
+from .tools import image_retriever_tool  # noqa: E402
 
-__all__ = ["VllmJinaEmbeddings"]
+__all__ = ["VllmJinaEmbeddings", "image_document", "image_retriever_tool"]

@@ -1,0 +1,85 @@
+"""Documents that hold a picture: strings that pass unchanged through every vector store, and are told from texts.
+
+Enters: a picture. Leaves: a ``Document`` whose content is the picture's data URI or reference, which
+``VllmJinaEmbeddings`` embeds as the picture. This file refuses to embed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from langchain_core.documents import Document
+
+from ..errors import ConfigError, InputError
+from ..media import ImageInput, MediaPolicy, encoded_image, open_image, picture_string
+from ..pictures import CAPTION_KEY, MIMETYPE_KEY, data_uri, facts
+from ..sources import is_reference, path_of, reference
+
+Mode = Literal["data-uri", "reference"]
+
+
+def image_document(
+    image: ImageInput,
+    *,
+    caption: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    mode: Mode = "data-uri",
+    media: MediaPolicy | None = None,
+    thumbnail: bool = True,
+    id: str | None = None,  # noqa: A002 - the name of Document's field
+) -> Document:
+    """Return a document of one picture for any vector store; text splitters must not cut it.
+
+    Args:
+        image: Path, data URI, reference, encoded bytes, ``BytesIO``, PIL image or uint8 array.
+        caption: What people and chat models read beside the picture; it does not change the embedding.
+        metadata: Further metadata, for example ``source`` and ``page``, which citations name.
+        mode: ``data-uri`` puts the whole picture into ``page_content``. ``reference`` puts a short string there, which
+            leads to the file as long as it lies in ``media.allowed_root`` with the same content; the embeddings need
+            the same ``media``.
+        media: Limits for the picture.
+        thumbnail: Whether a small copy, 8 KB at most, goes into the metadata as a data URI.
+        id: The document's id in the store.
+
+    Returns:
+        The metadata holds ``image_sha256``, ``image_width``, ``image_height`` and ``image_mimetype``, and
+        ``image_caption``, ``image_path`` and ``image_thumbnail`` where there is one; all flat, as every store wants it.
+
+    Raises:
+        InputError: It is no picture, breaks ``media``, or ``mode="reference"`` is given something that is no file.
+    """
+    policy = media or MediaPolicy()
+    if mode == "data-uri":
+        data, mimetype = encoded_image(image, policy)
+        content, picture = data_uri(data, mimetype), open_image(data, policy)
+    elif mode == "reference":
+        content = _reference(image, policy)
+        picture, mimetype = open_image(content, policy), encoded_image(content, policy)[1]
+    else:
+        raise ConfigError(f"mode={mode!r} is unknown; choose one of data-uri, reference.")
+    known: dict[str, Any] = {**facts(picture, path=_path(image, content), thumbnail=thumbnail), MIMETYPE_KEY: mimetype}
+    if caption:
+        known[CAPTION_KEY] = caption
+    return Document(page_content=content, metadata={**(metadata or {}), **known}, id=id)
+
+
+def _reference(image: ImageInput, policy: MediaPolicy) -> str:
+    text = picture_string(image) if isinstance(image, str) else None
+    if text is not None and is_reference(text):
+        return text
+    if text is not None or not isinstance(image, str | os.PathLike):
+        kind = "data URI" if text else type(image).__name__
+        raise InputError(f"mode='reference' needs a file; got a {kind}. Pass a path, or take mode='data-uri'.")
+    return reference(image, policy)
+
+
+def _path(image: ImageInput, content: str) -> str | None:
+    """Return the file's path: in the root for references, so that it is right wherever the root lies."""
+    if is_reference(content):
+        return path_of(content)
+    if isinstance(image, os.PathLike) or (isinstance(image, str) and picture_string(image) is None):
+        return str(Path(image).expanduser().absolute())
+    return path_of(image) if isinstance(image, str) and is_reference(image.strip()) else None

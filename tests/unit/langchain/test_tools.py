@@ -1,0 +1,199 @@
+"""``image_retriever_tool``: what an agent's model gets to read and to see, within bounds."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from langchain.agents import create_agent
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.vectorstores import InMemoryVectorStore
+from PIL import Image
+
+from tests.support.fake_engine import FakeEngine
+from tests.support.in_memory import in_memory, write_folder
+from tests.support.pictures import noise
+from tests.support.scripted_chat import ScriptedChat, asks
+from vllm_jina_embed import MediaPolicy
+from vllm_jina_embed.langchain import VllmJinaEmbeddings, image_document, image_retriever_tool
+
+SEARCH = "search_pictures_and_texts"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two pictures."""
+    folder = tmp_path / "root"
+    folder.mkdir()
+    for number in range(2):
+        noise(300, 200, seed=number).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path, root: Path) -> Iterator[InMemoryVectorStore]:
+    """An empty store on an engine in memory."""
+    engines: list[FakeEngine] = []
+    with in_memory(engines)(write_folder(tmp_path / "checkpoint"), media=MediaPolicy(allowed_root=root)) as embedder:
+        yield InMemoryVectorStore(VllmJinaEmbeddings(embedder=embedder))
+
+
+def tool_of(store: InMemoryVectorStore, *, k: int = 4, **options: Any) -> Any:
+    return image_retriever_tool(store.as_retriever(search_kwargs={"k": k}), **options)
+
+
+def call(tool: Any, query: str) -> ToolMessage:
+    message = tool.invoke({"type": "tool_call", "name": tool.name, "args": {"query": query}, "id": "1"})
+    assert isinstance(message, ToolMessage)
+    return message
+
+
+def texts(message: ToolMessage) -> list[str]:
+    return [block["text"] for block in message.content if block["type"] == "text"]
+
+
+def images(message: ToolMessage) -> list[Image.Image]:
+    """The pictures as a provider would read them."""
+    blocks = [block for block in message.content_blocks if block["type"] == "image"]
+    assert {block["mime_type"] for block in blocks} <= {"image/jpeg"}
+    return [Image.open(BytesIO(base64.b64decode(block["base64"], validate=True))) for block in blocks]
+
+
+def alike(one: Image.Image, other: Image.Image) -> bool:
+    values = [np.asarray(picture.convert("RGB").resize((30, 20)), dtype=float) for picture in (one, other)]
+    return bool(np.abs(values[0] - values[1]).mean() < 4)
+
+
+async def test_pictures_are_seen_and_texts_are_read(store: InMemoryVectorStore, root: Path) -> None:
+    """v1 content blocks with numbers and sources; the documents themselves as the artifact; sync as async."""
+    document = image_document(
+        root / "0.png", caption="A chart", metadata={"source": "report.pdf", "page": 3}, media=MediaPolicy()
+    )
+    store.add_documents([document, Document("A text.", metadata={"source": "notes.md"}), Document("No source.")])
+    tool = tool_of(store)
+    message = call(tool, document.page_content)
+    first, *others = texts(message)
+    assert first.startswith("[1] report.pdf, page 3\nA chart\n(picture-")
+    assert sorted(text[4:] for text in others) == ["no source\nNo source.", "notes.md\nA text."]
+    assert [block["type"] for block in message.content][:2] == ["text", "image"]
+    (seen,) = images(message)
+    assert alike(seen, noise(300, 200, seed=0))
+    assert message.artifact[0].page_content == document.page_content
+    arguments = {"type": "tool_call", "name": tool.name, "args": {"query": document.page_content}, "id": "1"}
+    awaited = await tool.ainvoke(arguments)
+    assert texts(awaited) == texts(message)
+    assert [block.get("base64") for block in awaited.content] == [block.get("base64") for block in message.content]
+
+
+@pytest.mark.parametrize("around", ["{}", " {}\n"])
+def test_a_picture_is_a_query_in_every_form(store: InMemoryVectorStore, root: Path, around: str) -> None:
+    """Its data URI, its reference, and the name that an earlier answer gave it."""
+    media = MediaPolicy(allowed_root=root)
+    documents = [image_document(root / f"{n}.png", mode="reference", media=media) for n in range(2)]
+    store.add_documents([*documents, Document("A text.")])
+    tool = tool_of(store, k=1)
+    for number in range(2):
+        by_reference = call(tool, around.format(documents[number].page_content))
+        by_uri = call(tool, around.format(image_document(root / f"{number}.png").page_content))
+        name = texts(by_reference)[0].partition("(")[2].rstrip(")")
+        assert name.startswith("picture-")
+        by_name = call(tool, around.format(name))
+        for message in (by_reference, by_uri, by_name):
+            assert texts(message) == [f"[1] {number}.png\n({name})"]
+            assert alike(images(message)[0], noise(300, 200, seed=number))
+
+
+def test_pictures_are_bounded_in_number_side_and_bytes(store: InMemoryVectorStore) -> None:
+    """Those that do not fit are named all the same; pure noise compresses badly."""
+    values = np.random.default_rng(0).integers(0, 256, (6, 900, 1200, 3), dtype=np.uint8)
+    store.add_documents([image_document(value, thumbnail=False) for value in values])
+    message = call(tool_of(store, k=6, max_images=2, max_side=600, max_bytes=20_000), "anything")
+    assert len(texts(message)) == 6
+    assert sum("not shown" in text for text in texts(message)) == 4
+    shown = images(message)
+    assert len(shown) == 2
+    for picture, block in zip(shown, [b for b in message.content if b["type"] == "image"], strict=True):
+        assert max(picture.size) <= 600
+        assert len(base64.b64decode(block["base64"])) <= 20_000
+    assert images(call(tool_of(store, k=6, max_images=0), "anything")) == []
+
+
+def test_texts_and_captions_are_bounded(store: InMemoryVectorStore) -> None:
+    """A long text with a picture's string in it costs no more than any other."""
+    uri = image_document(noise(40, 40), thumbnail=False).page_content
+    store.add_documents([Document(f"See {uri}"), image_document(noise(9, 9), caption="long " * 1000)])
+    message = call(tool_of(store, max_characters=100), "anything")
+    assert all(len(text) < 200 for text in texts(message))
+    assert sum("[...]" in text for text in texts(message)) == 2
+
+
+def test_a_picture_that_is_gone_is_said_and_not_fatal(store: InMemoryVectorStore, root: Path) -> None:
+    """The file changed after it was indexed."""
+    media = MediaPolicy(allowed_root=root)
+    store.add_documents([image_document(root / f"{n}.png", mode="reference", media=media) for n in range(2)])
+    noise(300, 200, seed=9).save(root / "0.png")
+    message = call(tool_of(store), "anything")
+    assert len(images(message)) == 1
+    assert sum("cannot be shown" in text and "another content" in text for text in texts(message)) == 1
+
+
+@pytest.mark.parametrize(
+    "query", ["", "vllm-jina-embed:image:..%2Fsecret.png#" + "0" * 32, "data:image/png;base64,AA=="]
+)
+async def test_a_bad_query_is_told_to_the_model(store: InMemoryVectorStore, query: str) -> None:
+    """It can correct itself; the agent does not die."""
+    store.add_documents([Document("A text.")])
+    tool = tool_of(store)
+    message = call(tool, query)
+    assert message.status == "error"
+    assert "items[0]" in message.content
+    awaited = await tool.ainvoke({"type": "tool_call", "name": tool.name, "args": {"query": query}, "id": "1"})
+    assert awaited.content == message.content
+
+
+def test_nothing_found_is_said(store: InMemoryVectorStore) -> None:
+    message = call(tool_of(store), "anything")
+    assert (texts(message), message.artifact) == (["Nothing was found."], [])
+
+
+def test_a_policy_of_its_own_goes_first(store: InMemoryVectorStore, root: Path) -> None:
+    """Of a retriever whose embeddings cannot be seen, references cannot be shown without it."""
+    store.add_documents([image_document(root / "0.png", mode="reference", media=MediaPolicy(allowed_root=root))])
+    assert len(images(call(tool_of(store), "anything"))) == 1
+    refused = call(tool_of(store, media=MediaPolicy()), "anything")
+    assert images(refused) == []
+    assert "allowed_root" in texts(refused)[0]
+
+
+def test_name_and_description_are_the_models(store: InMemoryVectorStore) -> None:
+    tool = tool_of(store, name="find", description="Finds.")
+    assert (tool.name, tool.description) == ("find", "Finds.")
+    assert list(tool.args) == ["query"]
+
+
+def test_an_agent_sees_a_picture_and_asks_for_its_like(store: InMemoryVectorStore, root: Path) -> None:
+    """create_agent with a scripted model: a search in words, then one by the first answer's picture."""
+    store.add_documents([image_document(root / f"{n}.png", caption=f"Number {n}") for n in range(2)])
+
+    def ask_again(messages: Sequence[BaseMessage]) -> AIMessage:
+        name = messages[-1].content[0]["text"].partition("(")[2].rstrip(")")  # type: ignore[index]
+        return asks(SEARCH, query=name)
+
+    model = ScriptedChat(
+        steps=[lambda _: asks(SEARCH, query="anything"), ask_again, lambda _: AIMessage("As [1] shows.")]
+    )
+    agent = create_agent(model, tools=[tool_of(store, k=1)])
+    messages = agent.invoke({"messages": [HumanMessage("What is there?")]})["messages"]
+    assert {tool.name for tool in model.tools} == {SEARCH}
+    assert messages[-1].content == "As [1] shows."
+    first, second = (message for message in messages if isinstance(message, ToolMessage))
+    assert first.status == second.status == "success"
+    assert texts(first) == texts(second)
+    (seen,) = images(model.heard[2][-1])  # type: ignore[arg-type]
+    assert any(alike(seen, noise(300, 200, seed=number)) for number in range(2))
