@@ -126,7 +126,7 @@ def test_pictures_are_bounded_in_number_side_and_bytes(store: InMemoryVectorStor
 
 def test_texts_and_captions_are_bounded(store: InMemoryVectorStore) -> None:
     """A long text with a picture's string in it costs no more than any other."""
-    uri = image_document(noise(40, 40), thumbnail=False).page_content
+    uri = image_document(noise(12, 12), thumbnail=False).page_content
     store.add_documents([Document(f"See {uri}"), image_document(noise(9, 9), caption="long " * 1000)])
     message = call(tool_of(store, max_characters=100), "anything")
     assert all(len(text) < 200 for text in texts(message))
