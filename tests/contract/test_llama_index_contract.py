@@ -1,6 +1,8 @@
 """What LlamaIndex's core demands of a MultiModalEmbedding, on the demo checkpoint and the real engine.
 
-LlamaIndex publishes no suite for embeddings; this one says it. ``demo_embedder`` keeps the one engine alive.
+LlamaIndex publishes no suite for embeddings; this one says it: the methods here, indexes and retrievers in
+test_llama_index_indexes.py, IngestionPipeline and its cache in test_llama_index_pipeline.py.
+``demo_embedder`` keeps the one engine alive.
 """
 
 from __future__ import annotations
@@ -15,10 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llama_index.core import VectorStoreIndex
-from llama_index.core.indices import MultiModalVectorStoreIndex
-from llama_index.core.ingestion import IngestionPipeline
-from llama_index.core.schema import ImageNode, TextNode
 from PIL import Image
 
 from tests.support.pictures import encoded, noise
@@ -207,31 +205,3 @@ def test_a_pickled_twin_gives_the_same_vectors(embedding: VllmJinaEmbedding) -> 
     with pickle.loads(pickle.dumps(embedding)) as twin:
         assert_same(twin.get_text_embedding("x"), expected)
     assert_same(embedding.get_text_embedding("x"), expected)
-
-
-def test_an_index_ranks_as_brute_force_does(embedding: VllmJinaEmbedding) -> None:
-    """VectorStoreIndex on its default store, asked through its retriever."""
-    index = VectorStoreIndex([TextNode(text=text) for text in TEXTS], embed_model=embedding)
-    found = index.as_retriever(similarity_top_k=len(TEXTS)).retrieve("a red circle")
-    scores = np.array(embedding.get_text_embedding_batch(TEXTS)) @ np.array(
-        embedding.get_query_embedding("a red circle")
-    )
-    assert [result.node.get_content() for result in found] == [TEXTS[i] for i in np.argsort(-scores)]
-
-
-async def test_an_async_pipeline_embeds_its_nodes(embedding: VllmJinaEmbedding) -> None:
-    """IngestionPipeline takes the embedding as a transformation."""
-    nodes = await IngestionPipeline(transformations=[embedding]).arun(nodes=[TextNode(text=text) for text in TEXTS])
-    assert_same([node.embedding for node in nodes], embedding.get_text_embedding_batch(TEXTS))
-
-
-def test_a_multi_modal_index_finds_a_picture_by_its_picture(embedding: VllmJinaEmbedding, paths: list[str]) -> None:
-    """MultiModalVectorStoreIndex takes the same object for its texts and for its pictures.
-
-    LlamaIndex drops nodes without any text before it asks for an embedding, so the pictures have captions.
-    """
-    nodes = [ImageNode(image_path=path, text=f"caption of {path}") for path in paths]
-    index = MultiModalVectorStoreIndex([TextNode(text="x"), *nodes], embed_model=embedding, image_embed_model=embedding)
-    found = index.as_retriever(image_similarity_top_k=1).image_to_image_retrieve(paths[1])
-    assert [result.node.image_path for result in found] == [paths[1]]
-    assert found[0].score == pytest.approx(1.0, abs=1e-5)
