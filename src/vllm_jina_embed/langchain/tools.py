@@ -22,7 +22,7 @@ from langchain_core.tools import StructuredTool, ToolException
 from pydantic import BaseModel, Field
 
 from ..errors import InputError
-from ..media import MediaPolicy, open_image, picture_string
+from ..media import MediaPolicy, is_data_uri, open_image, picture_string
 from ..pictures import CAPTION_KEY, PATH_KEY, jpeg
 from .embeddings import VllmJinaEmbeddings
 
@@ -33,6 +33,7 @@ DESCRIPTION = (
 )
 SOURCE_KEYS = ("source", PATH_KEY, "file_path", "path", "url", "title")
 PAGE_KEYS = ("page_label", "page")
+BARE_BASE64 = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "UklGR": "image/webp", "R0lGOD": "image/gif"}
 REMEMBERED = 256
 """Pictures that one tool knows by name, the last ones found."""
 
@@ -136,7 +137,7 @@ class _View:
         shown = 0
         for number, document in enumerate(found, 1):
             head = f"[{number}] {_citation(document.metadata)}"
-            content = picture_string(document.page_content)
+            content = _picture(document.page_content)
             if content is None:
                 blocks.append(create_text_block(f"{head}\n{self._cut(document.page_content)}"))
                 continue
@@ -170,6 +171,17 @@ class _View:
 
     def _cut(self, text: str) -> str:
         return text if len(text) <= self.max_characters else f"{text[: self.max_characters]} [...]"
+
+
+def _picture(content: str) -> str | None:
+    """Return the data URI or reference that is a document's content, or None for a text.
+
+    ``Chroma.add_images`` keeps a picture as bare base64, which only here can mean nothing else.
+    """
+    mimetype = next((mimetype for start, mimetype in BARE_BASE64.items() if content.startswith(start)), None)
+    if mimetype is not None and is_data_uri(uri := f"data:{mimetype};base64,{content}"):
+        return uri
+    return picture_string(content)
 
 
 def _citation(metadata: dict[str, Any]) -> str:

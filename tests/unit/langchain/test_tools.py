@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.support.fake_engine import FakeEngine
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import noise
+from tests.support.pictures import encoded, noise
 from tests.support.scripted_chat import ScriptedChat, asks
 from vllm_jina_embed import MediaPolicy
 from vllm_jina_embed.langchain import VllmJinaEmbeddings, image_document, image_retriever_tool
@@ -155,6 +155,17 @@ async def test_a_bad_query_is_told_to_the_model(store: InMemoryVectorStore, quer
     assert "items[0]" in message.content
     awaited = await tool.ainvoke({"type": "tool_call", "name": tool.name, "args": {"query": query}, "id": "1"})
     assert awaited.content == message.content
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_what_chromas_add_images_kept_is_seen_too(store: InMemoryVectorStore, kind: str) -> None:
+    """Bare base64; a text that begins like it is read."""
+    content = base64.b64encode(encoded(noise(60, 40), kind)).decode()
+    store.add_documents([Document(content), Document("/9j/ is how a JPEG begins in base64."), Document("UklGR")])
+    message = call(tool_of(store), "anything")
+    assert len(texts(message)) == 3
+    (seen,) = images(message)
+    assert seen.size == (60, 40)
 
 
 def test_nothing_found_is_said(store: InMemoryVectorStore) -> None:
