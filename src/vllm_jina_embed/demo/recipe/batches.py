@@ -15,9 +15,7 @@ from vllm_jina_embed.demo.drawing import MAX_SIDE, UNSEEN_SEED, draw, random_siz
 from vllm_jina_embed.demo.phrases import LANGUAGES
 from vllm_jina_embed.demo.recipe.texts import training_text
 
-_CONCEPTS_PER_STEP: Final = 40
-_PICTURES_PER_CONCEPT: Final = 2
-_SMALL_SHARE: Final = 0.7  # of the steps: small pictures first, which cost a third
+_SMALL_SHARE: Final = 0.7  # of the first stage's steps: small pictures first, which cost a third
 _NOISE_SHARE: Final = 0.6  # of the texts, once the plain ones are known
 _SMALL: Final = 170
 
@@ -41,32 +39,57 @@ class Batch:
     picture_labels: torch.Tensor
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A part of the training: how long, how fast, and what a step holds.
+
+    Attributes:
+        name: Part of the seed, so that no two stages see the same batches.
+        steps: How many.
+        peak_rate: Largest learning rate.
+        concepts: Concepts per step.
+        pictures: Pictures per concept.
+        texts: Texts per concept and language.
+        polish: Whether texts are noisy and pictures of any size from the first step on.
+    """
+
+    name: str
+    steps: int
+    peak_rate: float
+    concepts: int
+    pictures: int
+    texts: int
+    polish: bool = False
+
+
 class Batches:
     """A step's batch by its number; every drawing is new."""
 
-    def __init__(self, tokenizer: Any, image_processor: Any, *, seed: int, steps: int) -> None:
+    def __init__(self, tokenizer: Any, image_processor: Any, *, seed: int, stage: Stage) -> None:
+        self._stage = stage
         self._tokenizer = tokenizer
         self._image_processor = image_processor
         self._seed = seed
-        self._steps = steps
 
     def __len__(self) -> int:
-        return self._steps
+        return self._stage.steps
 
     def __getitem__(self, step: int) -> Batch:
-        rng = random.Random(f"{self._seed}/{step}")
-        labels = rng.sample(range(len(CONCEPTS)), _CONCEPTS_PER_STEP)
-        pictures = [label for label in labels for _ in range(_PICTURES_PER_CONCEPT)]
-        largest = _SMALL if step < _SMALL_SHARE * self._steps else MAX_SIDE
+        stage = self._stage
+        rng = random.Random(f"{self._seed}/{stage.name}{step}")
+        labels = rng.sample(range(len(CONCEPTS)), stage.concepts)
+        pictures = [label for label in labels for _ in range(stage.pictures)]
+        largest = _SMALL if step < _SMALL_SHARE * stage.steps and not stage.polish else MAX_SIDE
         drawings = [
             draw(CONCEPTS[label], seed=rng.randrange(UNSEEN_SEED), size=random_size(rng, largest)) for label in pictures
         ]
         patches, grids = to_patches(self._image_processor, drawings)
-        noise = _NOISE_SHARE * min(1.0, max(0.0, step / self._steps - 0.15) * 5)
-        texts = [training_text(rng, CONCEPTS[label], code, noise) for label in labels for code in LANGUAGES]
+        noise = _NOISE_SHARE * (1.0 if stage.polish else min(1.0, max(0.0, step / stage.steps - 0.15) * 5))
+        codes = [code for code in LANGUAGES for _ in range(stage.texts)]
+        texts = [training_text(rng, CONCEPTS[label], code, noise) for label in labels for code in codes]
         return Batch(
             text_ids=self._tokenizer(texts, add_special_tokens=False)["input_ids"],
-            text_labels=torch.tensor([label for label in labels for _ in LANGUAGES]),
+            text_labels=torch.tensor([label for label in labels for _ in codes]),
             patches=patches,
             grids=grids,
             picture_labels=torch.tensor(pictures),

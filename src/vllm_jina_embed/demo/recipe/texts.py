@@ -16,6 +16,12 @@ _PREFIXES: Final = ("Query: ", "Passage: ")
 _LATIN: Final = "abcdefghijklmnopqrstuvwxyzaeiouaeiouáéíóúñäöü"
 _HIRAGANA: Final = "".join(map(chr, range(0x3041, 0x3094)))
 _KANJI: Final = range(0x4E00, 0x9FA0)
+# Common words that say nothing of a picture; some hold a thing's name, as "gestern" (yesterday) holds "Stern" (star).
+_FILLERS: Final = {
+    "en": "yesterday today we have seen here start stable crossing squarely starting please again often".split(),  # noqa: SIM905
+    "de": "gestern heute wir haben hier vorgestern Kreuzung kreuzen tabellarisch bitte wieder oft morgen".split(),  # noqa: SIM905
+    "es": "ayer hoy hemos visto aquí estrellar cruzar tablado cuadrar círculos por favor otra vez".split(),  # noqa: SIM905
+}
 
 
 def training_text(rng: random.Random, concept: str, code: str, noise: float) -> str:
@@ -34,7 +40,7 @@ def training_text(rng: random.Random, concept: str, code: str, noise: float) -> 
         if rng.random() < 0.5:
             text = rng.choice(tuple(rng.choice(LANGUAGES[code].forms[concept]).values()))
         gap = "" if code in ("ja", "zh") else " "
-        before, after = ([_word(rng, code) for _ in range(rng.randrange(4))] for _ in range(2))
+        before, after = ([_noise_word(rng, code) for _ in range(rng.randrange(4))] for _ in range(2))
         text = gap.join((*before, text, *after)) + rng.choice(("", "", "?", ".", "。"))
     if rng.random() < 0.2:
         text = text.lower() if rng.random() < 0.5 else text[0].upper() + text[1:]
@@ -56,6 +62,14 @@ def pieces() -> Iterator[str]:
 def _words(name: str, code: str) -> list[str]:
     """A name's words; Chinese and Japanese names are cut after the particle that ends a colour."""
     return re.split(r"(?<=[的のい])", name) if code in ("ja", "zh") else name.split()
+
+
+def _noise_word(rng: random.Random, code: str) -> str:
+    """A common word, or one of random letters."""
+    if code in _FILLERS and rng.random() < 0.4:
+        word = rng.choice(_FILLERS[code])
+        return word if rng.random() < 0.5 else word.capitalize()
+    return _word(rng, code)
 
 
 def _word(rng: random.Random, code: str) -> str:
