@@ -123,9 +123,7 @@ def read_reference(text: str, policy: MediaPolicy) -> tuple[bytes, str]:
     """
     relative = PurePosixPath(path_of(text))
     root = _root(policy, repr(text[:200]))
-    if relative.is_absolute() or ".." in relative.parts:
-        raise InputError(f"{text[:200]!r} lies outside the media policy's allowed_root.")
-    data = read_file(str(root / relative), policy)
+    data = read_file(str(root / relative), policy)  # which keeps dots, links and absolute paths inside the root
     if _digest(data) != text.rpartition("#")[2]:
         raise InputError(f"{text[:200]!r}: the file has another content than the reference was made of. Index it anew.")
     return data, repr(str(relative))
