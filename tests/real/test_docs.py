@@ -1,0 +1,83 @@
+"""Every Python block of README.md and docs/ runs, block after block per page, as a reader would paste them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vllm_jina_embed import JinaEmbedder
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^\s*(```|~~~)\s*(py|python)", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Python code of a page.
+
+    Attributes:
+        code: The lines between the fences.
+        line: Where the first of them stands in the page, from 0.
+    """
+
+    code: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    return [Block(code=found[1], line=text.count("\n", 0, found.start(1))) for found in BLOCK.finditer(text)]
+
+
+@pytest.fixture
+def as_cloned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of what pages name, as working directory; what they write stays there."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    if (ROOT / "examples").exists():
+        shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+def run(page: Path) -> dict[str, Any]:
+    """Run the blocks of a page in one namespace; tracebacks show the page's own lines."""
+    namespace: dict[str, Any] = {"__name__": f"page_{page.stem}"}
+    with ExitStack() as stack:
+        for block in blocks(page):
+            exec(compile("\n" * block.line + block.code, str(page), "exec"), namespace)
+        for value in namespace.values():
+            if callable(close := getattr(value, "close", None)) and not isinstance(value, type):
+                stack.callback(close)
+    return namespace
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+def test_every_block_of_a_page_runs(page: Path, demo_embedder: JinaEmbedder, as_cloned: Path) -> None:
+    run(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_block_hides_from_these_tests(page: Path) -> None:
+    """By another spelling of its fence."""
+    assert len(FENCE.findall(page.read_text(encoding="utf-8"))) == len(blocks(page))
+
+
+def test_the_readme_finds_a_german_text_by_a_japanese_question_and_by_a_picture(
+    demo_embedder: JinaEmbedder, as_cloned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    namespace = run(ROOT / "README.md")
+    sunset = "Ein wunderschöner Sonnenuntergang am Strand"
+    assert capsys.readouterr().out.splitlines()[:3] == [sunset, sunset, sunset]
+    assert namespace["items"].shape == (2, 128)
+    assert (namespace["questions"] @ namespace["items"].T).argmax() == 1
