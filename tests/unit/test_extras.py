@@ -17,6 +17,7 @@ from vllm_jina_embed.errors import MissingExtraError
         ("langchain", "langchain_core", "pip install 'vllm-jina-embed[langchain]'"),
         ("llama_index", "llama_index.core", "pip install 'vllm-jina-embed[llama-index]'"),
         ("llama_index", "llama_index", "pip install 'vllm-jina-embed[llama-index]'"),
+        ("mteb", "mteb", "pip install 'vllm-jina-embed[mteb]'"),
     ],
 )
 def test_a_missing_framework_is_an_error_with_the_pip_line(module: str, blocked: str, line: str) -> None:

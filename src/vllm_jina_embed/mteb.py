@@ -1,0 +1,166 @@
+"""The field's own benchmark: ``VllmJinaEncoder`` is an encoder that ``mteb.evaluate`` and ``mteb.mock_run`` take.
+
+Enters: mteb's batches of texts and pictures. Leaves: float32 arrays. This file translates mteb's task types and prompt
+types to tasks and roles, and refuses to know prompts, pooling and engines.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from . import __version__, checkpoints
+from ._extras import require
+from .embedder import JinaEmbedder
+from .inputs import EmbedInput
+from .pooling import Floats
+
+require("mteb", "mteb.models")
+
+from mteb.languages import PROGRAMMING_LANGS  # noqa: E402  (after the check, whose error holds the pip line)
+from mteb.models import ModelMeta  # noqa: E402
+from mteb.models.abs_encoder import AbsEncoder  # noqa: E402
+from mteb.models.model_meta import ScoringFunction  # noqa: E402
+
+# Source: jina_embeddings_v4 and get_programming_task_override in mteb's model_implementations/jina_models.py.
+TEXT_MATCHING = ("STS", "PairClassification")
+"""Task types of mteb that Jina evaluates with the task ``text-matching``; what is about programming takes ``code``."""
+
+
+class VllmJinaEncoder(AbsEncoder):
+    """An encoder of mteb for texts and pictures, computed by vLLM in this process.
+
+    A row of text and picture is the normalised sum of both embeddings, as in mteb's own wrapper of this model. A row
+    of neither is zero, and a warning counts such rows.
+
+    Attributes:
+        mteb_model_meta: Name, revision and settings, under which mteb keeps results; made without the network.
+    """
+
+    def __init__(self, model: str = checkpoints.DEMO, *, task: str | None = None, **settings: Any) -> None:
+        """Check the settings; the engine starts with the first batch.
+
+        Args:
+            model: As in ``JinaEmbedder``.
+            task: One task for everything; None takes what mteb's task asks for where the checkpoint serves it, and the
+                checkpoint's own elsewhere.
+            **settings: Further keywords of ``JinaEmbedder``. The paper's figures stand for ``max_pixels=37788800``.
+        """
+        self._keywords = {"model": model, **settings}
+        self._task = task
+        self._lock = threading.Lock()
+        first = JinaEmbedder(task=task, **self._keywords)
+        self._embedders = {first.task: first}
+        self._checkpoint = first.checkpoint
+        self.mteb_model_meta = _meta(first, {**({} if task is None else {"task": task}), **settings})
+
+    def encode(
+        self,
+        inputs: Any,
+        *,
+        task_metadata: Any,
+        hf_split: str = "",
+        hf_subset: str = "",
+        prompt_type: Any = None,
+        **kwargs: Any,
+    ) -> Floats:
+        """Return one embedding per row of ``inputs``, shape ``(n, dimension)``.
+
+        Args:
+            inputs: Batches with a list under ``text``, under ``image``, or under both.
+            task_metadata: Decides the task.
+            hf_split: Not used.
+            hf_subset: Not used.
+            prompt_type: ``document`` gives texts the passage prefix; anything else the query prefix.
+            **kwargs: ``show_progress_bar``; vLLM batches by itself.
+        """
+        embedder = self._embedder(task_metadata)
+        counts: list[int] = []
+        found = embedder.embed_stream(
+            _items(inputs, counts),
+            prompt_name="passage" if getattr(prompt_type, "value", prompt_type) == "document" else "query",
+            show_progress=kwargs.get("show_progress_bar"),
+        )
+        return _rows(np.array(list(found), dtype=np.float32).reshape(-1, embedder.dimension), counts)
+
+    def close(self) -> None:
+        """Give the engine back; further calls do nothing."""
+        with self._lock:
+            for embedder in self._embedders.values():
+                embedder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _embedder(self, task_metadata: Any) -> JinaEmbedder:
+        """Return the embedder for a task of mteb; those of one encoder share one engine."""
+        task = self._task or task_of(task_metadata, self._checkpoint.tasks)
+        with self._lock:
+            if task not in self._embedders:
+                self._embedders[task] = JinaEmbedder(task=task, **self._keywords)
+            return self._embedders[task]
+
+
+def task_of(metadata: Any, tasks: tuple[str, ...]) -> str:
+    """Return the task of jina-embeddings-v4 for a task of mteb.
+
+    Args:
+        metadata: Its ``TaskMetadata``.
+        tasks: What the checkpoint serves; where that is not what the task asks for, its first one is returned.
+    """
+    if "Programming" in (metadata.domains or []) or not set(PROGRAMMING_LANGS).isdisjoint(metadata.languages):
+        wanted = "code"
+    else:
+        wanted = "text-matching" if metadata.type in TEXT_MATCHING else "retrieval"
+    return wanted if wanted in tasks else tasks[0]
+
+
+def _items(inputs: Any, counts: list[int]) -> Iterator[EmbedInput]:
+    """Yield every text and picture of the batches in order; note in ``counts`` how many each row has."""
+    for batch in inputs:
+        columns = [batch[name] for name in ("text", "image") if name in batch]
+        for row in zip(*columns, strict=True):
+            items = [item for item in row if item is not None and not (isinstance(item, str) and not item.strip())]
+            counts.append(len(items))
+            yield from items
+
+
+def _rows(embeddings: Floats, counts: list[int]) -> Floats:
+    """Return the normalised sum of each row's embeddings; zeros for a row that had none."""
+    rows = np.zeros((len(counts), embeddings.shape[1]), dtype=np.float32)
+    np.add.at(rows, np.repeat(np.arange(len(counts)), counts), embeddings)
+    if empty := counts.count(0):
+        warnings.warn(f"{empty} of {len(counts)} rows are empty; their embeddings are zero.", stacklevel=3)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    fused = np.array(counts) > 1  # a row of one item stays as it is, bit for bit
+    rows[fused] /= norms[fused]
+    return rows
+
+
+def _meta(embedder: JinaEmbedder, settings: dict[str, Any]) -> ModelMeta:
+    checkpoint = embedder.checkpoint
+    folder = Path(checkpoint.location)
+    engine = embedder.settings.engine
+    name = checkpoint.name if not folder.is_dir() else f"vllm-jina-embed/{Path(checkpoint.name).name or 'checkpoint'}"
+    return ModelMeta.create_empty(
+        overwrites={
+            "name": name,
+            "revision": engine.revision or engine.files or "no_revision_available",
+            "modalities": ["image", "text"],
+            "embed_dim": embedder.dimension,
+            "max_tokens": embedder.settings.max_length,
+            "similarity_fn_name": ScoringFunction.COSINE,
+            "use_instructions": True,
+            "framework": [f"vllm-jina-embed {__version__}"],
+            "experiment_kwargs": {key: str(value) for key, value in settings.items()} or None,
+        }
+    )
