@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +40,13 @@ def blocks(page: Path) -> list[Block]:
 
 
 @pytest.fixture
-def as_cloned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def as_cloned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of what pages name, as working directory; what they write stays there."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     if (ROOT / "examples").exists():
         shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
+    return tmp_path
 
 
 def run(page: Path) -> dict[str, Any]:
