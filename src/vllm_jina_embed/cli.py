@@ -7,12 +7,14 @@ Exit codes: 0 done, 1 it ran and failed, 2 wrong usage or something is not insta
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import __version__
-from .errors import ConfigError, MissingExtraError
+from .errors import ConfigError, EngineError, InputError, MissingExtraError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, MissingExtraError) as error:
         print(f"vllm-jina-embed: {error}", file=sys.stderr)
         return 2
+    except (EngineError, InputError) as error:
+        print(f"vllm-jina-embed: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
@@ -36,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_demo(commands)
+    _add_index(commands)
+    _add_mcp(commands)
     return parser
 
 
@@ -53,6 +60,69 @@ def _demo(options: argparse.Namespace) -> int:
     from .demo.run import DemoOptions, run
 
     return run(DemoOptions(output=options.output, model=options.model, seed=options.seed, verbose=options.verbose))
+
+
+def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "Index the pictures, texts and PDFs of a folder, for the command mcp."
+    index = commands.add_parser("index", help=about, description=about)
+    index.add_argument("folder", type=Path, metavar="FOLDER", help="what to read, with its subfolders")
+    index.add_argument("index", type=Path, metavar="INDEX", help="folder to write; an index that is there is replaced")
+    index.add_argument("--model", default="demo", help="checkpoint to embed with (the embedded one)")
+    index.add_argument("--revision", help="commit or tag of a hub repository")
+    index.add_argument("--task", help="retrieval, text-matching or code (the checkpoint's own)")
+    index.add_argument("--dimensions", type=int, help="Matryoshka size of the embeddings (full length)")
+    _add_engine_kwargs(index)
+    index.set_defaults(command=_index)
+
+
+def _add_mcp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "Serve an index to agents by the Model Context Protocol, on stdin and stdout."
+    mcp = commands.add_parser("mcp", help=about, description=about)
+    mcp.add_argument("index", type=Path, metavar="INDEX", help="what the command index wrote")
+    _add_engine_kwargs(mcp)
+    mcp.set_defaults(command=_mcp)
+
+
+def _add_engine_kwargs(parser: argparse.ArgumentParser) -> None:
+    about = "JSON for vLLM, such as '{\"gpu_memory_utilization\": 0.5}'"
+    parser.add_argument("--engine-kwargs", type=_object, metavar="JSON", help=about)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"got {text!r}, which is no JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected an object in braces")
+    return value
+
+
+def _index(options: argparse.Namespace) -> int:
+    from .embedder import JinaEmbedder
+    from .mcp.index import build
+    from .mcp.reading import read_folder
+
+    if not options.folder.is_dir():
+        raise ConfigError(f"{str(options.folder)!r} is no folder.")
+    left_out: dict[str, str] = {}
+    names = ("model", "revision", "task", "dimensions", "engine_kwargs")
+    settings = {name: getattr(options, name) for name in names}
+    with JinaEmbedder(**settings, show_progress=sys.stderr.isatty()) as embedder:
+        try:
+            count = build(read_folder(options.folder, left_out, skip=options.index), options.index, embedder)
+        finally:
+            for source, reason in left_out.items():
+                print(f"left out: {source}: {reason}", file=sys.stderr)
+    print(f"Indexed {count} places in {options.index}. Serve it: vllm-jina-embed mcp {options.index}")
+    return 0
+
+
+def _mcp(options: argparse.Namespace) -> int:
+    from .mcp.server import server_of
+
+    server_of(options.index, engine_kwargs=options.engine_kwargs).run("stdio")
+    return 0
 
 
 if __name__ == "__main__":

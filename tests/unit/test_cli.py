@@ -31,7 +31,17 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"vllm-jina-embed {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["demo", "--colour", "red"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["demo", "--colour", "red"],
+        ["index", "folder"],
+        ["mcp", "index", "--engine-kwargs", "[1]"],
+        ["index", "folder", "index", "--engine-kwargs", "dtype=float32"],
+    ],
+)
 def test_wrong_usage_is_refused_with_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(arguments)

@@ -18,7 +18,18 @@ import vllm_jina_embed
 
 PACKAGE = Path(vllm_jina_embed.__file__).parent
 ROOT = PACKAGE.parent.parent
-HEAVY = ("vllm", "torch", "torchvision", "transformers", "langchain", "langchain_core", "llama_index", "httpx")
+HEAVY = (
+    "vllm",
+    "torch",
+    "torchvision",
+    "transformers",
+    "langchain",
+    "langchain_core",
+    "llama_index",
+    "httpx",
+    "mteb",
+    "mcp",
+)
 
 # Which files alone may import a module, even inside a function. demo/ and cli.py stand above the package's picture.
 ABOVE = ("demo/", "cli.py")
@@ -29,6 +40,11 @@ ONLY_IN = {
     "httpx": ("engine/server.py",),
     "langchain_core": ("langchain/",),
     "llama_index": ("llama_index/",),
+    "mteb": ("mteb.py",),
+    "mcp": ("mcp/server.py",),
+    "pypdfium2": ("mcp/reading.py",),
+    "vllm_jina_embed.mteb": (),
+    "vllm_jina_embed.mcp": ("mcp/",),
     "vllm_jina_embed.langchain": ("langchain/",),
     "vllm_jina_embed.llama_index": ("llama_index/",),
     "vllm_jina_embed.plugin": ("plugin/",),

@@ -1,0 +1,233 @@
+"""The commands index and mcp, driven by a client of the official SDK over stdio, on the real engine."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import runpy
+import sys
+import time
+import uuid
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from mcp import Client, StdioServerParameters, stdio_client
+from mcp.types import CallToolResult, ImageContent, TextContent
+from PIL import Image
+
+from tests.support.pictures import encoded, noise
+from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed.cli import main
+from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
+from vllm_jina_embed.mcp.index import Index
+from vllm_jina_embed.mcp.server import Service
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def index(demo_embedder: JinaEmbedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five pictures, a text of two pieces, a PDF of four pages and a broken file, as the command indexes them."""
+    folder = tmp_path_factory.mktemp("library")
+    for number, concept in enumerate(("red circle", "blue star", "forest", "desert", "pink cross")):
+        draw(concept, seed=UNSEEN_SEED + number, size=(900, 700)).save(folder / f"{concept}.png")
+    (folder / "notes.md").write_text(
+        f"A note on trees.\n\n{'x' * 1190}\n\nEin Sonnenuntergang am Strand", encoding="utf-8"
+    )
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 broken")
+    runpy.run_path(str(EXAMPLES / "make_report.py"))["make_report"](folder / "report.pdf")
+    assert main(["index", str(folder), str(folder / "index")]) == 0
+    return folder / "index"
+
+
+def texts(result: CallToolResult) -> list[str]:
+    return [block.text for block in result.content if isinstance(block, TextContent)]
+
+
+def pictures(result: CallToolResult) -> list[Image.Image]:
+    data = [base64.b64decode(block.data) for block in result.content if isinstance(block, ImageContent)]
+    assert all(len(one) <= 800_000 for one in data)
+    return [Image.open(BytesIO(one)) for one in data]
+
+
+def with_mark(mark: str) -> list[str]:
+    """Processes that were started with that word in their environment, zombies aside."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append(folder.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_pages_of_a_pdf_are_pictures_beside_their_text(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the index itself, with the settings that questions need."""
+    built = Index(index)
+    pages = [entry for entry in built.entries if entry.source == "report.pdf"]
+    assert [entry.page for entry in pages] == [1, 2, 3, 4]
+    assert pages[0].text == "Sales per month, drawn as bars in blue."
+    for entry in pages:
+        first, last = entry.rows
+        assert last - first == 2
+        assert max(Image.open(index / str(entry.picture)).size) == 840
+    assert [entry.id for entry in built.entries if entry.source == "notes.md"] == [
+        "notes.md#L1-1",
+        "notes.md#L3-3",
+        "notes.md#L5-5",
+    ]
+    assert built.settings["model"] == "demo"
+
+
+def test_the_command_names_what_it_left_out_and_replaces_an_index(
+    index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And reads no index as part of the folder."""
+    assert main(["index", str(index.parent), str(tmp_path / "again")]) == 0
+    said = capsys.readouterr()
+    assert "left out: broken.pdf: it cannot be read as a PDF" in said.err
+    assert "Indexed 21 places" in said.out  # the other index's nine pictures were read as well
+    assert main(["index", str(index.parent), str(index)]) == 0
+    assert "Indexed 12 places" in capsys.readouterr().out
+
+
+async def test_a_client_searches_sees_and_opens(index: Path, tmp_path: Path) -> None:
+    """Everything that an agent does, on one server; vLLM's log never reaches the protocol."""
+    mark, said = f"MARK{uuid.uuid4().hex}", tmp_path / "stdout"
+    command = f"{sys.executable} -m vllm_jina_embed.cli mcp '{index}' | tee '{said}'"
+    server = StdioServerParameters(
+        command="bash", args=["-c", command], env={"MARK": mark, "VLLM_LOGGING_LEVEL": "INFO"}
+    )
+    with (tmp_path / "stderr").open("w") as log:
+        async with Client(stdio_client(server, errlog=log)) as client:
+            began = time.monotonic()
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            assert set(tools) == {"search", "get_item"}
+            await check_searches(client)
+            await check_pictures(client, index)
+            await check_items(client)
+            await check_errors(client, index)
+            assert time.monotonic() - began < 400
+    lines = said.read_text(encoding="utf-8").splitlines()
+    assert len(lines) >= 10
+    assert all(json.loads(line)["jsonrpc"] == "2.0" for line in lines)
+    assert "INFO" in (tmp_path / "stderr").read_text(errors="replace")
+    for _ in range(300):
+        if not with_mark(mark):
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"processes are left: {with_mark(mark)}")
+
+
+async def search(client: Client, **arguments: object) -> CallToolResult:
+    result = await client.call_tool("search", arguments)
+    assert isinstance(result, CallToolResult)
+    assert not result.is_error, texts(result)
+    return result
+
+
+async def check_searches(client: Client) -> None:
+    """In words of two languages; the best comes first, is cited and seen; the answer is bounded."""
+    found = await search(client, query="a blue star", count=3)
+    assert texts(found)[0].startswith("[1] blue star.png (id blue star.png, score ")
+    assert len(texts(found)) == 3
+    shown = pictures(found)[0]
+    assert shown.size == (768, 597)
+    assert (await search(client, query="un bosque", count=1)).content[0].text.startswith("[1] forest.png")  # type: ignore[union-attr]
+    found = await search(client, query="Sales per month, drawn as bars in blue.", count=1)
+    (text,) = texts(found)
+    assert text.startswith("[1] report.pdf, page 1 (id report.pdf#page=1, ")
+    assert text.endswith("Sales per month, drawn as bars in blue.")
+    assert pictures(found)[0].size == (768, 768)
+    found = await search(client, query="a desert", count=12)
+    assert len(texts(found)) == 12
+    assert len(pictures(found)) == 4
+    assert sum("not shown" in text for text in texts(found)) == 5
+
+
+async def check_pictures(client: Client, index: Path) -> None:
+    """By the id of a place, by a path in the index, and by a picture that the client brings along."""
+    other = draw("forest", seed=UNSEEN_SEED + 99, size=(300, 400))
+    uri = f"data:image/png;base64,{base64.b64encode(encoded(other)).decode()}"
+    path = Index(index).get("forest.png")
+    assert path is not None
+    for picture in ("forest.png", path.picture, uri):
+        found = await search(client, picture=picture, count=1)
+        assert texts(found)[0].startswith("[1] forest.png"), picture
+
+
+async def check_items(client: Client) -> None:
+    """A page whole and larger, with its neighbours; a text without a picture."""
+    page = await client.call_tool("get_item", {"id": "report.pdf#page=2"})
+    assert isinstance(page, CallToolResult)
+    head = "report.pdf, page 2 (id report.pdf#page=2); before: report.pdf#page=1; after: report.pdf#page=3"
+    assert texts(page) == [f"{head}\nWhere the money went, as a pie in green."]
+    assert pictures(page)[0].size == (840, 840)
+    note = await client.call_tool("get_item", {"id": "notes.md#L5-5"})
+    assert isinstance(note, CallToolResult)
+    assert texts(note)[0].endswith("\nEin Sonnenuntergang am Strand")
+    assert pictures(note) == []
+
+
+async def check_errors(client: Client, index: Path) -> None:
+    """They say what was wrong, and no file outside the index can be named."""
+    outside = index.parent / "forest.png"
+    assert outside.exists()
+    bad = [
+        ("search", {}, "give query or picture"),
+        ("search", {"query": "a", "picture": "b"}, "give query or picture"),
+        ("search", {"picture": str(outside)}, "there is no picture"),
+        ("search", {"picture": "pictures/../../forest.png"}, "allowed_root"),
+        ("search", {"picture": "pictures/999999.png"}, "does not exist"),
+        ("search", {"picture": f"data:image/png;base64,{base64.b64encode(b'no').decode()}"}, "no picture that can be"),
+        ("search", {"query": "a", "count": 1000}, "less than or equal to 20"),
+        ("get_item", {"id": "../forest.png"}, "there is no place"),
+    ]
+    for tool, arguments, message in bad:
+        result = await client.call_tool(tool, arguments)
+        assert isinstance(result, CallToolResult)
+        assert result.is_error, arguments
+        assert message in texts(result)[0]
+
+
+def test_an_index_of_other_weights_is_refused(demo_embedder: JinaEmbedder, index: Path) -> None:
+    """The first search says so: the server computes one stored embedding again."""
+    built = Index(index)
+    built._embeddings = built._embeddings[::-1].copy()
+
+    async def ask() -> None:
+        with JinaEmbedder("demo") as embedder:
+            service = Service(built, embedder)
+            async with service.lifespan(None):
+                await service.search("a blue star")
+
+    with pytest.raises(Exception, match="built with other weights"):
+        asyncio.run(ask())
+
+
+@pytest.mark.parametrize("arguments", [["mcp", "nowhere"], ["index", "nowhere", "index"]])
+def test_what_is_not_there_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "nowhere" in said.err
+
+
+def test_noise_is_no_place(demo_embedder: JinaEmbedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder with nothing to index leaves no index behind."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "data.csv").write_text("1,2")
+    assert main(["index", str(tmp_path / "folder"), str(tmp_path / "index")]) == 2
+    assert "no picture, text or PDF" in capsys.readouterr().err
+    assert not (tmp_path / "index").exists()
+    (tmp_path / "folder" / "strip.png").write_bytes(encoded(noise(3000, 10)))
+    assert main(["index", str(tmp_path / "folder"), str(tmp_path / "index")]) == 2
+    said = capsys.readouterr()
+    assert "left out: strip.png: got a picture of 3000 x 10 pixels" in said.err
+    assert said.out == ""
