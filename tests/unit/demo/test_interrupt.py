@@ -27,7 +27,7 @@ if __name__ == "__main__":
         os.write(1, b"interrupted\\n")
     finally:
         child.join(20)
-        print("child ended:", child.exitcode, flush=True)
+        os.write(1, f"child ended: {child.exitcode}\\n".encode())
 """
 
 
