@@ -17,6 +17,10 @@ pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CHAPTERS = [
+    "Install", "First vectors", "Pictures", "One ranking", "Queries by picture", "Stores", "Caches", "Agents", "Errors",
+    "Closing",
+]  # fmt: skip
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^\s*(```|~~~)\s*(py|python)", re.MULTILINE | re.IGNORECASE)
 
@@ -70,6 +74,26 @@ def test_every_block_of_a_page_runs(page: Path, demo_embedder: JinaEmbedder, as_
 def test_no_block_hides_from_these_tests(page: Path) -> None:
     """By another spelling of its fence."""
     assert len(FENCE.findall(page.read_text(encoding="utf-8"))) == len(blocks(page))
+
+
+def test_both_frameworks_have_the_same_chapters() -> None:
+    """Who knows one page knows his way about the other."""
+    first, second = (
+        re.findall(r"^## (.*)$", (ROOT / "docs" / name).read_text(encoding="utf-8"), re.MULTILINE)
+        for name in ("langchain.md", "llama-index.md")
+    )
+    assert first == second
+    assert first == CHAPTERS
+    for name in ("langchain.md", "llama-index.md"):
+        assert len(blocks(ROOT / "docs" / name)) >= len(CHAPTERS) - 1  # all but Install
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    """In the repository."""
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    local = [target for target in targets if not target.startswith("http")]
+    assert [target for target in local if not (page.parent / target).exists()] == []
 
 
 def test_the_readme_finds_a_german_text_by_a_japanese_question_and_by_a_picture(
