@@ -109,7 +109,9 @@ class TestConstruction:
             with pytest.raises(ConfigError, match="two names of one setting"):
                 make(**both)
 
-    @pytest.mark.filterwarnings("error")
+    @pytest.mark.filterwarnings(
+        "error", "ignore:.*psycopg.Connection.*:ResourceWarning", "ignore:Unclosed context <zmq:ResourceWarning"
+    )  # what other tests left to the collector
     def test_unknown_keywords_and_bad_values_are_refused(self, make: Make) -> None:
         """Never ignored; the object that never was does not warn about its close."""
         for keywords in ({"dimension": 16}, {"batch_size": 8}, {"device": "cuda"}):
