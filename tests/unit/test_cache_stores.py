@@ -8,7 +8,9 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +83,25 @@ def test_processes_share_a_file_that_none_of_them_has_made_yet(path: Path) -> No
         _, errors = worker.communicate(timeout=120)
         assert worker.returncode == 0, errors
     assert len(SQLiteStore(path)) == 6 * 40 + 1
+
+
+def test_another_process_may_make_the_file_while_it_is_looked_at(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between any two looks at the empty file: it is a cache, not a database of something else."""
+
+    class Slow(sqlite3.Connection):
+        def execute(self, *statement: Any) -> sqlite3.Cursor:
+            looks.append(statement)
+            if len(looks) == 2:
+                with monkeypatch.context() as others:
+                    others.setattr(sqlite3, "connect", connect)
+                    SQLiteStore(path).put_many({"a": b"1"})
+            return super().execute(*statement)
+
+    looks: list[Any] = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", partial(connect, factory=Slow))
+    assert SQLiteStore(path).get_many(["a"]) == [b"1"]
+    assert len(looks) > 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -109,18 +109,22 @@ class TestConstruction:
             with pytest.raises(ConfigError, match="two names of one setting"):
                 make(**both)
 
-    @pytest.mark.filterwarnings(
-        "error", "ignore:.*psycopg.Connection.*:ResourceWarning", "ignore:Unclosed context <zmq:ResourceWarning"
-    )  # what other tests left to the collector
-    def test_unknown_keywords_and_bad_values_are_refused(self, make: Make) -> None:
-        """Never ignored; the object that never was does not warn about its close."""
-        for keywords in ({"dimension": 16}, {"batch_size": 8}, {"device": "cuda"}):
-            with pytest.raises(TypeError, match="unexpected keyword"):
-                make(**keywords)
-        for bad in ({"dimensions": 17}, {"task": "search"}, {"truncate": "x"}, {"on_error": "x"}, {"max_length": 0}):
-            with pytest.raises(ConfigError):
-                make(**bad)
-        gc.collect()
+    def test_unknown_keywords_and_bad_values_are_refused(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Never ignored; the object that never was neither warns about its close nor fails in it."""
+        gc.collect()  # what other tests left is not judged here
+        failed: list[Any] = []
+        monkeypatch.setattr(sys, "unraisablehook", failed.append)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for keywords in ({"dimension": 16}, {"batch_size": 8}, {"device": "cuda"}):
+                with pytest.raises(TypeError, match="unexpected keyword"):
+                    make(**keywords)
+            bad = ({"dimensions": 17}, {"task": "search"}, {"truncate": "x"}, {"on_error": "x"}, {"max_length": 0})
+            for keywords in bad:
+                with pytest.raises(ConfigError):
+                    make(**keywords)
+            gc.collect()
+        assert (caught, failed) == ([], [])
 
 
 class TestCalls:
