@@ -134,8 +134,9 @@ class SQLiteStore:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        # In this order: another process may make the file in between, and it sets both in one transaction.
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
         if tables and application != _APPLICATION:
             raise ConfigError(f"{str(self.path)!r} is a database of something else; choose another file for the cache.")
         _patiently(connection, "PRAGMA journal_mode=WAL")
