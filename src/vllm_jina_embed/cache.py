@@ -10,11 +10,11 @@ import asyncio
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from typing import Any
 
 import numpy as np
 
-from . import cache_keys, checkpoints
+from . import cache_keys
 from .cache_stores import SQLiteStore, Store, open_store
 from .calls import Calls
 from .errors import ClosedError, ConfigError, InputError
@@ -22,6 +22,7 @@ from .inputs import ImageItem, Item
 from .media import open_image
 from .pipeline import Outcome
 from .prompts import prefix
+from .settings import Settings
 
 ITEMS = 1024
 """Items that are looked up, embedded and kept together; what an interrupted call lost at most."""
@@ -55,6 +56,7 @@ class CachedEmbedder(Calls):
     A hit is the vector that was stored, bit for bit; a picture counts by its pixels, so an edited file is embedded
     again; equal items of one call are embedded once; an entry that is damaged is computed again. Pictures are opened
     under the embedder's ``MediaPolicy`` before they are looked up, so a hit opens nothing that the policy refuses.
+    Multi-vectors are computed every time: one takes hundreds of times the room of an embedding.
     """
 
     def __init__(self, embedder: Calls, store: Store | str | os.PathLike[str]) -> None:
@@ -69,7 +71,7 @@ class CachedEmbedder(Calls):
         """
         if not isinstance(embedder, Calls):
             raise ConfigError(f"got a {type(embedder).__name__} to cache; expected a JinaEmbedder.")
-        cache_keys.identity(embedder.settings, embedder.settings.dimensions)
+        cache_keys.identity(embedder.settings)
         self.embedder = embedder
         self.settings = embedder.settings
         self.store = open_store(store)
@@ -94,38 +96,61 @@ class CachedEmbedder(Calls):
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _run(
-        self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
+        self,
+        items: list[Item],
+        prompt_name: str,
+        multi: bool = False,
+        /,
+        *,
+        dimensions: int | None = None,
+        task: str | None = None,
+        show_progress: bool | None = None,
     ) -> Outcome:
-        outcome, length = self._begin(items, prompt_name, dimensions)
-        compute = partial(self.embedder._run, prompt_name=prompt_name, dimensions=length, show_progress=show_progress)
-        for part in self._parts(items, prompt_name, length):
+        wanted = self._begin(prompt_name, dimensions, task)
+        if multi:
+            return self.embedder._run(items, prompt_name, True, task=wanted.task, show_progress=show_progress)
+        call: dict[str, Any] = {"dimensions": wanted.dimensions, "task": wanted.task, "show_progress": show_progress}
+        outcome = _empty(len(items), wanted)
+        for part in self._parts(items, prompt_name, wanted):
             missing = part.missing
-            self._finish(part, outcome, missing, compute(list(missing.values())) if missing else None)
+            computed = self.embedder._run(list(missing.values()), prompt_name, **call) if missing else None
+            self._finish(part, outcome, missing, computed)
         return outcome
 
     async def _arun(
-        self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
+        self,
+        items: list[Item],
+        prompt_name: str,
+        multi: bool = False,
+        /,
+        *,
+        dimensions: int | None = None,
+        task: str | None = None,
+        show_progress: bool | None = None,
     ) -> Outcome:
-        outcome, length = self._begin(items, prompt_name, dimensions)
-        compute = partial(self.embedder._arun, prompt_name=prompt_name, dimensions=length, show_progress=show_progress)
-        parts = self._parts(items, prompt_name, length)
+        wanted = self._begin(prompt_name, dimensions, task)
+        if multi:
+            return await self.embedder._arun(items, prompt_name, True, task=wanted.task, show_progress=show_progress)
+        call: dict[str, Any] = {"dimensions": wanted.dimensions, "task": wanted.task, "show_progress": show_progress}
+        outcome = _empty(len(items), wanted)
+        parts = self._parts(items, prompt_name, wanted)
         while (part := await asyncio.to_thread(next, parts, None)) is not None:
             missing = part.missing
-            computed = await compute(list(missing.values())) if missing else None
+            computed = await self.embedder._arun(list(missing.values()), prompt_name, **call) if missing else None
             await asyncio.to_thread(self._finish, part, outcome, missing, computed)
         return outcome
 
-    def _begin(self, items: list[Item], prompt_name: str, dimensions: int | None) -> tuple[Outcome, int]:
-        """Check what an embedder checks first; return an empty outcome and the length of its rows."""
+    def _begin(self, prompt_name: str, dimensions: int | None, task: str | None) -> Settings:
+        """Check what an embedder checks first; return the call's settings."""
         if self.closed:
             raise ClosedError(f"{self!r} is closed.")
-        prefix(self.task, prompt_name)
-        length = self.dimension if dimensions is None else checkpoints.check_dimensions(self.checkpoint, dimensions)
-        return Outcome(embeddings=np.full((len(items), length), np.nan, dtype=np.float32)), length
+        wanted = self.settings.for_call(dimensions=dimensions, task=task)
+        prefix(wanted.task, prompt_name)
+        return wanted
 
-    def _parts(self, items: list[Item], prompt_name: str, dimensions: int) -> Iterator[_Part]:
+    def _parts(self, items: list[Item], prompt_name: str, wanted: Settings) -> Iterator[_Part]:
         """Yield all items in order, in parts of bounded size, looked up in the store."""
-        identity = cache_keys.identity(self.settings, dimensions)
+        identity = cache_keys.identity(wanted)
         start = 0
         while start < len(items):
             part = _Part(start=start, items=[], keys=[], known={})
@@ -142,7 +167,7 @@ class CachedEmbedder(Calls):
                     part.keys.append(None)
                     part.errors.append(error)
                 part.items.append(item)
-            self._look_up(part, dimensions)
+            self._look_up(part, wanted.dimensions)
             yield part
 
     def _key(self, identity: str, role: str, content: str) -> str:
@@ -200,3 +225,8 @@ class CachedEmbedder(Calls):
         if new:
             self.store.put_many(new)
         return failed
+
+
+def _empty(count: int, settings: Settings) -> Outcome:
+    """Return an outcome whose rows are still to be filled in."""
+    return Outcome(embeddings=np.full((count, settings.dimensions), np.nan, dtype=np.float32))

@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _WHOLE, _CUT = b"\0", b"\1"
 
 
-def identity(settings: Settings, dimensions: int) -> str:
+def identity(settings: Settings) -> str:
     """Return what decides a vector beside the input and its role, as one string.
 
     Raises:
@@ -39,7 +38,7 @@ def identity(settings: Settings, dimensions: int) -> str:
             f"revision={engine.revision!r} of {engine.location} may mean other weights tomorrow, so its embeddings "
             "cannot be cached. Pass revision= with a full commit hash (40 hex digits), or a folder as model."
         )
-    return replace(settings, dimensions=dimensions).fingerprint
+    return settings.fingerprint
 
 
 def content(item: Item) -> str:

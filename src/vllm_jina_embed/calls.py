@@ -7,14 +7,10 @@ asks an engine, ``CachedEmbedder`` a store first.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import warnings
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,11 +25,7 @@ from .pipeline import Outcome
 from .pooling import Floats
 from .prompts import PromptName
 from .settings import Settings
-
-WINDOW = 256
-"""Items of a stream that are embedded together."""
-STREAMS = 2
-"""Windows of a stream that are in the engine at the same time, so that it never waits for the next one."""
+from .streams import astream, stream
 
 
 class Calls(ABC):
@@ -43,13 +35,29 @@ class Calls(ABC):
 
     @abstractmethod
     def _run(
-        self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
+        self,
+        items: list[Item],
+        prompt_name: str,
+        multi: bool = False,
+        /,
+        *,
+        dimensions: int | None = None,
+        task: str | None = None,
+        show_progress: bool | None = None,
     ) -> Outcome:
         """Return one row per item, and the errors of the items that have none; see ``embed``."""
 
     @abstractmethod
     async def _arun(
-        self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
+        self,
+        items: list[Item],
+        prompt_name: str,
+        multi: bool = False,
+        /,
+        *,
+        dimensions: int | None = None,
+        task: str | None = None,
+        show_progress: bool | None = None,
     ) -> Outcome:
         """Await ``_run``."""
 
@@ -125,7 +133,7 @@ class Calls(ABC):
                 ``pathlib.Path``, bytes, ``BytesIO``, PIL images and uint8 arrays ``(height, width, 3)`` are
                 pictures; a list or tuple of pictures is one item.
             prompt_name: ``query`` or ``passage``; decides the texts' prefix, pictures have none.
-            **overrides: ``dimensions`` and ``show_progress`` for this call.
+            **overrides: ``dimensions``, ``task`` and ``show_progress`` for this call.
 
         Returns:
             float32, shape ``(n, dimension)``, rows of L2 norm 1, order kept; ``(0, dimension)`` for no items.
@@ -133,7 +141,7 @@ class Calls(ABC):
         Raises:
             InputError: Names every bad position. Items of a wrong type are found before anything runs; otherwise
                 ``error.embeddings`` holds what was computed, with NaN rows for the bad ones.
-            ConfigError: ``dimensions`` is no Matryoshka size.
+            ConfigError: ``dimensions`` is no Matryoshka size, or the checkpoint does not serve ``task``.
             ClosedError: After ``close()``.
         """
         return self._wait(inputs.mixed(items), prompt_name, **overrides)
@@ -144,57 +152,77 @@ class Calls(ABC):
         """Await ``embed``."""
         return await self._await(inputs.mixed(items), prompt_name, **overrides)
 
+    def embed_multi_vector(
+        self,
+        items: Iterable[EmbedInput],
+        *,
+        prompt_name: PromptName = "passage",
+        task: str | None = None,
+        show_progress: bool | None = None,
+    ) -> list[Floats]:
+        """Return one vector per token of each text or picture, for late interaction (MaxSim).
+
+        Every token of the prompt has its row: a text's prefix, and around a picture's tokens the words that ask the
+        model to describe it. A checkpoint whose projector was trained for this (``jinaai/jina-embeddings-v4``) gives
+        rows of 128 numbers; the others have none, and give each token's state, normalised, for which nothing was
+        trained. Matryoshka sizes do not apply.
+
+        Args:
+            items: As in ``embed``.
+            prompt_name: As in ``embed``.
+            task: For this call; None takes the embedder's.
+            show_progress: For this call; None takes the embedder's.
+
+        Returns:
+            float32 arrays ``(n_tokens, checkpoint.token_dimensions)``, rows of L2 norm 1, order kept.
+
+        Raises:
+            InputError: As in ``embed``; items with an error have an array ``(0, token_dimensions)``.
+            ConfigError: The checkpoint does not serve ``task``.
+            ClosedError: After ``close()``.
+        """
+        return self._wait_multi(inputs.mixed(items), prompt_name, task=task, show_progress=show_progress)
+
+    async def aembed_multi_vector(
+        self,
+        items: Iterable[EmbedInput],
+        *,
+        prompt_name: PromptName = "passage",
+        task: str | None = None,
+        show_progress: bool | None = None,
+    ) -> list[Floats]:
+        """Await ``embed_multi_vector``."""
+        return await self._await_multi(inputs.mixed(items), prompt_name, task=task, show_progress=show_progress)
+
     def embed_stream(
         self,
         items: Iterable[EmbedInput],
         *,
         prompt_name: PromptName = "passage",
         dimensions: int | None = None,
+        task: str | None = None,
         show_progress: bool | None = None,
     ) -> Iterator[Floats]:
         """Yield one embedding ``(dimension,)`` per item, in order, for a corpus of any length in constant memory.
 
-        ``items`` is read as it is needed: at most ``3 * WINDOW`` items ahead. See ``embed`` for the rest; an error
-        names the position in the stream, and what came before it has been yielded.
+        ``items`` is read as it is needed: at most three windows of 256 items ahead. See ``embed`` for the rest; an
+        error names the position in the stream, and what came before it has been yielded.
         """
-        call = partial(self._wait, prompt_name=prompt_name, dimensions=dimensions, show_progress=False)
-        with ThreadPoolExecutor(STREAMS) as pool, self._bar(None, show_progress) as bar:
-            pending: deque[concurrent.futures.Future[Floats]] = deque()
-            try:
-                for batch in _batches(items):
-                    pending.append(pool.submit(call, batch))
-                    if len(pending) > STREAMS:
-                        yield from _told(pending.popleft().result(), bar)
-                while pending:
-                    yield from _told(pending.popleft().result(), bar)
-            finally:
-                for future in pending:
-                    future.cancel()
+        call = partial(self._wait, dimensions=dimensions, task=task, show_progress=False)
+        return stream(items, lambda batch: call(batch, prompt_name), self._bar(None, show_progress))
 
-    async def aembed_stream(
+    def aembed_stream(
         self,
         items: Iterable[EmbedInput],
         *,
         prompt_name: PromptName = "passage",
         dimensions: int | None = None,
+        task: str | None = None,
         show_progress: bool | None = None,
     ) -> AsyncIterator[Floats]:
         """Yield as ``embed_stream`` does, without blocking the loop."""
-        with self._bar(None, show_progress) as bar:
-            pending: deque[asyncio.Task[Floats]] = deque()
-            try:
-                for batch in _batches(items):
-                    call = self._await(batch, prompt_name, dimensions=dimensions, show_progress=False)
-                    pending.append(asyncio.create_task(call))
-                    if len(pending) > STREAMS:
-                        for embedding in _told(await pending.popleft(), bar):
-                            yield embedding
-                while pending:
-                    for embedding in _told(await pending.popleft(), bar):
-                        yield embedding
-            finally:
-                for task in pending:
-                    task.cancel()
+        call = partial(self._await, dimensions=dimensions, task=task, show_progress=False)
+        return astream(items, lambda batch: call(batch, prompt_name), self._bar(None, show_progress))
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -222,17 +250,27 @@ class Calls(ABC):
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _wait(self, items: list[Item], prompt_name: str, **overrides: Any) -> Floats:
-        return self._checked(self._run(items, prompt_name, **overrides), len(items))
+    def _wait(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> Floats:
+        rows: Floats = self._checked(self._run(items, prompt_name, **overrides), len(items))
+        return rows
 
-    async def _await(self, items: list[Item], prompt_name: str, **overrides: Any) -> Floats:
-        return self._checked(await self._arun(items, prompt_name, **overrides), len(items))
+    async def _await(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> Floats:
+        rows: Floats = self._checked(await self._arun(items, prompt_name, **overrides), len(items))
+        return rows
+
+    def _wait_multi(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> list[Floats]:
+        rows: list[Floats] = self._checked(self._run(items, prompt_name, True, **overrides), len(items))
+        return rows
+
+    async def _await_multi(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> list[Floats]:
+        rows: list[Floats] = self._checked(await self._arun(items, prompt_name, True, **overrides), len(items))
+        return rows
 
     def _bar(self, total: int | None, show_progress: bool | None) -> tqdm[Any]:
         shown = self.settings.show_progress if show_progress is None else show_progress
         return tqdm(total=total, desc="Embedding", unit="item", disable=not shown)
 
-    def _checked(self, outcome: Outcome, total: int) -> Floats:
+    def _checked(self, outcome: Outcome, total: int) -> Any:
         if outcome.truncated:
             warnings.warn(
                 f"{len(outcome.truncated)} of {total} texts were longer than max_length and lost their "
@@ -244,21 +282,9 @@ class Calls(ABC):
             error.embeddings = outcome.embeddings
             if self.settings.on_error == "raise":
                 raise error
-            warnings.warn(f"rows are NaN: {error}", stacklevel=4)
+            rows = "multi-vectors are empty" if isinstance(outcome.embeddings, list) else "rows are NaN"
+            warnings.warn(f"{rows}: {error}", stacklevel=4)
         return outcome.embeddings
-
-
-def _batches(items: Iterable[EmbedInput]) -> Iterator[list[Item]]:
-    """Yield ``items`` in checked batches of ``WINDOW`` that know their positions in the whole."""
-    start, rest = 0, iter(items)
-    while batch := list(islice(rest, WINDOW)):
-        yield inputs.mixed(batch, start=start)
-        start += len(batch)
-
-
-def _told(embeddings: Floats, bar: tqdm[Any]) -> Floats:
-    bar.update(len(embeddings))
-    return embeddings
 
 
 def _listed(positions: list[int], most: int = 10) -> str:

@@ -45,6 +45,8 @@ class Checkpoint:
         tasks: Tasks whose vectors these weights give; the first is the default.
         hidden_size: Length of a full embedding.
         dimensions: Matryoshka sizes that were trained, ascending; the last is ``hidden_size``.
+        token_dimensions: Length of one row of a multi-vector; ``hidden_size`` where no projector was trained for them.
+        has_adapters: Whether one engine serves every task by adapters, rather than weights merged for one.
         min_pixels: Smallest picture area in pixels; smaller pictures are enlarged to it.
         max_pixels: Largest picture area in pixels; larger pictures are reduced to it.
         max_length: Longest text in tokens, prefix included.
@@ -56,6 +58,8 @@ class Checkpoint:
     tasks: tuple[str, ...]
     hidden_size: int
     dimensions: tuple[int, ...]
+    token_dimensions: int
+    has_adapters: bool = False
     min_pixels: int = JINA_V4_MIN_PIXELS
     max_pixels: int = JINA_V4_MAX_PIXELS
     max_length: int = JINA_V4_MAX_LENGTH
@@ -65,7 +69,14 @@ class Checkpoint:
 def _published(task: str) -> Checkpoint:
     """Return the facts of one of Jina's merged vLLM checkpoints (source: their model cards)."""
     name = f"jinaai/jina-embeddings-v4-vllm-{task}"
-    return Checkpoint(name=name, location=name, tasks=(task,), hidden_size=2048, dimensions=JINA_V4_DIMENSIONS)
+    return Checkpoint(
+        name=name,
+        location=name,
+        tasks=(task,),
+        hidden_size=JINA_V4_DIMENSIONS[-1],
+        dimensions=JINA_V4_DIMENSIONS,
+        token_dimensions=JINA_V4_DIMENSIONS[-1],
+    )
 
 
 PUBLISHED = {checkpoint.name: checkpoint for checkpoint in map(_published, TASKS)}
@@ -129,6 +140,7 @@ def _from_config(
         tasks=tasks,
         hidden_size=hidden_size,
         dimensions=dimensions,
+        token_dimensions=hidden_size,
         max_length=max_length,
         options=options or {},
     )

@@ -14,8 +14,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-
 from . import checkpoints, settings
 from .cache import CachedEmbedder
 from .cache_stores import Store
@@ -161,17 +159,17 @@ class JinaEmbedder(Calls):
             return error
         return ClosedError(f"{self!r}: the engine was closed before this call was done.")
 
-    def _plan(self, prompt_name: str, dimensions: int | None) -> Plan:
+    def _plan(self, prompt_name: str, *, multi: bool, dimensions: int | None, task: str | None) -> Plan:
         self._check_open()
-        wanted = self.settings
+        wanted = self.settings.for_call(dimensions=dimensions, task=task)
         return Plan(
+            task=wanted.task,
             text_prefix=prefix(wanted.task, prompt_name),
-            dimensions=wanted.dimensions
-            if dimensions is None
-            else checkpoints.check_dimensions(wanted.checkpoint, dimensions),
+            dimensions=wanted.checkpoint.token_dimensions if multi else wanted.dimensions,
             max_length=wanted.max_length,
             truncate=wanted.truncate,
             urgent=prompt_name == "query",
+            multi=multi,
         )
 
     def _submit(self, items: list[Item], plan: Plan, progress: Progress) -> concurrent.futures.Future[Outcome]:
@@ -179,11 +177,19 @@ class JinaEmbedder(Calls):
         return engine.run(embed_items(items, engine=engine, builder=builder, plan=plan, progress=progress))
 
     def _run(
-        self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
+        self,
+        items: list[Item],
+        prompt_name: str,
+        multi: bool = False,
+        /,
+        *,
+        dimensions: int | None = None,
+        task: str | None = None,
+        show_progress: bool | None = None,
     ) -> Outcome:
-        plan = self._plan(prompt_name, dimensions)
+        plan = self._plan(prompt_name, multi=multi, dimensions=dimensions, task=task)
         if not items:
-            return Outcome(embeddings=np.empty((0, plan.dimensions), dtype=np.float32))
+            return Outcome(embeddings=plan.empty(0))
         with self._bar(len(items), show_progress) as bar:
             future = self._submit(items, plan, bar.update)
             try:
@@ -195,11 +201,19 @@ class JinaEmbedder(Calls):
                 raise
 
     async def _arun(
-        self, items: list[Item], prompt_name: str, *, dimensions: int | None = None, show_progress: bool | None = None
+        self,
+        items: list[Item],
+        prompt_name: str,
+        multi: bool = False,
+        /,
+        *,
+        dimensions: int | None = None,
+        task: str | None = None,
+        show_progress: bool | None = None,
     ) -> Outcome:
-        plan = self._plan(prompt_name, dimensions)
+        plan = self._plan(prompt_name, multi=multi, dimensions=dimensions, task=task)
         if not items:
-            return Outcome(embeddings=np.empty((0, plan.dimensions), dtype=np.float32))
+            return Outcome(embeddings=plan.empty(0))
         with self._bar(len(items), show_progress) as bar:
             if self._engine is None:
                 await asyncio.to_thread(self._ready)
@@ -207,8 +221,8 @@ class JinaEmbedder(Calls):
             try:
                 return await asyncio.wrap_future(future)
             except asyncio.CancelledError as error:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():  # the caller was cancelled, not the engine
+                caller = asyncio.current_task()
+                if caller is None or caller.cancelling():  # the caller was cancelled, not the engine
                     raise
                 raise (stop := self._interrupted(error)) from stop.__cause__
             except EngineError as error:

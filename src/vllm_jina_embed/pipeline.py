@@ -1,6 +1,7 @@
 """Items to embeddings on the engine's loop: prepared in a thread, bounded, order kept, errors kept apart.
 
-Enters: items and an engine. Leaves: a float32 array ``(n, dimensions)`` and the errors by position.
+Enters: items and an engine. Leaves: a float32 array ``(n, dimensions)``, or one array per item for multi-vectors, and
+the errors by position.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -36,13 +38,37 @@ PIXELS = 500_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How the items of one call are embedded."""
+    """How the items of one call are embedded.
 
+    Attributes:
+        task: ``retrieval``, ``text-matching`` or ``code``.
+        text_prefix: What stands before a text.
+        dimensions: Length of an embedding, or of each row of a multi-vector.
+        max_length: Longest text in tokens, prefix included.
+        truncate: Which end of a longer text is cut, or ``error``.
+        urgent: Whether somebody waits for a short list.
+        multi: Whether multi-vectors are wanted.
+    """
+
+    task: str
     text_prefix: str
     dimensions: int
     max_length: int
     truncate: Truncate
     urgent: bool = False
+    multi: bool = False
+
+    def empty(self, count: int) -> Any:
+        """Return the rows of ``count`` items without a vector: NaN, and multi-vectors of no tokens."""
+        if self.multi:
+            return [np.empty((0, self.dimensions), dtype=np.float32) for _ in range(count)]
+        return np.full((count, self.dimensions), np.nan, dtype=np.float32)
+
+    async def ask(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
+        """Return what ``engine`` gives for one prompt."""
+        if self.multi:
+            return await engine.multi_vector(prompt, task=self.task, urgent=urgent)
+        return await engine.embed(prompt, dimensions=self.dimensions, task=self.task, urgent=urgent)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,12 +76,13 @@ class Outcome:
     """What one call gave.
 
     Attributes:
-        embeddings: Shape ``(n, dimensions)``, float32; rows of items with an error are NaN.
+        embeddings: Shape ``(n, dimensions)``, float32; rows of items with an error are NaN. For multi-vectors a list
+            of ``(n_tokens, dimensions)``, with no tokens where there was an error.
         errors: One error per bad item, ascending by position.
         truncated: Positions of texts that were cut.
     """
 
-    embeddings: Floats
+    embeddings: Any
     errors: list[InputError] = field(default_factory=list)
     truncated: list[int] = field(default_factory=list)
 
@@ -69,13 +96,13 @@ async def embed_items(
     progress: Progress,
 ) -> Outcome:
     """Embed ``items`` in order; ``progress`` is called with 1 for each one that is done."""
-    outcome = Outcome(embeddings=np.full((len(items), plan.dimensions), np.nan, dtype=np.float32))
+    outcome = Outcome(embeddings=plan.empty(len(items)))
     room = asyncio.Semaphore(IN_FLIGHT)
     urgent = plan.urgent and len(items) <= QUESTIONS
 
     async def embed_one(row: int, prompt: Prompt, places: int) -> None:
         try:
-            outcome.embeddings[row] = await engine.embed(prompt, dimensions=plan.dimensions, urgent=urgent)
+            outcome.embeddings[row] = await plan.ask(engine, prompt, urgent=urgent)
         except InputError as error:
             outcome.errors.append(_at(items[row], error))
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from . import checkpoints
@@ -37,6 +37,19 @@ class Settings:
     show_progress: bool
     on_error: OnError
     engine: EngineConfig
+
+    def for_call(self, *, dimensions: int | None = None, task: str | None = None) -> Settings:
+        """Return the settings of one call, which may have its own ``dimensions`` and ``task``.
+
+        Raises:
+            ConfigError: No Matryoshka size of this checkpoint, or a task that it does not serve.
+        """
+        changes: dict[str, Any] = {}
+        if dimensions is not None:
+            changes["dimensions"] = checkpoints.check_dimensions(self.checkpoint, dimensions)
+        if task is not None:
+            changes["task"] = checkpoints.check_task(self.checkpoint, task)
+        return replace(self, **changes) if changes else self
 
     @property
     def fingerprint(self) -> str:

@@ -84,6 +84,17 @@ def test_matryoshka_sizes_equal_the_reference(pair: tuple[JinaEmbedder, Referenc
         assert distance(got, np.stack(expected)) <= FLOAT32_GATE
 
 
+def test_multi_vectors_are_the_normalised_token_states(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """Every token of the prompt, for a picture also those around it; such checkpoints have no projector."""
+    embedder, reference = pair
+    picture = noise(200, 150)
+    for got, item in zip(embedder.embed_multi_vector(["a text", picture]), ["Passage: a text", picture], strict=True):
+        expected = reference.token_states(item)[1].numpy()
+        assert got.shape == expected.shape == (len(expected), embedder.checkpoint.token_dimensions)
+        assert distance(got, expected) <= FLOAT32_GATE
+        np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
+
+
 def test_every_row_has_norm_one(pair: tuple[JinaEmbedder, Reference]) -> None:
     """L2 norm 1 in float32."""
     embedder, _ = pair

@@ -43,7 +43,9 @@ class FakeEngine:
 
     Attributes:
         max_tokens: As in ``Engine``.
+        token_dimensions: Length of a multi-vector's rows.
         prompts: What was embedded, in the order of arrival.
+        tasks: The task of each.
         urgent: Which of them were to overtake the others.
         most_at_once: Most prompts that were inside at the same time.
         most_pixels: Most pixels that were inside at the same time.
@@ -56,12 +58,15 @@ class FakeEngine:
         config: EngineConfig | None = None,
         *,
         max_tokens: int = 4096,
+        token_dimensions: int = 64,
         fail: Callable[[Prompt], Exception | None] = lambda prompt: None,
         delay: Callable[[Prompt], float] = lambda prompt: 0.0,
     ) -> None:
         self.config = config
         self.max_tokens = max_tokens
+        self.token_dimensions = token_dimensions
         self.prompts: list[Prompt] = []
+        self.tasks: list[str] = []
         self.urgent: list[bool] = []
         self.most_at_once = self.most_pixels = 0
         self.cancelled = 0
@@ -79,9 +84,20 @@ class FakeEngine:
             self._thread = LoopThread("fake-engine")
         return self._thread.run(job)
 
-    async def embed(self, prompt: Prompt, *, dimensions: int, urgent: bool = False) -> Floats:
+    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
         """Wait, fail, or return the prompt's own vector."""
+        await self._work(prompt, task, urgent)
+        return vector_of(prompt, dimensions)
+
+    async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
+        """Wait, fail, or return each token's own vector of ``token_dimensions`` numbers, pictures not expanded."""
+        await self._work(prompt, task, urgent)
+        rows = [vector_of(replace(prompt, token_ids=(number,)), self.token_dimensions) for number in prompt.token_ids]
+        return np.stack(rows)
+
+    async def _work(self, prompt: Prompt, task: str, urgent: bool) -> None:
         self.prompts.append(prompt)
+        self.tasks.append(task)
         self.urgent.append(urgent)
         self._inside.append(prompt)
         self.most_at_once = max(self.most_at_once, len(self._inside))
@@ -95,9 +111,8 @@ class FakeEngine:
             self._inside.remove(prompt)
         if (error := self._fail(prompt)) is not None:
             raise error
-        return vector_of(prompt, dimensions)
 
-    async def token_states(self, prompt: Prompt) -> TokenStates:
+    async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """Return one state per token of the prompt, pictures not expanded."""
         self.prompts.append(prompt)
         states = [vector_of(replace(prompt, token_ids=(number,)), 16) for number in prompt.token_ids]

@@ -217,7 +217,7 @@ class TestKeys:
         embedders = [make(**variant) for variant in variants]
         keys = set()
         for embedder in embedders:
-            identity = cache_keys.identity(embedder.settings, embedder.dimension)
+            identity = cache_keys.identity(embedder.settings)
             keys.update(embedder._key(identity, role, "text x") for role in ("query", "passage", "image"))
         assert len(keys) == 3 * len(variants)
 

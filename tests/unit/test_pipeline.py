@@ -32,7 +32,14 @@ async def embed(
     progress: pipeline.Progress = lambda count: None,
 ) -> Outcome:
     """Run a mixed list of passages through ``engine``."""
-    plan = Plan(text_prefix="Passage: ", dimensions=DIMENSIONS, max_length=max_length, truncate=truncate, urgent=False)
+    plan = Plan(
+        task="retrieval",
+        text_prefix="Passage: ",
+        dimensions=DIMENSIONS,
+        max_length=max_length,
+        truncate=truncate,
+        urgent=False,
+    )
     return await embed_items(inputs.mixed(items), engine=engine, builder=BUILDER, plan=plan, progress=progress)
 
 
@@ -172,7 +179,7 @@ async def test_a_picture_larger_than_the_bound_passes_alone() -> None:
             return [Prompt(token_ids=(1,), images=(cast(Image.Image, Huge()),)) for _ in items]
 
     engine = FakeEngine(delay=lambda prompt: 0.001)
-    plan = Plan(text_prefix="", dimensions=DIMENSIONS, max_length=9, truncate="end", urgent=False)
+    plan = Plan(task="retrieval", text_prefix="", dimensions=DIMENSIONS, max_length=9, truncate="end", urgent=False)
     items = inputs.mixed(["a"] * 6)
     builder = cast(PromptBuilder, Builder())
     async with asyncio.timeout(10):
@@ -194,7 +201,9 @@ async def test_a_long_list_of_queries_is_bulk_work() -> None:
     """Nobody waits for one of ten thousand; it must not overtake those that somebody waits for."""
     for number, urgent in ((pipeline.QUESTIONS, True), (pipeline.QUESTIONS + 1, False)):
         engine = FakeEngine()
-        plan = Plan(text_prefix="Query: ", dimensions=DIMENSIONS, max_length=1000, truncate="end", urgent=True)
+        plan = Plan(
+            task="retrieval", text_prefix="Query: ", dimensions=DIMENSIONS, max_length=1000, truncate="end", urgent=True
+        )
         items = inputs.mixed([f"text {n}" for n in range(number)])
         await embed_items(items, engine=engine, builder=BUILDER, plan=plan, progress=lambda count: None)
         assert engine.urgent == [urgent] * number

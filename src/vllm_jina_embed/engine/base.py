@@ -73,7 +73,10 @@ class TokenStates:
 
 
 class Engine(Protocol):
-    """One running checkpoint. ``embed`` is awaited inside a coroutine that ``run`` was given."""
+    """One running checkpoint. What is awaited is awaited inside a coroutine that ``run`` was given.
+
+    A task was checked against the checkpoint before; one whose weights are merged for a task needs to do nothing.
+    """
 
     @property
     def max_tokens(self) -> int:
@@ -84,7 +87,7 @@ class Engine(Protocol):
         """Start ``job`` on the engine's own loop; callable from any thread."""
         ...
 
-    async def embed(self, prompt: Prompt, *, dimensions: int, urgent: bool = False) -> Floats:
+    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
         """Return the float32 embedding ``(dimensions,)`` of L2 norm 1; urgent ones overtake the others.
 
         Raises:
@@ -93,7 +96,16 @@ class Engine(Protocol):
         """
         ...
 
-    async def token_states(self, prompt: Prompt) -> TokenStates:
+    async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
+        """Return one row per token of the prompt, float32 ``(n_tokens, token_dimensions)``, rows of L2 norm 1.
+
+        Raises:
+            InputError: The engine refuses this prompt.
+            EngineDeadError: The engine's process ended, and its restart did not help.
+        """
+        ...
+
+    async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """Return every token's state."""
         ...
 

@@ -50,15 +50,17 @@ class LocalEngine:
         """See ``Engine.run``."""
         return self._thread.run(job)
 
-    async def embed(self, prompt: Prompt, *, dimensions: int, urgent: bool = False) -> Floats:
+    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.embed``."""
         output = await self._answer(prompt, urgent=urgent, task="embed", dimensions=dimensions)
-        embedding: Floats = output.outputs.data.numpy()
-        if not np.isfinite(embedding).all():
-            raise InputError("the model's numbers overflowed on this item; use dtype bfloat16 or float32.")
-        return embedding
+        return _finite(output.outputs.data.numpy())
 
-    async def token_states(self, prompt: Prompt) -> TokenStates:
+    async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
+        """See ``Engine.multi_vector``."""
+        output = await self._answer(prompt, urgent=urgent, task="token_embed", use_activation=True)
+        return _finite(output.outputs.data.float().numpy())
+
+    async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``Engine.token_states``."""
         # Raw states: vLLM would otherwise normalise each token, which an average must not see.
         output = await self._answer(prompt, urgent=False, task="token_embed", use_activation=False)
@@ -77,7 +79,7 @@ class LocalEngine:
         self.max_tokens = int(settings.model_config.max_model_len)
         self._restart_lock = asyncio.Lock()
         self._slots = asyncio.Semaphore(2 * settings.scheduler_config.max_num_seqs)
-        await check_pooling(self, settings.model_config.hf_config)
+        await check_pooling(self, settings.model_config.hf_config, task="")
 
     async def _restart(self, dead: Any) -> None:
         """Start vLLM again after its process ended; not twice in a row without an answer in between."""
@@ -154,6 +156,17 @@ def _start_vllm(config: EngineConfig) -> Any:
             f"vLLM could not start on {config.location!r}: {type(error).__name__}: {error} "
             "(set VLLM_LOGGING_LEVEL=INFO to see its log)"
         ) from error
+
+
+def _finite(values: Floats) -> Floats:
+    """Return ``values`` themselves.
+
+    Raises:
+        InputError: Some are not finite.
+    """
+    if not np.isfinite(values).all():
+        raise InputError("the model's numbers overflowed on this item; use dtype bfloat16 or float32.")
+    return values
 
 
 async def _shutdown(llm: Any) -> None:

@@ -19,7 +19,7 @@ LIMIT = 1e-3
 """Largest 1 - cosine; bfloat16 rounding stays under 1e-4, another pooling is over 1e-2."""
 
 
-async def check_pooling(engine: Engine, config: Any) -> None:
+async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
     """Compare the engine's embeddings of a text and a picture with host pooling of its own token states.
 
     Raises:
@@ -34,11 +34,11 @@ async def check_pooling(engine: Engine, config: Any) -> None:
         Prompt(token_ids=(*plain[9:12], *span, *plain[12:16]), images=(Image.fromarray(picture),)),
     )
     for prompt in prompts:
-        tokens = await engine.token_states(prompt)
+        tokens = await engine.token_states(prompt, task=task)
         mask = pooling.vision_mask(tokens.token_ids, vision_start=span[0], vision_end=span[2])
         expected = pooling.finish(pooling.mean(tokens.states, mask), tokens.states.shape[1])
         for _ in range(2):  # the second time a prefix cache would have something to give
-            got = await engine.embed(prompt, dimensions=len(expected))
+            got = await engine.embed(prompt, dimensions=len(expected), task=task)
             if 1 - float(got @ expected) > LIMIT:
                 raise EngineError(
                     f"vLLM does not pool as jina-embeddings-v4 does (cosine {float(got @ expected):.4f} to the right "

@@ -29,15 +29,15 @@ class PoolingEngine(FakeEngine):
         self.mistake = mistake
         self.seen: list[tuple[int, ...]] = []
 
-    async def token_states(self, prompt: Prompt) -> TokenStates:
+    async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """Expand the picture to five tokens; each place has its own state."""
         ids = [one for token in prompt.token_ids for one in [token] * (5 if token == IMAGE else 1)]
         rows = [vector_of(Prompt(token_ids=(token, place)), 128) * (1 + place) for place, token in enumerate(ids)]
         return TokenStates(token_ids=tuple(ids), states=np.stack(rows))
 
-    async def embed(self, prompt: Prompt, *, dimensions: int, urgent: bool = False) -> Floats:
+    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
         """Average as told."""
-        tokens = await self.token_states(prompt)
+        tokens = await self.token_states(prompt, task=task)
         mask = pooling.vision_mask(tokens.token_ids, vision_start=START, vision_end=END)
         if self.mistake == "last token":
             return pooling.finish(tokens.states[-1], dimensions)
@@ -53,11 +53,11 @@ class PoolingEngine(FakeEngine):
 
 async def test_an_engine_that_pools_rightly_passes() -> None:
     """Nothing is raised."""
-    await check_pooling(PoolingEngine(), CONFIG)
+    await check_pooling(PoolingEngine(), CONFIG, task="retrieval")
 
 
 @pytest.mark.parametrize("mistake", ["last token", "all tokens", "no markers", "prefix cache"])
 async def test_an_engine_that_pools_wrongly_is_refused(mistake: str) -> None:
     """Whatever it does instead."""
     with pytest.raises(EngineError, match="does not pool as jina-embeddings-v4"):
-        await check_pooling(PoolingEngine(mistake), CONFIG)
+        await check_pooling(PoolingEngine(mistake), CONFIG, task="retrieval")
