@@ -27,6 +27,7 @@ HEAVY = (
     "langchain_core",
     "llama_index",
     "httpx",
+    "qdrant_client",
     "mteb",
     "mcp",
 )
@@ -35,7 +36,8 @@ HEAVY = (
 ABOVE = ("demo/", "cli.py")
 ONLY_IN = {
     "vllm": ("engine/local.py", "plugin/"),
-    "torch": ("engine/local.py", "plugin/"),
+    "torch": ("engine/local.py", "plugin/", "maxsim_torch.py"),
+    "qdrant_client": ("late_interaction/",),
     "transformers": ("engine/local.py", "plugin/"),
     "httpx": ("engine/server.py",),
     "langchain_core": ("langchain/",),
