@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 from types import TracebackType
@@ -24,11 +24,12 @@ from .media import ImageInput
 from .pipeline import Outcome
 from .pooling import Floats
 from .prompts import PromptName
+from .scoring import Scores
 from .settings import Settings
 from .streams import astream, stream
 
 
-class Calls(ABC):
+class Calls(Scores):
     """The calls of an embedder; a subclass has ``settings`` and answers checked items."""
 
     settings: Settings
