@@ -1,14 +1,16 @@
-"""Leaves out the tests of what is not installed: the light environment has neither a framework nor torch."""
+"""Leaves out the tests of what is not installed: the light environment has neither a framework nor torch nor Qdrant."""
 
 from importlib.util import find_spec
 
 HAS_LANGCHAIN = find_spec("langchain_core") is not None
 HAS_LLAMA_INDEX = find_spec("llama_index") is not None
+HAS_QDRANT = find_spec("qdrant_client") is not None
 HAS_TORCH = find_spec("torch") is not None
 
 collect_ignore = [
     *([] if HAS_LANGCHAIN else ["langchain"]),
     *([] if HAS_LLAMA_INDEX else ["llama_index"]),
     *([] if HAS_LANGCHAIN and HAS_LLAMA_INDEX else ["test_adapter.py"]),
+    *([] if HAS_QDRANT else ["late_interaction"]),
     *([] if HAS_TORCH else ["test_maxsim_torch.py"]),
 ]

@@ -32,6 +32,20 @@ def test_a_missing_framework_is_an_error_with_the_pip_line(module: str, blocked:
     assert done.stdout.strip().endswith(line)
 
 
+def test_an_index_in_qdrant_without_qdrants_client() -> None:
+    """The module itself imports, so that the frameworks' adapters can hold the retriever."""
+    code = (
+        "import sys; sys.modules['qdrant_client'] = None\n"
+        "from vllm_jina_embed import JinaEmbedder\n"
+        "from vllm_jina_embed.errors import MissingExtraError\n"
+        "from vllm_jina_embed.late_interaction import LateInteractionIndex\n"
+        "try:\n    LateInteractionIndex(JinaEmbedder('demo'))\n"
+        "except MissingExtraError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "qdrant_client is not installed. Run: pip install 'vllm-jina-embed[qdrant]'"
+
+
 def test_the_error_is_what_people_catch() -> None:
     """It is an ImportError that names the module; an installed module passes."""
     with pytest.raises(ImportError, match=r"no_such_framework\.core is not installed") as caught:

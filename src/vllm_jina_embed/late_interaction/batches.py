@@ -1,0 +1,151 @@
+"""A stream of items in batches of bounded memory, each item opened once and named for ever.
+
+Enters: items with payloads and ids. Leaves: batches, and the rows that are put into Qdrant. This file refuses to
+embed and to know Qdrant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .. import cache_keys, inputs
+from ..errors import InputError
+from ..inputs import EmbedInput, ImageItem, Item
+from ..media import MediaPolicy, open_image
+from ..pooling import Floats, blocks
+from ..token_pooling import pool_tokens
+
+ITEMS = 64
+"""Items that are embedded together, and whose multi-vectors are held at the same time."""
+PIXELS = 32_000_000
+"""Pixels of opened pictures, 0.1 GB, after which no further item joins a batch."""
+MOST_NUMBERS = 1024 * 1024
+"""Numbers that Qdrant takes in one multi-vector (MAX_MULTIVECTOR_FLATTENED_LEN in its lib/common); also what one
+request holds at most, which as JSON stays under the 32 MB that a server takes."""
+
+Payload = Mapping[str, Any]
+_END: Any = object()
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """Items that are embedded together, with pictures opened where that was possible."""
+
+    items: list[Item] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    payloads: list[Payload] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Rows:
+    """What is put into the collection: same length, bad items left out."""
+
+    ids: list[str]
+    payloads: list[Payload]
+    embeddings: list[Floats]
+    multi_vectors: list[Floats]
+
+    def parts(self) -> Iterator[Rows]:
+        """Yield neighbours that one request holds."""
+        numbers = [rows.size for rows in self.multi_vectors]
+        for first, last in blocks(numbers, MOST_NUMBERS):
+            yield Rows(
+                ids=self.ids[first:last],
+                payloads=self.payloads[first:last],
+                embeddings=self.embeddings[first:last],
+                multi_vectors=self.multi_vectors[first:last],
+            )
+
+
+def batches(
+    items: Iterable[EmbedInput],
+    payloads: Iterable[Payload] | None,
+    ids: Iterable[str] | None,
+    media: MediaPolicy,
+) -> Iterator[Batch]:
+    """Yield all items in order, with their payloads and ids; reads each stream as it is needed.
+
+    Raises:
+        InputError: An item is neither text nor picture, or the streams have different lengths.
+    """
+    if isinstance(items, str | bytes | os.PathLike | Image.Image | np.ndarray):
+        inputs.mixed(items)  # which refuses it: one item is no list
+    batch, pixels = Batch(), 0
+    for position, (value, payload, name) in enumerate(_together(items, payloads, ids)):
+        (item,) = inputs.mixed([value], start=position)
+        item, opened = _opened(item, media)
+        batch.items.append(item)
+        batch.payloads.append(payload)
+        batch.ids.append(_name(item, payload) if name is None and opened is not None else name or "")
+        pixels += opened or 0
+        if len(batch.items) == ITEMS or pixels > PIXELS:
+            yield batch
+            batch, pixels = Batch(), 0
+    if batch.items:
+        yield batch
+
+
+def rows_of(batch: Batch, embeddings: Floats, multi_vectors: Sequence[Floats], pool_factor: int) -> Rows:
+    """Return what is kept of a batch; items without a vector (``on_error="skip"``) are left out.
+
+    Raises:
+        InputError: An item has more numbers than Qdrant takes; names its position.
+    """
+    kept = Rows(ids=[], payloads=[], embeddings=[], multi_vectors=[])
+    for item, name, payload, embedding, rows in zip(
+        batch.items, batch.ids, batch.payloads, embeddings, multi_vectors, strict=True
+    ):
+        if not len(rows) or np.isnan(embedding[0]):
+            continue
+        pooled = pool_tokens(rows, pool_factor)
+        if pooled.size > MOST_NUMBERS:
+            raise InputError(
+                f"{item.where}: its multi-vector has {len(pooled)} rows of {pooled.shape[1]} numbers; Qdrant takes "
+                f"{MOST_NUMBERS} numbers. Cut the text into pieces, or set max_length or Storage(pool_factor=...).",
+                positions=[item.position],
+            )
+        kept.ids.append(name)
+        kept.payloads.append(payload)
+        kept.embeddings.append(embedding)
+        kept.multi_vectors.append(pooled)
+    return kept
+
+
+def _together(
+    items: Iterable[EmbedInput], payloads: Iterable[Payload] | None, ids: Iterable[str] | None
+) -> Iterator[tuple[EmbedInput, Payload, str | None]]:
+    """Yield each item with its payload and id, where there are any."""
+    given = {"items": items, "payloads": payloads, "ids": ids}
+    streams = {name: stream for name, stream in given.items() if stream is not None}
+    for position, values in enumerate(zip_longest(*streams.values(), fillvalue=_END)):
+        if any(value is _END for value in values):
+            short = ", ".join(name for name, value in zip(streams, values, strict=True) if value is _END)
+            raise InputError(f"{short} ended after {position}, and others did not; pass one per item.")
+        found = dict(zip(streams, values, strict=True))
+        yield found["items"], found.get("payloads", {}), found.get("ids")
+
+
+def _opened(item: Item, media: MediaPolicy) -> tuple[Item, int | None]:
+    """Return the item with its pictures opened, and their pixels; None for bad ones, which the embedder names."""
+    if not isinstance(item, ImageItem):
+        return item, 0
+    try:
+        pictures = tuple(open_image(source, media) for source in item.images)
+    except InputError:
+        return item, None
+    return replace(item, images=pictures), sum(picture.width * picture.height for picture in pictures)
+
+
+def _name(item: Item, payload: Payload) -> str:
+    """Return an id that equal content with an equal payload always has."""
+    known = json.dumps([cache_keys.content(item), payload], sort_keys=True, default=str)
+    return hashlib.sha256(known.encode()).hexdigest()

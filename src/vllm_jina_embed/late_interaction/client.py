@@ -1,0 +1,87 @@
+"""Qdrant's clients, called from any thread and any event loop.
+
+Enters: where Qdrant is. Leaves: the answers of its calls. This file refuses to know what is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from .._extras import require
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from qdrant_client import AsyncQdrantClient, QdrantClient
+
+
+class Caller:
+    """Calls a ``QdrantClient``, and an ``AsyncQdrantClient`` where there is one.
+
+    The embedded Qdrant is plain Python over one SQLite connection, so its calls wait for each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: QdrantClient | None,
+        async_client: AsyncQdrantClient | None,
+        path: str | os.PathLike[str] | None,
+        url: str | None,
+        api_key: str | None,
+    ) -> None:
+        require("qdrant", "qdrant_client")
+        places = {"client": client, "path": path, "url": url}
+        given = [name for name, value in places.items() if value is not None]
+        if len(given) > 1:
+            raise ConfigError(f"{' and '.join(given)} each say where Qdrant is; pass one of them, or none for memory.")
+        if async_client is not None and client is None:
+            raise ConfigError("async_client goes with client=..., which makes the collection; pass both.")
+        if api_key is not None and url is None:
+            raise ConfigError("api_key goes with url=...; a client that you pass has its own.")
+        self._own = client is None
+        self._client, self._async = (client, async_client) if client is not None else _made(path, url, api_key)
+        options = self._client.init_options
+        embedded = options.get("location") == ":memory:" or options.get("path") is not None
+        self._lock: contextlib.AbstractContextManager[Any] = threading.Lock() if embedded else contextlib.nullcontext()
+
+    def call(self, name: str, **arguments: Any) -> Any:
+        """Return what the client's method of that name gives."""
+        with self._lock:
+            return getattr(self._client, name)(**arguments)
+
+    async def acall(self, name: str, **arguments: Any) -> Any:
+        """Await ``call``."""
+        if self._async is not None:
+            return await getattr(self._async, name)(**arguments)
+        return await asyncio.to_thread(self.call, name, **arguments)
+
+    def close(self) -> None:
+        """Close the clients that were made here; those that were passed in stay open."""
+        if self._own:
+            with self._lock:
+                self._client.close()
+
+    async def aclose(self) -> None:
+        """Await ``close``."""
+        if self._own and self._async is not None:
+            await self._async.close()
+        await asyncio.to_thread(self.close)
+
+
+def _made(
+    path: str | os.PathLike[str] | None, url: str | None, api_key: str | None
+) -> tuple[QdrantClient, AsyncQdrantClient | None]:
+    from qdrant_client import AsyncQdrantClient, QdrantClient
+
+    if url is not None:
+        # One of them compares the versions and warns.
+        return QdrantClient(url=url, api_key=api_key), AsyncQdrantClient(
+            url=url, api_key=api_key, check_compatibility=False
+        )
+    if path is not None:  # the lock above takes the place of SQLite's check
+        return QdrantClient(path=os.fspath(path), force_disable_check_same_thread=True), None
+    return QdrantClient(":memory:", force_disable_check_same_thread=True), None

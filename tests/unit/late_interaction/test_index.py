@@ -1,0 +1,313 @@
+"""An index in Qdrant's memory over an engine in memory: what it finds is what two loops over tokens find."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient, models
+
+from tests.support.in_memory import in_memory
+from tests.support.pictures import encoded, noise
+from tests.unit.late_interaction.conftest import MakeIndex
+from tests.unit.test_maxsim import by_definition
+from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed.errors import ConfigError, InputError
+from vllm_jina_embed.late_interaction import Hit, LateInteractionIndex, Storage, batches
+
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "user", "image", "query", "passage"]
+RNG = np.random.default_rng(7)
+TEXTS = [" ".join(RNG.choice(WORDS, size=int(RNG.integers(2, 9)))) + f" {n}" for n in range(60)]
+ITEMS: list[Any] = [*TEXTS, *(noise(30 + n, 40, seed=n) for n in range(10))]
+PAYLOADS = [{"number": n, "kind": "text" if n < 60 else "picture", "deep": {"even": n % 2 == 0}} for n in range(70)]
+IDS = [f"item {n}" for n in range(70)]
+QUERIES: list[Any] = ["where is the fox", "a lazy dog 7", noise(30, 30, seed=99)]
+
+
+def scores_of(embedder: JinaEmbedder, query: Any, items: list[Any] = ITEMS) -> np.ndarray:
+    """MaxSim by its definition."""
+    asked = embedder.embed_multi_vector([query], prompt_name="query")
+    return by_definition(asked, embedder.embed_multi_vector(items, prompt_name="passage"))[0]
+
+
+def assert_best(hits: list[Hit], scores: np.ndarray, allowed: set[int] | None = None) -> None:
+    """Check ids, scores and order against every score; equal to 1e-4 may change places."""
+    numbers = [int(hit.payload["number"]) for hit in hits]
+    assert [hit.id for hit in hits] == [IDS[number] for number in numbers]
+    assert [hit.score for hit in hits] == pytest.approx(scores[numbers].tolist(), abs=1e-4)
+    left = np.array([scores[n] for n in (range(len(scores)) if allowed is None else sorted(allowed))])
+    assert sorted(scores[numbers])[::-1] == pytest.approx(np.sort(left)[::-1][: len(hits)].tolist(), abs=1e-4)
+    assert allowed is None or set(numbers) <= allowed
+
+
+@pytest.fixture
+def index(make: MakeIndex) -> LateInteractionIndex:
+    index = make()
+    assert index.add(ITEMS, payloads=PAYLOADS, ids=IDS) == IDS
+    return index
+
+
+class TestSearch:
+    """Texts and pictures in one ranking."""
+
+    @pytest.mark.parametrize("query", QUERIES, ids=["text", "other text", "picture"])
+    def test_ranks_as_brute_force_does(self, index: LateInteractionIndex, embedder: JinaEmbedder, query: Any) -> None:
+        hits = index.search(query, 70)
+        assert len(hits) == 70
+        assert_best(hits, scores_of(embedder, query))
+        assert hits[0].payload == PAYLOADS[hits[0].payload["number"]]
+
+    @pytest.mark.parametrize("query", QUERIES, ids=["text", "other text", "picture"])
+    async def test_gives_the_same_when_awaited(self, index: LateInteractionIndex, query: Any) -> None:
+        assert await index.asearch(query, 9) == index.search(query, 9)
+
+    def test_ranks_what_the_embeddings_select(self, index: LateInteractionIndex, embedder: JinaEmbedder) -> None:
+        """With as many candidates as hits, the first stage decides which, and MaxSim in which order."""
+        cosines = embedder.score(QUERIES[:1], ITEMS)[0]
+        scores = scores_of(embedder, QUERIES[0])
+        selected = set(np.argsort(-cosines)[:12].tolist())
+        assert selected != set(np.argsort(-scores)[:12].tolist())
+        hits = index.search(QUERIES[0], 12, candidates=12)
+        assert {hit.payload["number"] for hit in hits} == selected
+        assert_best(hits, scores, selected)
+
+    def test_hands_filters_to_both_stages(self, index: LateInteractionIndex, embedder: JinaEmbedder) -> None:
+        """As few candidates as hits: were the first stage not filtered, some would be lost."""
+        even = models.FieldCondition(key="deep.even", match=models.MatchValue(value=True))
+        picture = models.FieldCondition(key="kind", match=models.MatchValue(value="picture"))
+        hits = index.search(QUERIES[0], 5, candidates=5, filter=models.Filter(must=[even, picture]))
+        assert len(hits) == 5
+        assert_best(hits, scores_of(embedder, QUERIES[0]), set(range(60, 70, 2)))
+
+    @pytest.mark.parametrize(("k", "candidates"), [(0, None), (-1, None), (2.5, None), (True, None), (10, 9)])
+    def test_refuses_senseless_limits(self, index: LateInteractionIndex, k: Any, candidates: int | None) -> None:
+        with pytest.raises(ConfigError, match=r"k=|candidates="):
+            index.search("a", k, candidates=candidates)
+
+    def test_names_a_query_that_is_nothing(self, index: LateInteractionIndex) -> None:
+        with pytest.raises(InputError, match=r"queries\[0\]"):
+            index.search(b"no picture")
+
+    def test_fails_where_a_bad_query_would_be_skipped(self, folder: Path, make: MakeIndex) -> None:
+        with in_memory([])(folder, on_error="skip") as embedder:
+            index = make(of=embedder)
+            index.add(["a"])
+            with pytest.warns(UserWarning, match=r"queries\[0\]"), pytest.raises(InputError, match="the query"):
+                index.search(b"no picture")
+
+
+class TestAdd:
+    """What is in the index after items were put into it."""
+
+    def test_twice_changes_nothing(self, make: MakeIndex) -> None:
+        """Without ids too: equal content with an equal payload is one item, whatever file it came from."""
+        index = make()
+        picture = noise(30, 40, seed=1)
+        items = ["a", "b", "a", picture, encoded(picture)]
+        ids = index.add(items)
+        assert ids[0] == ids[2] != ids[1]
+        assert ids[3] == ids[4]
+        assert index.add(items) == ids
+        assert index.count() == 3
+        assert index.add(["a"], payloads=[{"page": 2}]) != [ids[0]]
+        assert index.count() == 4
+
+    def test_of_a_known_id_replaces_the_item(self, make: MakeIndex) -> None:
+        index = make()
+        known = str(uuid.uuid4())
+        index.add(["a", "b"], ids=["one", known], payloads=[{"old": 1}, {}])
+        index.add(["the fox", "c"], ids=["one", known], payloads=[{"new": 2}, {}])
+        assert index.count() == 2
+        hits = {hit.id: hit for hit in index.search("the fox")}
+        assert set(hits) == {"one", known}
+        assert hits["one"].payload == {"new": 2}
+
+    def test_reads_as_it_writes(self, make: MakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Never more than three batches of a stream are held, one of them being read."""
+        monkeypatch.setattr(batches, "ITEMS", 4)
+        index = make()
+        ahead = []
+
+        def stream() -> Iterator[str]:
+            for number in range(50):
+                ahead.append(number - index.count())
+                yield f"text {number}"
+
+        assert len(index.add(stream(), payloads=({"n": n} for n in range(50)))) == 50
+        assert index.count() == 50
+        assert max(ahead) <= 12
+
+    def test_names_a_bad_item_by_its_place_in_the_whole(self, make: MakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And keeps what came before its batch."""
+        monkeypatch.setattr(batches, "ITEMS", 4)
+        index = make()
+        with pytest.raises(InputError, match=r"items\[9\]") as caught:
+            index.add([*TEXTS[:9], b"no picture", *TEXTS[10:20]])
+        assert caught.value.positions == (9,)
+        assert index.count() == 8
+
+    async def test_leaves_out_what_is_skipped(self, folder: Path, make: MakeIndex) -> None:
+        with in_memory([])(folder, on_error="skip") as embedder:
+            index = make(of=embedder)
+            with pytest.warns(UserWarning, match=r"items\[1\]"):
+                ids = index.add(["a", b"no picture", "b"], ids=["1", "2", "3"])
+            assert ids == ["1", "3"]
+            with pytest.warns(UserWarning, match=r"items\[0\]"):
+                assert await index.aadd([b"none", "c"], ids=["4", "5"]) == ["5"]
+            assert index.count() == 3
+
+    @pytest.mark.parametrize("given", [{"ids": ["1"]}, {"payloads": [{}] * 3}])
+    def test_refuses_lists_of_other_lengths(self, make: MakeIndex, given: dict[str, Any]) -> None:
+        with pytest.raises(InputError, match="one per item"):
+            make().add(["a", "b"], **given)
+
+    def test_refuses_one_item_for_a_list(self, make: MakeIndex) -> None:
+        with pytest.raises(InputError, match="Wrap it"):
+            make().add("a text")
+
+    def test_refuses_what_qdrant_cannot_hold(self, make: MakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(batches, "MOST_NUMBERS", 64 * 10)
+        index = make()
+        with pytest.raises(InputError, match=r"items\[1\]: .* rows of 64 numbers; Qdrant takes 640"):
+            index.add(["a", TEXTS[0] * 10])
+        pooled = make(storage=Storage(pool_factor=40))
+        assert len(pooled.add(["a", TEXTS[0] * 10])) == 2
+
+    async def test_awaits(self, make: MakeIndex, embedder: JinaEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(batches, "ITEMS", 7)
+        index = make()
+        assert await index.aadd(iter(ITEMS), payloads=iter(PAYLOADS), ids=iter(IDS)) == IDS
+        assert await index.acount() == 70
+        assert_best(await index.asearch(QUERIES[0], 70), scores_of(embedder, QUERIES[0]))
+        with pytest.raises(InputError, match=r"items\[8\]"):
+            await index.aadd([*TEXTS[:8], b"no picture"])
+
+    def test_keeps_pooled_tokens(self, make: MakeIndex, embedder: JinaEmbedder) -> None:
+        from vllm_jina_embed.token_pooling import pool_tokens
+
+        index = make(storage=Storage(pool_factor=3))
+        index.add(ITEMS, payloads=PAYLOADS, ids=IDS)
+        asked = embedder.embed_multi_vector(QUERIES[:1], prompt_name="query")
+        told = [pool_tokens(rows, 3) for rows in embedder.embed_multi_vector(ITEMS)]
+        assert_best(index.search(QUERIES[0], 70), by_definition(asked, told)[0])
+
+
+class TestDelete:
+    """By ids or by filter."""
+
+    def test_removes_items(self, index: LateInteractionIndex, embedder: JinaEmbedder) -> None:
+        index.delete(["item 3", "item 60", "unknown"])
+        odd = models.FieldCondition(key="deep.even", match=models.MatchValue(value=False))
+        index.delete(filter=models.Filter(must=[odd]))
+        left = set(range(0, 70, 2)) - {60}
+        assert index.count() == len(left)
+        assert_best(index.search(QUERIES[1], 70), scores_of(embedder, QUERIES[1]), left)
+
+    async def test_awaits(self, index: LateInteractionIndex) -> None:
+        await index.adelete(["item 3"])
+        assert index.count() == 69
+
+    def test_refuses_neither_and_both(self, index: LateInteractionIndex) -> None:
+        for given in ({}, {"ids": ["item 3"], "filter": models.Filter()}):
+            with pytest.raises(ConfigError, match="exactly one"):
+                index.delete(**given)
+        assert index.count() == 70
+
+
+class TestCollection:
+    """The collection outlives the index."""
+
+    def test_is_found_again(self, make: MakeIndex, embedder: JinaEmbedder, tmp_path: Path) -> None:
+        index = make(path=tmp_path)
+        index.add(ITEMS, payloads=PAYLOADS, ids=IDS)
+        index.close()
+        assert_best(make(path=tmp_path).search(QUERIES[0], 70), scores_of(embedder, QUERIES[0]))
+
+    @pytest.mark.parametrize(
+        ("other", "said"),
+        [
+            ({"dimensions": 16}, "dimensions=64 .here 16."),
+            ({"storage": Storage(pool_factor=2)}, "pool_factor=1 .here 2."),
+            ({"task": "code"}, "task='retrieval' .here 'code'."),
+        ],
+    )
+    def test_of_other_vectors_is_refused(self, make: MakeIndex, other: dict[str, Any], said: str) -> None:
+        client = QdrantClient(":memory:")
+        make(client=client).add(["a"])
+        for call in (lambda index: index.add(["b"]), lambda index: index.search("a"), lambda index: index.count()):
+            with pytest.raises(ConfigError, match=said):
+                call(make(client=client, **other))
+        assert make(client=client).count() == 1
+
+    def test_of_another_kind_is_refused(self, make: MakeIndex) -> None:
+        client = QdrantClient(":memory:")
+        client.create_collection("items", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
+        with pytest.raises(ConfigError, match="is none of this index"):
+            make(client=client).add(["a"])
+
+    def test_names_are_apart(self, make: MakeIndex) -> None:
+        client = QdrantClient(":memory:")
+        make(client=client, name="one").add(["a", "b"])
+        other = make(client=client, name="two", dimensions=16)
+        other.add(["a"])
+        assert (make(client=client, name="one").count(), other.count()) == (2, 1)
+
+    def test_a_client_that_was_passed_stays_open(self, make: MakeIndex) -> None:
+        client = QdrantClient(":memory:")
+        with make(client=client) as index:
+            index.add(["a"])
+        assert make(client=client).count() == 1
+
+    @pytest.mark.parametrize(
+        "places",
+        [
+            {"path": "a", "url": "http://localhost:1"},
+            {"client": QdrantClient(":memory:"), "path": "a"},
+            {"async_client": object()},
+            {"api_key": "secret", "path": "a"},
+        ],
+    )
+    def test_lies_in_one_place(self, make: MakeIndex, places: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match="pass") as caught:
+            make(**places)
+        assert "secret" not in str(caught.value)
+
+    def test_needs_an_embedder(self) -> None:
+        with pytest.raises(ConfigError, match="expected a JinaEmbedder"):
+            LateInteractionIndex("demo")  # type: ignore[arg-type]
+
+
+def test_threads_and_loops_share_an_index(make: MakeIndex, tmp_path: Path) -> None:
+    """Eight threads write and read at the same time, two of them on loops of their own."""
+    index = make(path=tmp_path)
+
+    def work(number: int) -> list[Hit]:
+        items = [f"{text} {number}" for text in TEXTS[:20]]
+        if number % 4:
+            index.add(items)
+            return index.search(items[3], 3)
+
+        async def on_a_loop() -> list[Hit]:
+            await index.aadd(items)
+            return await index.asearch(items[3], 3)
+
+        return asyncio.run(on_a_loop())
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(work, range(8)))
+    assert index.count() == 160
+    assert all(len(hits) == 3 for hits in found)
+
+
+def test_a_cached_embedder_serves_too(make: MakeIndex, embedder: JinaEmbedder, tmp_path: Path) -> None:
+    cached = embedder.cached(tmp_path / "cache.db")
+    index = make(of=cached)
+    index.add(TEXTS[:5])
+    assert [hit.id for hit in index.search("the fox")] == [hit.id for hit in index.search("the fox")]
+    cached.store.close()  # type: ignore[attr-defined]
