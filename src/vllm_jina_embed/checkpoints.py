@@ -21,6 +21,8 @@ TASKS = ("retrieval", "text-matching", "code")
 
 # Source: config.json `matryoshka_dims` of jinaai/jina-embeddings-v4; paper arXiv:2506.18902, section 4.
 JINA_V4_DIMENSIONS = (128, 256, 512, 1024, 2048)
+# Source: config.json `multi_vector_projector_dim` of jinaai/jina-embeddings-v4.
+JINA_V4_TOKEN_DIMENSIONS = 128
 # Source: preprocessor_config.json of jinaai/jina-embeddings-v4: 602112 = 768 * 28 * 28, at most 768 image tokens.
 # The merged vLLM checkpoints ship 12845056, which gives other vectors for larger pictures.
 JINA_V4_MIN_PIXELS = 3136
@@ -68,7 +70,7 @@ class Checkpoint:
 
 def _published(task: str) -> Checkpoint:
     """Return the facts of one of Jina's merged vLLM checkpoints (source: their model cards)."""
-    name = f"jinaai/jina-embeddings-v4-vllm-{task}"
+    name = f"{NATIVE}-vllm-{task}"
     return Checkpoint(
         name=name,
         location=name,
@@ -79,8 +81,22 @@ def _published(task: str) -> Checkpoint:
     )
 
 
-PUBLISHED = {checkpoint.name: checkpoint for checkpoint in map(_published, TASKS)}
 NATIVE = "jinaai/jina-embeddings-v4"
+NATIVE_ARCHITECTURE = "JinaEmbeddingsV4Model"
+"""The architecture in its config.json."""
+MERGED = {checkpoint.name: checkpoint for checkpoint in map(_published, TASKS)}
+PUBLISHED = {
+    NATIVE: Checkpoint(
+        name=NATIVE,
+        location=NATIVE,
+        tasks=TASKS,
+        hidden_size=JINA_V4_DIMENSIONS[-1],
+        dimensions=JINA_V4_DIMENSIONS,
+        token_dimensions=JINA_V4_TOKEN_DIMENSIONS,
+        has_adapters=True,
+    ),
+    **MERGED,
+}
 
 
 def resolve(model: str, revision: str | None = None) -> Checkpoint:
@@ -102,12 +118,7 @@ def resolve(model: str, revision: str | None = None) -> Checkpoint:
     if folder.is_dir():
         # The demo is tiny, so it can afford the reference's exact arithmetic.
         options = {"dtype": "float32"} if model == DEMO else {}
-        return _from_config(model, str(folder.resolve()), _read_json(folder / "config.json"), options)
-    if model == NATIVE:
-        raise ConfigError(
-            f"model={model!r}: this checkpoint has no vLLM weights for one task; use one of "
-            f"{', '.join(sorted(PUBLISHED))}."
-        )
+        return _from_config(model, str(folder.resolve()), read_json(folder / "config.json"), options)
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ConfigError(f"model={model!r}: no such folder. Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}.")
     return _from_config(model, model, _hub_config(model, revision))
@@ -117,10 +128,11 @@ def _from_config(
     name: str, location: str, config: Mapping[str, Any], options: Mapping[str, Any] | None = None
 ) -> Checkpoint:
     architectures = config.get("architectures") or []
+    has_adapters = NATIVE_ARCHITECTURE in architectures or (Path(location) / "adapters").is_dir()
     if config.get("model_type") != "qwen2_5_vl":
         raise ConfigError(
-            f"model={name!r}: got architecture {architectures!r}; expected a Qwen2_5_VLForConditionalGeneration "
-            "checkpoint (jina-embeddings-v4 merged for vLLM)."
+            f"model={name!r}: got architecture {architectures!r}; expected a {NATIVE_ARCHITECTURE} checkpoint, or a "
+            "Qwen2_5_VLForConditionalGeneration checkpoint (jina-embeddings-v4 merged for vLLM)."
         )
     try:
         text_config = config.get("text_config") or config
@@ -128,10 +140,11 @@ def _from_config(
         max_length = min(JINA_V4_MAX_LENGTH, int(text_config.get("max_position_embeddings", JINA_V4_MAX_LENGTH)))
         sizes = [int(size) for size in config.get("matryoshka_dims") or JINA_V4_DIMENSIONS]
         tasks = tuple(config.get("task_names") or TASKS)
+        token_dimensions = int(config.get("multi_vector_projector_dim", JINA_V4_TOKEN_DIMENSIONS))
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"model={name!r}: config.json has no usable hidden_size, max_position_embeddings, matryoshka_dims or "
-            f"task_names ({error!r})."
+            f"model={name!r}: config.json has no usable hidden_size, max_position_embeddings, matryoshka_dims, "
+            f"task_names or multi_vector_projector_dim ({error!r})."
         ) from None
     dimensions = tuple(sorted({size for size in sizes if 0 < size < hidden_size} | {hidden_size}))
     return Checkpoint(
@@ -140,13 +153,19 @@ def _from_config(
         tasks=tasks,
         hidden_size=hidden_size,
         dimensions=dimensions,
-        token_dimensions=hidden_size,
+        token_dimensions=token_dimensions if has_adapters else hidden_size,
+        has_adapters=has_adapters,
         max_length=max_length,
         options=options or {},
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a checkpoint's JSON file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(loaded, dict):
@@ -161,7 +180,7 @@ def _hub_config(repository: str, revision: str | None) -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
 
     try:
-        return _read_json(Path(hf_hub_download(repository, "config.json", revision=revision)))
+        return read_json(Path(hf_hub_download(repository, "config.json", revision=revision)))
     except Exception as error:  # the hub raises OSError, HTTP errors and its own
         raise ConfigError(
             f"model={repository!r}: config.json could not be fetched ({type(error).__name__}: {error}). "
@@ -177,8 +196,11 @@ def files_state(location: str) -> str:
     folder = Path(location)
     if not folder.is_dir():
         return ""
+    files = [*sorted(folder.iterdir()), *sorted(folder.glob("adapters/*"))]
     stats = [
-        (path.name, path.stat()) for path in sorted(folder.iterdir()) if path.suffix in _DECIDING and path.is_file()
+        (path.relative_to(folder).as_posix(), path.stat())
+        for path in files
+        if path.suffix in _DECIDING and path.is_file()
     ]
     facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -197,7 +219,7 @@ def check_task(checkpoint: Checkpoint, task: str | None) -> str:
     if task not in checkpoint.tasks:
         raise ConfigError(
             f"task={task!r} is not served by {checkpoint.name}, whose weights are merged for "
-            f"{', '.join(checkpoint.tasks)}; use jinaai/jina-embeddings-v4-vllm-{task}."
+            f"{', '.join(checkpoint.tasks)}; use {NATIVE}-vllm-{task}, or {NATIVE}, which serves every task."
         )
     return task
 

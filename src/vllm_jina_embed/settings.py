@@ -112,6 +112,7 @@ def check(
             max_pixels=high,
             files=checkpoints.files_state(checkpoint.location),
             max_tokens=checkpoint.max_length,
+            tasks=checkpoint.tasks if checkpoint.has_adapters else (),
             options={**checkpoint.options, **(engine_kwargs or {})},
         ),
     )

@@ -36,17 +36,17 @@ def make_checkpoint(folder: Path, size: Size = Size(), *, seed: int = 0) -> Path
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
     torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(_config(size, ids, tokenizer.get_vocab_size()))
+    model = Qwen2_5_VLForConditionalGeneration(qwen_config(size, ids, tokenizer.get_vocab_size()))
     with torch.no_grad():
         norm = model.model.language_model.norm.weight
         norm.copy_(torch.exp(1.5 * torch.randn(norm.shape)))
     model.to(getattr(torch, size.dtype)).save_pretrained(folder)
-    _write_json(folder / "tokenizer_config.json", _tokenizer_config())
-    _write_json(folder / "preprocessor_config.json", _preprocessor_config())
+    write_json(folder / "tokenizer_config.json", tokenizer_config())
+    write_json(folder / "preprocessor_config.json", preprocessor_config())
     return folder
 
 
-def _config(size: Size, ids: dict[str, int], vocabulary: int) -> Qwen2_5_VLConfig:
+def qwen_config(size: Size, ids: dict[str, int], vocabulary: int) -> Qwen2_5_VLConfig:
     head = size.hidden // size.heads
     sections = [head // 8, head * 3 // 16, head * 3 // 16]
     return Qwen2_5_VLConfig(
@@ -79,7 +79,7 @@ def _config(size: Size, ids: dict[str, int], vocabulary: int) -> Qwen2_5_VLConfi
     )
 
 
-def _tokenizer_config() -> dict[str, object]:
+def tokenizer_config() -> dict[str, object]:
     return {
         "tokenizer_class": "Qwen2TokenizerFast",
         "eos_token": "<|im_end|>",
@@ -91,7 +91,7 @@ def _tokenizer_config() -> dict[str, object]:
     }
 
 
-def _preprocessor_config() -> dict[str, object]:
+def preprocessor_config() -> dict[str, object]:
     """The vLLM variants' file: stock Qwen2.5-VL bounds, which are not the reference's."""
     return {
         "image_processor_type": "Qwen2VLImageProcessor",
@@ -106,5 +106,5 @@ def _preprocessor_config() -> dict[str, object]:
     }
 
 
-def _write_json(path: Path, content: dict[str, object]) -> None:
+def write_json(path: Path, content: dict[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -25,13 +25,17 @@ class Reference:
         self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
         self.images = AutoImageProcessor.from_pretrained(folder)
         self.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
-        self.model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model = self.load(folder).eval()
         config = self.model.config
         self.start, self.end, self.pad = (
             config.vision_start_token_id,
             config.vision_end_token_id,
             config.image_token_id,
         )
+
+    def load(self, folder: Path) -> Qwen2_5_VLForConditionalGeneration:
+        """Return the model in float32."""
+        return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
 
     @torch.inference_mode()
     def token_states(self, item: str | Image.Image | Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:

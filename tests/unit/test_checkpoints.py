@@ -18,6 +18,7 @@ from vllm_jina_embed.checkpoints import (
     TASKS,
     check_dimensions,
     check_task,
+    files_state,
     resolve,
 )
 from vllm_jina_embed.errors import ConfigError
@@ -127,10 +128,34 @@ def test_an_unknown_name_lists_the_known_ones(name: str) -> None:
         resolve(name)
 
 
-def test_the_native_checkpoint_points_to_the_merged_ones() -> None:
-    """The most likely mistake gets its own answer."""
-    with pytest.raises(ConfigError, match="jina-embeddings-v4-vllm-retrieval"):
-        resolve(NATIVE)
+def test_the_native_checkpoint_serves_every_task_with_a_projector() -> None:
+    """Its facts are known without a download."""
+    native = resolve(NATIVE)
+    assert (native.tasks, native.hidden_size, native.token_dimensions) == (TASKS, 2048, 128)
+    assert native.has_adapters
+    assert [check_task(native, task) for task in (None, *TASKS)] == ["retrieval", *TASKS]
+    assert not RETRIEVAL.has_adapters
+    assert RETRIEVAL.token_dimensions == RETRIEVAL.hidden_size
+
+
+@pytest.mark.parametrize("by", ["architecture", "folder"])
+def test_a_folder_with_adapters_is_native(tmp_path: Path, by: str) -> None:
+    """Named so by its architecture, or merely holding them; sizes and tasks come from its own configuration."""
+    own = {"task_names": ["code", "retrieval"], "multi_vector_projector_dim": 48}
+    if by == "folder":
+        (tmp_path / "adapters").mkdir()
+    else:
+        own["architectures"] = ["JinaEmbeddingsV4Model"]
+    native = resolve(str(folder_with(tmp_path, qwen(**own))))
+    assert (native.has_adapters, native.tasks, native.token_dimensions) == (True, ("code", "retrieval"), 48)
+
+
+def test_another_adapter_file_is_another_state_of_the_files(tmp_path: Path) -> None:
+    """So that it gets its own engine and its own place in a cache."""
+    (tmp_path / "adapters").mkdir()
+    before = files_state(str(tmp_path))
+    (tmp_path / "adapters" / "adapter_model.safetensors").write_bytes(b"x")
+    assert files_state(str(tmp_path)) != before
 
 
 def test_the_task_defaults_to_the_checkpoints_own() -> None:

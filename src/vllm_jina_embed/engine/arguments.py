@@ -12,7 +12,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .base import ARCHITECTURE, EngineConfig
+from ..adapters import Adapters
+from ..checkpoints import NATIVE_ARCHITECTURE
+from ..errors import ConfigError
+from .base import ADAPTERS_KEY, ARCHITECTURE, TASKS_KEY, EngineConfig
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +28,21 @@ COMPILE_FROM_BYTES = 32 * 1024**2
 CPU_CACHE_BYTES = 2 * 1024**3
 """Room for keys and values on the CPU: 32768 tokens of the published checkpoints take 1.2 GB in bfloat16."""
 
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Values of vLLM's ``max_lora_rank``."""
 
-def engine_arguments(config: EngineConfig, *, cpu: bool) -> dict[str, Any]:
-    """Return the arguments of ``AsyncEngineArgs``: ours, overridden by the user's options."""
+
+def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | None = None) -> dict[str, Any]:
+    """Return the arguments of ``AsyncEngineArgs``: ours, overridden by the user's options.
+
+    Args:
+        config: What to start.
+        cpu: Whether vLLM runs on the CPU.
+        adapters: Those of a checkpoint that has one per task.
+
+    Raises:
+        ConfigError: The adapters' rank is over what vLLM can serve.
+    """
     pixels = {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}
     defaults: dict[str, Any] = {
         "revision": config.revision,
@@ -50,7 +65,11 @@ def engine_arguments(config: EngineConfig, *, cpu: bool) -> dict[str, Any]:
         defaults |= {"kv_cache_memory_bytes": CPU_CACHE_BYTES, "distributed_executor_backend": "mp"}
         if "enforce_eager" not in config.options:
             defaults["enforce_eager"] = not _compiles(config.location)
-    overrides = {"architectures": [ARCHITECTURE], "is_matryoshka": True}
+    overrides: dict[str, Any] = {"architectures": [ARCHITECTURE], "is_matryoshka": True}
+    if adapters is not None:
+        defaults |= {"enable_lora": True, "max_loras": len(adapters.folders), "max_lora_rank": _lora_rank(adapters)}
+        overrides |= {"architectures": [NATIVE_ARCHITECTURE], ADAPTERS_KEY: str(adapters.source)}
+        overrides[TASKS_KEY] = list(adapters.folders)
     fixed = {"model": config.location, "tokenizer": config.location, "hf_overrides": overrides}
     return defaults | dict(config.options) | fixed
 
@@ -62,6 +81,14 @@ def environment() -> dict[str, str]:
     if 0 < len(cores) <= SMALL_MACHINE:
         variables["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))  # read by the CPU build only
     return variables
+
+
+def _lora_rank(adapters: Adapters) -> int:
+    """Return the smallest rank that vLLM has room for these adapters with."""
+    for rank in LORA_RANKS:
+        if adapters.rank <= rank:
+            return rank
+    raise ConfigError(f"{str(adapters.source)!r}: got adapters of rank {adapters.rank}; vLLM serves {LORA_RANKS[-1]}.")
 
 
 def _compiles(location: str) -> bool:

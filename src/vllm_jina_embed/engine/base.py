@@ -24,6 +24,13 @@ Result = TypeVar("Result")
 ARCHITECTURE = "JinaV4VisionSpanModel"
 """The architecture that ``plugin/`` registers in vLLM's processes and the local engine asks for."""
 
+ADAPTERS_KEY, TASKS_KEY = "jina_adapters", "jina_tasks"
+"""Keys of ``hf_overrides``: the folder of a native checkpoint's adapter file, and the tasks in it."""
+DEFAULT_TASK_KEY = "jina_multi_vector_task"
+"""Key of ``hf_overrides``: whose multi-vectors a request gets that names no task; without it, raw token states."""
+TASK_KEY = "jina_task"
+"""Key of a request's ``extra_kwargs``: whose multi-vectors it gets."""
+
 URGENT, PATIENT = 0, 1
 """Priorities of requests, lower first: questions that somebody waits for, and everything else."""
 
@@ -42,6 +49,7 @@ class EngineConfig:
         max_pixels: Upper bound of a picture's area in pixels.
         files: State of the files in a local checkpoint's folder, so that new weights get a new engine.
         max_tokens: Longest prompt in tokens, pictures expanded, unless the options say otherwise.
+        tasks: Tasks that the checkpoint has an adapter for; empty where its weights are merged for one.
         options: The engine's own keyword arguments, passed on unchanged.
     """
 
@@ -51,6 +59,7 @@ class EngineConfig:
     max_pixels: int
     files: str = ""
     max_tokens: int = JINA_V4_MAX_LENGTH
+    tasks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
     options_key: str = field(init=False, default="")
 

@@ -18,12 +18,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..adapters import Adapters, split_adapters
 from ..errors import ClosedError, EngineDeadError, EngineError, InputError, MissingExtraError
 from ..pooling import Floats
+from ..projector import projections
 from ..prompts import Prompt
 from .arguments import engine_arguments, environment
-from .base import OWNER_VARIABLE, PATIENT, URGENT, EngineConfig, LoopThread, TokenStates
-from .selfcheck import check_pooling
+from .base import OWNER_VARIABLE, PATIENT, TASK_KEY, URGENT, EngineConfig, LoopThread, TokenStates
+from .selfcheck import check_multi_vector, check_pooling
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -38,6 +40,7 @@ class LocalEngine:
         self._numbers = itertools.count()
         self._llm: Any = None
         self._restartable = False
+        self._adapters: Adapters | None = None
         start = self.run(self._start())
         try:
             start.result()
@@ -52,18 +55,21 @@ class LocalEngine:
 
     async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.embed``."""
-        output = await self._answer(prompt, urgent=urgent, task="embed", dimensions=dimensions)
+        output = await self._answer(prompt, task, urgent, {"task": "embed", "dimensions": dimensions})
         return _finite(output.outputs.data.numpy())
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``."""
-        output = await self._answer(prompt, urgent=urgent, task="token_embed", use_activation=True)
+        params: dict[str, Any] = {"task": "token_embed", "use_activation": True}
+        if self._adapters is not None:
+            params["extra_kwargs"] = {TASK_KEY: task}
+        output = await self._answer(prompt, task, urgent, params)
         return _finite(output.outputs.data.float().numpy())
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``Engine.token_states``."""
         # Raw states: vLLM would otherwise normalise each token, which an average must not see.
-        output = await self._answer(prompt, urgent=False, task="token_embed", use_activation=False)
+        output = await self._answer(prompt, task, False, {"task": "token_embed", "use_activation": False})
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
 
     def close(self) -> None:
@@ -74,12 +80,33 @@ class LocalEngine:
         self._thread.close()
 
     async def _start(self) -> None:
-        self._llm = _start_vllm(self._config)
+        config = self._config
+        if config.tasks:
+            self._adapters = split_adapters(config.location, config.tasks, revision=config.revision)
+        self._llm = _start_vllm(config, self._adapters)
         settings = self._llm.vllm_config
         self.max_tokens = int(settings.model_config.max_model_len)
         self._restart_lock = asyncio.Lock()
         self._slots = asyncio.Semaphore(2 * settings.scheduler_config.max_num_seqs)
-        await check_pooling(self, settings.model_config.hf_config, task="")
+        await self._check(settings.model_config.hf_config)
+
+    async def _check(self, hf_config: Any) -> None:
+        """Let the engine prove what it gives, with every adapter if it has some."""
+        config, adapters = self._config, self._adapters
+        for task in config.tasks or ("",):
+            await check_pooling(self, hf_config, task=task)
+        if adapters is not None:
+            found = projections(config.location, adapters.source, config.tasks, revision=config.revision)
+            for task, projection in found.items():
+                await check_multi_vector(self, hf_config, task=task, expected=projection.multi_vector)
+
+    def _lora(self, task: str) -> Any | None:
+        """Return vLLM's name for the adapter of ``task``; None where the weights are merged."""
+        if self._adapters is None:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest(task, 1 + self._config.tasks.index(task), str(self._adapters.folders[task]))
 
     async def _restart(self, dead: Any) -> None:
         """Start vLLM again after its process ended; not twice in a row without an answer in between."""
@@ -91,26 +118,26 @@ class LocalEngine:
             self._restartable = False
             logger.warning("vLLM's engine process ended; starting it again and repeating what was lost.")
             dead.shutdown()
-            self._llm = _start_vllm(self._config)
+            self._llm = _start_vllm(self._config, self._adapters)
 
-    async def _answer(self, prompt: Prompt, *, urgent: bool, **params: Any) -> Any:
+    async def _answer(self, prompt: Prompt, task: str, urgent: bool, params: dict[str, Any]) -> Any:
         """Return vLLM's finished output; repeats once what an ended process or a lost cache entry took along."""
         async with contextlib.nullcontext() if urgent else self._slots:
             llm = self._llm
             if llm is None:
                 raise ClosedError("the engine is closed.")
-            output = await self._try(llm, prompt, urgent, params)
+            output = await self._try(llm, prompt, task, urgent, params)
             if output is None and llm.errored:
                 await self._restart(llm)
-                output = await self._try(self._llm, prompt, urgent, params)
+                output = await self._try(self._llm, prompt, task, urgent, params)
             elif output is None:
-                output = await self._try(llm, prompt, urgent, params)
+                output = await self._try(llm, prompt, task, urgent, params)
         if output is None:
             raise EngineDeadError("vLLM's engine process ended twice while it worked on this item.")
         self._restartable = True
         return output
 
-    async def _try(self, llm: Any, prompt: Prompt, urgent: bool, params: dict[str, Any]) -> Any | None:
+    async def _try(self, llm: Any, prompt: Prompt, task: str, urgent: bool, params: dict[str, Any]) -> Any | None:
         """Return the finished output, or None where a second try can help."""
         from vllm import PoolingParams
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
@@ -121,7 +148,8 @@ class LocalEngine:
         pooling_params = PoolingParams(skip_reading_prefix_cache=True, **params)
         number, priority = f"jina-{next(self._numbers)}", URGENT if urgent else PATIENT
         try:
-            outputs = [one async for one in llm.encode(request, pooling_params, number, priority=priority)]
+            answers = llm.encode(request, pooling_params, number, lora_request=self._lora(task), priority=priority)
+            outputs = [one async for one in answers]
         except VllmDeadError:
             return None
         except Exception as error:
@@ -131,7 +159,7 @@ class LocalEngine:
         return outputs[-1] if complete else None
 
 
-def _start_vllm(config: EngineConfig) -> Any:
+def _start_vllm(config: EngineConfig, adapters: Adapters | None) -> Any:
     """Return a started ``AsyncLLM``; it binds to the running loop.
 
     Raises:
@@ -150,7 +178,8 @@ def _start_vllm(config: EngineConfig) -> Any:
             raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
         raise MissingExtraError("vllm" if shutil.which("nvidia-smi") else "cpu", "vllm") from None
     try:
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, cpu=current_platform.is_cpu())))
+        arguments = engine_arguments(config, cpu=current_platform.is_cpu(), adapters=adapters)
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
     except Exception as error:
         raise EngineError(
             f"vLLM could not start on {config.location!r}: {type(error).__name__}: {error} "

@@ -1,10 +1,12 @@
 """A started engine proves that it pools as it should, or does not serve.
 
-Catches a plugin that vLLM did not load, a version that ignores the pooler, and a prefix cache that was left on.
+Catches a plugin that vLLM did not load, a version that ignores the pooler, a prefix cache that was left on, and an
+adapter or a projector of another task.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 
 from .. import pooling
 from ..errors import EngineError
+from ..pooling import Floats
 from ..prompts import Prompt
 from .base import Engine
 
@@ -25,17 +28,10 @@ async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
     Raises:
         EngineError: They differ.
     """
-    special = {config.vision_start_token_id, config.vision_end_token_id, config.image_token_id, config.video_token_id}
-    plain = [token_id for token_id in range(64) if token_id not in special]
-    picture = np.random.default_rng(0).integers(0, 256, (84, 56, 3), dtype=np.uint8)
-    span = (config.vision_start_token_id, config.image_token_id, config.vision_end_token_id)
-    prompts = (
-        Prompt(token_ids=tuple(plain[:9])),
-        Prompt(token_ids=(*plain[9:12], *span, *plain[12:16]), images=(Image.fromarray(picture),)),
-    )
-    for prompt in prompts:
+    for prompt in _prompts(config):
         tokens = await engine.token_states(prompt, task=task)
-        mask = pooling.vision_mask(tokens.token_ids, vision_start=span[0], vision_end=span[2])
+        span = {"vision_start": config.vision_start_token_id, "vision_end": config.vision_end_token_id}
+        mask = pooling.vision_mask(tokens.token_ids, **span)
         expected = pooling.finish(pooling.mean(tokens.states, mask), tokens.states.shape[1])
         for _ in range(2):  # the second time a prefix cache would have something to give
             got = await engine.embed(prompt, dimensions=len(expected), task=task)
@@ -45,3 +41,30 @@ async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
                     "vector). Was the plugin 'vllm_jina_embed' loaded? Check VLLM_PLUGINS, and that this package is "
                     "installed in the environment that vLLM runs in."
                 )
+
+
+async def check_multi_vector(engine: Engine, config: Any, *, task: str, expected: Callable[[Floats], Floats]) -> None:
+    """Compare the engine's multi-vectors of a text and a picture with what ``expected`` makes of its token states.
+
+    Raises:
+        EngineError: They differ.
+    """
+    for prompt in _prompts(config):
+        wanted = expected((await engine.token_states(prompt, task=task)).states)
+        got = await engine.multi_vector(prompt, task=task)
+        if got.shape != wanted.shape or 1 - float((got * wanted).sum(1).min()) > LIMIT:
+            raise EngineError(
+                f"vLLM does not project multi-vectors of task {task!r} as jina-embeddings-v4 does (got {got.shape}, "
+                f"expected {wanted.shape} with a cosine of 1 in every row). Was the plugin 'vllm_jina_embed' loaded?"
+            )
+
+
+def _prompts(config: Any) -> tuple[Prompt, Prompt]:
+    """Return a text and a picture in ordinary tokens of this checkpoint."""
+    span = (config.vision_start_token_id, config.image_token_id, config.vision_end_token_id)
+    plain = [token_id for token_id in range(64) if token_id not in {*span, config.video_token_id}]
+    picture = np.random.default_rng(0).integers(0, 256, (84, 56, 3), dtype=np.uint8)
+    return (
+        Prompt(token_ids=tuple(plain[:9])),
+        Prompt(token_ids=(*plain[9:12], *span, *plain[12:16]), images=(Image.fromarray(picture),)),
+    )

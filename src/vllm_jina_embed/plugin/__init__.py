@@ -1,20 +1,24 @@
 """What vLLM loads in each of its own processes, through the entry point group ``vllm.general_plugins``.
 
-``register`` adds the architecture that pools inside the engine; nothing else in vLLM changes. A checkpoint stays as it
-is: ``hf_overrides={"architectures": [ARCHITECTURE]}`` selects it, which ``engine/local.py`` does.
+``register`` adds the architectures that pool inside the engine; nothing else in vLLM changes. A checkpoint stays as it
+is: ``hf_overrides={"architectures": [ARCHITECTURE]}`` selects the one for merged weights, which ``engine/local.py``
+does; jinaai/jina-embeddings-v4 itself names the other.
 This folder imports vllm and torch only when vLLM asks for the model.
 """
 
 from __future__ import annotations
 
+from ..checkpoints import NATIVE_ARCHITECTURE
 from ..engine.base import ARCHITECTURE
 from .lifetime import end_with_parent
 
 
 def register() -> None:
-    """Register the architecture; vLLM calls this in every process, possibly more than once."""
+    """Register the architectures; vLLM calls this in every process, possibly more than once."""
     end_with_parent()
     from vllm import ModelRegistry
 
-    if ARCHITECTURE not in ModelRegistry.get_supported_archs():
-        ModelRegistry.register_model(ARCHITECTURE, f"{__name__}.model:{ARCHITECTURE}")
+    known = ModelRegistry.get_supported_archs()
+    for name, module in ((ARCHITECTURE, "model"), (NATIVE_ARCHITECTURE, "native")):
+        if name not in known:
+            ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")

@@ -1,6 +1,6 @@
 """The model class over vLLM's own Qwen2.5-VL: same weights, same forward, another ``embed`` pooler.
 
-``token_embed`` stays vLLM's, so one engine serves both.
+``token_embed`` gives every token's state from the same engine.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from vllm.model_executor.models.adapters import as_embedding_model
 from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 
 from .pooler import VisionSpanMean
+from .token_pooler import TokenVectors
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -23,5 +24,6 @@ class JinaV4VisionSpanModel(as_embedding_model(Qwen2_5_VLForConditionalGeneratio
     def _init_pooler(self, vllm_config: VllmConfig, prefix: str = "") -> Pooler:
         pooler = super()._init_pooler(vllm_config, prefix=prefix)
         config = vllm_config.model_config.hf_config
+        pooler.poolers_by_task["token_embed"] = TokenVectors()
         pooler.poolers_by_task["embed"] = VisionSpanMean(config.vision_start_token_id, config.vision_end_token_id)
         return pooler

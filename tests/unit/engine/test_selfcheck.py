@@ -10,7 +10,7 @@ import pytest
 from tests.support.fake_engine import FakeEngine, vector_of
 from vllm_jina_embed import pooling
 from vllm_jina_embed.engine.base import TokenStates
-from vllm_jina_embed.engine.selfcheck import check_pooling
+from vllm_jina_embed.engine.selfcheck import check_multi_vector, check_pooling
 from vllm_jina_embed.errors import EngineError
 from vllm_jina_embed.pooling import Floats
 from vllm_jina_embed.prompts import Prompt
@@ -61,3 +61,36 @@ async def test_an_engine_that_pools_wrongly_is_refused(mistake: str) -> None:
     """Whatever it does instead."""
     with pytest.raises(EngineError, match="does not pool as jina-embeddings-v4"):
         await check_pooling(PoolingEngine(mistake), CONFIG, task="retrieval")
+
+
+class ProjectingEngine(PoolingEngine):
+    """Projects its own token states, rightly or wrongly."""
+
+    weight = np.random.default_rng(3).normal(size=(8, 128)).astype(np.float32)
+
+    async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
+        """Project as told."""
+        states = (await self.token_states(prompt, task=task)).states
+        if self.mistake == "states":
+            return pooling.normalize(states)
+        if self.mistake == "one token less":
+            states = states[1:]
+        return self.project(pooling.normalize(states) if self.mistake == "normalised" else states, self.mistake)
+
+    @classmethod
+    def project(cls, states: Floats, mistake: str = "") -> Floats:
+        """Return rows of norm 1; the bias makes the length of a state matter."""
+        weight = cls.weight[::-1] if mistake == "another task" else cls.weight
+        return pooling.normalize(states @ weight.T + np.float32(mistake != "no bias"))
+
+
+async def test_an_engine_that_projects_rightly_passes() -> None:
+    """Nothing is raised."""
+    await check_multi_vector(ProjectingEngine(), CONFIG, task="code", expected=ProjectingEngine.project)
+
+
+@pytest.mark.parametrize("mistake", ["states", "one token less", "normalised", "another task", "no bias"])
+async def test_an_engine_that_projects_wrongly_is_refused(mistake: str) -> None:
+    """Whatever it does instead; the task is named."""
+    with pytest.raises(EngineError, match="multi-vectors of task 'code'"):
+        await check_multi_vector(ProjectingEngine(mistake), CONFIG, task="code", expected=ProjectingEngine.project)

@@ -1,0 +1,186 @@
+"""Checkpoints in the layout of jinaai/jina-embeddings-v4 itself, and what transformers gives for each task.
+
+Layout: two shards whose names have no ``language_model``, no lm_head, a projector with a bias, one adapter file with
+the task inside each name, a config.json that points to remote code. Written apart from the package: the reference adds
+``B A * alpha / r`` to the loaded weights by itself. Source: custom_lora_module.py and modeling_jina_embeddings_v4.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from tests.support.checkpoints import Size, preprocessor_config, qwen_config, tokenizer_config, write_json
+from tests.support.reference import Reference
+from tests.support.tokenizer import SPECIAL, make_tokenizer
+
+TASKS = ("retrieval", "text-matching", "code")
+TOKEN_DIMENSIONS = 48
+RANK, ALPHA = 4, 12
+DEFAULT = Size()
+ATTENTION, MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+NAME, PROCESSOR = "jina_embeddings_v4", "JinaEmbeddingsV4Processor"
+
+
+def make_native(folder: Path, size: Size = DEFAULT, *, seed: int = 0) -> Path:
+    """Write a random native checkpoint; its final norm is log-normal and its tasks differ clearly."""
+    (folder / "adapters").mkdir(parents=True)
+    tokenizer = make_tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
+    config = qwen_config(size, ids, tokenizer.get_vocab_size())
+    torch.manual_seed(seed)
+    dtype = getattr(torch, size.dtype)
+    _write_shards(folder, _base_weights(config), dtype)
+    save_file({k: v.to(dtype) for k, v in _adapters(config).items()}, folder / "adapters/adapter_model.safetensors")
+    write_json(folder / "adapters/adapter_config.json", _adapter_config())
+    write_json(folder / "config.json", _published_config(config, size))
+    remote = {"processor_class": PROCESSOR}
+    own = {"min_pixels": 3136, "max_pixels": 602112, "auto_map": {"AutoProcessor": f"modeling_{NAME}.{PROCESSOR}"}}
+    write_json(folder / "preprocessor_config.json", {**preprocessor_config(), **remote, **own})
+    write_json(folder / "tokenizer_config.json", {**tokenizer_config(), **remote})
+    return folder
+
+
+def _base_weights(config: Qwen2_5_VLConfig) -> dict[str, torch.Tensor]:
+    """Return random weights under the names of the published shards."""
+    model = Qwen2_5_VLForConditionalGeneration(config)
+    norm = model.model.language_model.norm.weight
+    torch.nn.init.normal_(norm, std=1.5)
+    norm.data.exp_()
+    weights = {
+        name.replace("model.language_model.", "model.").replace("model.visual.", "visual."): value.detach().clone()
+        for name, value in model.state_dict().items()
+        if not name.startswith("lm_head")
+    }
+    for name, value in weights.items():
+        if name.endswith(".bias"):  # of q, k, v and the vision tower: zero where a model is new
+            torch.nn.init.normal_(value, std=0.1)
+    hidden = config.get_text_config().hidden_size
+    weights["multi_vector_projector.weight"] = torch.randn(TOKEN_DIMENSIONS, hidden) / hidden**0.5
+    weights["multi_vector_projector.bias"] = 3 * torch.randn(TOKEN_DIMENSIONS)
+    return weights
+
+
+def _write_shards(folder: Path, weights: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
+    names = sorted(weights)
+    half = len(names) // 2
+    places = {name: SHARDS[index >= half] for index, name in enumerate(names)}
+    for shard in SHARDS:
+        content = {name: weights[name].to(dtype).contiguous() for name in names if places[name] == shard}
+        save_file(content, folder / shard, metadata={"format": "pt"})
+    total = sum(value.numel() for value in weights.values()) * dtype.itemsize
+    write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def _adapters(config: Qwen2_5_VLConfig) -> dict[str, torch.Tensor]:
+    text = config.get_text_config()
+    head = text.hidden_size // text.num_attention_heads
+    narrow = head * text.num_key_value_heads
+    inner = text.intermediate_size
+    shapes = {"q_proj": (text.hidden_size,) * 2, "o_proj": (text.hidden_size,) * 2}
+    shapes |= dict.fromkeys(("k_proj", "v_proj"), (narrow, text.hidden_size))
+    shapes |= dict.fromkeys(("gate_proj", "up_proj"), (inner, text.hidden_size))
+    shapes |= {"down_proj": (text.hidden_size, inner)}
+    places = {
+        f"model.language_model.layers.{layer}.{block}.{name}": shapes[name]
+        for layer in range(text.num_hidden_layers)
+        for block, names in (("self_attn", ATTENTION), ("mlp", MLP))
+        for name in names
+    }
+    places["multi_vector_projector"] = (TOKEN_DIMENSIONS, text.hidden_size)
+    tensors = {}
+    for place, (rows, columns) in places.items():
+        for task in TASKS:
+            tensors[f"base_model.model.{place}.lora_A.{task}.weight"] = torch.randn(RANK, columns) / columns**0.5
+            tensors[f"base_model.model.{place}.lora_B.{task}.weight"] = 0.04 * torch.randn(rows, RANK)
+    return tensors
+
+
+def _adapter_config() -> dict[str, object]:
+    return {
+        "base_model_name_or_path": "jinaai/jina-embeddings-v4",
+        "bias": "none",
+        "exclude_modules": ".*visual.*",
+        "init_lora_weights": "gaussian",
+        "lora_alpha": ALPHA,
+        "lora_dropout": 0.1,
+        "modules_to_save": None,
+        "peft_type": "LORA",
+        "r": RANK,
+        "rank_pattern": {},
+        "target_modules": "(.*(model).*(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj).*$"
+        "|.*(single_vector_projector|multi_vector_projector).*$)",
+        "task_type": "FEATURE_EXTRACTION",
+        "use_dora": False,
+        "use_rslora": False,
+    }
+
+
+def _published_config(config: Qwen2_5_VLConfig, size: Size) -> dict[str, object]:
+    """Return config.json as the published one is written: old names of rope, own keys, remote code."""
+    content = json.loads(config.to_json_string(use_diff=False))
+    text = content["text_config"]
+    rope = text.pop("rope_parameters")
+    text["rope_theta"] = rope.pop("rope_theta")
+    text["rope_scaling"] = {"mrope_section": rope["mrope_section"], "rope_type": "default", "type": "default"}
+    return {
+        **content,
+        "architectures": ["JinaEmbeddingsV4Model"],
+        "auto_map": {
+            "AutoConfig": f"configuration_{NAME}.JinaEmbeddingsV4Config",
+            "AutoModel": f"modeling_{NAME}.JinaEmbeddingsV4Model",
+        },
+        "matryoshka_dims": [32, 64, size.hidden],
+        "multi_vector_projector_dim": TOKEN_DIMENSIONS,
+        "single_vector_pool_strategy": "mean",
+        "task_names": list(TASKS),
+        "torch_dtype": size.dtype,
+        "truncate_dim": None,
+        "verbosity": 1,
+    }
+
+
+class NativeReference(Reference):
+    """One task of a native checkpoint in transformers, float32, its adapter added to the weights."""
+
+    def __init__(self, folder: Path, task: str, *, scale: float = ALPHA / RANK) -> None:
+        self.task, self.scale = task, scale
+        super().__init__(folder)
+
+    def load(self, folder: Path) -> Qwen2_5_VLForConditionalGeneration:
+        """Return the model with this task's adapter; keeps the projector, adapter added."""
+        weights: dict[str, torch.Tensor] = {}
+        for shard in SHARDS:
+            weights |= {name: value.float() for name, value in load_file(folder / shard).items()}
+        adapters = load_file(folder / "adapters/adapter_model.safetensors")
+        for name, low in adapters.items():
+            if f".lora_A.{self.task}." in name:
+                high = adapters[name.replace(".lora_A.", ".lora_B.")]
+                place = name.removeprefix("base_model.model.").split(".lora_A.")[0].replace(".language_model.", ".")
+                weights[f"{place}.weight"] += high.float() @ low.float() * self.scale
+        self.projector = weights.pop("multi_vector_projector.weight"), weights.pop("multi_vector_projector.bias")
+        model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig.from_pretrained(folder)).float()
+        renamed = {
+            f"model.{name}" if name.startswith("visual.") else name.replace("model.", "model.language_model.", 1): value
+            for name, value in weights.items()
+        }
+        result = model.load_state_dict(renamed, strict=False)
+        assert result.missing_keys == ["lm_head.weight"], result
+        assert not result.unexpected_keys, result
+        return model
+
+    @torch.inference_mode()
+    def multi_vector(self, item: str | Image.Image | Sequence[Image.Image]) -> np.ndarray:
+        """Return the rows ``(n, TOKEN_DIMENSIONS)`` of every token of a whole prompt."""
+        weight, bias = self.projector
+        states = self.token_states(item)[1]
+        return torch.nn.functional.normalize(states @ weight.T + bias, dim=-1).numpy()
