@@ -92,6 +92,14 @@ class Bare:
         return np.stack([output.outputs.data.numpy() for output in outputs])
 
 
+class InProcess(Bare):
+    """Bare vLLM with the engine's core stepped in this process: the design that was not taken."""
+
+    def __init__(self, folder: Path, dtype: str, options: dict[str, Any]) -> None:
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        super().__init__(folder, dtype, {"distributed_executor_backend": "uni", **options})
+
+
 class Example:
     """vLLM's own example (examples/pooling/token_embed/jina_embeddings_v4_offline.py), made to run on today's vLLM.
 
@@ -210,6 +218,7 @@ class SentenceTransformers:
 CONTESTANTS: dict[str, Any] = {
     "ours": Ours,
     "bare vLLM": Bare,
+    "core in process": InProcess,
     "vLLM's example": Example,
     "transformers": Transformers,
     "sentence-transformers": SentenceTransformers,

@@ -1,12 +1,19 @@
-"""A contestant's process, seen from the run: orders, answers, and the memory of its whole tree."""
+"""A contestant's process, seen from the run: orders, answers, and the memory of its whole tree.
+
+Between its orders a contestant is stopped (SIGSTOP), all its processes: vLLM's poll while they wait, and threads of
+torch spin. Memory is watched in orders that are not timed, because looking at it takes a core of its own.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +21,42 @@ import psutil
 
 
 class Contestant:
-    """One worker process; counts the peak memory of its process tree from the start."""
+    """One worker process and what it starts, in a process group of its own."""
 
     def __init__(self, name: str, folder: Path, dtype: str, options: dict[str, Any], log: Path) -> None:
         self.name = name
         command = [sys.executable, "-m", "benchmarks.worker", name, str(folder), dtype, json.dumps(options)]
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, process_group=0
             )
         self._tree = psutil.Process(self._process.pid)
         self.peak_bytes = 0
-        self._watching = True
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
 
     def started(self) -> float | None:
         """Return the seconds from the process's start to its first vector, or None where it cannot start."""
         answer = self._answer()
-        return None if answer is None else float(answer["start_seconds"])
+        if answer is None:
+            return None
+        self._signal(signal.SIGSTOP)
+        return float(answer["start_seconds"])
 
-    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Give an order and return the answer."""
+    def ask(self, do: str, *, watched: bool = False, **arguments: Any) -> dict[str, Any]:
+        """Give an order and return the answer; with ``watched`` its peak memory counts, and its times do not."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-        self._process.stdin.flush()
-        answer = self._answer()
+        self._signal(signal.SIGCONT)
+        with self._watch() if watched else nullcontext():
+            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._process.stdin.flush()
+            answer = self._answer()
+        self._signal(signal.SIGSTOP)
         if answer is None:
             raise RuntimeError(f"{self.name} ended while it was asked to {do}; see the log")
         return answer
 
     def close(self) -> None:
         """End the process and what it started."""
-        self._watching = False
-        self._watcher.join()
+        self._signal(signal.SIGCONT)
         children = self._tree.children(recursive=True) if self._tree.is_running() else []
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -65,10 +74,26 @@ class Contestant:
         answer: dict[str, Any] | None = json.loads(line) if line else None
         return answer
 
-    def _watch(self) -> None:
-        while self._watching:
-            self.peak_bytes = max(self.peak_bytes, self._memory())
-            time.sleep(0.1)
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        """Raise ``peak_bytes`` to what the process tree holds, ten times a second."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(0.1):
+                self.peak_bytes = max(self.peak_bytes, self._memory())
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
 
     def _memory(self) -> int:
         """Return the tree's private memory plus its share of what is shared, in bytes."""

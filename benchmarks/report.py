@@ -47,6 +47,7 @@ def _bulk(found: dict[str, Any]) -> str:
                 cell += f" ({ratio(seconds, race['seconds']['ours']):.2f} x)"
             cells.append(cell)
         rows.append("| " + " | ".join(cells) + " |")
+    rows.append("| one short text, p50 | " + " | ".join(f"{found['single'][one] * 1e3:.1f} ms" for one in who) + " |")
     rows.append(
         "| start to the first vector | " + " | ".join(f"{found['start_seconds'][one]:.1f} s" for one in who) + " |"
     )
@@ -58,18 +59,19 @@ def _bulk(found: dict[str, Any]) -> str:
 
 def _lines(found: dict[str, Any]) -> str:
     singles = statistics.median(one["bulk_seconds"] / one["seconds"] for one in found["singles"])
-    alone, busy = found["latency"]["alone"], found["latency"]["busy"]
+    alone, busy, step = found["latency"]["alone"], found["latency"]["busy"], found["full_step"]
     lines = [
         f"- 64 single callers (threads and coroutines, both frameworks): {singles:.2f} of the speed of one bulk call.",
         (
             f"- A question alone: p50 {alone['p50'] * 1e3:.1f} ms, p95 {alone['p95'] * 1e3:.1f} ms; "
-            f"during a bulk index p50 {busy['p50'] * 1e3:.1f} ms, p95 {busy['p95'] * 1e3:.1f} ms."
+            f"during a bulk index p50 {busy['p50'] * 1e3:.1f} ms, p95 {busy['p95'] * 1e3:.1f} ms. "
+            f"A full step of the engine ({step['tokens']} tokens) takes {step['seconds'] * 1e3:.0f} ms."
         ),
     ]
     if found["absent"]:
         lines.append(f"- Cannot load this checkpoint: {', '.join(found['absent'])}.")
     for one, megabytes in found.get("memory_growth", {}).items():
-        lines.append(f"- Peak memory with a much longer list of 500-token texts, {one}: {megabytes:+.1f} MB.")
+        lines.append(f"- Peak memory with eight times as many 500-token texts, {one}: {megabytes:+.1f} MB.")
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
 """`python -m benchmarks.run [--full] [--only CHECKPOINT]`: everything side by side, in one run.
 
-All contestants of a checkpoint are started first and wait; then each load goes round: every contestant once, several
-times over. Ratios are taken within a round, so that a slow minute of the machine meets all alike; medians are quoted.
+All contestants of a checkpoint are started first, and stopped while others work. Each load goes round several
+times, every contestant once, another one first each time. Ratios are taken within a round, so that a slow minute of
+the machine meets all alike; medians are quoted.
 Writes docs/performance.json, and the tables between the markers of docs/performance.md (--full) or to the terminal.
 """
 
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.checkpoints import dtype, folder
+from benchmarks.contestants import CONTESTANTS
 from benchmarks.machine import machine
 from benchmarks.processes import Contestant
 from benchmarks.report import write_report
 
 LOADS = ("short", "mixed", "long", "pictures", "mix")
+GROWN = ("ours", "bare vLLM", "vLLM's example")
 OPTIONS = {"demo": {"enforce_eager": True}, "45M": {"enforce_eager": False}, "wide": {"enforce_eager": True}}
 
 
@@ -49,7 +52,7 @@ def measure(name: str, checkpoint: Path, rounds: int, *, full: bool) -> dict[str
     contestants: list[Contestant] = []
     found: dict[str, Any] = {"start_seconds": {}, "loads": {}, "absent": [], "peak_megabytes": {}}
     try:
-        for contestant in ("ours", "bare vLLM", "vLLM's example", "transformers", "sentence-transformers"):
+        for contestant in CONTESTANTS:
             say(f"{name}: starting {contestant}")
             options = {} if contestant == "vLLM's example" else OPTIONS[name]
             if contestant == "vLLM's example" and name != "45M":
@@ -67,13 +70,16 @@ def measure(name: str, checkpoint: Path, rounds: int, *, full: bool) -> dict[str
         ours = contestants[0]
         say(f"{name}: 64 single callers, questions alone and during a bulk index")
         found["singles"] = [ours.ask("singles", number=64) for _ in range(rounds)]
+        found["single"] = {one.name: one.ask("single", number=40)["p50"] for one in contestants}
+        found["full_step"] = ours.ask("full_step")
         found["latency"] = {
             "alone": ours.ask("latency", number=100 if full else 40, busy=False),
             "busy": ours.ask("latency", number=100 if full else 40, busy=True),
         }
         found["peak_megabytes"] = {one.name: round(one.peak_bytes / 1e6) for one in contestants}
         if full:
-            found["memory_growth"] = {one.name: growth(one, checkpoint) for one in contestants[:3]}
+            grown = [one for one in contestants if one.name in GROWN]
+            found["memory_growth"] = {one.name: growth(one) for one in grown}
     finally:
         for one in contestants:
             one.close()
@@ -87,8 +93,9 @@ def race(name: str, load: str, contestants: list[Contestant], rounds: int) -> di
     seconds: dict[str, list[float]] = {one.name: [] for one in contestants}
     first: dict[str, Any] = {}
     for number in range(rounds + 1):
-        for one in contestants:
-            answer = one.ask("bulk", load=load, scale=scale)
+        turn = number % len(contestants)
+        for one in contestants[turn:] + contestants[:turn]:
+            answer = one.ask("bulk", watched=not number, load=load, scale=scale)
             first[one.name] = np.array(answer["first"])
             if number:  # the first round warms up
                 seconds[one.name].append(answer["seconds"])
@@ -96,12 +103,14 @@ def race(name: str, load: str, contestants: list[Contestant], rounds: int) -> di
     return {"seconds": seconds, "items": answer["items"], "distance_to_ours": distance}
 
 
-def growth(one: Contestant, checkpoint: Path) -> float:
+def growth(one: Contestant) -> float:
     """Return by how many megabytes the peak rises when the list of long texts is eight times as long."""
-    one.ask("bulk", load="long", scale=1.0)
-    before = one.peak_bytes
-    one.ask("bulk", load="long", scale=64.0 if "demo" in str(checkpoint) else 4.0)
-    return round((one.peak_bytes - before) / 1e6, 1)
+    peaks = []
+    for scale in (1.0, 8.0):
+        one.peak_bytes = 0
+        one.ask("bulk", watched=True, load="long", scale=scale)
+        peaks.append(one.peak_bytes)
+    return round((peaks[1] - peaks[0]) / 1e6, 1)
 
 
 def faults() -> dict[str, str]:

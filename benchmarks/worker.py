@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+STEP_TEXT = 500
+"""Tokens of a text of 160 words, about."""
+
 
 def main() -> None:
     """Start the contestant, then obey until stdin closes."""
@@ -56,6 +59,29 @@ def singles(contestant: Any, number: int) -> dict[str, Any]:
     return {"seconds": between - began, "bulk_seconds": time.perf_counter() - between}
 
 
+def single(contestant: Any, number: int) -> dict[str, Any]:
+    """Time short texts one after the other, each in a call of its own, as the contestant's bulk call takes them."""
+    from benchmarks import loads
+
+    seconds = []
+    for text in loads.texts(number, (4, 10), seed=1):
+        began = time.perf_counter()
+        contestant.embed([text])
+        seconds.append(time.perf_counter() - began)
+    return {"p50": float(np.percentile(seconds, 50))}
+
+
+def full_step(contestant: Any) -> dict[str, Any]:
+    """Time one call that fills one step of the engine: the longest that a question can have to wait for."""
+    from benchmarks import loads
+
+    tokens = contestant.langchain._embedder._engine._llm.vllm_config.scheduler_config.max_num_batched_tokens
+    items = loads.texts(max(1, tokens // STEP_TEXT), (160, 160), seed=3)
+    began = time.perf_counter()
+    contestant.langchain.embed_documents(items)
+    return {"seconds": time.perf_counter() - began, "tokens": tokens}
+
+
 def latency(contestant: Any, number: int, busy: bool) -> dict[str, Any]:
     """Time questions one after the other, alone or while a bulk index runs in another thread."""
     from benchmarks import loads
@@ -88,7 +114,7 @@ def _index(contestant: Any, stop: threading.Event, done: list[float]) -> None:
             return
 
 
-ORDERS = {"bulk": bulk, "singles": singles, "latency": latency}
+ORDERS = {"bulk": bulk, "single": single, "singles": singles, "full_step": full_step, "latency": latency}
 
 
 def _tell(answers: Any, answer: dict[str, Any]) -> None:
