@@ -20,6 +20,8 @@ class Planned(QuestionsFirst):
         self.max_num_scheduled_tokens = self._full_step = 4096
         self._last_question = float("-inf")
         self.added: list[Any] = []
+        self.running: list[Any] = [SimpleNamespace(num_tokens=3000, num_computed_tokens=1000)]
+        self.waiting: list[Any] = [SimpleNamespace(num_tokens=15000, num_computed_tokens=0)]
 
 
 @pytest.fixture
@@ -43,6 +45,15 @@ def test_a_question_makes_steps_small_for_a_moment(planned: Planned, monkeypatch
     now = scheduler.time.monotonic()
     monkeypatch.setattr(scheduler.time, "monotonic", lambda: now + scheduler.MOMENT)
     assert planned.schedule() == 4096
+
+
+def test_little_work_is_done_in_full_steps(planned: Planned) -> None:
+    """Many single callers are as fast as one call; a question waits for one step at most."""
+    planned.waiting[0].num_tokens = 14000
+    planned.add_request(SimpleNamespace(priority=URGENT))
+    assert planned.schedule() == 4096
+    planned.waiting[0].num_tokens = 14400
+    assert planned.schedule() == 512
 
 
 def test_a_small_step_is_never_larger_than_a_full_one(planned: Planned) -> None:
