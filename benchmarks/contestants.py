@@ -75,7 +75,9 @@ class Bare:
             location=str(folder), revision=None, min_pixels=3136, max_pixels=602112, max_tokens=4096,
             options={"dtype": dtype, **options},
         )  # fmt: skip
-        self.llm = LLM(**engine_arguments(config, cpu=True))
+        arguments = engine_arguments(config, cpu=True)
+        del arguments["enable_log_requests"]  # a setting of AsyncLLM alone
+        self.llm = LLM(**arguments)
         self.params = PoolingParams(task="embed", skip_reading_prefix_cache=True)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -11,10 +12,15 @@ WORDS = "the quick brown fox jumps over a lazy dog while seven old wizards descr
 
 
 def texts(number: int, words: tuple[int, int], seed: int = 0) -> list[str]:
-    """Return texts of a random number of words in ``words``, all different."""
+    """Return different texts of ``words[0]`` to ``words[1]`` words, their number log-uniform.
+
+    So are the lengths of a corpus: many titles and sentences, some paragraphs.
+    """
     chance = random.Random(seed)
     vocabulary = WORDS.split()
-    return [f"{n} " + " ".join(chance.choices(vocabulary, k=chance.randint(*words))) for n in range(number)]
+    low, high = math.log(words[0]), math.log(words[1] + 1)
+    lengths = [int(math.exp(chance.uniform(low, high))) for _ in range(number)]
+    return [f"{n} " + " ".join(chance.choices(vocabulary, k=length)) for n, length in enumerate(lengths)]
 
 
 def pictures(number: int, side: int, seed: int = 0) -> list[Image.Image]:

@@ -59,7 +59,8 @@ class Contestant:
         self._signal(signal.SIGCONT)
         children = self._tree.children(recursive=True) if self._tree.is_running() else []
         if self._process.stdin is not None:
-            self._process.stdin.close()
+            with suppress(BrokenPipeError):  # it has ended already
+                self._process.stdin.close()
         try:
             self._process.wait(30)
         except subprocess.TimeoutExpired:
