@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from types import TracebackType
 from typing import Annotated, Any, Protocol, Self, runtime_checkable
 
 from pydantic import (
@@ -24,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from ._life import Closing
 from .cache import CachedEmbedder
 from .embedder import JinaEmbedder
 from .errors import ConfigError
@@ -96,7 +96,7 @@ class Embedder(Protocol):
         ...
 
 
-class Adapter(BaseModel):
+class Adapter(Closing, BaseModel):
     """The keywords of both adapters, and the embedder that they make; ``model`` is spelt by each framework itself.
 
     Making one checks every keyword and starts nothing. A copy is made from the keywords; so is an unpickled one.
@@ -197,20 +197,6 @@ class Adapter(BaseModel):
         """Await ``close`` without blocking the loop."""
         if self.embedder is None or self._is_owner:
             await self._embedder.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     # --- copies -----------------------------------------------------------------------------------------------------
 

@@ -6,17 +6,16 @@ asks an engine, ``CachedEmbedder`` a store first.
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tqdm.auto import tqdm
 
 from . import inputs
+from ._life import Closing
 from .checkpoints import Checkpoint
 from .errors import InputError
 from .inputs import EmbedInput, Item
@@ -29,7 +28,7 @@ from .settings import Settings
 from .streams import astream, stream
 
 
-class Calls(Scores):
+class Calls(Closing, Scores):
     """The calls of an embedder; a subclass has ``settings`` and answers checked items."""
 
     settings: Settings
@@ -224,30 +223,6 @@ class Calls(Scores):
         """Yield as ``embed_stream`` does, without blocking the loop."""
         call = partial(self._await, dimensions=dimensions, task=task, show_progress=False)
         return astream(items, lambda batch: call(batch, prompt_name), self._bar(None, show_progress))
-
-    # --- life -------------------------------------------------------------------------------------------------------
-
-    async def aclose(self) -> None:
-        """Await ``close`` without blocking the loop."""
-        await asyncio.to_thread(self.close)
-
-    def __enter__(self) -> Self:
-        """Return the embedder itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the embedder itself."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        """Close."""
-        await self.aclose()
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

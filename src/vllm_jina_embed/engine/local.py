@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .._extras import require
 from ..adapters import Adapters, split_adapters
-from ..errors import ClosedError, EngineDeadError, EngineError, InputError, MissingExtraError
+from ..errors import ClosedError, EngineDeadError, EngineError, InputError
 from ..pooling import Floats
 from ..projector import projections
 from ..prompts import Prompt
@@ -127,11 +128,10 @@ class LocalEngine:
             if llm is None:
                 raise ClosedError("the engine is closed.")
             output = await self._try(llm, prompt, task, urgent, params)
-            if output is None and llm.errored:
-                await self._restart(llm)
+            if output is None:
+                if llm.errored:
+                    await self._restart(llm)
                 output = await self._try(self._llm, prompt, task, urgent, params)
-            elif output is None:
-                output = await self._try(llm, prompt, task, urgent, params)
         if output is None:
             raise EngineDeadError("vLLM's engine process ended twice while it worked on this item.")
         self._restartable = True
@@ -169,14 +169,13 @@ def _start_vllm(config: EngineConfig, adapters: Adapters | None) -> Any:
     for name, value in environment().items():
         os.environ.setdefault(name, value)
     os.environ[OWNER_VARIABLE] = str(os.getpid())
+    require("vllm" if shutil.which("nvidia-smi") else "cpu", "vllm")
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
-        if error.name != "vllm":
-            raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
-        raise MissingExtraError("vllm" if shutil.which("nvidia-smi") else "cpu", "vllm") from None
+        raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
     try:
         arguments = engine_arguments(config, cpu=current_platform.is_cpu(), adapters=adapters)
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from .._life import Closing
 from ..calls import Calls
 from ..errors import ConfigError
 from ..settings import VECTORS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
 
-class Base:
+class Base(Closing):
     """The settings of an index and its life; see ``LateInteractionIndex``."""
 
     def __init__(
@@ -100,24 +100,6 @@ class Base:
     async def aclose(self) -> None:
         """Await ``close``."""
         await self._caller.aclose()
-
-    def __enter__(self) -> Self:
-        """Return the index itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the index itself."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        """Close."""
-        await self.aclose()
 
     def __repr__(self) -> str:
         """Return what it is made of."""
