@@ -40,7 +40,7 @@ def make(name: str, scale: float = 1.0) -> list[str | Image.Image]:
     if name == "mixed":
         return list(texts(count(128), (2, 80)))
     if name == "long":
-        return list(texts(count(64), (160, 160)))
+        return list(texts(count(24), (160, 160)))
     if name == "pictures":
         return list(pictures(count(16), 448))
     if name == "mix":

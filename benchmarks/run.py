@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="rounds of each load")
     wanted = parser.parse_args()
     names = [wanted.only] if wanted.only else ["demo", "45M", "wide"] if wanted.full else ["demo"]
-    rounds = wanted.rounds or (7 if wanted.full else 3)
+    rounds = wanted.rounds or (5 if wanted.full else 3)
     result: dict[str, Any] = {"machine": machine(), "rounds": rounds, "checkpoints": {}}
     with tempfile.TemporaryDirectory(prefix="bench-") as cache:
         for name in names:
@@ -89,7 +89,7 @@ def measure(name: str, checkpoint: Path, rounds: int, *, full: bool) -> dict[str
 def race(name: str, load: str, contestants: list[Contestant], rounds: int) -> dict[str, Any]:
     """Return each contestant's seconds per round, and how far its vectors are from ours."""
     say(f"{name}: {load}")
-    scale = 8.0 if name == "demo" else 1.0
+    scale = 4.0 if name == "demo" else 1.0
     seconds: dict[str, list[float]] = {one.name: [] for one in contestants}
     first: dict[str, Any] = {}
     for number in range(rounds + 1):
