@@ -25,6 +25,7 @@ from ..errors import InputError
 from ..media import MediaPolicy, is_data_uri, open_image, picture_string
 from ..pictures import CAPTION_KEY, PATH_KEY, jpeg
 from .embeddings import VllmJinaEmbeddings
+from .late_interaction import LateInteractionRetriever
 
 NAME = "search_pictures_and_texts"
 DESCRIPTION = (
@@ -108,6 +109,8 @@ def image_retriever_tool(
 
 
 def _media_of(retriever: BaseRetriever) -> MediaPolicy:
+    if isinstance(retriever, LateInteractionRetriever):
+        return retriever.media
     embeddings = getattr(getattr(retriever, "vectorstore", None), "embeddings", None)
     if isinstance(embeddings, VllmJinaEmbeddings) and embeddings.media is not None:
         return embeddings.media

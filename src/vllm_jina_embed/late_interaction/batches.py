@@ -69,7 +69,7 @@ class Rows:
 def batches(
     items: Iterable[EmbedInput],
     payloads: Iterable[Payload] | None,
-    ids: Iterable[str] | None,
+    ids: Iterable[str | None] | None,
     media: MediaPolicy,
 ) -> Iterator[Batch]:
     """Yield all items in order, with their payloads and ids; reads each stream as it is needed.
@@ -121,7 +121,7 @@ def rows_of(batch: Batch, embeddings: Floats, multi_vectors: Sequence[Floats], p
 
 
 def _together(
-    items: Iterable[EmbedInput], payloads: Iterable[Payload] | None, ids: Iterable[str] | None
+    items: Iterable[EmbedInput], payloads: Iterable[Payload] | None, ids: Iterable[str | None] | None
 ) -> Iterator[tuple[EmbedInput, Payload, str | None]]:
     """Yield each item with its payload and id, where there are any."""
     given = {"items": items, "payloads": payloads, "ids": ids}

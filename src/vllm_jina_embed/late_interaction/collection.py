@@ -145,6 +145,13 @@ def selector(ids: Sequence[str] | None, only: models.Filter | None) -> models.Po
     raise ConfigError("delete takes ids or filter=..., and exactly one of them.")
 
 
+def having(key: str, value: str) -> models.Filter:
+    """Return the filter that lets the payloads through where ``key`` is ``value``."""
+    from qdrant_client import models
+
+    return models.Filter(must=[models.FieldCondition(key=key, match=models.MatchValue(value=value))])
+
+
 def _quantization(storage: Storage) -> Any:
     from qdrant_client import models
 

@@ -57,7 +57,7 @@ class LateInteractionIndex(Base):
         items: Iterable[EmbedInput],
         *,
         payloads: Iterable[Payload] | None = None,
-        ids: Iterable[str] | None = None,
+        ids: Iterable[str | None] | None = None,
         show_progress: bool | None = None,
     ) -> list[str]:
         """Put items into the index; one whose id is there is replaced.
@@ -69,7 +69,7 @@ class LateInteractionIndex(Base):
         Args:
             items: Texts and pictures, mixed, as in ``JinaEmbedder.embed``.
             payloads: What comes back with each hit, as JSON takes it; filters look into it.
-            ids: One per item; without, equal items with equal payloads have one id.
+            ids: One per item; without, or where it is None, equal items with equal payloads have one id.
             show_progress: Whether to draw a bar on stderr; None does as the embedder does.
 
         Returns:
@@ -99,7 +99,7 @@ class LateInteractionIndex(Base):
         items: Iterable[EmbedInput],
         *,
         payloads: Iterable[Payload] | None = None,
-        ids: Iterable[str] | None = None,
+        ids: Iterable[str | None] | None = None,
         show_progress: bool | None = None,
     ) -> list[str]:
         """Await ``add``."""

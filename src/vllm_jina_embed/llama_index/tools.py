@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from ..errors import ConfigError, InputError
 from ..media import ImageInput, MediaPolicy, is_data_uri
 from .embedding import VllmJinaEmbedding
+from .late_interaction import LateInteractionRetriever
 from .results import Bounds, Seen, has_picture, opened, rendered
 
 DESCRIPTION = (
@@ -44,7 +45,7 @@ class _ByTextOrPicture(BaseModel):
 def image_retriever_tool(
     retriever: BaseRetriever,
     *,
-    embedding: VllmJinaEmbedding | None = None,
+    embedding: VllmJinaEmbedding | LateInteractionRetriever | None = None,
     name: str = "search_texts_and_pictures",
     description: str = DESCRIPTION,
     pictures: Mapping[str, ImageInput] | None = None,
@@ -58,7 +59,8 @@ def image_retriever_tool(
 
     Args:
         retriever: For example ``unified_retriever(index)``; it decides how many results there are.
-        embedding: What embeds a picture that the model searches by; None takes queries of text alone.
+        embedding: What embeds a picture that the model searches by; None takes queries of text alone, unless the
+            retriever is a ``LateInteractionRetriever``, which embeds its queries itself.
         name: The tool's name.
         description: What the chat model reads about it.
         pictures: Pictures that the model may search by, by name: those of the user's message, for example. Read at
@@ -78,6 +80,8 @@ def image_retriever_tool(
         raise ConfigError(f"got {bounds}; max_pictures may be 0, the other bounds start at 1.")
     if pictures is not None and embedding is None:
         raise ConfigError("pictures=... to search by need embedding=..., which embeds them.")
+    if embedding is None and isinstance(retriever, LateInteractionRetriever):
+        embedding = retriever
     schema = _ByText if embedding is None else _ByTextOrPicture
     about = description if embedding is None else description + _BY_PICTURE
     return ImageRetrieverTool(
@@ -98,7 +102,7 @@ class ImageRetrieverTool(AsyncBaseTool):
         retriever: BaseRetriever,
         metadata: ToolMetadata,
         *,
-        embedding: VllmJinaEmbedding | None,
+        embedding: VllmJinaEmbedding | LateInteractionRetriever | None,
         pictures: Mapping[str, ImageInput],
         bounds: Bounds,
         media: MediaPolicy,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from qdrant_client import models
+from qdrant_client.http.exceptions import UnexpectedResponse
 
 from tests.unit.late_interaction.conftest import MakeIndex
 from vllm_jina_embed import JinaEmbedder
@@ -19,6 +21,7 @@ from vllm_jina_embed.late_interaction import Storage, batches
 
 Request = tuple[str, str, Any]
 HIT = {"id": "0", "version": 1, "score": 7.5, "payload": {"page": 3, "item_id": "report"}}
+COLLECTION = "/collections/items"
 
 
 class Server:
@@ -26,7 +29,12 @@ class Server:
 
     Attributes:
         requests: Method, path and body of each but the first, which asks for the version.
+        delay: Seconds that writing points takes.
+        refuse: Which write of points is answered with an error, counted from 1.
     """
+
+    delay = 0.0
+    refuse = 0
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -45,8 +53,11 @@ class Server:
                 self.do_PUT()
 
             def _answer(self, body: Any) -> None:
-                found = json.dumps(server.answer(self.command, self.path.split("?")[0], body)).encode()
-                self.send_response(200)
+                path = self.path.split("?")[0]
+                found = json.dumps(server.answer(self.command, path, body)).encode()
+                writes = len(server.sent("PUT", f"{COLLECTION}/points"))
+                bad = (self.command, path) == ("PUT", f"{COLLECTION}/points") and writes == server.refuse
+                self.send_response(500 if bad else 200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(found)))
                 self.end_headers()
@@ -62,8 +73,10 @@ class Server:
     def answer(self, method: str, path: str, body: Any) -> Any:
         if path == "/":
             return {"title": "qdrant", "version": version("qdrant-client")}
+        if (method, path) == ("PUT", f"{COLLECTION}/points"):
+            time.sleep(self.delay)
         self.requests.append((method, path, body))
-        if method == "PUT" and path == "/collections/items":
+        if (method, path) == ("PUT", COLLECTION):
             self._vectors, self._metadata = body["vectors"], body["metadata"]
         return {"result": self._result(method, path), "status": "ok", "time": 0.0}
 
@@ -82,7 +95,7 @@ class Server:
             }  # fmt: skip
             return {"status": "green", "optimizer_status": "ok", "segments_count": 1, "config": config,
                     "payload_schema": {}}  # fmt: skip
-        return True if path == "/collections/items" else {"operation_id": 1, "status": "completed"}
+        return True if path == COLLECTION else {"operation_id": 1, "status": "completed"}
 
     def sent(self, method: str, path: str) -> list[Any]:
         """Return the bodies of these requests."""
@@ -98,9 +111,6 @@ def server() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
-
-
-COLLECTION = "/collections/items"
 
 
 def test_a_collection_has_a_graph_for_the_first_stage_alone(server: Server, make: MakeIndex) -> None:
@@ -177,3 +187,38 @@ def test_a_collection_of_other_settings_is_refused(server: Server, make: MakeInd
     make(url=server.url, dimensions=32).add(["a"])
     with pytest.raises(ConfigError, match="dimensions=32"):
         make(url=server.url).add(["a"])
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_a_slow_server_is_waited_for(
+    server: Server, make: MakeIndex, monkeypatch: pytest.MonkeyPatch, awaited: bool
+) -> None:
+    """Items are not read ahead of it: one batch is written, one waits, one is being read."""
+    monkeypatch.setattr(batches, "ITEMS", 2)
+    server.delay = 0.05
+    index = make(url=server.url)
+    ahead = []
+
+    def stream() -> Iterator[str]:
+        for number in range(24):
+            ahead.append(number - 2 * len(server.sent("PUT", f"{COLLECTION}/points")))
+            yield f"text {number}"
+
+    assert len(await index.aadd(stream()) if awaited else index.add(stream())) == 24
+    assert max(ahead) <= 6
+    await index.aclose()
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_a_write_that_fails_is_an_error(
+    server: Server, make: MakeIndex, monkeypatch: pytest.MonkeyPatch, awaited: bool
+) -> None:
+    """Though the next batch is being embedded meanwhile."""
+    monkeypatch.setattr(batches, "ITEMS", 2)
+    server.refuse = 2
+    index = make(url=server.url)
+    texts = [f"text {number}" for number in range(24)]
+    with pytest.raises(UnexpectedResponse, match="500"):
+        await index.aadd(texts) if awaited else index.add(texts)
+    assert len(server.sent("PUT", f"{COLLECTION}/points")) <= 4
+    await index.aclose()

@@ -1,0 +1,176 @@
+"""Two-stage retrieval as a LlamaIndex retriever.
+
+Enters: nodes, and queries. Leaves: nodes with MaxSim scores, best first. This file refuses to embed and to rank:
+``LateInteractionIndex`` does both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
+
+from ..errors import InputError
+from ..inputs import EmbedInput
+from ..late_interaction import Hit, LateInteractionIndex
+from ..media import ImageInput, is_data_uri
+from .nodes import items_of, storable, whole
+
+DOCUMENT_KEY = "ref_doc_id"
+"""Payload key of the document that a node comes from, LlamaIndex's own; metadata lie beside it."""
+
+
+@dataclass
+class PictureQuery(QueryBundle):
+    """A query by picture; ``query_str`` is what rerankers and chat models read as the question.
+
+    Attributes:
+        picture: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
+    """
+
+    picture: Any = None
+
+
+class LateInteractionRetriever(BaseRetriever):
+    """Nodes of text and of pictures that answer a query best, ranked by all their tokens.
+
+    A query string that is wholly a picture's data URI is that picture; so is a ``QueryBundle`` with an ``image_path``.
+
+    Setup:
+        ``pip install 'vllm-jina-embed[vllm,llama-index,qdrant]'``
+
+    Use:
+        ```python
+        from vllm_jina_embed import JinaEmbedder
+        from vllm_jina_embed.late_interaction import LateInteractionIndex
+        from vllm_jina_embed.llama_index import LateInteractionRetriever, image_node
+
+        index = LateInteractionIndex(JinaEmbedder(model), url="http://localhost:6333")
+        retriever = LateInteractionRetriever(index, similarity_top_k=5)
+        retriever.insert_nodes([TextNode(text="A report."), image_node("chart.png")])
+        retriever.retrieve("a question")
+        retriever.retrieve(retriever.image_query("photo.jpg"))
+        ```
+    """
+
+    def __init__(
+        self,
+        index: LateInteractionIndex,
+        *,
+        similarity_top_k: int = 4,
+        candidates: int | None = None,
+        filter: Any = None,  # noqa: A002 - Qdrant's word
+        callback_manager: CallbackManager | None = None,
+        verbose: bool = False,
+    ) -> None:
+        """Keep the settings.
+
+        Args:
+            index: What is searched; its maker closes it.
+            similarity_top_k: Nodes per answer.
+            candidates: Nodes that MaxSim ranks; None takes the index's.
+            filter: A ``qdrant_client.models.Filter`` over the nodes' metadata.
+            callback_manager: As in every retriever.
+            verbose: As in every retriever.
+        """
+        super().__init__(callback_manager=callback_manager, verbose=verbose)
+        self.index = index
+        self.similarity_top_k = similarity_top_k
+        self.candidates = candidates
+        self.filter = filter
+
+    def insert_nodes(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
+        """Put nodes into the index and return their ids; a node whose id is there is replaced.
+
+        Nodes with a picture are kept as that picture, as ``VllmJinaEmbedding`` does it. See
+        ``LateInteractionIndex.add`` for options and errors.
+        """
+        return self.index.add(**_given(nodes), **options)
+
+    async def ainsert_nodes(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
+        """Await ``insert_nodes``."""
+        return await self.index.aadd(**_given(nodes), **options)
+
+    def delete_nodes(self, node_ids: Sequence[str]) -> None:
+        """Remove the nodes of these ids; unknown ones are no error."""
+        self.index.delete(node_ids)
+
+    async def adelete_nodes(self, node_ids: Sequence[str]) -> None:
+        """Await ``delete_nodes``."""
+        await self.index.adelete(node_ids)
+
+    def delete_ref_doc(self, ref_doc_id: str) -> None:
+        """Remove all nodes of a document."""
+        self.index.delete(filter=_of_document(ref_doc_id))
+
+    async def adelete_ref_doc(self, ref_doc_id: str) -> None:
+        """Await ``delete_ref_doc``."""
+        await self.index.adelete(filter=_of_document(ref_doc_id))
+
+    def image_query(self, picture: ImageInput, query_str: str = "") -> PictureQuery:
+        """Return a query by picture: path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array."""
+        return PictureQuery(query_str, picture=_file_or_picture(picture))
+
+    async def aimage_query(self, picture: ImageInput, query_str: str = "") -> PictureQuery:
+        """Return ``image_query``; nothing is computed before the query is asked."""
+        return self.image_query(picture, query_str)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return [_node(hit) for hit in self.index.search(_query(query_bundle), **self._limits)]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return [_node(hit) for hit in await self.index.asearch(_query(query_bundle), **self._limits)]
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        return {"k": self.similarity_top_k, "candidates": self.candidates, "filter": self.filter}
+
+
+def _given(nodes: Sequence[BaseNode]) -> dict[str, Any]:
+    """Return nodes as ``LateInteractionIndex.add`` takes them."""
+    kept = whole(nodes)
+    items = items_of(kept)
+    payloads = [node_to_metadata_dict(storable(node), remove_text=False) for node in kept]
+    return {"items": items, "payloads": payloads, "ids": [node.node_id for node in kept]}
+
+
+def _node(hit: Hit) -> NodeWithScore:
+    return NodeWithScore(node=metadata_dict_to_node(dict(hit.payload)), score=hit.score)
+
+
+def _query(bundle: QueryBundle) -> EmbedInput:
+    """Return what a query asks by.
+
+    Raises:
+        InputError: It holds nothing that can be embedded, or several texts.
+    """
+    if isinstance(bundle, PictureQuery):
+        picture: EmbedInput = bundle.picture
+        return picture
+    if bundle.image_path is not None:
+        return _file_or_picture(bundle.image_path)
+    texts = bundle.embedding_strs
+    if len(texts) == 1:
+        return texts[0]
+    what = f"{len(texts)} texts" if texts else "neither text nor picture, whatever embedding it has"
+    raise InputError(
+        f"the query has {what}; all tokens of one text or picture are compared. For a picture, pass "
+        "retriever.image_query(picture)."
+    )
+
+
+def _file_or_picture(picture: ImageInput) -> ImageInput:
+    """Return a picture as the index takes it, to which a string is a text."""
+    return Path(picture) if isinstance(picture, str) and not is_data_uri(picture) else picture
+
+
+def _of_document(name: str) -> Any:
+    from ..late_interaction.collection import having
+
+    return having(DOCUMENT_KEY, name)
