@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EMBEDDING, MULTI_VECTOR = "embedding", "multi_vector"
 """Names of the two vectors of a point."""
-ID_KEY = "item_id"
+ID_KEY = "_vllm_jina_embed_id"
 """Payload key of the id that the caller knows; Qdrant itself takes UUIDs and numbers alone."""
 METADATA_KEY = "vllm_jina_embed"
 _NAMESPACE = uuid.UUID("6f0b7e0a-3a52-5d0c-9f0e-0d7a1c5b8e21")
@@ -65,7 +65,7 @@ def check(name: str, info: models.CollectionInfo, facts: Mapping[str, Any]) -> N
     sizes = {"dimensions": EMBEDDING, "token_dimensions": MULTI_VECTOR}
     if not isinstance(vectors, Mapping) or any(vector not in vectors for vector in sizes.values()):
         raise ConfigError(f"collection={name!r} is there and is none of this index; choose another name.")
-    noted = (info.config.metadata or {}).get(METADATA_KEY)  # servers before Qdrant 1.16 note nothing
+    noted = (info.config.metadata or {}).get(METADATA_KEY)  # older servers note nothing
     theirs = noted or {key: vectors[vector].size for key, vector in sizes.items()}
     wrong = [
         f"{key}={theirs[key]!r} (here {facts[key]!r})" for key in facts if theirs.get(key, facts[key]) != facts[key]

@@ -128,6 +128,12 @@ class TestAdd:
         assert set(hits) == {"one", known}
         assert hits["one"].payload == {"new": 2}
 
+    def test_shows_its_progress(self, make: MakeIndex, capsys: pytest.CaptureFixture[str]) -> None:
+        make().add(TEXTS)
+        assert capsys.readouterr().err == ""
+        make().add(TEXTS, show_progress=True)
+        assert "60item" in capsys.readouterr().err
+
     def test_reads_as_it_writes(self, make: MakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
         """Never more than three batches of a stream are held, one of them being read."""
         monkeypatch.setattr(batches, "ITEMS", 4)

@@ -18,9 +18,10 @@ from tests.unit.late_interaction.conftest import MakeIndex
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.late_interaction import Storage, batches
+from vllm_jina_embed.late_interaction.collection import ID_KEY
 
 Request = tuple[str, str, Any]
-HIT = {"id": "0", "version": 1, "score": 7.5, "payload": {"page": 3, "item_id": "report"}}
+HIT = {"id": "0", "version": 1, "score": 7.5, "payload": {"page": 3, ID_KEY: "report"}}
 COLLECTION = "/collections/items"
 
 
@@ -174,7 +175,7 @@ async def test_points_are_sent_in_requests_of_bounded_size(
     sent = server.sent("PUT", f"{COLLECTION}/points")
     assert len(sent) > 3
     points = [point for body in sent for point in body["points"]]
-    assert [point["payload"]["item_id"] for point in points] == ids
+    assert [point["payload"][ID_KEY] for point in points] == ids
     for body in sent:
         assert sum(len(point["vector"]["multi_vector"]) for point in body["points"]) <= 30
     await index.adelete(ids[:1])
