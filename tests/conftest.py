@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the benchmark end more applications than a test run does."""
+    """Let the benchmark end more applications than a test run does, and real weights be checked where they are."""
     parser.addoption("--applications", type=int, default=1, help="applications that each signal ends")
+    parser.addoption("--checkpoint", help="folder or repository that test_weights.py checks; else a generated one")
+    parser.addoption("--checkpoint-dtype", default="float32", help="vLLM's dtype for it: float32 or bfloat16")
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,8 @@ class JinaEmbedder(Calls):
         """Check the settings.
 
         Args:
-            model: ``demo``, a hub repository, or a folder with a Qwen2.5-VL checkpoint.
+            model: ``demo``, a hub repository, or a folder with a Qwen2.5-VL checkpoint; ``jinaai/jina-embeddings-v4``
+                serves every task and multi-vectors from one engine.
             task: ``retrieval``, ``text-matching`` or ``code``; None takes the checkpoint's own.
             dimensions: Matryoshka size of the embeddings; None keeps the full length.
             truncate: Which end of a text over ``max_length`` is cut (with one warning), or ``error``.

@@ -116,16 +116,19 @@ async def test_every_task_and_both_kinds_of_vector_in_one_batch(
     }
     multis = {task: embedder.aembed_multi_vector(ITEMS, task=task) for task in TASKS}
     answers = await asyncio.gather(*singles.values(), *multis.values())
+    found: dict[str, float] = {"single": 0.0, "multi": 0.0}
     for (task, role, size), got in zip(singles, answers, strict=False):
         expected = np.stack([references[task].embed(item, size) for item in prompts(task, role)])
         assert got.shape == (len(ITEMS), size)
-        assert distance(got, expected) <= FLOAT32_GATE, (task, role, size)
-    expected = expected_multi(references)
+        found["single"] = max(found["single"], distance(got, expected))
+    rows = expected_multi(references)
     for task, got in zip(multis, answers[len(singles) :], strict=True):
-        assert worst(got, expected[task]) <= FLOAT32_GATE, task
-        for rows in got:
-            assert rows.shape[1] == TOKEN_DIMENSIONS == embedder.checkpoint.token_dimensions
-            np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+        found["multi"] = max(found["multi"], worst(got, rows[task]))
+        for one in got:
+            assert one.shape[1] == TOKEN_DIMENSIONS == embedder.checkpoint.token_dimensions
+            np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=1e-6)
+    print(found)
+    assert max(found.values()) <= FLOAT32_GATE, found
 
 
 def test_one_engine_serves_every_task_in_both_frameworks(
@@ -149,12 +152,15 @@ def test_one_engine_serves_every_task_in_both_frameworks(
 def test_bfloat16_files_in_small_steps(halves: Path, halves_references: dict[str, NativeReference]) -> None:
     """Every prompt in chunks of at most 64 tokens; the adapters' bytes are the published type's."""
     options = {"dtype": "float32", "max_num_batched_tokens": 64, "max_model_len": 1024}
+    found: dict[str, float] = {}
     expected = expected_multi(halves_references)
     with JinaEmbedder(halves, engine_kwargs=options) as embedder:
         for task in TASKS:
-            assert worst(embedder.embed_multi_vector(ITEMS, task=task), expected[task]) <= FLOAT32_GATE
             singles = np.stack([halves_references[task].embed(item) for item in prompts(task)])
-            assert distance(embedder.embed(ITEMS, task=task), singles) <= FLOAT32_GATE
+            found[f"{task}, single"] = distance(embedder.embed(ITEMS, task=task), singles)
+            found[f"{task}, multi"] = worst(embedder.embed_multi_vector(ITEMS, task=task), expected[task])
+    print(found)
+    assert max(found.values()) <= FLOAT32_GATE, found
 
 
 def test_bfloat16_is_close_to_the_float32_reference(

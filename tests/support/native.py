@@ -152,14 +152,16 @@ def _published_config(config: Qwen2_5_VLConfig, size: Size) -> dict[str, object]
 class NativeReference(Reference):
     """One task of a native checkpoint in transformers, float32, its adapter added to the weights."""
 
-    def __init__(self, folder: Path, task: str, *, scale: float = ALPHA / RANK) -> None:
-        self.task, self.scale = task, scale
+    def __init__(self, folder: Path, task: str, *, scale: float | None = None) -> None:
+        settings = json.loads((folder / "adapters/adapter_config.json").read_text())
+        self.task, self.scale = task, settings["lora_alpha"] / settings["r"] if scale is None else scale
         super().__init__(folder)
 
     def load(self, folder: Path) -> Qwen2_5_VLForConditionalGeneration:
         """Return the model with this task's adapter; keeps the projector, adapter added."""
         weights: dict[str, torch.Tensor] = {}
-        for shard in SHARDS:
+        index = json.loads((folder / "model.safetensors.index.json").read_text())
+        for shard in sorted(set(index["weight_map"].values())):
             weights |= {name: value.float() for name, value in load_file(folder / shard).items()}
         adapters = load_file(folder / "adapters/adapter_model.safetensors")
         for name, low in adapters.items():
@@ -180,7 +182,7 @@ class NativeReference(Reference):
 
     @torch.inference_mode()
     def multi_vector(self, item: str | Image.Image | Sequence[Image.Image]) -> np.ndarray:
-        """Return the rows ``(n, TOKEN_DIMENSIONS)`` of every token of a whole prompt."""
+        """Return the rows ``(n, token_dimensions)`` of every token of a whole prompt."""
         weight, bias = self.projector
         states = self.token_states(item)[1]
         return torch.nn.functional.normalize(states @ weight.T + bias, dim=-1).numpy()

@@ -61,6 +61,10 @@ class Reference:
         )
         return ids[0], output.last_hidden_state[0]
 
+    def multi_vector(self, item: str | Image.Image | Sequence[Image.Image]) -> np.ndarray:
+        """Return the normalised states ``(n, hidden)`` of every token of a whole prompt."""
+        return torch.nn.functional.normalize(self.token_states(item)[1], dim=-1).numpy()
+
     def embed(self, item: str | Image.Image | Sequence[Image.Image], dimensions: int | None = None) -> np.ndarray:
         """Return the embedding of a whole prompt text (prefix included) or of one or several RGB pictures."""
         ids, states = self.token_states(item)

@@ -41,7 +41,7 @@ def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | No
         adapters: Those of a checkpoint that has one per task.
 
     Raises:
-        ConfigError: The adapters' rank is over what vLLM can serve.
+        ConfigError: The adapters' rank is over what vLLM can serve, or the options switch adapters off.
     """
     pixels = {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}
     defaults: dict[str, Any] = {
@@ -67,6 +67,8 @@ def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | No
             defaults["enforce_eager"] = not _compiles(config.location)
     overrides: dict[str, Any] = {"architectures": [ARCHITECTURE], "is_matryoshka": True}
     if adapters is not None:
+        if not config.options.get("enable_lora", True):
+            raise ConfigError(f"enable_lora=False: {config.location!r} serves each task by an adapter; leave it on.")
         defaults |= {"enable_lora": True, "max_loras": len(adapters.folders), "max_lora_rank": _lora_rank(adapters)}
         overrides |= {"architectures": [NATIVE_ARCHITECTURE], ADAPTERS_KEY: str(adapters.source)}
         overrides[TASKS_KEY] = list(adapters.folders)

@@ -57,6 +57,11 @@ class JinaEmbeddingsV4Model(JinaV4VisionSpanModel):
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
         """Load the base weights, then add the projector's adapters."""
         loaded: set[str] = super().load_weights(weights)
-        config = self.config
-        self.multi_vector_projector.add_adapters(Path(getattr(config, ADAPTERS_KEY)), tuple(getattr(config, TASKS_KEY)))
+        folder, tasks = (getattr(self.config, key, None) for key in (ADAPTERS_KEY, TASKS_KEY))
+        if not folder or not tasks:
+            raise RuntimeError(
+                "this checkpoint's vectors need the adapter of a task, which this start of vLLM was not told of: "
+                "without it they would be wrong. Use vllm_jina_embed.JinaEmbedder, or the command vllm-jina-embed."
+            )
+        self.multi_vector_projector.add_adapters(Path(folder), tuple(tasks))
         return loaded

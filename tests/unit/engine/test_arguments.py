@@ -47,6 +47,12 @@ def test_a_rank_over_vllms_is_refused() -> None:
         engine_arguments(config(), cpu=True, adapters=adapters(513))
 
 
+def test_adapters_cannot_be_switched_off() -> None:
+    """Every vector would be wrong."""
+    with pytest.raises(ConfigError, match="enable_lora=False"):
+        engine_arguments(config(enable_lora=False), cpu=True, adapters=adapters(4))
+
+
 def test_the_users_options_win() -> None:
     """As everywhere."""
     assert engine_arguments(config(max_loras=1), cpu=True, adapters=adapters(4))["max_loras"] == 1
