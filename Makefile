@@ -29,8 +29,10 @@ demo: setup
 test: lint types test-light
 	$(VENV)/bin/python -m pytest
 
-# The package imports and its pure tests pass with neither vllm nor torch nor a framework installed.
+# The package imports, its pure tests pass and a client of a server works with neither vllm nor torch nor a framework
+# installed: the list shows it.
 test-light: setup-light
+	$(LIGHT)/bin/python -m pip list
 	$(LIGHT)/bin/python -m pytest tests/unit
 
 lint: setup-dev

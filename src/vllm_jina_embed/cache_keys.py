@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -33,7 +32,7 @@ def identity(settings: Settings) -> str:
         ConfigError: The checkpoint is a hub repository without a commit, so its weights may change under the cache.
     """
     engine = settings.engine
-    if not Path(engine.location).is_dir() and not _COMMIT.fullmatch(engine.revision or ""):
+    if not engine.files and not _COMMIT.fullmatch(engine.revision or ""):
         raise ConfigError(
             f"revision={engine.revision!r} of {engine.location} may mean other weights tomorrow, so its embeddings "
             "cannot be cached. Pass revision= with a full commit hash (40 hex digits), or a folder as model."

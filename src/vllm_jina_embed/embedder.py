@@ -11,16 +11,17 @@ import concurrent.futures
 import os
 import threading
 import warnings
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from . import checkpoints, settings
+from ._extras import require
 from .cache import CachedEmbedder
 from .cache_stores import Store
 from .calls import Calls
 from .engine.base import Engine
 from .engine.shared import POOL, EnginePool
-from .errors import ClosedError, EngineError
+from .errors import ClosedError, ConfigError, EngineError
 from .inputs import Item
 from .media import MediaPolicy
 from .pipeline import Outcome, Plan, Progress, embed_items
@@ -79,24 +80,69 @@ class JinaEmbedder(Calls):
         Raises:
             ConfigError: A setting that this checkpoint cannot honour.
         """
-        self.settings = settings.check(
-            model=model,
-            revision=revision,
-            task=task,
-            dimensions=settings.one_of("dimensions", dimensions, "truncate_dim", truncate_dim),
-            truncate=truncate,
-            max_length=max_length,
-            min_pixels=min_pixels,
-            max_pixels=max_pixels,
-            media=media,
-            show_progress=show_progress,
-            on_error=on_error,
-            engine_kwargs=settings.one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
+        self._take(
+            settings.check(
+                model=model,
+                revision=revision,
+                task=task,
+                dimensions=settings.one_of("dimensions", dimensions, "truncate_dim", truncate_dim),
+                truncate=truncate,
+                max_length=max_length,
+                min_pixels=min_pixels,
+                max_pixels=max_pixels,
+                media=media,
+                show_progress=show_progress,
+                on_error=on_error,
+                engine_kwargs=settings.one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
+            )
         )
+
+    def _take(self, checked: settings.Settings, builder: PromptBuilder | None = None) -> None:
+        self.settings = checked
         self._lock = threading.Lock()
         self._engine: Engine | None = None
-        self._builder: PromptBuilder | None = None
+        self._builder = builder
         self._closed = False
+
+    @classmethod
+    def from_server(
+        cls,
+        servers: str | Sequence[str],
+        *,
+        model: str | os.PathLike[str] | None = None,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        truncate_dim: int | None = None,
+        **wanted: Any,
+    ) -> Self:
+        """Return an embedder that asks vLLM servers; neither vLLM nor torch is needed here.
+
+        Args:
+            servers: URL of a server that ``vllm-jina-embed serve`` started, or of several of the same checkpoint: the
+                least loaded is asked first, and the requests of one that is lost go to the others.
+            model: What a plain vLLM server serves (a folder or a published name); None asks the servers.
+            api_key: What the servers were given as ``--api-key``.
+            timeout: Seconds that a server may take for one request.
+            truncate_dim: Other name of ``dimensions``.
+            **wanted: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
+                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``.
+
+        Raises:
+            ConfigError: A setting that the servers cannot honour; or a plain server, and no ``model``.
+            EngineDeadError: No server answers.
+            MissingExtraError: httpx is not installed.
+        """
+        if "engine_kwargs" in wanted or "model_kwargs" in wanted:
+            raise ConfigError("engine_kwargs belong to the server: pass them to 'vllm-jina-embed serve' after --.")
+        wanted["dimensions"] = settings.one_of("dimensions", wanted.get("dimensions"), "truncate_dim", truncate_dim)
+        where, builder = settings.served(servers, api_key=api_key, timeout=timeout), None
+        require("server", "httpx")
+        if model is None:
+            where, tokenizer = where.ask(cls._pool)
+            builder = PromptBuilder.from_json(tokenizer, policy=wanted.get("media") or MediaPolicy())
+        embedder = cls.__new__(cls)
+        embedder._take(settings.check(model=model, where=where, **wanted), builder)
+        return embedder
 
     def cached(self, store: Store | str | os.PathLike[str]) -> CachedEmbedder:
         """Return an embedder with the same calls that asks ``store`` first; closing it closes this one.

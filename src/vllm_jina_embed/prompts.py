@@ -41,11 +41,13 @@ class Prompt:
         token_ids: Prompt tokens; one image token per picture, which the engine expands.
         images: RGB pictures in the order of their image tokens; empty for text.
         truncated: Whether tokens of the user's text were cut off.
+        around: How many tokens stand before and after the pictures, which no single vector averages; none for text.
     """
 
     token_ids: tuple[int, ...]
     images: tuple[Image.Image, ...] = ()
     truncated: bool = False
+    around: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,31 @@ def prefix(task: str, prompt_name: str) -> str:
     if prompt_name not in PREFIXES:
         raise ConfigError(f"prompt_name={prompt_name!r} is unknown; choose one of {', '.join(PREFIXES)}.")
     return PREFIXES["query" if task == "text-matching" else prompt_name]
+
+
+def chat_template() -> str:
+    """Return the Jinja template by which a server makes the same prompts of messages, on one line.
+
+    A message of text parts is their bare text; one with pictures is the image template, whose instruction may be
+    sent or left out. Anything else is refused: the model was trained with no other prompt.
+    """
+    token = SPECIAL_TOKENS
+    picture = token["vision_start"] + token["image"] + token["vision_end"]
+    opening, closing = f"{token['turn_start']}user\\n", f"{token['turn_end']}\\n"
+    return (
+        "{%- if messages | length != 1 or messages[0]['role'] != 'user' -%}"
+        "{{- raise_exception('send one user message: a text, or pictures') -}}{%- endif -%}"
+        "{%- set ns = namespace(pictures=0, text='') -%}"
+        "{%- for message in messages -%}{%- for part in message['content'] -%}"  # in this form vLLM knows its content
+        "{%- if part['type'] == 'text' -%}{%- set ns.text = ns.text + part['text'] -%}"
+        "{%- else -%}{%- set ns.pictures = ns.pictures + 1 -%}{%- endif -%}"
+        "{%- endfor -%}{%- endfor -%}"
+        "{%- if ns.pictures == 0 -%}{{- ns.text -}}"
+        f"{{%- elif ns.text not in ['', '{IMAGE_INSTRUCTION}'] -%}}"
+        f"{{{{- raise_exception('beside pictures only the text \"{IMAGE_INSTRUCTION}\" may stand') -}}}}"
+        f"{{%- else -%}}{{{{- '{opening}' + '{picture}' * ns.pictures + '{IMAGE_INSTRUCTION}{closing}' -}}}}"
+        "{%- endif -%}"
+    )
 
 
 class PromptBuilder:
@@ -112,6 +139,20 @@ class PromptBuilder:
         except Exception as error:  # tokenizers and the hub raise bare exceptions of their own
             raise ConfigError(f"{location!r}: tokenizer.json cannot be read ({error}).") from None
         return cls(tokenizer, policy=policy)
+
+    @classmethod
+    def from_json(cls, tokenizer: bytes, *, policy: MediaPolicy) -> PromptBuilder:
+        """Return a builder with the content of a tokenizer.json.
+
+        Raises:
+            ConfigError: It is no tokenizer, or lacks the template's special tokens.
+        """
+        try:
+            return cls(Tokenizer.from_buffer(tokenizer), policy=policy)
+        except ConfigError:
+            raise
+        except Exception as error:  # tokenizers raises bare exceptions
+            raise ConfigError(f"the server's tokenizer.json cannot be read ({error}).") from None
 
     def build(
         self, items: Sequence[Item], *, text_prefix: str, max_length: int, truncate: Truncate
@@ -172,7 +213,11 @@ class PromptBuilder:
             except InputError as error:
                 where = item.where if len(item.images) == 1 else f"{item.where}[{number}]"
                 raise InputError(f"{where}: {error}", positions=[item.position]) from None
-        return Prompt(token_ids=(*self._before, *self._picture * len(images), *self._after), images=tuple(images))
+        return Prompt(
+            token_ids=(*self._before, *self._picture * len(images), *self._after),
+            images=tuple(images),
+            around=(len(self._before), len(self._after)),
+        )
 
     def _plain(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)

@@ -7,13 +7,16 @@ This file refuses to start anything.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from . import checkpoints
 from .checkpoints import Checkpoint
 from .engine.base import EngineConfig
+from .engine.facts import ServerFacts
+from .engine.shared import EnginePool
 from .errors import ConfigError
 from .media import MediaPolicy
 from .prompts import Truncate
@@ -71,31 +74,119 @@ class Settings:
         return "|".join(map(str, parts))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Which servers to ask, and what they told.
+
+    Attributes:
+        urls: Where they are.
+        api_key: What they want to be shown.
+        timeout: Seconds that one request may take.
+        facts: What they serve; None where the caller names the checkpoint.
+    """
+
+    urls: tuple[str, ...]
+    api_key: str | None
+    timeout: float
+    facts: ServerFacts | None = None
+
+    def engine(self, config: EngineConfig, checkpoint: Checkpoint) -> EngineConfig:
+        """Return ``config`` for the servers; where they are decides no vector."""
+        changes: dict[str, Any] = {}
+        if self.facts is not None:
+            location = f"{checkpoint.name} in {self.facts.dtype}"
+            changes = {"location": location, "revision": self.facts.revision, "files": self.facts.files}
+        return replace(
+            config, servers=self.urls, api_key=self.api_key, timeout=self.timeout, checkpoint=checkpoint, **changes
+        )
+
+    def ask(self, pool: EnginePool) -> tuple[Served, bytes]:
+        """Return this with the servers' facts, and the tokenizer.json that they give.
+
+        Raises:
+            ConfigError: They are plain vLLM servers, which tell nothing.
+            EngineDeadError: None of them answers.
+        """
+        config = EngineConfig(
+            location="", revision=None, min_pixels=0, max_pixels=0,
+            servers=self.urls, api_key=self.api_key, timeout=self.timeout,
+        )  # fmt: skip
+        engine: Any = pool.acquire(config)  # a ServerEngine
+        try:
+            facts, tokenizer = engine.facts()
+        finally:
+            pool.release(config)
+        return replace(self, facts=facts), tokenizer
+
+
+def check_key(api_key: str | None) -> str | None:
+    """Return ``api_key`` itself.
+
+    Raises:
+        ConfigError: It cannot stand in an HTTP header; the message does not show it.
+    """
+    if api_key is not None and not (isinstance(api_key, str) and re.fullmatch(r"[!-~]+", api_key)):
+        raise ConfigError("api_key must be a string of ASCII letters, digits and punctuation, without spaces.")
+    return api_key
+
+
+def served(urls: str | Sequence[str], *, api_key: str | None, timeout: float) -> Served:
+    """Return where to ask, checked.
+
+    Raises:
+        ConfigError: No URL, one that is none, or no usable timeout.
+    """
+    listed = [urls] if isinstance(urls, str) else list(urls)
+    if not listed:
+        raise ConfigError("got no server; expected a URL such as 'http://gpu-box:8000', or a list of them.")
+    for url in listed:
+        if not isinstance(url, str) or not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
+            raise ConfigError(f"server {url!r} is no URL; expected one such as 'http://gpu-box:8000'.")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
+        raise ConfigError(f"timeout={timeout!r} must be a number of seconds over 0.")
+    short = [url.rstrip("/").removesuffix("/v1").rstrip("/") for url in listed]
+    return Served(urls=tuple(dict.fromkeys(short)), api_key=check_key(api_key), timeout=float(timeout))
+
+
 def check(
     *,
-    model: str | os.PathLike[str],
-    revision: str | None,
-    task: str | None,
-    dimensions: int | None,
-    truncate: Truncate,
-    max_length: int | None,
-    min_pixels: int | None,
-    max_pixels: int | None,
-    media: MediaPolicy | None,
-    show_progress: bool,
-    on_error: OnError,
-    engine_kwargs: Mapping[str, Any] | None,
+    model: str | os.PathLike[str] | None,
+    revision: str | None = None,
+    task: str | None = None,
+    dimensions: int | None = None,
+    truncate: Truncate = "end",
+    max_length: int | None = None,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    media: MediaPolicy | None = None,
+    show_progress: bool = False,
+    on_error: OnError = "raise",
+    engine_kwargs: Mapping[str, Any] | None = None,
+    where: Served | None = None,
 ) -> Settings:
     """Return the settings with every default filled in.
 
     Raises:
         ConfigError: Names the setting, what was got and what is allowed.
     """
-    checkpoint = checkpoints.resolve(os.fspath(model), revision)
+    if where is not None and where.facts is not None:
+        checkpoint = where.facts.checkpoint
+    else:
+        checkpoint = checkpoints.resolve(os.fspath(model or checkpoints.DEMO), revision)
     low = _positive("min_pixels", min_pixels, checkpoint.min_pixels)
     high = _positive("max_pixels", max_pixels, checkpoint.max_pixels)
     if low > high:
         raise ConfigError(f"min_pixels={low} is larger than max_pixels={high}.")
+    engine = EngineConfig(
+        location=checkpoint.location,
+        revision=revision,
+        min_pixels=low,
+        max_pixels=high,
+        files=checkpoints.files_state(checkpoint.location),
+        max_tokens=checkpoint.max_length,
+        tasks=checkpoint.tasks if checkpoint.has_adapters else (),
+        options={} if where is not None else {**checkpoint.options, **(engine_kwargs or {})},
+    )
     return Settings(
         checkpoint=checkpoint,
         task=checkpoints.check_task(checkpoint, task),
@@ -105,16 +196,7 @@ def check(
         media=media if media is not None else MediaPolicy(),
         show_progress=show_progress,
         on_error=_choice("on_error", on_error, get_args(OnError)),
-        engine=EngineConfig(
-            location=checkpoint.location,
-            revision=revision,
-            min_pixels=low,
-            max_pixels=high,
-            files=checkpoints.files_state(checkpoint.location),
-            max_tokens=checkpoint.max_length,
-            tasks=checkpoint.tasks if checkpoint.has_adapters else (),
-            options={**checkpoint.options, **(engine_kwargs or {})},
-        ),
+        engine=engine if where is None else where.engine(engine, checkpoint),
     )
 
 

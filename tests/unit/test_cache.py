@@ -458,7 +458,7 @@ class TestLife:
 
     def test_it_has_every_call(self, make: Make) -> None:
         """Whatever JinaEmbedder learns, the cached one must learn too."""
-        own = {"cached"}
+        own = {"cached", "from_server"}
         public = {name for name in dir(JinaEmbedder) if not name.startswith("_")} - own
         assert public <= set(dir(make()))
 

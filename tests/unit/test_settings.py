@@ -117,8 +117,9 @@ def test_the_fingerprint_changes_with_the_task(tmp_path: Path) -> None:
 
 def test_every_setting_either_decides_a_vector_or_does_not() -> None:
     """A new setting must take a side here."""
-    assert {*DECIDE, *DO_NOT, "task"} == set(inspect.signature(settings.check).parameters)
-    assert check(**DO_NOT).fingerprint == check().fingerprint
+    assert {*DECIDE, *DO_NOT, "task", "where"} == set(inspect.signature(settings.check).parameters)
+    where = settings.served("http://a", api_key="b", timeout=3)  # which machine computes decides nothing
+    assert check(**DO_NOT, where=where).fingerprint == check().fingerprint
 
 
 def test_a_default_written_out_changes_nothing() -> None:

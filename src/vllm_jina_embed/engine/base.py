@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from ..checkpoints import JINA_V4_MAX_LENGTH
+from ..checkpoints import JINA_V4_MAX_LENGTH, Checkpoint
 from ..errors import ClosedError, ForkedError
 from ..pooling import Floats
 from ..prompts import Prompt
@@ -51,6 +51,10 @@ class EngineConfig:
         max_tokens: Longest prompt in tokens, pictures expanded, unless the options say otherwise.
         tasks: Tasks that the checkpoint has an adapter for; empty where its weights are merged for one.
         options: The engine's own keyword arguments, passed on unchanged.
+        servers: URLs of the servers to ask, which must serve ``location``; none for an engine in this process.
+        api_key: What the servers want to be shown.
+        timeout: Seconds that a server may take for one request.
+        checkpoint: What the servers must serve; None asks them.
     """
 
     location: str
@@ -61,6 +65,10 @@ class EngineConfig:
     max_tokens: int = JINA_V4_MAX_LENGTH
     tasks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    servers: tuple[str, ...] = ()
+    api_key: str | None = field(default=None, repr=False)
+    timeout: float = 60.0
+    checkpoint: Checkpoint | None = field(default=None, compare=False)
     options_key: str = field(init=False, default="")
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""One local engine per configuration and process.
+"""One engine per configuration and process, whether vLLM runs in it or in servers.
 
 Enters: an ``EngineConfig``. Leaves: the running engine that everybody with this configuration shares.
 Users are counted; the last ``release`` closes the engine, and what is left is closed at exit.
@@ -66,17 +66,21 @@ class EnginePool:
         self._engines, self._users = {}, {}
 
 
-def _start_local(config: EngineConfig) -> Engine:
+def _start(config: EngineConfig) -> Engine:
+    if config.servers:
+        from .server import ServerEngine
+
+        return ServerEngine(config)
     from .local import LocalEngine
 
     return LocalEngine(config)
 
 
-POOL = EnginePool(_start_local)
+POOL = EnginePool(_start)
 atexit.register(POOL.close)
 os.register_at_fork(after_in_child=POOL.forget)
 
 
 def running_engines() -> int:
-    """Return how many local engines run in this process."""
+    """Return how many engines this process has, servers behind one embedder counted once."""
     return POOL.running()

@@ -1,0 +1,191 @@
+"""vLLM in servers elsewhere: the same engine over HTTP.
+
+Enters: ``Prompt`` objects. Leaves: float32 arrays. The only file that imports httpx.
+One server or several behind one engine; what each is asked stands in ``served.py``, which one in ``fleet.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import TypeVar
+
+from ..errors import ConfigError, InputError, MissingExtraError
+from ..pooling import Floats
+from ..prompts import Prompt
+from . import wire
+from .base import EngineConfig, LoopThread, TokenStates
+from .batches import Answers, Batches
+from .facts import ServerFacts
+from .fleet import Fleet, LostError
+from .http import Reply
+from .served import AT_ONCE, Server
+from .wire import Wish
+
+try:
+    import httpx
+except ModuleNotFoundError as error:
+    if error.name != "httpx":
+        raise
+    raise MissingExtraError("server", "httpx") from None
+
+Result = TypeVar("Result")
+
+CONNECT = 10.0
+"""Seconds for a connection to come up."""
+PLACE = 500_000
+"""Pixels that count as much in a server's load as one text."""
+
+
+class HttpConnection:
+    """Requests to one server over kept-alive connections; see ``http.Connection``."""
+
+    def __init__(self, url: str, config: EngineConfig, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._timeout = config.timeout
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        if config.api_key is not None:
+            headers["authorization"] = f"Bearer {config.api_key}"
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            headers=headers,
+            timeout=httpx.Timeout(config.timeout, connect=min(CONNECT, config.timeout)),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=2 * AT_ONCE),
+            transport=transport,
+        )
+
+    async def send(self, method: str, path: str, body: bytes | None) -> Reply:
+        """Return the answer; ``LostError`` where there is none."""
+        try:
+            response = await self._client.request(method, path, content=body)
+        except httpx.TimeoutException as error:
+            raise LostError(f"no answer within {self._timeout:g} s ({type(error).__name__})") from error
+        except httpx.TransportError as error:
+            raise LostError(f"{type(error).__name__}: {error}") from error
+        return Reply(status=response.status_code, headers=response.headers, body=response.content)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+class ServerEngine:
+    """One or several vLLM servers as one ``Engine``. Start-up waits until one of them answers."""
+
+    def __init__(self, config: EngineConfig, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """Meet the servers.
+
+        Args:
+            config: Their URLs among it.
+            transport: What carries the requests; None takes the network.
+
+        Raises:
+            ConfigError: A server serves something else, or refuses the API key.
+            EngineDeadError: None of them answers.
+        """
+        self._config = config
+        self._thread = LoopThread("vllm-jina-embed-server")
+        self._fleet: Fleet[Server] | None = None
+        start = self.run(self._start(transport))
+        try:
+            start.result()
+        except BaseException:  # Ctrl-C included
+            start.cancel()
+            self.close()
+            raise
+
+    def run(self, job: Coroutine[object, object, Result]) -> concurrent.futures.Future[Result]:
+        """See ``Engine.run``."""
+        return self._thread.run(job)
+
+    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+        """See ``Engine.embed``; ``ConfigError`` where no server gives embeddings."""
+        return await self._batches.ask(Wish(kind="embed", task=task, dimensions=dimensions, urgent=urgent), prompt)
+
+    async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
+        """See ``Engine.multi_vector``; ``ConfigError`` where no server gives multi-vectors."""
+        return await self._batches.ask(Wish(kind="multi", task=task, urgent=urgent), prompt)
+
+    async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
+        """See ``Engine.token_states``; ``ConfigError`` where no server gives them."""
+        states = await self._batches.ask(Wish(kind="states", task=task), prompt)
+        ids = wire.expanded(prompt, min_pixels=self._config.min_pixels, max_pixels=self._config.max_pixels)
+        return TokenStates(token_ids=ids, states=states)
+
+    def facts(self) -> tuple[ServerFacts, bytes]:
+        """Return what the servers tell: their facts, and the tokenizer.json that goes with them.
+
+        Raises:
+            ConfigError: None of them tells any: they are plain vLLM servers.
+        """
+        told = [(len(server.facts.checkpoint.tasks), server) for server in self._servers if server.facts is not None]
+        if not told:
+            raise ConfigError(
+                f"{', '.join(self._config.servers)}: a plain vLLM server does not tell what it serves. Pass its "
+                "checkpoint (a folder or a published name) as model=, or start it by 'vllm-jina-embed serve'."
+            )
+        _, server = max(told, key=lambda one: one[0])
+        assert server.facts is not None
+        return server.facts, self.run(server.tokenizer()).result()
+
+    def close(self) -> None:
+        """See ``Engine.close``."""
+        if self._fleet is not None:
+            servers, self._fleet = self._servers, None
+            with contextlib.suppress(Exception):  # closed before, or in a fork
+                self.run(_close(servers)).result()
+        self._thread.close()
+
+    @property
+    def _servers(self) -> tuple[Server, ...]:
+        return () if self._fleet is None else self._fleet.members
+
+    async def _start(self, transport: httpx.AsyncBaseTransport | None) -> None:
+        urls = self._config.servers
+        servers = [Server(url, self._config, HttpConnection(url, self._config, transport)) for url in urls]
+        self._fleet = Fleet(servers)
+        self._batches: Batches[Wish] = Batches(self._send)
+        for error in await asyncio.gather(*(_met(server) for server in servers), return_exceptions=True):
+            if error is not None:
+                raise error
+        if not any(server.known for server in servers):
+            await self._fleet.call(Server.meet)
+        self.max_tokens = min(server.max_tokens for server in servers if server.known)
+
+    async def _send(self, wish: Wish, prompts: list[Prompt]) -> Answers:
+        """Return an array or an error per prompt; refused together, they are asked one by one."""
+        if self._fleet is None:
+            raise ConfigError("the engine is closed.")
+        if any(prompt.images for prompt in prompts):
+            question = await asyncio.to_thread(wire.question, prompts)
+        else:
+            question = wire.question(prompts)
+        job = partial(Server.answer, wish=wish, prompts=prompts, question=question)
+        try:
+            return await self._fleet.call(job, weight=_weight(prompts), can=lambda server: server.can(wish))
+        except InputError as error:
+            if len(prompts) == 1:
+                return [error]
+        parts = await asyncio.gather(*(self._send(wish, [prompt]) for prompt in prompts))
+        return [answer for part in parts for answer in part]
+
+
+async def _met(server: Server) -> None:
+    """Meet a server; one that is lost is tried again when it is needed."""
+    try:
+        await server.meet()
+    except LostError as error:
+        server.failed(error)
+    else:
+        server.succeeded()
+
+
+async def _close(servers: Sequence[Server]) -> None:
+    for server in servers:
+        await server.connection.close()
+
+
+def _weight(prompts: Sequence[Prompt]) -> int:
+    return len(prompts) + sum(image.width * image.height // PLACE for prompt in prompts for image in prompt.images)

@@ -1,0 +1,145 @@
+"""vLLM servers on a wire in memory: every prompt has its own vector, and failures are told to them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from io import BytesIO
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from tests.support.fake_engine import vector_of
+from vllm_jina_embed import checkpoints
+from vllm_jina_embed.engine.base import EngineConfig
+from vllm_jina_embed.engine.wire import picture_tokens
+from vllm_jina_embed.prompts import Prompt
+
+WIDTH = 128  # of the demo checkpoint
+BEFORE, SPAN, AFTER = (90, 91), (92, 93, 94), (95,)
+
+
+def picture_prompt(*images: Image.Image) -> Prompt:
+    """Return a prompt whose template's tokens are made up."""
+    return Prompt(token_ids=(*BEFORE, *SPAN * len(images), *AFTER), images=images, around=(len(BEFORE), len(AFTER)))
+
+
+def config_of(*urls: str, **changes: Any) -> EngineConfig:
+    """Return the configuration of servers that serve the demo checkpoint."""
+    demo = checkpoints.resolve("demo")
+    keywords = {"min_pixels": demo.min_pixels, "max_pixels": demo.max_pixels, "checkpoint": demo, **changes}
+    return EngineConfig(location="demo", revision=None, servers=urls or ("http://a",), **keywords)
+
+
+class FakeServers:
+    """Every host of a wire; ``transport`` carries to them.
+
+    Attributes:
+        kinds: What each host is: ``embed``, ``token_embed`` or ``plain``; hosts that are not named are ``embed``.
+        fail: Gives a response instead of the right one, raises, or returns None.
+        requests: How many requests each host got, by path.
+        bodies: The decoded bodies of all POST requests, with their host.
+        most_at_once: Most POST requests that were in each host at the same time.
+    """
+
+    def __init__(
+        self,
+        fail: Callable[[httpx.Request], httpx.Response | None] = lambda request: None,
+        delay: float = 0.0,
+        facts: dict[str, Any] | None = None,
+        **kinds: str,
+    ) -> None:
+        self.kinds, self.fail, self.delay, self.facts = kinds, fail, delay, facts or {}
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.bodies: list[tuple[str, dict[str, Any]]] = []
+        self.inside: Counter[str] = Counter()
+        self.most_at_once: Counter[str] = Counter()
+        self.template_tokens = BEFORE
+        self.transport = httpx.MockTransport(self._handle)
+
+    def posts(self, host: str) -> int:
+        """Return how many questions a host got."""
+        return sum(count for (at, path), count in self.requests.items() if at == host and path in PATHS)
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        host, path = request.url.host, request.url.path
+        self.requests[host, path] += 1
+        self.inside[host] += 1
+        self.most_at_once[host] = max(self.most_at_once[host], self.inside[host])
+        try:
+            await asyncio.sleep(self.delay)
+            failure = self.fail(request)
+        finally:
+            self.inside[host] -= 1
+        return self._answer(host, path, request) if failure is None else failure
+
+    def _answer(self, host: str, path: str, request: httpx.Request) -> httpx.Response:
+        kind = self.kinds.get(host, "embed")
+        body = json.loads(request.content) if request.content else {}
+        if request.method == "POST":
+            self.bodies.append((host, body))
+        if path == "/jina/checkpoint" and kind != "plain":
+            return httpx.Response(200, json=self._facts(kind))
+        if path == "/jina/tokenizer.json" and kind != "plain":
+            return httpx.Response(200, content=(checkpoints.DEMO_FOLDER / "tokenizer.json").read_bytes())
+        if path == "/v1/models":
+            return httpx.Response(200, json={"data": [{"id": "plain", "parent": None, "max_model_len": 4096}]})
+        if path == "/tokenize":
+            return httpx.Response(200, json={"tokens": self._ids(body)[0]})
+        if path == "/v1/embeddings" and kind == "embed":
+            return _numbers("embedding", [one[: body["dimensions"]] for one in self._vectors(body)])
+        if path == "/pooling" and kind != "embed":
+            return _numbers("data", [self._states(ids) for ids in self._ids(body)])
+        return httpx.Response(404, json={"detail": "Not Found"})
+
+    def _facts(self, kind: str) -> dict[str, Any]:
+        demo = asdict(checkpoints.resolve("demo")) | {"location": "demo"}
+        del demo["options"]
+        return {
+            "checkpoint": demo, "revision": None, "files": "0123", "dtype": "float32", "pooler_task": kind,
+            "projected": False, "max_tokens": 2048, "priority": True, "models": {}, "version": "0",
+            "of a later version": 1, **self.facts,
+        }  # fmt: skip
+
+    def _vectors(self, body: dict[str, Any]) -> list[np.ndarray]:
+        return [vector_of(Prompt(token_ids=tuple(ids)), WIDTH) for ids in self._ids(body)]
+
+    def _states(self, ids: list[int]) -> np.ndarray:
+        return np.stack([state_of(token, place) for place, token in enumerate(ids)])
+
+    def _ids(self, body: dict[str, Any]) -> list[list[int]]:
+        """Return the expanded token ids of each prompt of a body."""
+        if "input" in body:
+            return [list(ids) for ids in body["input"]]
+        ids = list(self.template_tokens)
+        for part in body["messages"][0]["content"]:
+            if part["type"] == "image_url":
+                data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
+                with Image.open(BytesIO(data)) as image:
+                    assert (image.format, image.mode) == ("PNG", "RGB")
+                    count = picture_tokens(*image.size, min_pixels=3136, max_pixels=602112)
+                ids += [SPAN[0], *[SPAN[1]] * count, SPAN[2]]
+        return [[*ids, *AFTER]]
+
+
+PATHS = ("/v1/embeddings", "/pooling")
+
+
+def state_of(token: int, place: int) -> np.ndarray:
+    """Return the state of a token at a place in its prompt."""
+    return np.random.default_rng(token * 10_000 + place).normal(size=WIDTH).astype(np.float32)
+
+
+def _numbers(name: str, arrays: list[np.ndarray]) -> httpx.Response:
+    """Answer in the reverse order: the index counts."""
+    data = [
+        {"index": index, name: base64.b64encode(array.astype("<f4").tobytes()).decode()}
+        for index, array in enumerate(arrays)
+    ]
+    return httpx.Response(200, json={"data": data[::-1]})
