@@ -19,7 +19,10 @@ from .errors import ConfigError, EngineError, InputError, MissingExtraError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    own = given.index("--") if given[:1] == ["serve"] and "--" in given else len(given)
+    options = _parser().parse_args(given[:own])
+    options.passed = given[own + 1 :]
     try:
         code: int = options.command(options)
     except (ConfigError, MissingExtraError) as error:
@@ -43,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_index(commands)
     _add_mcp(commands)
+    _add_serve(commands)
     return parser
 
 
@@ -81,6 +85,30 @@ def _add_mcp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     mcp.add_argument("index", type=Path, metavar="INDEX", help="what the command index wrote")
     _add_engine_kwargs(mcp)
     mcp.set_defaults(command=_mcp)
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "Serve a checkpoint by vLLM's own OpenAI server, for JinaEmbedder.from_server and any OpenAI client."
+    more = "What follows -- goes to vllm serve: -- --tensor-parallel-size 2 --data-parallel-size 4"
+    serve = commands.add_parser("serve", help=about, description=about, epilog=more)
+    serve.add_argument("model", metavar="CHECKPOINT", help="demo, a hub repository, or a checkpoint's folder")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s: this machine only)")
+    serve.add_argument("--port", type=int, default=8000, help="port to listen on (%(default)s)")
+    serve.add_argument("--api-key", help="what clients must show; also guards the paths that vLLM leaves open")
+    serve.add_argument("--dtype", help="type of the weights, such as bfloat16 (the checkpoint's own)")
+    serve.add_argument("--multi-vector", action="store_true", help="one vector per token, for embed_multi_vector")
+    serve.add_argument("--task", help="retrieval, text-matching or code (the checkpoint's own)")
+    serve.add_argument("--revision", help="commit or tag of a hub repository")
+    serve.add_argument("--min-pixels", type=int, help="smaller pictures are enlarged to this area (the reference's)")
+    serve.add_argument("--max-pixels", type=int, help="larger pictures are reduced to this area (the reference's)")
+    serve.set_defaults(command=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from .plugin.serve import serve
+
+    names = ("host", "port", "api_key", "dtype", "multi_vector", "task", "revision", "min_pixels", "max_pixels")
+    return serve(options.model, passed=options.passed, **{name: getattr(options, name) for name in names})
 
 
 def _add_engine_kwargs(parser: argparse.ArgumentParser) -> None:

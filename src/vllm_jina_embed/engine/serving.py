@@ -1,0 +1,91 @@
+"""What vLLM's OpenAI server is started with.
+
+Enters: an ``EngineConfig`` and options of ``vllm serve``. Leaves: a command line: what ``arguments.py`` says for the
+engine, what a server needs on top, then the user's own, which win; but not over what decides the vectors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..adapters import Adapters
+from ..errors import ConfigError
+from ..prompts import chat_template
+from .arguments import engine_arguments
+from .base import DEFAULT_TASK_KEY, EngineConfig
+
+MIDDLEWARE = "vllm_jina_embed.plugin.facts.Facts"
+"""What a server runs before vLLM's own paths."""
+
+FIXED = {
+    "--model", "--tokenizer", "--runner", "--convert", "--hf-overrides", "--pooler-config", "--chat-template",
+    "--chat-template-content-format", "--enable-prefix-caching", "--mm-processor-kwargs", "--trust-request-mm-kwargs",
+    "--trust-request-chat-template", "--served-model-name",
+}  # fmt: skip
+"""Options of ``vllm serve`` that decide which vectors come out, or what clients are told."""
+
+
+def serve_arguments(
+    config: EngineConfig,
+    *,
+    name: str,
+    task: str,
+    cpu: bool,
+    multi_vector: bool,
+    passed: Sequence[str] = (),
+    adapters: Adapters | None = None,
+) -> list[str]:
+    """Return the command line.
+
+    Args:
+        config: What to serve.
+        name: What clients call the model.
+        task: What it gives where a request names none.
+        cpu: Whether it runs on the CPU.
+        multi_vector: Whether it gives one vector per token rather than one per item.
+        passed: Options of ``vllm serve``.
+        adapters: Those of a checkpoint that has one per task; clients ask for a task by its name as the model's.
+
+    Raises:
+        ConfigError: ``passed`` holds an option that decides which vectors come out.
+    """
+    if clash := sorted(filter(_is_fixed, passed)):
+        raise ConfigError(f"{', '.join(clash)}: 'serve' sets this by itself, so that the vectors are right.")
+    arguments = engine_arguments(config, cpu=cpu, adapters=adapters) | {
+        "served_model_name": name,
+        "pooler_config": {"task": "token_embed" if multi_vector else "embed"},
+        "chat_template": chat_template(),
+        "chat_template_content_format": "openai",
+        "middleware": MIDDLEWARE,
+        "disable_uvicorn_access_log": True,
+        "uvicorn_log_level": "warning",
+    }
+    flags: list[str] = []
+    if adapters is not None:
+        arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}
+        modules = [{"name": one, "path": str(folder)} for one, folder in adapters.folders.items()]
+        flags += ["--lora-modules", *map(json.dumps, modules)]
+    for key, value in arguments.items():
+        flags += _flag(key, value)
+    return [*flags, *passed]
+
+
+def _flag(key: str, value: Any) -> list[str]:
+    """Return an argument of the engine as its option on the command line."""
+    name = key.replace("_", "-")
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", json.dumps(value) if isinstance(value, Mapping) else str(value)]
+
+
+def _is_fixed(option: str) -> bool:
+    """Tell whether an option is one of ``FIXED``: switched off, shortened, or with a key after a dot, too."""
+    if not option.startswith("--"):
+        return False
+    name = re.split(r"[=.]", option[2:].replace("_", "-"), maxsplit=1)[0].removeprefix("no-")
+    return any(one.startswith(f"--{name}") for one in FIXED)

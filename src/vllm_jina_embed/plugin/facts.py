@@ -1,0 +1,155 @@
+"""What a served engine does beside vLLM's own paths: it proves itself, tells what it serves, and asks for the API key.
+
+Enters: ASGI messages. Leaves: answers on ``/jina/...``, everything else goes on to vLLM. Selected by ``--middleware``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vllm import envs
+
+from .. import __version__, checkpoints
+from ..checkpoints import Checkpoint
+from ..engine.base import DEFAULT_TASK_KEY
+from ..engine.facts import FACTS_PATH, TOKENIZER_PATH, ServerFacts
+from .proof import prove
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+OPEN = {"/health", "/ping", "/version"}
+"""Paths that need no API key: whoever watches over a server has none."""
+
+
+class Facts:
+    """ASGI middleware over vLLM's server.
+
+    With an API key it guards every path but ``OPEN``: vLLM 0.32 guards ``/v1`` and the like alone, and leaves
+    ``/pooling`` and ``/invocations``, which compute the same, to everybody.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, _proving(scope["app"].state, send))
+            return
+        state = scope["app"].state
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if scope["type"] == "http" and path not in OPEN and scope["method"] != "OPTIONS":
+            if not _has_key(scope, [key for key in (state.args.api_key or [envs.VLLM_API_KEY]) if key]):
+                await _reply(send, 401, json.dumps({"error": "Unauthorized"}).encode())
+                return
+            if path == FACTS_PATH:
+                await _reply(send, 200, json.dumps(facts_of(state).to_json()).encode())
+                return
+            if path == TOKENIZER_PATH:
+                await _reply(send, 200, _file(state.vllm_config.model_config, "tokenizer.json").read_bytes())
+                return
+        await self._app(scope, receive, send)
+
+
+def facts_of(state: Any) -> ServerFacts:
+    """Return what the server with this application state serves."""
+    config = state.vllm_config
+    model = config.model_config
+    checkpoint = checkpoints.resolve(str(model.model), model.revision)
+    default = getattr(model.hf_config, DEFAULT_TASK_KEY, None)
+    projected = default is not None and model.pooler_config.task == "token_embed"
+    tasks = (str(default),) if projected else checkpoint.tasks
+    size = model.multimodal_config.mm_processor_kwargs["size"]
+    return ServerFacts(
+        checkpoint=Checkpoint(
+            name=state.args.served_model_name[0],
+            location=state.args.served_model_name[0],
+            tasks=tasks,
+            hidden_size=checkpoint.hidden_size,
+            dimensions=checkpoint.dimensions,
+            token_dimensions=checkpoint.token_dimensions,
+            has_adapters=checkpoint.has_adapters,
+            min_pixels=size["shortest_edge"],
+            max_pixels=size["longest_edge"],
+            max_length=checkpoint.max_length,
+        ),
+        revision=_commit(str(_file(model, "config.json"))) or model.revision,
+        files=checkpoints.files_state(str(model.model)),
+        dtype=str(model.dtype).removeprefix("torch."),
+        pooler_task=model.pooler_config.task,
+        projected=projected,
+        max_tokens=model.max_model_len,
+        priority=config.scheduler_config.policy == "priority",
+        models={task: task for task in tasks} if checkpoint.has_adapters else {},
+        version=__version__,
+    )
+
+
+def _proving(state: Any, send: Send) -> Send:
+    """Return ``send`` that lets the server start only after its engine has pooled a text and a picture rightly."""
+
+    async def proved(message: Message) -> None:
+        if message["type"] == "lifespan.startup.complete":
+            try:
+                await prove(state)
+                _name_default(state)
+            except Exception as error:
+                message = {"type": "lifespan.startup.failed", "message": f"vllm-jina-embed: {error}"}
+        await send(message)
+
+    return proved
+
+
+def _name_default(state: Any) -> None:
+    """Let requests that name the checkpoint, or no model, have the default task's adapter: none is no task."""
+    adapters = state.openai_serving_models.lora_requests
+    default = getattr(state.vllm_config.model_config.hf_config, DEFAULT_TASK_KEY, None)
+    if default is not None:
+        for name in (*state.args.served_model_name, None):
+            adapters[name] = adapters[default]
+
+
+def _has_key(scope: Message, keys: list[str]) -> bool:
+    if not keys:
+        return True
+    shown = next((value for name, value in scope["headers"] if name.lower() == b"authorization"), b"")
+    scheme, _, key = shown.partition(b" ")
+    digest = hashlib.sha256(key).digest()
+    return scheme.lower() == b"bearer" and any(
+        secrets.compare_digest(digest, hashlib.sha256(one.encode()).digest()) for one in keys
+    )
+
+
+async def _reply(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _file(model: Any, name: str) -> Path:
+    """Return a file of the checkpoint, in its folder or in the hub's cache."""
+    folder = Path(str(model.model))
+    return folder / name if folder.is_dir() else _hub_file(str(model.model), name, model.revision)
+
+
+@lru_cache(maxsize=8)
+def _hub_file(repository: str, name: str, revision: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(repository, name, revision=revision))
+
+
+def _commit(path: str) -> str | None:
+    """Return the commit that a file of the hub's cache belongs to."""
+    found = re.search(r"/snapshots/([0-9a-f]{40})/", path)
+    return found[1] if found else None

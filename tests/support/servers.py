@@ -1,0 +1,93 @@
+"""Real vLLM servers in processes of their own, each with its own process group."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from vllm_jina_embed.checkpoints import JINA_V4_MAX_PIXELS, JINA_V4_MIN_PIXELS
+
+SMALL = ["--kv-cache-memory-bytes", str(256 * 1024**2)]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+class RealServer:
+    """One server process: starts at once, is ready when ``wait`` returns."""
+
+    def __init__(self, command: Sequence[str], port: int, log: Path, **variables: str) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = log
+        self._process = subprocess.Popen(
+            [sys.executable, *command],
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **variables},
+            start_new_session=True,
+        )
+
+    def wait(self, seconds: float = 150) -> RealServer:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self._process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.url}/health", timeout=2).close()
+            except OSError:
+                time.sleep(0.2)
+            else:
+                return self
+        raise AssertionError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
+
+    def processes(self) -> list[psutil.Process]:
+        """Give the server's main process and all below it."""
+        main = psutil.Process(self._process.pid)
+        return [main, *main.children(recursive=True)]
+
+    def kill_group(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def signal(self, number: int) -> int:
+        """Send a signal to the main process alone and give its exit code."""
+        self._process.send_signal(number)
+        return self._process.wait(timeout=60)
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self.signal(signal.SIGTERM)
+
+    def said(self, pattern: str) -> bool:
+        return re.search(pattern, self.log.read_text()) is not None
+
+
+def served(model: str, log: Path, *options: str, passed: Sequence[str] = (), port: int | None = None) -> RealServer:
+    """Start ``vllm-jina-embed serve``, on any free port where none is named."""
+    port = port or free_port()
+    command = ["-m", "vllm_jina_embed.cli", "serve", model, "--port", str(port), *options, "--", *SMALL, *passed]
+    return RealServer(command, port, log)
+
+
+def plain(folder: Path, log: Path, template: str, *, max_pixels: int = JINA_V4_MAX_PIXELS) -> RealServer:
+    """Start vLLM's own server on token states, without this package's plugin: ``vllm serve`` by its module."""
+    port = free_port()
+    size = f'{{"size": {{"shortest_edge": {JINA_V4_MIN_PIXELS}, "longest_edge": {max_pixels}}}}}'
+    command = [
+        "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(folder), "--port", str(port),
+        "--runner", "pooling", "--pooler-config", '{"task": "token_embed"}', "--dtype", "float32", "--enforce-eager",
+        "--limit-mm-per-prompt", '{"video": 0}', "--chat-template", template, "--mm-processor-kwargs", size, *SMALL,
+    ]  # fmt: skip
+    return RealServer(command, port, log, VLLM_PLUGINS="", VLLM_LOGGING_LEVEL="ERROR")
