@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
+import urllib.request
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.servers import RealServer, served
 from vllm_jina_embed import JinaEmbedder
 
 pytestmark = pytest.mark.real
@@ -65,9 +70,33 @@ def run(page: Path) -> dict[str, Any]:
     return namespace
 
 
+@pytest.fixture(scope="module")
+def documented_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    """The server that server.md tells to start."""
+    server = served("demo", tmp_path_factory.mktemp("server") / "log", port=8765)
+    try:
+        yield server.wait()
+    finally:
+        server.close()
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
-def test_every_block_of_a_page_runs(page: Path, demo_embedder: JinaEmbedder, as_cloned: Path) -> None:
+def test_every_block_of_a_page_runs(
+    page: Path, demo_embedder: JinaEmbedder, as_cloned: Path, request: pytest.FixtureRequest
+) -> None:
+    if "127.0.0.1:8765" in page.read_text(encoding="utf-8"):
+        request.getfixturevalue("documented_server")
     run(page)
+
+
+def test_the_curl_line_gives_a_vector(documented_server: RealServer) -> None:
+    """Pasted into a shell, and with nothing but a URL, a header and a body."""
+    (line,) = re.findall(r"^curl (.*)$", (ROOT / "docs" / "server.md").read_text(encoding="utf-8"), re.MULTILINE)
+    url, _, header, _, body = shlex.split(line)
+    name, _, value = header.partition(": ")
+    question = urllib.request.Request(url, data=body.encode(), headers={name: value})
+    with urllib.request.urlopen(question, timeout=60) as answer:
+        assert len(json.load(answer)["data"][0]["embedding"]) == 64
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
