@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .checkpoint_files import local_file
 from .checkpoints import read_json
 from .errors import ConfigError
 from .tensor_files import Tensor, read_table, write_tensors
@@ -72,7 +73,7 @@ def split_adapters(location: str, tasks: tuple[str, ...], *, revision: str | Non
     source = local_file(location, f"{FOLDER}/{WEIGHTS}", revision).parent
     settings = read_json(local_file(location, f"{FOLDER}/{CONFIG}", revision))
     rank, alpha = _rank_and_alpha(source / CONFIG, settings)
-    layers = layer_count(location, revision)
+    layers = _layer_count(location, revision)
     parts = adapter_parts(source / WEIGHTS, tasks)
     for task in tasks:
         _check_complete(source / WEIGHTS, task, parts[task], layers, rank)
@@ -83,30 +84,6 @@ def split_adapters(location: str, tasks: tuple[str, ...], *, revision: str | Non
         _write(target, {task: _renamed(parts[task]) for task in tasks}, config)
     folders = {task: target / task for task in tasks}
     return Adapters(source=source, rank=rank, scale=alpha / rank, folders=folders)
-
-
-def local_file(location: str, name: str, revision: str | None) -> Path:
-    """Return a checkpoint's file on this machine; a repository's is downloaded where it is missing.
-
-    Raises:
-        ConfigError: There is no such file.
-    """
-    if Path(location).is_dir():
-        if not (file := Path(location) / name).is_file():
-            raise ConfigError(f"{location!r} has no {name}; a native checkpoint of jina-embeddings-v4 has one.")
-        return file
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(location, name, revision=revision))
-    except Exception as error:  # the hub raises OSError, HTTP errors and its own
-        raise ConfigError(f"{location!r}: {name} could not be fetched ({type(error).__name__}: {error}).") from None
-
-
-def layer_count(location: str, revision: str | None) -> int:
-    """Return the number of layers of the language model."""
-    config = read_json(local_file(location, "config.json", revision))
-    return int((config.get("text_config") or config)["num_hidden_layers"])
 
 
 def adapter_parts(file: Path, tasks: tuple[str, ...]) -> dict[str, dict[Part, Tensor]]:
@@ -137,6 +114,12 @@ def scaling(folder: Path) -> float:
     """Return what ``B @ A`` is multiplied by, read from the adapters' folder."""
     rank, alpha = _rank_and_alpha(folder / CONFIG, read_json(folder / CONFIG))
     return alpha / rank
+
+
+def _layer_count(location: str, revision: str | None) -> int:
+    """Return the number of layers of the language model."""
+    config = read_json(local_file(location, "config.json", revision))
+    return int((config.get("text_config") or config)["num_hidden_layers"])
 
 
 def _is_known(place: Part) -> bool:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .adapters import PROJECTOR, WEIGHTS, adapter_parts, local_file, scaling
+from .adapters import PROJECTOR, WEIGHTS, adapter_parts, scaling
+from .checkpoint_files import local_file
 from .checkpoints import read_json
 from .errors import ConfigError
 from .pooling import Floats, normalize

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 
@@ -26,6 +27,7 @@ from tests.support.adapter_files import (
 )
 from vllm_jina_embed.adapters import Adapters, split_adapters
 from vllm_jina_embed.errors import ConfigError
+from vllm_jina_embed.projector import projections
 from vllm_jina_embed.tensor_files import read_table
 
 
@@ -201,3 +203,35 @@ class TestRefused:
             tensors["base_model.model.single_vector_projector.lora_A.code.weight"] = np.zeros((RANK, 8), dtype="<f4")
 
         assert split(write_native(tmp_path / "native", add)).rank == RANK
+
+
+class TestRepository:
+    """A hub repository whose files are in the hub's own cache on this machine."""
+
+    COMMIT = "4a58ca57710c49f51896e4bc820e202fbf64904b"
+
+    @pytest.fixture
+    def repository(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+        """Its name; the hub cannot be reached."""
+        folder = tmp_path / "hub" / "models--some--native"
+        write_native(folder / "snapshots" / self.COMMIT)
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text(self.COMMIT)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        return "some/native"
+
+    @pytest.mark.parametrize("revision", [None, COMMIT])
+    def test_is_split_as_a_folder_is(self, repository: str, revision: str | None) -> None:
+        """At any revision that is there; its projector is found among the shards."""
+        found = split_adapters(repository, TASKS, revision=revision)
+        assert len(read_table(found.folders["code"] / "adapter_model.safetensors")) == LAYERS * len(PLACES) * 2
+        assert found.source.parent.name == self.COMMIT
+        assert set(projections(repository, found.source, TASKS, revision=revision)) == set(TASKS)
+
+    def test_that_cannot_be_fetched_is_a_clear_error(self, repository: str) -> None:
+        """The repository and the file are named."""
+        with pytest.raises(
+            ConfigError, match=r"'some/native': adapters/adapter_model\.safetensors could not be fetched"
+        ):
+            split_adapters(repository, TASKS, revision="0" * 40)
