@@ -9,13 +9,15 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from tests.support.native import TASKS, NativeReference, make_native
 from tests.support.pictures import noise
 from tests.support.reference import distance
 from tests.support.servers import RealServer, served
-from vllm_jina_embed import ConfigError, JinaEmbedder
+from vllm_jina_embed import ConfigError, EngineDeadError, JinaEmbedder
+from vllm_jina_embed.engine import fleet
 
 pytestmark = pytest.mark.real
 
@@ -103,3 +105,19 @@ def test_openai_clients_name_the_task_as_the_model(
         body = {"input": [text], "encoding_format": "float", **({"model": model} if model else {})}
         answer = httpx.post(f"{servers[0].url}/v1/embeddings", json=body, timeout=60).raise_for_status()
         assert distance(np.array(answer.json()["data"][0]["embedding"]), references[task].embed(text)) <= LIMIT
+
+
+def test_a_server_whose_engine_dies_is_told_by_its_url(
+    servers: tuple[RealServer, RealServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits in it is not lost silently; the server ends too, and nothing of it stays behind."""
+    monkeypatch.setattr(fleet, "PATIENCE", 2.0)
+    processes = servers[0].processes()
+    (engine,) = [one for one in processes if "EngineCore" in " ".join(one.cmdline())]
+    with JinaEmbedder.from_server(servers[0].url) as embedder:
+        embedder.embed(["a"])
+        engine.kill()
+        with pytest.raises(EngineDeadError, match=servers[0].url):
+            embedder.embed([f"text {number}" for number in range(100)])
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []

@@ -21,8 +21,8 @@ Entry = tuple[Prompt, "asyncio.Future[Floats]"]
 
 MOST_PROMPTS = 32
 """Prompts of one request."""
-MOST_TOKENS = 8192
-"""Tokens of one request; a longer prompt goes alone."""
+MOST_TOKENS = 2048
+"""Tokens of one request, so that those which wait in a server are done within a timeout; a longer prompt goes alone."""
 
 
 class Batches(Generic[Key]):

@@ -61,7 +61,7 @@ class HttpConnection:
         try:
             response = await self._client.request(method, path, content=body)
         except httpx.TimeoutException as error:
-            raise LostError(f"no answer within {self._timeout:g} s ({type(error).__name__})") from error
+            raise LostError(f"no answer within timeout={self._timeout:g} s ({type(error).__name__})") from error
         except httpx.TransportError as error:
             raise LostError(f"{type(error).__name__}: {error}") from error
         return Reply(status=response.status_code, headers=response.headers, body=response.content)
