@@ -44,6 +44,17 @@ SAYS = {
     "08_llama_index_agent": ["[1] picture", "Our logo", "<picture image/jpeg>", "answer: The logo is a blue star [1]."],
     "09_rag_over_a_pdf": ["it was given text and image", "[report.pdf, page 1]"],
     "10_evaluation": ["DemoPictures: "],
+    "11_late_interaction": [
+        "LangChain: 3 items",
+        "浜辺に沈む美しい夕日 -> diary",
+        "ein grüner T -> catalogue",
+        "data:image/p -> logo",
+        "filtered -> logo",
+        "浜辺に沈む美しい夕日 -> diary",
+        "ein grüner Tisch -> catalogue",
+        "a picture -> logo",
+        "MaxSim without an index: [[",
+    ],
 }
 
 

@@ -25,10 +25,12 @@ from tests.support.checkpoints import Size
 from tests.support.native import TASKS, TOKEN_DIMENSIONS, NativeReference, make_native
 from tests.support.pictures import noise
 from tests.support.reference import distance
+from tests.unit.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.engine.shared import running_engines
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
+from vllm_jina_embed.late_interaction import LateInteractionIndex
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
 pytestmark = pytest.mark.real
@@ -265,3 +267,18 @@ class TestPlantedMistakes:
             with torch.inference_mode():
                 wrong = rows(*references["retrieval"].token_states(item)).numpy()
             assert distance(self._ours(embedder, item)[1], wrong) > 1000 * FLOAT32_GATE
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_index_ranks_by_the_projectors_rows(
+    embedder: JinaEmbedder, references: dict[str, NativeReference], task: str
+) -> None:
+    """In Qdrant, for each task, by text and by picture: MaxSim over the reference's multi-vectors, by two loops."""
+    told = [references[task].multi_vector(item) for item in prompts(task)]
+    with LateInteractionIndex(embedder, task=task) as index:
+        ids = index.add(ITEMS)
+        for query, prompt in (("ein Strand", "Query: ein Strand"), (noise(90, 70, 9), noise(90, 70, 9))):
+            (scores,) = by_definition([references[task].multi_vector(prompt)], told)
+            hits = index.search(query, len(ITEMS))
+            assert {hit.id: hit.score for hit in hits} == pytest.approx(dict(zip(ids, scores, strict=True)), abs=1e-3)
+            assert embedder.score([query], ITEMS, multi_vector=True, task=task)[0] == pytest.approx(scores, abs=1e-3)
