@@ -73,6 +73,20 @@ def serve_arguments(
     return [*flags, *passed]
 
 
+def cores_per_rank(cores: str, ranks: int) -> str | None:
+    """Return a list of CPU cores as the CPU build wants it for several ranks; None where there are too few.
+
+    Args:
+        cores: Core numbers with commas between them.
+        ranks: Parts and copies of the model on this machine.
+    """
+    numbers = cores.split(",")
+    if len(numbers) < ranks:
+        return None
+    share = len(numbers) // ranks
+    return "|".join(",".join(numbers[rank * share : (rank + 1) * share]) for rank in range(ranks))
+
+
 def _flag(key: str, value: Any) -> list[str]:
     """Return an argument of the engine as its option on the command line."""
     name = key.replace("_", "-")

@@ -18,8 +18,11 @@ from .. import settings
 from ..adapters import split_adapters
 from ..engine.arguments import environment
 from ..engine.base import OWNER_VARIABLE
-from ..engine.serving import serve_arguments
+from ..engine.serving import cores_per_rank, serve_arguments
 from ..errors import ConfigError, EngineError, MissingExtraError
+
+CORES = "VLLM_CPU_OMP_THREADS_BIND"
+"""Variable with the cores of each rank, read by the CPU build only."""
 
 
 def serve(
@@ -51,8 +54,8 @@ def serve(
         max_pixels=max_pixels,
         engine_kwargs={"dtype": dtype} if dtype else None,
     )
-    for variable, value in environment().items():
-        os.environ.setdefault(variable, value)
+    own = {variable: value for variable, value in environment().items() if variable not in os.environ}
+    os.environ.update(own)
     os.environ[OWNER_VARIABLE] = str(os.getpid())
     try:
         from vllm.platforms import current_platform
@@ -73,10 +76,22 @@ def serve(
     if settings.check_key(api_key) is not None:
         line += ["--api-key", str(api_key)]
     arguments = _parsed([*line, "--host", host, "--port", str(port)])
+    if CORES in own:
+        _share_cores(arguments, own[CORES])
     kind = "one vector per token" if multi_vector else "one vector per item"
     told = f"Ready: http://{host}:{port} serves {wanted.checkpoint.name}, {kind}. Ctrl-C stops it."
     threading.Thread(target=_tell, args=(host, port, told), daemon=True).start()
     return _run(arguments)
+
+
+def _share_cores(arguments: Any, cores: str) -> None:
+    """Divide the cores that we chose among the ranks of the parallel options; each would bind all of them."""
+    ranks = arguments.tensor_parallel_size * arguments.pipeline_parallel_size * arguments.data_parallel_size
+    shared = cores_per_rank(cores, ranks)
+    if shared is None:
+        del os.environ[CORES]
+    else:
+        os.environ[CORES] = shared
 
 
 def _parsed(line: list[str]) -> Any:

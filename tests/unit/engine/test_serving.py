@@ -9,7 +9,7 @@ import pytest
 
 from vllm_jina_embed import ConfigError, cli, settings
 from vllm_jina_embed.adapters import Adapters
-from vllm_jina_embed.engine.serving import serve_arguments
+from vllm_jina_embed.engine.serving import cores_per_rank, serve_arguments
 from vllm_jina_embed.prompts import chat_template
 
 
@@ -84,3 +84,12 @@ def test_the_command_passes_on_what_follows_two_hyphens(monkeypatch: pytest.Monk
 def test_a_bad_option_of_serve_is_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve", *arguments]) == 2
     assert "vllm-jina-embed: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cores", "ranks", "wanted"),
+    [("0,1", 1, "0,1"), ("0,1", 2, "0|1"), ("0,1,4,5", 2, "0,1|4,5"), ("0,1,2", 2, "0|1"), ("0,1", 3, None)],
+)
+def test_ranks_share_the_cores(cores: str, ranks: int, wanted: str | None) -> None:
+    """No core is bound twice; where there are too few, vLLM decides."""
+    assert cores_per_rank(cores, ranks) == wanted
