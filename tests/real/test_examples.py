@@ -55,6 +55,14 @@ SAYS = {
         "a picture -> logo",
         "MaxSim without an index: [[",
     ],
+    "12_served": [
+        "Ready: http://127.0.0.1:",
+        "serves: demo, 128 numbers",
+        "ein blauer Stern -> blue star",
+        "un círculo rojo -> red circle",
+        "森 -> forest",
+        "both frameworks, equal: True",
+    ],
 }
 
 

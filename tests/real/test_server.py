@@ -97,7 +97,9 @@ def test_the_vectors_are_the_references(embedder: JinaEmbedder, reference: Refer
     wanted = [reference.embed(f"Passage: {item}" if isinstance(item, str) else item) for item in items]
     got = embedder.embed(items)
     assert got.dtype == np.float32
-    assert max(distance(one, other) for one, other in zip(got, wanted, strict=True)) <= LIMIT
+    worst = max(distance(one, other) for one, other in zip(got, wanted, strict=True))
+    print(f"\n1 - cosine to the reference: {worst:.1e}")  # shown by -s
+    assert worst <= LIMIT
 
 
 def test_the_roles_and_sizes_are_the_references(embedder: JinaEmbedder, reference: Reference) -> None:
@@ -228,8 +230,10 @@ def test_a_lost_server_loses_no_vector(servers: SimpleNamespace, demo_embedder: 
             done += 1
         killer.join()
         assert 200 <= at_kill < 900
-        assert distance(np.stack(rows), wanted) <= LIMIT
         assert len(rows) == 1000
+        worst = max(distance(one, other) for one, other in zip(rows, wanted, strict=True))
+        print(f"\nserver killed after {at_kill} of 1000 vectors; 1 - cosine of all: {worst:.1e}")
+        assert worst <= LIMIT
         assert distance(fleet.embed(["a"]), demo_embedder.embed(["a"])) <= LIMIT
 
 
