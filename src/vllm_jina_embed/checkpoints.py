@@ -19,6 +19,9 @@ from .errors import ConfigError
 
 TASKS = ("retrieval", "text-matching", "code")
 
+JINA_V4, XLM_ROBERTA = "jina-v4", "xlm-roberta"
+"""Families: checkpoints with one way to make prompts, to start vLLM and to pool."""
+
 # Source: config.json `matryoshka_dims` of jinaai/jina-embeddings-v4; paper arXiv:2506.18902, section 4.
 JINA_V4_DIMENSIONS = (128, 256, 512, 1024, 2048)
 # Source: config.json `multi_vector_projector_dim` of jinaai/jina-embeddings-v4.
@@ -53,6 +56,7 @@ class Checkpoint:
         max_pixels: Largest picture area in pixels; larger pictures are reduced to it.
         max_length: Longest text in tokens, prefix included.
         options: Engine arguments that this checkpoint wants where the user gives none.
+        family: Decides prompts, engine arguments and pooling.
     """
 
     name: str
@@ -66,6 +70,30 @@ class Checkpoint:
     max_pixels: int = JINA_V4_MAX_PIXELS
     max_length: int = JINA_V4_MAX_LENGTH
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    family: str = JINA_V4
+
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether pictures have vectors too."""
+        return self.family == JINA_V4
+
+
+def _xlm_roberta(name: str, location: str, *, hidden_size: int, positions: int, padding: int) -> Checkpoint:
+    """Return the facts of an XLM-RoBERTa checkpoint: texts only, one size, no roles.
+
+    Positions are counted from ``padding + 1``, so that many rows of the position table are never used.
+    Source: transformers, modeling_xlm_roberta.py, create_position_ids_from_input_ids.
+    """
+    return Checkpoint(
+        name=name,
+        location=location,
+        tasks=("retrieval",),
+        hidden_size=hidden_size,
+        dimensions=(hidden_size,),
+        token_dimensions=hidden_size,
+        max_length=positions - padding - 1,
+        family=XLM_ROBERTA,
+    )
 
 
 def _published(task: str) -> Checkpoint:
@@ -84,6 +112,8 @@ def _published(task: str) -> Checkpoint:
 NATIVE = "jinaai/jina-embeddings-v4"
 NATIVE_ARCHITECTURE = "JinaEmbeddingsV4Model"
 """The architecture in its config.json."""
+XLM_ROBERTA_ARCHITECTURE = "XLMRobertaModel"
+BGE_M3 = "BAAI/bge-m3"
 MERGED = {checkpoint.name: checkpoint for checkpoint in map(_published, TASKS)}
 PUBLISHED = {
     NATIVE: Checkpoint(
@@ -96,6 +126,8 @@ PUBLISHED = {
         has_adapters=True,
     ),
     **MERGED,
+    # Source: config.json of BAAI/bge-m3; 8192 tokens are left, which is also its tokenizer's model_max_length.
+    BGE_M3: _xlm_roberta(BGE_M3, BGE_M3, hidden_size=1024, positions=8194, padding=1),
 }
 
 
@@ -103,7 +135,7 @@ def resolve(model: str, revision: str | None = None) -> Checkpoint:
     """Return the facts of ``model``.
 
     Args:
-        model: ``demo``, a published repository, or the path of a folder with a Qwen2.5-VL checkpoint.
+        model: ``demo``, a published repository, or the path of a folder with a Qwen2.5-VL or XLM-RoBERTa checkpoint.
         revision: Commit or tag of a hub repository; meaningless for folders.
 
     Returns:
@@ -127,12 +159,15 @@ def resolve(model: str, revision: str | None = None) -> Checkpoint:
 def _from_config(
     name: str, location: str, config: Mapping[str, Any], options: Mapping[str, Any] | None = None
 ) -> Checkpoint:
+    if config.get("model_type") == "xlm-roberta":
+        return _from_xlm_roberta(name, location, config)
     architectures = config.get("architectures") or []
     has_adapters = NATIVE_ARCHITECTURE in architectures or (Path(location) / "adapters").is_dir()
     if config.get("model_type") != "qwen2_5_vl":
         raise ConfigError(
             f"model={name!r}: got architecture {architectures!r}; expected a {NATIVE_ARCHITECTURE} checkpoint, or a "
-            "Qwen2_5_VLForConditionalGeneration checkpoint (jina-embeddings-v4 merged for vLLM)."
+            "Qwen2_5_VLForConditionalGeneration checkpoint (jina-embeddings-v4 merged for vLLM), or an "
+            f"{XLM_ROBERTA_ARCHITECTURE} checkpoint (such as {BGE_M3})."
         )
     try:
         text_config = config.get("text_config") or config
@@ -158,6 +193,24 @@ def _from_config(
         max_length=max_length,
         options=options or {},
     )
+
+
+def _from_xlm_roberta(name: str, location: str, config: Mapping[str, Any]) -> Checkpoint:
+    architectures, kind = config.get("architectures") or [], config.get("position_embedding_type", "absolute")
+    if architectures != [XLM_ROBERTA_ARCHITECTURE] or kind != "absolute":
+        raise ConfigError(
+            f"model={name!r}: got architecture {architectures!r} with {kind} positions; expected an embedding model "
+            f"such as {BGE_M3}: {XLM_ROBERTA_ARCHITECTURE} with absolute positions."
+        )
+    try:
+        hidden_size, positions = int(config["hidden_size"]), int(config["max_position_embeddings"])
+        padding = int(config.get("pad_token_id", 1))  # 1: XLMRobertaConfig's default
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"model={name!r}: config.json has no usable hidden_size, max_position_embeddings or pad_token_id "
+            f"({error!r})."
+        ) from None
+    return _xlm_roberta(name, location, hidden_size=hidden_size, positions=positions, padding=padding)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -216,6 +269,8 @@ def check_task(checkpoint: Checkpoint, task: str | None) -> str:
         return checkpoint.tasks[0]
     if task not in TASKS:
         raise ConfigError(f"task={task!r} is unknown; choose one of {', '.join(TASKS)}.")
+    if task not in checkpoint.tasks and checkpoint.family == XLM_ROBERTA:
+        raise ConfigError(f"task={task!r} is not served by {checkpoint.name}, only retrieval; {NATIVE} serves it.")
     if task not in checkpoint.tasks:
         raise ConfigError(
             f"task={task!r} is not served by {checkpoint.name}, whose weights are merged for "

@@ -22,10 +22,11 @@ from .calls import Calls
 from .engine.base import Engine
 from .engine.shared import POOL, EnginePool
 from .errors import ClosedError, ConfigError, EngineError
+from .families import load_builder, prefix, read_builder
 from .inputs import Item
 from .media import MediaPolicy
 from .pipeline import Outcome, Plan, Progress, embed_items
-from .prompts import PromptBuilder, Truncate, prefix
+from .prompts import Builder, Truncate
 from .settings import OnError
 
 
@@ -60,8 +61,8 @@ class JinaEmbedder(Calls):
         """Check the settings.
 
         Args:
-            model: ``demo``, a hub repository, or a folder with a Qwen2.5-VL checkpoint; ``jinaai/jina-embeddings-v4``
-                serves every task and multi-vectors from one engine.
+            model: ``demo``, a hub repository, or a folder with a Qwen2.5-VL or XLM-RoBERTa checkpoint;
+                ``jinaai/jina-embeddings-v4`` serves every task and multi-vectors from one engine.
             task: ``retrieval``, ``text-matching`` or ``code``; None takes the checkpoint's own.
             dimensions: Matryoshka size of the embeddings; None keeps the full length.
             truncate: Which end of a text over ``max_length`` is cut (with one warning), or ``error``.
@@ -97,7 +98,7 @@ class JinaEmbedder(Calls):
             )
         )
 
-    def _take(self, checked: settings.Settings, builder: PromptBuilder | None = None) -> None:
+    def _take(self, checked: settings.Settings, builder: Builder | None = None) -> None:
         self.settings = checked
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -135,13 +136,16 @@ class JinaEmbedder(Calls):
         if "engine_kwargs" in wanted or "model_kwargs" in wanted:
             raise ConfigError("engine_kwargs belong to the server: pass them to 'vllm-jina-embed serve' after --.")
         wanted["dimensions"] = settings.one_of("dimensions", wanted.get("dimensions"), "truncate_dim", truncate_dim)
-        where, builder = settings.served(servers, api_key=api_key, timeout=timeout), None
+        where, tokenizer = settings.served(servers, api_key=api_key, timeout=timeout), None
         require("server", "httpx")
         if model is None:
             where, tokenizer = where.ask(cls._pool)
-            builder = PromptBuilder.from_json(tokenizer, policy=wanted.get("media") or MediaPolicy())
+        checked = settings.check(model=model, where=where, **wanted)
         embedder = cls.__new__(cls)
-        embedder._take(settings.check(model=model, where=where, **wanted), builder)
+        if tokenizer is None:
+            embedder._take(checked)
+        else:
+            embedder._take(checked, read_builder(checked.checkpoint, tokenizer, policy=checked.media))
         return embedder
 
     def cached(self, store: Store | str | os.PathLike[str]) -> CachedEmbedder:
@@ -183,15 +187,13 @@ class JinaEmbedder(Calls):
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _ready(self) -> tuple[Engine, PromptBuilder]:
+    def _ready(self) -> tuple[Engine, Builder]:
         """Return the running engine and the prompt builder; starts what is missing."""
         wanted = self.settings
         with self._lock:
             self._check_open()
             if self._builder is None:
-                self._builder = PromptBuilder.load(
-                    wanted.engine.location, revision=wanted.engine.revision, policy=wanted.media
-                )
+                self._builder = load_builder(wanted.checkpoint, revision=wanted.engine.revision, policy=wanted.media)
             if self._engine is None:
                 self._engine = self._pool.acquire(wanted.engine)
             return self._engine, self._builder
@@ -211,7 +213,7 @@ class JinaEmbedder(Calls):
         wanted = self.settings.for_call(dimensions=dimensions, task=task)
         return Plan(
             task=wanted.task,
-            text_prefix=prefix(wanted.task, prompt_name),
+            text_prefix=prefix(wanted.checkpoint, wanted.task, prompt_name),
             dimensions=wanted.checkpoint.token_dimensions if multi else wanted.dimensions,
             max_length=wanted.max_length,
             truncate=wanted.truncate,

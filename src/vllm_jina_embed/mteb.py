@@ -155,7 +155,7 @@ def _meta(embedder: JinaEmbedder, settings: dict[str, Any]) -> ModelMeta:
         overwrites={
             "name": name,
             "revision": engine.revision or engine.files or "no_revision_available",
-            "modalities": ["image", "text"],
+            "modalities": ["image", "text"] if checkpoint.sees_pictures else ["text"],
             "embed_dim": embedder.dimension,
             "max_tokens": embedder.settings.max_length,
             "similarity_fn_name": ScoringFunction.COSINE,

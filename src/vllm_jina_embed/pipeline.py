@@ -18,7 +18,7 @@ from .engine.base import Engine
 from .errors import InputError
 from .inputs import ImageItem, Item, TextItem
 from .pooling import Floats
-from .prompts import Prompt, PromptBuilder, Truncate
+from .prompts import Builder, Prompt, Truncate
 
 Progress = Callable[[int], object]
 
@@ -91,7 +91,7 @@ async def embed_items(
     items: Sequence[Item],
     *,
     engine: Engine,
-    builder: PromptBuilder,
+    builder: Builder,
     plan: Plan,
     progress: Progress,
 ) -> Outcome:
@@ -133,7 +133,7 @@ async def embed_items(
 
 
 async def _prompts(
-    items: Sequence[Item], builder: PromptBuilder, plan: Plan, *, max_length: int
+    items: Sequence[Item], builder: Builder, plan: Plan, *, max_length: int
 ) -> AsyncIterator[tuple[int, Prompt | InputError]]:
     """Yield each row and its prompt in order; tokenising and decoding run in a thread, unless they are quick."""
     build = partial(builder.build, text_prefix=plan.text_prefix, max_length=max_length, truncate=plan.truncate)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from PIL import Image
 from tokenizers import Encoding, Tokenizer
@@ -103,6 +103,33 @@ def chat_template() -> str:
     )
 
 
+class Builder(Protocol):
+    """Turns items into prompts; safe to share between threads."""
+
+    def build(
+        self, items: Sequence[Item], *, text_prefix: str, max_length: int, truncate: Truncate
+    ) -> list[Prompt | InputError]:
+        """Return one prompt per item, or the error that this item alone met; see ``PromptBuilder.build``."""
+        ...
+
+
+def tokenizer_file(location: str, revision: str | None) -> Path:
+    """Return where the tokenizer.json of a folder or hub repository is; the hub's own errors pass through."""
+    if Path(location).is_dir():
+        return Path(location) / "tokenizer.json"
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(location, "tokenizer.json", revision=revision))
+
+
+def too_long(item: TextItem, count: int, max_length: int) -> InputError:
+    """Return the error of a text of ``count`` tokens."""
+    return InputError(
+        f"{item.where}: got {count} tokens; max_length is {max_length}. Split the text, or pass truncate='end'.",
+        positions=[item.position],
+    )
+
+
 class PromptBuilder:
     """Turns items into prompts with one checkpoint's tokenizer; safe to share between threads."""
 
@@ -129,13 +156,8 @@ class PromptBuilder:
         Raises:
             ConfigError: There is no tokenizer.json, or it lacks the template's special tokens.
         """
-        file = Path(location) / "tokenizer.json"
         try:
-            if not Path(location).is_dir():
-                from huggingface_hub import hf_hub_download
-
-                file = Path(hf_hub_download(location, "tokenizer.json", revision=revision))
-            tokenizer = Tokenizer.from_file(str(file))
+            tokenizer = Tokenizer.from_file(str(tokenizer_file(location, revision)))
         except Exception as error:  # tokenizers and the hub raise bare exceptions of their own
             raise ConfigError(f"{location!r}: tokenizer.json cannot be read ({error}).") from None
         return cls(tokenizer, policy=policy)
@@ -195,11 +217,7 @@ class PromptBuilder:
         if len(ids) <= max_length:
             return Prompt(token_ids=tuple(ids))
         if truncate == "error":
-            raise InputError(
-                f"{item.where}: got {len(ids)} tokens; max_length is {max_length}. Split the text, or pass "
-                "truncate='end'.",
-                positions=[item.position],
-            )
+            raise too_long(item, len(ids), max_length)
         if truncate == "end":
             return Prompt(token_ids=tuple(ids[:max_length]), truncated=True)
         head = sum(1 for start, _ in encoding.offsets if start < len(text_prefix.rstrip()))

@@ -173,6 +173,8 @@ def check(
         checkpoint = where.facts.checkpoint
     else:
         checkpoint = checkpoints.resolve(os.fspath(model or checkpoints.DEMO), revision)
+    if not checkpoint.sees_pictures and (min_pixels, max_pixels) != (None, None):
+        raise ConfigError(f"min_pixels and max_pixels mean nothing to {checkpoint.name}, which takes texts only.")
     low = _positive("min_pixels", min_pixels, checkpoint.min_pixels)
     high = _positive("max_pixels", max_pixels, checkpoint.max_pixels)
     if low > high:
@@ -186,6 +188,7 @@ def check(
         max_tokens=checkpoint.max_length,
         tasks=checkpoint.tasks if checkpoint.has_adapters else (),
         options={} if where is not None else {**checkpoint.options, **(engine_kwargs or {})},
+        family=checkpoint.family,
     )
     return Settings(
         checkpoint=checkpoint,

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from vllm_jina_embed.checkpoints import (
+    BGE_M3,
     DEMO_FOLDER,
+    JINA_V4,
     JINA_V4_DIMENSIONS,
     NATIVE,
     PUBLISHED,
     TASKS,
+    XLM_ROBERTA,
     check_dimensions,
     check_task,
     files_state,
@@ -36,6 +39,12 @@ def folder_with(path: Path, config: object) -> Path:
 def qwen(**more: Any) -> dict[str, Any]:
     """Return the least config that is read as a Qwen2.5-VL checkpoint."""
     return {"model_type": "qwen2_5_vl", "text_config": {"hidden_size": 512}, **more}
+
+
+def xlm(**more: Any) -> dict[str, Any]:
+    """Return the least config that is read as an XLM-RoBERTa checkpoint."""
+    least = {"model_type": "xlm-roberta", "architectures": ["XLMRobertaModel"], "hidden_size": 96}
+    return {**least, "max_position_embeddings": 514, **more}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -105,6 +114,10 @@ def test_a_relative_folder_follows_the_working_directory(tmp_path: Path) -> None
         ({"model_type": "qwen2_5_vl"}, "hidden_size"),
         (qwen(matryoshka_dims=["many"]), "matryoshka_dims"),
         (qwen(matryoshka_dims=7), "matryoshka_dims"),
+        (xlm(architectures=["XLMRobertaForSequenceClassification"]), "XLMRobertaForSequenceClassification"),
+        (xlm(architectures=None), "expected an embedding model such as BAAI/bge-m3"),
+        (xlm(position_embedding_type="rotary"), "rotary positions"),
+        (xlm(max_position_embeddings=None), "max_position_embeddings"),
         ([], "cannot be read"),
         ("{", "cannot be read"),
     ],
@@ -185,3 +198,31 @@ def test_any_other_size_is_refused_with_the_choice(dimensions: Any) -> None:
     """The house's example of a good message."""
     with pytest.raises(ConfigError, match="choose one of 128, 256, 512, 1024, 2048"):
         check_dimensions(RETRIEVAL, dimensions)
+
+
+def test_bge_m3_needs_no_download() -> None:
+    """Texts only, one size, one task, and 8192 tokens with both special ones."""
+    checkpoint = resolve("BAAI/bge-m3")
+    assert (checkpoint.name, checkpoint.location, checkpoint.family) == (BGE_M3, BGE_M3, XLM_ROBERTA)
+    assert (checkpoint.hidden_size, checkpoint.dimensions, checkpoint.token_dimensions) == (1024, (1024,), 1024)
+    assert (checkpoint.max_length, checkpoint.tasks, checkpoint.sees_pictures) == (8192, ("retrieval",), False)
+    assert (RETRIEVAL.family, RETRIEVAL.sees_pictures) == (JINA_V4, True)
+
+
+@pytest.mark.parametrize(("padding", "longest"), [({}, 512), ({"pad_token_id": 0}, 513), ({"pad_token_id": 5}, 508)])
+def test_an_xlm_roberta_folder_counts_positions_from_after_its_padding(
+    tmp_path: Path, padding: dict[str, int], longest: int
+) -> None:
+    """The rows of the position table up to the padding's are never used."""
+    checkpoint = resolve(str(folder_with(tmp_path, xlm(**padding))))
+    assert (checkpoint.family, checkpoint.hidden_size, checkpoint.max_length) == (XLM_ROBERTA, 96, longest)
+
+
+def test_a_text_model_says_who_serves_another_task_or_size() -> None:
+    """Its own name is no part of a jina checkpoint's."""
+    with pytest.raises(
+        ConfigError, match="'code' is not served by BAAI/bge-m3, only retrieval; jinaai/jina-embeddings-v4"
+    ):
+        check_task(resolve(BGE_M3), "code")
+    with pytest.raises(ConfigError, match="choose one of 1024"):
+        check_dimensions(resolve(BGE_M3), 512)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..adapters import Adapters
-from ..checkpoints import NATIVE_ARCHITECTURE
+from ..checkpoints import JINA_V4, NATIVE_ARCHITECTURE
 from ..errors import ConfigError
 from .base import ADAPTERS_KEY, ARCHITECTURE, TASKS_KEY, EngineConfig
 
@@ -43,29 +43,29 @@ def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | No
     Raises:
         ConfigError: The adapters' rank is over what vLLM can serve, or the options switch adapters off.
     """
-    pixels = {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}
     defaults: dict[str, Any] = {
         "revision": config.revision,
         "runner": "pooling",
         "max_model_len": config.max_tokens,
         "pooler_config": {"task": "embed"},
         "scheduling_policy": "priority",
-        "scheduler_cls": "vllm_jina_embed.plugin.scheduler.QuestionsFirst",
-        "limit_mm_per_prompt": {"video": 0},
-        "mm_processor_kwargs": {"size": pixels},
-        # Off: after a failed request vLLM 0.32 answers the next one with the same picture with an empty tensor.
-        "mm_processor_cache_gb": 0,
         # Off: a prompt's first tokens must be seen to be averaged.
         "enable_prefix_caching": False,
         "enable_log_requests": False,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
+    # Both families take ``dimensions`` with each request; those that a checkpoint has are checked before.
+    overrides: dict[str, Any] = {"is_matryoshka": True}
+    if config.family == JINA_V4:
+        defaults |= _jina_v4(config)
+        overrides["architectures"] = [ARCHITECTURE]
+    else:  # vLLM's own model; its pooler must normalise, whatever the checkpoint's modules.json leaves out
+        defaults["pooler_config"] = {"task": "embed", "use_activation": True}
     if cpu:
         defaults |= {"kv_cache_memory_bytes": CPU_CACHE_BYTES, "distributed_executor_backend": "mp"}
         if "enforce_eager" not in config.options:
             defaults["enforce_eager"] = not _compiles(config.location)
-    overrides: dict[str, Any] = {"architectures": [ARCHITECTURE], "is_matryoshka": True}
     if adapters is not None:
         if not config.options.get("enable_lora", True):
             raise ConfigError(f"enable_lora=False: {config.location!r} serves each task by an adapter; leave it on.")
@@ -85,6 +85,18 @@ def environment() -> dict[str, str]:
     return variables
 
 
+def _jina_v4(config: EngineConfig) -> dict[str, Any]:
+    """Return what pictures and causal attention ask for."""
+    return {
+        # Its small steps cut prompts, which an encoder does not allow: it would leave long texts waiting.
+        "scheduler_cls": "vllm_jina_embed.plugin.scheduler.QuestionsFirst",
+        "limit_mm_per_prompt": {"video": 0},
+        "mm_processor_kwargs": {"size": {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}},
+        # Off: after a failed request vLLM 0.32 answers the next one with the same picture with an empty tensor.
+        "mm_processor_cache_gb": 0,
+    }
+
+
 def _lora_rank(adapters: Adapters) -> int:
     """Return the smallest rank that vLLM has room for these adapters with."""
     for rank in LORA_RANKS:
@@ -96,7 +108,8 @@ def _lora_rank(adapters: Adapters) -> int:
 def _compiles(location: str) -> bool:
     """Tell whether compiling pays for these weights and can be done on this CPU machine."""
     folder = Path(location)
-    if folder.is_dir() and sum(file.stat().st_size for file in folder.glob("*.safetensors")) < COMPILE_FROM_BYTES:
+    weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")] if folder.is_dir() else []
+    if folder.is_dir() and sum(file.stat().st_size for file in weights) < COMPILE_FROM_BYTES:
         return False
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         logger.warning("No C++ compiler (g++) found: vLLM runs uncompiled, at about half the speed on a CPU.")

@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from ..checkpoints import JINA_V4_MAX_LENGTH, Checkpoint
+from ..checkpoints import JINA_V4, JINA_V4_MAX_LENGTH, Checkpoint
 from ..errors import ClosedError, ForkedError
 from ..pooling import Floats
 from ..prompts import Prompt
@@ -55,6 +55,7 @@ class EngineConfig:
         api_key: What the servers want to be shown.
         timeout: Seconds that a server may take for one request.
         checkpoint: What the servers must serve; None asks them.
+        family: Decides how vLLM is started and what its vectors must be.
     """
 
     location: str
@@ -69,6 +70,7 @@ class EngineConfig:
     api_key: str | None = field(default=None, repr=False)
     timeout: float = 60.0
     checkpoint: Checkpoint | None = field(default=None, compare=False)
+    family: str = JINA_V4
     options_key: str = field(init=False, default="")
 
     def __post_init__(self) -> None:

@@ -20,13 +20,14 @@ import numpy as np
 
 from .._extras import require
 from ..adapters import Adapters, split_adapters
+from ..checkpoints import XLM_ROBERTA
 from ..errors import ClosedError, EngineDeadError, EngineError, InputError
 from ..pooling import Floats
 from ..projector import projections
 from ..prompts import Prompt
 from .arguments import engine_arguments, environment
 from .base import OWNER_VARIABLE, PATIENT, TASK_KEY, URGENT, EngineConfig, LoopThread, TokenStates
-from .selfcheck import check_multi_vector, check_pooling
+from .selfcheck import check_first_token, check_multi_vector, check_pooling
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -94,8 +95,9 @@ class LocalEngine:
     async def _check(self, hf_config: Any) -> None:
         """Let the engine prove what it gives, with every adapter if it has some."""
         config, adapters = self._config, self._adapters
+        check = check_first_token if config.family == XLM_ROBERTA else check_pooling
         for task in config.tasks or ("",):
-            await check_pooling(self, hf_config, task=task)
+            await check(self, hf_config, task=task)
         if adapters is not None:
             found = projections(config.location, adapters.source, config.tasks, revision=config.revision)
             for task, projection in found.items():

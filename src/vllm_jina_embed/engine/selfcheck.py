@@ -43,6 +43,25 @@ async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
                 )
 
 
+async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
+    """Compare the engine's embeddings of two texts with the state of their first token, as bge-m3 is trained.
+
+    Raises:
+        EngineError: They differ.
+    """
+    ends = (config.bos_token_id, config.eos_token_id)
+    plain = [token_id for token_id in range(64) if token_id not in {*ends, config.pad_token_id}]
+    for prompt in (Prompt(token_ids=(ends[0], *plain[:count], ends[1])) for count in (9, 5)):
+        states = (await engine.token_states(prompt, task=task)).states
+        expected = pooling.finish(states[0], states.shape[1])
+        got = await engine.embed(prompt, dimensions=len(expected), task=task)
+        if got.shape != expected.shape or 1 - float(got @ expected) > LIMIT:
+            raise EngineError(
+                f"vLLM does not pool this checkpoint by its first token (got {got.shape}, expected {expected.shape} "
+                "with a cosine of 1). Its own modules.json asks for another pooling: it is none of bge-m3's kind."
+            )
+
+
 async def check_multi_vector(engine: Engine, config: Any, *, task: str, expected: Callable[[Floats], Floats]) -> None:
     """Compare the engine's multi-vectors of a text and a picture with what ``expected`` makes of its token states.
 

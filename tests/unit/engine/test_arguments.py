@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from vllm_jina_embed.adapters import Adapters
-from vllm_jina_embed.engine.arguments import engine_arguments
+from vllm_jina_embed.checkpoints import XLM_ROBERTA
+from vllm_jina_embed.engine.arguments import COMPILE_FROM_BYTES, engine_arguments
 from vllm_jina_embed.engine.base import EngineConfig
 from vllm_jina_embed.errors import ConfigError
 
@@ -56,3 +57,45 @@ def test_adapters_cannot_be_switched_off() -> None:
 def test_the_users_options_win() -> None:
     """As everywhere."""
     assert engine_arguments(config(max_loras=1), cpu=True, adapters=adapters(4))["max_loras"] == 1
+
+
+def test_xlm_roberta_is_vllms_own_model() -> None:
+    """No architecture of ours, nothing about pictures, and no scheduler that cuts prompts into steps."""
+    config = EngineConfig(
+        location="org/name", revision=None, min_pixels=1, max_pixels=2, max_tokens=512, family=XLM_ROBERTA
+    )
+    arguments = engine_arguments(config, cpu=True)
+    assert arguments["hf_overrides"] == {"is_matryoshka": True}
+    assert arguments["pooler_config"] == {"task": "embed", "use_activation": True}
+    assert arguments["enable_prefix_caching"] is False
+    assert arguments["max_model_len"] == 512
+    assert arguments["scheduling_policy"] == "priority"
+    assert not [name for name in arguments if name.startswith(("mm_", "limit_mm", "scheduler_cls"))]
+
+
+def test_the_scheduler_and_the_pixel_bounds_are_jinas() -> None:
+    """As they were before there were families."""
+    arguments = engine_arguments(config(), cpu=False)
+    assert arguments["scheduler_cls"] == "vllm_jina_embed.plugin.scheduler.QuestionsFirst"
+    assert arguments["mm_processor_kwargs"] == {"size": {"shortest_edge": 1, "longest_edge": 2}}
+    assert (arguments["limit_mm_per_prompt"], arguments["mm_processor_cache_gb"]) == ({"video": 0}, 0)
+    assert arguments["pooler_config"] == {"task": "embed"}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_of_either_kind_decide_whether_compiling_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Large ones are compiled where there is a compiler."""
+    (tmp_path / "g++").write_text("")
+    (tmp_path / "g++").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    place = EngineConfig(location=str(tmp_path), revision=None, min_pixels=1, max_pixels=2)
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(COMPILE_FROM_BYTES - 1)
+        file.flush()
+        assert engine_arguments(place, cpu=True)["enforce_eager"] is True
+        file.truncate(COMPILE_FROM_BYTES)
+        file.flush()
+        assert engine_arguments(place, cpu=True)["enforce_eager"] is False

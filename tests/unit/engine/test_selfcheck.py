@@ -10,7 +10,7 @@ import pytest
 from tests.support.fake_engine import FakeEngine, vector_of
 from vllm_jina_embed import pooling
 from vllm_jina_embed.engine.base import TokenStates
-from vllm_jina_embed.engine.selfcheck import check_multi_vector, check_pooling
+from vllm_jina_embed.engine.selfcheck import check_first_token, check_multi_vector, check_pooling
 from vllm_jina_embed.errors import EngineError
 from vllm_jina_embed.pooling import Floats
 from vllm_jina_embed.prompts import Prompt
@@ -94,3 +94,31 @@ async def test_an_engine_that_projects_wrongly_is_refused(mistake: str) -> None:
     """Whatever it does instead; the task is named."""
     with pytest.raises(EngineError, match="multi-vectors of task 'code'"):
         await check_multi_vector(ProjectingEngine(mistake), CONFIG, task="code", expected=ProjectingEngine.project)
+
+
+ENDS = SimpleNamespace(bos_token_id=0, eos_token_id=2, pad_token_id=1)
+
+
+class FirstTokenEngine(PoolingEngine):
+    """Pools its own token states, rightly or wrongly."""
+
+    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+        """Take a token as told."""
+        assert (prompt.token_ids[0], prompt.token_ids[-1]) == (0, 2)
+        assert not {0, 1, 2} & set(prompt.token_ids[1:-1])
+        states = (await self.token_states(prompt, task=task)).states
+        pooled = {"last token": states[-1], "mean": states.mean(0), "another size": states[0, :64]}
+        found = pooling.normalize(pooled.get(self.mistake, states[0]))
+        return found * np.float32(0.5) if self.mistake == "not normalised" else found
+
+
+async def test_an_engine_that_takes_the_first_token_passes() -> None:
+    """Nothing is raised."""
+    await check_first_token(FirstTokenEngine(), ENDS, task="retrieval")
+
+
+@pytest.mark.parametrize("mistake", ["last token", "mean", "another size", "not normalised"])
+async def test_an_engine_that_takes_another_is_refused(mistake: str) -> None:
+    """Whatever it does instead."""
+    with pytest.raises(EngineError, match="by its first token"):
+        await check_first_token(FirstTokenEngine(mistake), ENDS, task="retrieval")

@@ -93,3 +93,13 @@ def test_a_bad_option_of_serve_is_wrong_usage(arguments: list[str], capsys: pyte
 def test_ranks_share_the_cores(cores: str, ranks: int, wanted: str | None) -> None:
     """No core is bound twice; where there are too few, vLLM decides."""
     assert cores_per_rank(cores, ranks) == wanted
+
+
+def test_a_text_model_has_no_messages() -> None:
+    """Neither a chat template nor pixel bounds; its pooler normalises, whatever its files say."""
+    engine = settings.check(model="BAAI/bge-m3").engine
+    flags = serve_arguments(engine, name="m", task="retrieval", cpu=True, multi_vector=True)
+    assert json.loads(value(flags, "--pooler-config")) == {"task": "token_embed", "use_activation": True}
+    assert json.loads(value(flags, "--hf-overrides")) == {"is_matryoshka": True}
+    assert value(flags, "--max-model-len") == "8192"
+    assert not [flag for flag in flags if flag.startswith(("--chat-template", "--mm-", "--scheduler-cls"))]
