@@ -91,3 +91,14 @@ def plain(folder: Path, log: Path, template: str, *, max_pixels: int = JINA_V4_M
         "--limit-mm-per-prompt", '{"video": 0}', "--chat-template", template, "--mm-processor-kwargs", size, *SMALL,
     ]  # fmt: skip
     return RealServer(command, port, log, VLLM_PLUGINS="", VLLM_LOGGING_LEVEL="ERROR")
+
+
+def plain_text(folder: Path, log: Path) -> RealServer:
+    """Start vLLM's own server on the token states of a text model, without this package's plugin."""
+    port = free_port()
+    command = [
+        "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(folder), "--port", str(port),
+        "--runner", "pooling", "--pooler-config", '{"task": "token_embed"}', "--dtype", "float32", "--enforce-eager",
+        *SMALL,
+    ]  # fmt: skip
+    return RealServer(command, port, log, VLLM_PLUGINS="", VLLM_LOGGING_LEVEL="ERROR")

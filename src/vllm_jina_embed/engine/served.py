@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import pooling
-from ..checkpoints import Checkpoint
+from ..checkpoints import XLM_ROBERTA, Checkpoint
 from ..errors import ConfigError, EngineError, InputError
 from ..pooling import Floats
 from ..prompts import Prompt
@@ -111,6 +111,8 @@ class Server(Member):
         rows = [await self._rows(prompt, one) for prompt, one in zip(prompts, flat, strict=True)]
         if wish.kind != "embed":
             return rows
+        if self._config.family == XLM_ROBERTA:
+            return [pooling.finish(one[0], wish.dimensions) for one in rows]
         return [_pooled(prompt, one, wish.dimensions) for prompt, one in zip(prompts, rows, strict=True)]
 
     async def tokenizer(self) -> bytes:
@@ -184,7 +186,7 @@ class Server(Member):
 
 def _compare(config: EngineConfig, wanted: Checkpoint, served: Checkpoint, url: str) -> None:
     """Check that a server serves the checkpoint and the pixel bounds that were asked for."""
-    asked = {name: getattr(wanted, name) for name in ("hidden_size", "token_dimensions")}
+    asked = {name: getattr(wanted, name) for name in ("family", "hidden_size", "token_dimensions")}
     asked |= {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
     for name, value in asked.items():
         if value != (got := getattr(served, name)):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..adapters import Adapters
+from ..checkpoints import JINA_V4
 from ..errors import ConfigError
 from ..prompts import chat_template
 from .arguments import engine_arguments
@@ -56,13 +57,14 @@ def serve_arguments(
         raise ConfigError(f"{', '.join(clash)}: 'serve' sets this by itself, so that the vectors are right.")
     arguments = engine_arguments(config, cpu=cpu, adapters=adapters) | {
         "served_model_name": name,
-        "pooler_config": {"task": "token_embed" if multi_vector else "embed"},
-        "chat_template": chat_template(),
-        "chat_template_content_format": "openai",
         "middleware": MIDDLEWARE,
         "disable_uvicorn_access_log": True,
         "uvicorn_log_level": "warning",
     }
+    kind = "token_embed" if multi_vector else "embed"
+    arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}
+    if config.family == JINA_V4:  # a text model has no messages
+        arguments |= {"chat_template": chat_template(), "chat_template_content_format": "openai"}
     flags: list[str] = []
     if adapters is not None:
         arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}

@@ -69,7 +69,7 @@ def facts_of(state: Any) -> ServerFacts:
     default = getattr(model.hf_config, DEFAULT_TASK_KEY, None)
     projected = default is not None and model.pooler_config.task == "token_embed"
     tasks = (str(default),) if projected else checkpoint.tasks
-    size = model.multimodal_config.mm_processor_kwargs["size"]
+    size = model.multimodal_config.mm_processor_kwargs["size"] if checkpoint.sees_pictures else {}
     return ServerFacts(
         checkpoint=Checkpoint(
             name=state.args.served_model_name[0],
@@ -79,9 +79,10 @@ def facts_of(state: Any) -> ServerFacts:
             dimensions=checkpoint.dimensions,
             token_dimensions=checkpoint.token_dimensions,
             has_adapters=checkpoint.has_adapters,
-            min_pixels=size["shortest_edge"],
-            max_pixels=size["longest_edge"],
+            min_pixels=size.get("shortest_edge", checkpoint.min_pixels),
+            max_pixels=size.get("longest_edge", checkpoint.max_pixels),
             max_length=checkpoint.max_length,
+            family=checkpoint.family,
         ),
         revision=_commit(str(_file(model, "config.json"))) or model.revision,
         files=checkpoints.files_state(str(model.model)),

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 from vllm import PoolingParams
 
+from ..checkpoints import XLM_ROBERTA
 from ..engine.base import ADAPTERS_KEY, DEFAULT_TASK_KEY, TASK_KEY, TASKS_KEY, TokenStates
-from ..engine.selfcheck import check_multi_vector, check_pooling
+from ..engine.selfcheck import check_first_token, check_multi_vector, check_pooling
 from ..pooling import Floats
 from ..projector import projections
 from ..prompts import Prompt
@@ -79,8 +80,9 @@ async def prove(state: Any) -> None:
     config = model.hf_config
     adapters = dict(state.openai_serving_models.lora_requests)
     engine = ClientEngine(state.engine_client, adapters)
+    check = check_first_token if config.model_type == XLM_ROBERTA else check_pooling
     for task in adapters or ("",):
-        await check_pooling(engine, config, task=task)
+        await check(engine, config, task=task)
     task = getattr(config, DEFAULT_TASK_KEY, None)
     if task is not None and model.pooler_config.task == "token_embed":
         source = Path(getattr(config, ADAPTERS_KEY))
