@@ -1,6 +1,7 @@
-"""Any checkpoint of jina-embeddings-v4 against transformers: a generated one in every run, real weights by an option.
+"""Checkpoints of jina-embeddings-v4 and of bge-m3's kind against transformers: generated, or real ones by an option.
 
     python -m pytest tests/real/test_weights.py -s --checkpoint jinaai/jina-embeddings-v4
+    python -m pytest tests/real/test_weights.py -s --checkpoint BAAI/bge-m3
 
 vLLM ends before transformers loads the same files in float32 on the CPU, one task after the other.
 """
@@ -16,8 +17,9 @@ import pytest
 from tests.support.native import NativeReference, make_native
 from tests.support.pictures import noise
 from tests.support.reference import Reference, distance
+from tests.support.xlm_roberta import XlmReference, make_xlm_roberta
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.checkpoints import Checkpoint
+from vllm_jina_embed.checkpoints import JINA_V4, Checkpoint
 
 pytestmark = pytest.mark.real
 
@@ -45,7 +47,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         return Path(name)
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(name, ignore_patterns=["*.py", "*.gguf", "*.png"]))
+    return Path(snapshot_download(name, ignore_patterns=["*.py", "*.gguf", "*.png", "onnx/*"]))
 
 
 @pytest.mark.timeout(7200)
@@ -53,18 +55,28 @@ def test_every_task_and_kind_of_vector_equals_transformers(
     folder: Path, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Texts and pictures, every Matryoshka size, multi-vectors; each figure is printed."""
-    dtype = request.config.getoption("--checkpoint-dtype")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    _check(folder, request.config.getoption("--checkpoint-dtype"))
+
+
+def test_a_text_model_equals_transformers(tmp_path: Path) -> None:
+    """A generated one in bge-m3's layout, by the same check; real weights go by the option."""
+    _check(make_xlm_roberta(tmp_path / "text", positions=8194), "float32")
+
+
+def _check(folder: Path, dtype: str) -> None:
     with JinaEmbedder(folder, engine_kwargs={"dtype": dtype}) as embedder:
         facts = embedder.checkpoint
+        items = [item for item in ITEMS if facts.sees_pictures or isinstance(item, str)]
         singles = {
-            (task, size): embedder.embed(ITEMS, task=task, dimensions=size, prompt_name="query")
+            (task, size): embedder.embed(items, task=task, dimensions=size, prompt_name="query")
             for task in facts.tasks
             for size in facts.dimensions
         }
-        multis = {task: embedder.embed_multi_vector(ITEMS, task=task, prompt_name="query") for task in facts.tasks}
+        multis = {task: embedder.embed_multi_vector(items, task=task, prompt_name="query") for task in facts.tasks}
     found: dict[str, float] = {}
-    prompts = [f"Query: {item}" if isinstance(item, str) else item for item in ITEMS]
+    prefix = "Query: " if facts.family == JINA_V4 else ""
+    prompts = [prefix + item if isinstance(item, str) else item for item in items]
     for task in facts.tasks:
         reference = _reference(folder, facts, task)
         for size in facts.dimensions:
@@ -79,7 +91,9 @@ def test_every_task_and_kind_of_vector_equals_transformers(
     assert max(found.values()) <= GATES[dtype], found
 
 
-def _reference(folder: Path, facts: Checkpoint, task: str) -> Reference:
+def _reference(folder: Path, facts: Checkpoint, task: str) -> Reference | XlmReference:
+    if facts.family != JINA_V4:
+        return XlmReference(folder)
     return NativeReference(folder, task) if facts.has_adapters else Reference(folder)
 
 
