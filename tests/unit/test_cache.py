@@ -462,7 +462,7 @@ class TestLife:
         public = {name for name in dir(JinaEmbedder) if not name.startswith("_")} - own
         assert public <= set(dir(make()))
 
-    @pytest.mark.parametrize("store", [None, 3, {}, object()], ids=repr)
+    @pytest.mark.parametrize("store", [None, 3, {}, object()], ids=lambda store: type(store).__name__)
     def test_what_is_no_store_is_refused(self, folder: Path, store: Any) -> None:
         with pytest.raises(ConfigError, match="as store"):
             JinaEmbedder(folder).cached(store)

@@ -129,6 +129,7 @@ def test_a_data_uri_holds_the_same_pixels() -> None:
         (formatdate(time.time() + 1000, usegmt=True), 900, 1000),
         (formatdate(time.time() - 1000, usegmt=True), 0, 0),
     ],
+    ids=["none", "seconds", "half", "past", "no number", "date", "past date"],
 )
 def test_retry_after(value: str | None, least: float, most: float) -> None:
     """Seconds or a date; nonsense asks for nothing."""
