@@ -26,8 +26,9 @@ $(LIGHT)/.setup-light: locks/light.txt $(SOURCES)
 demo: setup
 	@$(VENV)/bin/vllm-jina-embed demo
 
+# Two processes, each with its engines: most of a test run is waiting for engines that start.
 test: lint types test-light
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 # The package imports, its pure tests pass and a client of a server works with neither vllm nor torch nor a framework
 # installed: the list shows it.
