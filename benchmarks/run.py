@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="all checkpoints, more rounds; writes docs/performance.*")
     parser.add_argument("--only", choices=sorted(OPTIONS), help="one checkpoint")
     parser.add_argument("--rounds", type=int, help="rounds of each load")
+    parser.add_argument("--applications", type=int, default=10, help="applications that each signal ends (%(default)s)")
     wanted = parser.parse_args()
     names = [wanted.only] if wanted.only else ["demo", "45M", "wide"] if wanted.full else ["demo"]
     rounds = wanted.rounds or (5 if wanted.full else 3)
@@ -42,7 +43,7 @@ def main() -> None:
         for name in names:
             result["checkpoints"][name] = measure(name, folder(name, Path(cache)), rounds, full=wanted.full)
     if wanted.full:
-        result["faults"] = faults()
+        result["faults"] = faults(wanted.applications)
     write_report(result, docs=Path("docs") if wanted.full and not wanted.only else None)
 
 
@@ -113,11 +114,12 @@ def growth(one: Contestant) -> float:
     return round((peaks[1] - peaks[0]) / 1e6, 1)
 
 
-def faults() -> dict[str, str]:
-    """Run the tests of faults, with ten SIGTERMs and ten SIGKILLs, and return their verdicts."""
-    say("faults: shuffled batches, a killed engine, twenty ended applications")
+def faults(applications: int) -> dict[str, str]:
+    """Run the tests of faults, with so many SIGTERMs and SIGKILLs, and return their verdicts."""
+    say(f"faults: shuffled batches, a killed engine, {2 * applications} ended applications")
     command = [
-        sys.executable, "-m", "pytest", "-q", "tests/real/test_faults.py", "--applications=10", "-rA", "--no-header"
+        sys.executable, "-m", "pytest", "-q", "tests/real/test_faults.py", "-rA", "--no-header", "--timeout=1200",
+        f"--applications={applications}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith(("PASSED", "FAILED", "ERROR"))]
