@@ -1,5 +1,6 @@
 # make demo   text and pictures in one ranking, through LangChain and LlamaIndex on one vLLM engine; sets itself up
 # make test   lint, types and all tests against the real vLLM; sets itself up
+# make test-wide  further real tests: served twins, bfloat16, more layouts of files
 # make bench  side by side with the alternatives; make bench-full writes docs/performance.md
 # PYTHON names the interpreter to build the environments with: make demo PYTHON=python3.12
 PYTHON ?= python3
@@ -8,7 +9,7 @@ LIGHT := .venv-light
 SETUP := $(PYTHON) scripts/setup.py
 SOURCES := pyproject.toml scripts/setup.py scripts/torchvision_on_cpu.py
 
-.PHONY: setup setup-dev setup-light demo test test-light test-matrix bench bench-full lint types lock clean
+.PHONY: setup setup-dev setup-light demo test test-light test-wide test-matrix bench bench-full lint types lock clean
 
 setup: $(VENV)/.setup-cpu
 setup-dev: $(VENV)/.setup-dev
@@ -28,7 +29,11 @@ demo: setup
 
 # Two processes, each with its engines: most of a test run is waiting for engines that start.
 test: lint types test-light
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not wide"
+
+# What shows again in other surroundings what `make test` shows: served twins, bfloat16, further layouts.
+test-wide: setup-dev
+	$(VENV)/bin/python -m pytest -m wide
 
 # The package imports, its pure tests pass and a client of a server works with neither vllm nor torch nor a framework
 # installed: the list shows it.

@@ -41,20 +41,29 @@ def _bulk(found: dict[str, Any]) -> str:
     for load, race in found["loads"].items():
         cells = [f"{load} ({race['items']})"]
         for one in who:
-            seconds = race["seconds"][one]
+            seconds = race["seconds"].get(one, [])
+            if len(seconds) < len(race["seconds"]["ours"]):
+                cells.append("cannot")
+                continue
             cell = f"{statistics.median(seconds):.3f} s"
             if one != "ours":
                 cell += f" ({ratio(seconds, race['seconds']['ours']):.2f} x)"
             cells.append(cell)
         rows.append("| " + " | ".join(cells) + " |")
-    rows.append("| one short text, p50 | " + " | ".join(f"{found['single'][one] * 1e3:.1f} ms" for one in who) + " |")
+    rows.append("| one short text, p50 | " + " | ".join(_milliseconds(found["single"].get(one)) for one in who) + " |")
     rows.append(
         "| start to the first vector | " + " | ".join(f"{found['start_seconds'][one]:.1f} s" for one in who) + " |"
     )
     rows.append(
-        "| peak memory of all processes | " + " | ".join(f"{found['peak_megabytes'][one]} MB" for one in who) + " |"
+        "| peak memory of all processes | "
+        + " | ".join(f"{found['peak_megabytes'].get(one, '-')} MB" for one in who)
+        + " |"
     )
     return "\n".join(rows)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e3:.1f} ms"
 
 
 def _lines(found: dict[str, Any]) -> str:
@@ -70,6 +79,13 @@ def _lines(found: dict[str, Any]) -> str:
     ]
     if found["absent"]:
         lines.append(f"- Cannot load this checkpoint: {', '.join(found['absent'])}.")
+    far = {
+        who: max(race["distance_to_ours"].get(who, 0) for race in found["loads"].values())
+        for who in found["start_seconds"]
+    }
+    wrong = [f"{who} ({distance:.1e})" for who, distance in far.items() if distance > 1e-3]
+    if wrong:
+        lines.append(f"- Gives other vectors (largest 1 - cosine to ours): {', '.join(wrong)}.")
     for one, megabytes in found.get("memory_growth", {}).items():
         lines.append(f"- Peak memory with eight times as many 500-token texts, {one}: {megabytes:+.1f} MB.")
     return "\n".join(lines)

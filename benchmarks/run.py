@@ -96,7 +96,13 @@ def race(name: str, load: str, contestants: list[Contestant], rounds: int) -> di
     for number in range(rounds + 1):
         turn = number % len(contestants)
         for one in contestants[turn:] + contestants[:turn]:
-            answer = one.ask("bulk", watched=not number, load=load, scale=scale)
+            try:
+                answer = one.ask("bulk", watched=not number, load=load, scale=scale)
+            except RuntimeError as error:  # it cannot take such items: the race goes on without it
+                say(str(error))
+                contestants.remove(one)
+                one.close()
+                continue
             first[one.name] = np.array(answer["first"])
             if number:  # the first round warms up
                 seconds[one.name].append(answer["seconds"])

@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the benchmark end more applications than a test run does, and real weights be checked where they are."""
     parser.addoption("--applications", type=int, default=1, help="applications that each signal ends")
-    parser.addoption("--checkpoint", help="folder or repository that test_weights.py checks; else a generated one")
+    parser.addoption("--checkpoint", help="folder or repository that test_weights.py checks; else the demo")
     parser.addoption("--checkpoint-dtype", default="float32", help="vLLM's dtype for it: float32 or bfloat16")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what takes long first, so that two processes end at the same time."""
+    order = {"real": 0, "stores": 1, "contract": 1, "unit": 2}
+    items.sort(key=lambda item: order[item.path.relative_to(Path(__file__).parent).parts[0]])
 
 
 @pytest.fixture(scope="session")

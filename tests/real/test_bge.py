@@ -201,6 +201,7 @@ def test_what_this_checkpoint_cannot_honour_is_refused(checkpoint: Path, embedde
         embedder.embed(["a"], prompt_name="document")  # type: ignore[arg-type]
 
 
+@pytest.mark.wide
 def test_served_vectors_are_the_same(checkpoint: Path, reference: XlmReference, tmp_path: Path) -> None:
     """By this package's server of either kind, and by a plain one that gives raw token states."""
     made = [
@@ -225,6 +226,7 @@ def test_served_vectors_are_the_same(checkpoint: Path, reference: XlmReference, 
             server.close()
 
 
+@pytest.mark.wide
 def test_weights_in_a_bin_file_as_they_are_published(tmp_path: Path) -> None:
     """bge-m3 itself has no safetensors."""
     folder = make_xlm_roberta(tmp_path / "published", weights="bin", seed=1)

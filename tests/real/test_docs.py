@@ -80,7 +80,14 @@ def documented_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real
         server.close()
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.wide if page.stem == "server" else (), id=page.stem)
+        for page in PAGES
+        if blocks(page)
+    ],
+)
 def test_every_block_of_a_page_runs(
     page: Path, demo_embedder: JinaEmbedder, as_cloned: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -89,6 +96,7 @@ def test_every_block_of_a_page_runs(
     run(page)
 
 
+@pytest.mark.wide
 def test_the_curl_line_gives_a_vector(documented_server: RealServer) -> None:
     """Pasted into a shell, and with nothing but a URL, a header and a body."""
     (line,) = re.findall(r"^curl (.*)$", (ROOT / "docs" / "server.md").read_text(encoding="utf-8"), re.MULTILINE)

@@ -19,7 +19,7 @@ from tests.support.servers import RealServer, served
 from vllm_jina_embed import ConfigError, EngineDeadError, JinaEmbedder
 from vllm_jina_embed.engine import fleet
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 LIMIT = 1e-6
 DEFAULT = "text-matching"
