@@ -235,6 +235,7 @@ def test_weights_in_a_bin_file_as_they_are_published(tmp_path: Path) -> None:
         assert distance(embedder.embed(TEXTS), np.stack([reference.embed(text) for text in TEXTS])) <= FLOAT32_GATE
 
 
+@pytest.mark.wide
 def test_a_checkpoint_of_another_pooling_does_not_serve(tmp_path: Path) -> None:
     """One that was trained for the mean would give vectors of the wrong kind."""
     folder = make_xlm_roberta(tmp_path / "mean", pooling="mean_tokens")

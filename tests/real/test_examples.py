@@ -80,7 +80,9 @@ def run(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.wide if "served" in name else ()) for name in EXAMPLES]
+)
 def test_an_example_shows_what_it_promises(
     name: str,
     demo_embedder: JinaEmbedder,
