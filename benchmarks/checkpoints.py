@@ -17,7 +17,7 @@ SIZES = {
         vision_hidden=384,
         vision_layers=6,
         vision_heads=6,
-        vision_intermediate=1536,
+        vision_intermediate=1024,
         dtype="bfloat16",
     ),
     "wide": Size(

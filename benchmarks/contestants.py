@@ -64,7 +64,7 @@ class Bare:
     def __init__(self, folder: Path, dtype: str, options: dict[str, Any]) -> None:
         from tokenizers import Tokenizer
 
-        from vllm_jina_embed.engine.arguments import engine_arguments, environment
+        from vllm_jina_embed.engine.arguments import engine_arguments, environment, memory_kept
         from vllm_jina_embed.engine.base import EngineConfig
 
         for name, value in environment().items():
@@ -77,7 +77,8 @@ class Bare:
         )  # fmt: skip
         arguments = engine_arguments(config, cpu=True)
         del arguments["enable_log_requests"]  # a setting of AsyncLLM alone
-        self.llm = LLM(**arguments)
+        with memory_kept(cpu=True):
+            self.llm = LLM(**arguments)
         self.params = PoolingParams(task="embed", skip_reading_prefix_cache=True)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 

@@ -41,7 +41,7 @@ def test_documents_get_full_steps(planned: Planned) -> None:
 def test_a_question_makes_steps_small_for_a_moment(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then they are full again."""
     planned.add_request(SimpleNamespace(priority=URGENT))
-    assert planned.schedule() == 512
+    assert planned.schedule() == 256
     now = scheduler.time.monotonic()
     monkeypatch.setattr(scheduler.time, "monotonic", lambda: now + scheduler.MOMENT)
     assert planned.schedule() == 4096
@@ -49,11 +49,11 @@ def test_a_question_makes_steps_small_for_a_moment(planned: Planned, monkeypatch
 
 def test_little_work_is_done_in_full_steps(planned: Planned) -> None:
     """Many single callers are as fast as one call; a question waits for one step at most."""
-    planned.waiting[0].num_tokens = 14000
+    planned.waiting[0].num_tokens = 6000
     planned.add_request(SimpleNamespace(priority=URGENT))
     assert planned.schedule() == 4096
-    planned.waiting[0].num_tokens = 14400
-    assert planned.schedule() == 512
+    planned.waiting[0].num_tokens = 6400
+    assert planned.schedule() == 256
 
 
 def test_a_small_step_is_never_larger_than_a_full_one(planned: Planned) -> None:

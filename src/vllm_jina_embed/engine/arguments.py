@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,15 @@ CPU_CACHE_BYTES = 2 * 1024**3
 """Room for keys and values on the CPU: 32768 tokens of the published checkpoints take 1.2 GB in bfloat16."""
 SMALL_CACHE_BYTES = 256 * 1024**2
 """The same for small checkpoints: less to clear when an engine starts."""
+
+CPU_STEP_TOKENS = 4096
+"""Tokens of a full step on the CPU: a tenth faster with texts than the 2048 of vLLM's asynchronous engine."""
+
+ALLOCATOR = "GLIBC_TUNABLES"
+"""Variable of the C library, read when a process starts."""
+KEEP_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
+"""Large blocks stay with the process, in huge pages. By itself the C library returns each to the system, which then
+clears it for the next layer: a tenth of the time of pictures."""
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's ``max_lora_rank``."""
@@ -67,6 +78,8 @@ def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | No
     if cpu:
         cache = SMALL_CACHE_BYTES if _is_small(config.location) else CPU_CACHE_BYTES
         defaults |= {"kv_cache_memory_bytes": cache, "distributed_executor_backend": "mp"}
+        if config.family == JINA_V4:  # an encoder's step holds whole texts: vLLM knows how long those are
+            defaults["max_num_batched_tokens"] = CPU_STEP_TOKENS
         if "enforce_eager" not in config.options:
             defaults["enforce_eager"] = not _compiles(config.location)
     if adapters is not None:
@@ -86,6 +99,19 @@ def environment() -> dict[str, str]:
     if 0 < len(cores) <= SMALL_MACHINE:
         variables["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))  # read by the CPU build only
     return variables
+
+
+@contextmanager
+def memory_kept(*, cpu: bool) -> Iterator[None]:
+    """Let processes that start meanwhile keep their memory, on the CPU and where the user has not chosen otherwise."""
+    if not cpu or ALLOCATOR in os.environ:
+        yield
+        return
+    os.environ[ALLOCATOR] = KEEP_MEMORY
+    try:
+        yield
+    finally:
+        del os.environ[ALLOCATOR]
 
 
 def _jina_v4(config: EngineConfig) -> dict[str, Any]:

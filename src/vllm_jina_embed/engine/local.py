@@ -25,7 +25,7 @@ from ..errors import ClosedError, EngineDeadError, EngineError, InputError
 from ..pooling import Floats
 from ..projector import projections
 from ..prompts import Prompt
-from .arguments import engine_arguments, environment
+from .arguments import engine_arguments, environment, memory_kept
 from .base import OWNER_VARIABLE, PATIENT, TASK_KEY, URGENT, EngineConfig, LoopThread, TokenStates
 from .selfcheck import check_first_token, check_multi_vector, check_pooling
 
@@ -179,8 +179,10 @@ def _start_vllm(config: EngineConfig, adapters: Adapters | None) -> Any:
     except ImportError as error:
         raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
     try:
-        arguments = engine_arguments(config, cpu=current_platform.is_cpu(), adapters=adapters)
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        cpu = current_platform.is_cpu()
+        arguments = engine_arguments(config, cpu=cpu, adapters=adapters)
+        with memory_kept(cpu=cpu):
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
     except Exception as error:
         raise EngineError(
             f"vLLM could not start on {config.location!r}: {type(error).__name__}: {error} "

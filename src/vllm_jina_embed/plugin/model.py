@@ -12,6 +12,7 @@ from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGenera
 
 from .pooler import VisionSpanMean
 from .token_pooler import TokenVectors
+from .vision_attention import join_windows
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 class JinaV4VisionSpanModel(as_embedding_model(Qwen2_5_VLForConditionalGeneration)):  # type: ignore[misc]
     """jina-embeddings-v4, one task merged into Qwen2.5-VL."""
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        join_windows(self.visual)
 
     def _init_pooler(self, vllm_config: VllmConfig, prefix: str = "") -> Pooler:
         pooler = super()._init_pooler(vllm_config, prefix=prefix)

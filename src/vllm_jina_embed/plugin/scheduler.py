@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 MOMENT = 2.0
 """Seconds after a question during which steps stay small, for the next one."""
 SMALL_STEP = 256
-"""Tokens of a small step, or an eighth of a full one where that is more."""
-MUCH = 4
+"""Tokens of a small step, or a sixteenth of a full one where that is more."""
+MUCH = 2
 """Full steps of waiting tokens from which steps are made small; less is done so soon that nobody would notice."""
 
 
@@ -46,7 +46,7 @@ class QuestionsFirst(Scheduler):
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """Plan a step, a small one shortly after a question."""
         asked = time.monotonic() - self._last_question < MOMENT
-        small = min(self._full_step, max(SMALL_STEP, self._full_step // 8))
+        small = min(self._full_step, max(SMALL_STEP, self._full_step // 16))
         is_small = asked and self._waiting_tokens() > MUCH * self._full_step
         self.max_num_scheduled_tokens = small if is_small else self._full_step
         return super().schedule(*args, **kwargs)

@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import settings
 from ..adapters import split_adapters
-from ..engine.arguments import environment
+from ..engine.arguments import environment, memory_kept
 from ..engine.base import OWNER_VARIABLE
 from ..engine.serving import cores_per_rank, serve_arguments
 from ..errors import ConfigError, EngineError, MissingExtraError
@@ -81,7 +81,8 @@ def serve(
     kind = "one vector per token" if multi_vector else "one vector per item"
     told = f"Ready: http://{host}:{port} serves {wanted.checkpoint.name}, {kind}. Ctrl-C stops it."
     threading.Thread(target=_tell, args=(host, port, told), daemon=True).start()
-    return _run(arguments)
+    with memory_kept(cpu=current_platform.is_cpu()):
+        return _run(arguments)
 
 
 def _share_cores(arguments: Any, cores: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from vllm_jina_embed.adapters import Adapters
 from vllm_jina_embed.checkpoints import XLM_ROBERTA
-from vllm_jina_embed.engine.arguments import COMPILE_FROM_BYTES, engine_arguments
+from vllm_jina_embed.engine.arguments import ALLOCATOR, COMPILE_FROM_BYTES, engine_arguments, memory_kept
 from vllm_jina_embed.engine.base import EngineConfig
 from vllm_jina_embed.errors import ConfigError
 
@@ -59,6 +60,30 @@ def test_the_users_options_win() -> None:
     assert engine_arguments(config(max_loras=1), cpu=True, adapters=adapters(4))["max_loras"] == 1
 
 
+def test_a_step_on_the_cpu_is_larger_than_vllms() -> None:
+    """Where prompts may be cut into steps; on a GPU vLLM knows better, and the user everywhere."""
+    assert engine_arguments(config(), cpu=True)["max_num_batched_tokens"] == 4096
+    assert "max_num_batched_tokens" not in engine_arguments(config(), cpu=False)
+    assert engine_arguments(config(max_num_batched_tokens=64), cpu=True)["max_num_batched_tokens"] == 64
+
+
+def test_processes_keep_their_memory_while_an_engine_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application's own later processes are left alone, and so is what the user has set."""
+    monkeypatch.delenv(ALLOCATOR, raising=False)
+    with memory_kept(cpu=False):
+        assert ALLOCATOR not in os.environ
+    with memory_kept(cpu=True):
+        assert "trim_threshold" in os.environ[ALLOCATOR]
+    assert ALLOCATOR not in os.environ
+    with pytest.raises(RuntimeError), memory_kept(cpu=True):
+        raise RuntimeError
+    assert ALLOCATOR not in os.environ
+    monkeypatch.setenv(ALLOCATOR, "glibc.malloc.check=0")
+    with memory_kept(cpu=True):
+        assert os.environ[ALLOCATOR] == "glibc.malloc.check=0"
+    assert os.environ[ALLOCATOR] == "glibc.malloc.check=0"
+
+
 def test_xlm_roberta_is_vllms_own_model() -> None:
     """No architecture of ours, nothing about pictures, and no scheduler that cuts prompts into steps."""
     config = EngineConfig(
@@ -70,7 +95,7 @@ def test_xlm_roberta_is_vllms_own_model() -> None:
     assert arguments["enable_prefix_caching"] is False
     assert arguments["max_model_len"] == 512
     assert arguments["scheduling_policy"] == "priority"
-    assert not [name for name in arguments if name.startswith(("mm_", "limit_mm", "scheduler_cls"))]
+    assert not [name for name in arguments if name.startswith(("mm_", "limit_mm", "scheduler_cls", "max_num_batched"))]
 
 
 def test_the_scheduler_and_the_pixel_bounds_are_jinas() -> None:
