@@ -153,7 +153,7 @@ if __name__ == "__main__":
     embedder = JinaEmbedder(sys.argv[1], engine_kwargs={"dtype": "float32"})
     embedder.embed(["start"])
     print("ready", flush=True)
-    time.sleep(600)
+    time.sleep(float(sys.argv[2]))
 """
 
 
@@ -166,7 +166,9 @@ def test_no_process_outlives_the_application(
     script = tmp_path / "application.py"
     script.write_text(APPLICATION)
     for _ in range(pytestconfig.getoption("--applications")):
-        application = subprocess.Popen([sys.executable, script, random_checkpoint], stdout=subprocess.PIPE, text=True)
+        application = subprocess.Popen(
+            [sys.executable, script, random_checkpoint, "600"], stdout=subprocess.PIPE, text=True
+        )
         assert application.stdout is not None
         assert application.stdout.readline() == "ready\n"
         children = psutil.Process(application.pid).children(recursive=True)
@@ -181,6 +183,17 @@ def test_no_process_outlives_the_application(
         for process in alive:  # whatever the verdict, leave nothing behind
             process.kill()
         assert not alive
+
+
+def test_an_application_that_closes_nothing_ends_well(random_checkpoint: Path, tmp_path: Path) -> None:
+    """The engine is closed before vLLM's own handlers find it: none waits for ever, and none reports a dead engine."""
+    script = tmp_path / "application.py"
+    script.write_text(APPLICATION)
+    command = [sys.executable, script, random_checkpoint, "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "ready\n"
+    assert "EngineDeadError" not in done.stderr
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -36,6 +36,7 @@ class EnginePool:
             if config not in self._engines:
                 self._engines[config] = self._start(config)
                 self._users[config] = 0
+                self._close_first_at_exit()
             self._users[config] += 1
             return self._engines[config]
 
@@ -60,6 +61,14 @@ class EnginePool:
             for engine in engines:
                 stack.callback(engine.close)
 
+    def _close_first_at_exit(self) -> None:
+        """Put ``close`` before what vLLM registered when it started.
+
+        Its own handlers end the engine's process under our feet, or wait for it for ever.
+        """
+        atexit.unregister(self.close)
+        atexit.register(self.close)
+
     def forget(self) -> None:
         """Drop everything without closing: in a forked child the engines are the parent's."""
         self._lock = threading.Lock()
@@ -77,7 +86,6 @@ def _start(config: EngineConfig) -> Engine:
 
 
 POOL = EnginePool(_start)
-atexit.register(POOL.close)
 os.register_at_fork(after_in_child=POOL.forget)
 
 
