@@ -29,20 +29,20 @@ def pictures(number: int, side: int, seed: int = 0) -> list[Image.Image]:
     return [Image.fromarray(chance.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(number)]
 
 
-def make(name: str, scale: float = 1.0) -> list[str | Image.Image]:
-    """Return the items of a load; ``scale`` changes their number."""
+def make(name: str, scale: float = 1.0, seed: int = 0) -> list[str | Image.Image]:
+    """Return the items of a load; ``scale`` changes their number, another ``seed`` gives others."""
 
     def count(number: int) -> int:
         return max(4, int(number * scale))
 
     if name == "short":
-        return list(texts(count(256), (3, 6)))
+        return list(texts(count(256), (3, 6), seed))
     if name == "mixed":
-        return list(texts(count(128), (2, 80)))
+        return list(texts(count(128), (2, 80), seed))
     if name == "long":
-        return list(texts(count(24), (160, 160)))
+        return list(texts(count(24), (160, 160), seed))
     if name == "pictures":
-        return list(pictures(count(16), 448))
+        return list(pictures(count(16), 448, seed))
     if name == "mix":
-        return [*texts(count(64), (2, 80)), *pictures(count(8), 448)]
+        return [*texts(count(64), (2, 80), seed), *pictures(count(8), 448, seed)]
     raise ValueError(f"unknown load {name!r}")

@@ -1,7 +1,8 @@
 """`python -m benchmarks.run [--full] [--only CHECKPOINT]`: everything side by side, in one run.
 
 All contestants of a checkpoint are started first, and stopped while others work. Each load goes round several
-times, every contestant once, another one first each time. Ratios are taken within a round, so that a slow minute of
+times, every contestant once, another one first each time; each round has new items, so that nobody finds what vLLM
+has kept of a picture. Ratios are taken within a round, so that a slow minute of
 the machine meets all alike; medians are quoted.
 Writes docs/performance.json, and the tables between the markers of docs/performance.md (--full) or to the terminal.
 """
@@ -51,7 +52,7 @@ def measure(name: str, checkpoint: Path, rounds: int, *, full: bool) -> dict[str
     """Return everything that is measured on one checkpoint."""
     log = Path("bench.log")
     contestants: list[Contestant] = []
-    found: dict[str, Any] = {"start_seconds": {}, "loads": {}, "absent": [], "peak_megabytes": {}}
+    found: dict[str, Any] = {"start_seconds": {}, "loads": {}, "absent": []}
     try:
         for contestant in CONTESTANTS:
             say(f"{name}: starting {contestant}")
@@ -66,6 +67,7 @@ def measure(name: str, checkpoint: Path, rounds: int, *, full: bool) -> dict[str
                 continue
             found["start_seconds"][contestant] = seconds
             contestants.append(one)
+        everybody = list(contestants)
         for load in LOADS:
             found["loads"][load] = race(name, load, contestants, rounds)
         ours = contestants[0]
@@ -77,7 +79,7 @@ def measure(name: str, checkpoint: Path, rounds: int, *, full: bool) -> dict[str
             "alone": ours.ask("latency", number=100 if full else 40, busy=False),
             "busy": ours.ask("latency", number=100 if full else 40, busy=True),
         }
-        found["peak_megabytes"] = {one.name: round(one.peak_bytes / 1e6) for one in contestants}
+        found["peak_megabytes"] = {one.name: round(one.peak_bytes / 1e6) for one in everybody}
         if full:
             grown = [one for one in contestants if one.name in GROWN]
             found["memory_growth"] = {one.name: growth(one) for one in grown}
@@ -97,7 +99,7 @@ def race(name: str, load: str, contestants: list[Contestant], rounds: int) -> di
         turn = number % len(contestants)
         for one in contestants[turn:] + contestants[:turn]:
             try:
-                answer = one.ask("bulk", watched=not number, load=load, scale=scale)
+                answer = one.ask("bulk", watched=not number, load=load, scale=scale, seed=number)
             except RuntimeError as error:  # it cannot take such items: the race goes on without it
                 say(str(error))
                 contestants.remove(one)
@@ -128,7 +130,9 @@ def faults(applications: int) -> dict[str, str]:
         f"--applications={applications}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("PASSED", "FAILED", "ERROR"))]
+    lines = [
+        line for line in done.stdout.splitlines() if line.startswith(("PASSED ", "FAILED ", "ERROR ")) and "::" in line
+    ]
     return {line.split("::")[-1].split(" ")[0]: line.split(" ")[0].lower() for line in lines}
 
 

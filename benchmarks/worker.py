@@ -36,11 +36,11 @@ def main() -> None:
         _tell(answers, ORDERS[order.pop("do")](contestant, **order))
 
 
-def bulk(contestant: Any, load: str, scale: float) -> dict[str, Any]:
+def bulk(contestant: Any, load: str, scale: float, seed: int = 0) -> dict[str, Any]:
     """Time one call with a whole list; the vectors' sum over the first items tells contestants apart."""
     from benchmarks import loads
 
-    items = loads.make(load, scale)
+    items = loads.make(load, scale, seed)
     began = time.perf_counter()
     embeddings = np.asarray(contestant.embed(items))
     seconds = time.perf_counter() - began

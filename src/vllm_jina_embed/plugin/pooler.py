@@ -45,7 +45,7 @@ class VisionSpanMean(Pooler):
         ids = pooling_metadata.get_prompt_token_ids_cpu()
         outputs: list[torch.Tensor | None] = []
         offset = 0
-        for index, finished in enumerate(cursor.get_finished_mask()):
+        for index, finished in enumerate(cursor.is_finished().tolist()):
             count = scheduled[index]
             spans = self.spans(ids[index].numpy())
             state = pooling_metadata.pooling_states[index]

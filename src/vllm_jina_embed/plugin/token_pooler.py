@@ -47,7 +47,7 @@ class TokenVectors(Pooler):
         ends = cursor.seq_lens_cpu.tolist()
         outputs: list[torch.Tensor | None] = []
         for index, (chunk, finished) in enumerate(
-            zip(torch.split(hidden_states, scheduled), cursor.get_finished_mask(), strict=True)
+            zip(torch.split(hidden_states, scheduled), cursor.is_finished().tolist(), strict=True)
         ):
             params, state = pooling_metadata.pooling_params[index], pooling_metadata.pooling_states[index]
             _keep(state, self._rows(chunk, params), begin=ends[index] - scheduled[index])
