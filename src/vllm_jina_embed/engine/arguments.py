@@ -137,14 +137,13 @@ def _lora_rank(adapters: Adapters) -> int:
 def _is_small(location: str) -> bool:
     """Tell whether these are weights for trying out."""
     folder = Path(location)
-    return folder.is_dir() and sum(file.stat().st_size for file in folder.glob("*.safetensors")) < COMPILE_FROM_BYTES
+    weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
+    return folder.is_dir() and sum(file.stat().st_size for file in weights) < COMPILE_FROM_BYTES
 
 
 def _compiles(location: str) -> bool:
     """Tell whether compiling pays for these weights and can be done on this CPU machine."""
-    folder = Path(location)
-    weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")] if folder.is_dir() else []
-    if folder.is_dir() and sum(file.stat().st_size for file in weights) < COMPILE_FROM_BYTES:
+    if _is_small(location):
         return False
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         logger.warning("No C++ compiler (g++) found: vLLM runs uncompiled, at about half the speed on a CPU.")

@@ -9,7 +9,14 @@ import pytest
 
 from vllm_jina_embed.adapters import Adapters
 from vllm_jina_embed.checkpoints import XLM_ROBERTA
-from vllm_jina_embed.engine.arguments import ALLOCATOR, COMPILE_FROM_BYTES, engine_arguments, memory_kept
+from vllm_jina_embed.engine.arguments import (
+    ALLOCATOR,
+    COMPILE_FROM_BYTES,
+    CPU_CACHE_BYTES,
+    SMALL_CACHE_BYTES,
+    engine_arguments,
+    memory_kept,
+)
 from vllm_jina_embed.engine.base import EngineConfig
 from vllm_jina_embed.errors import ConfigError
 
@@ -121,6 +128,8 @@ def test_weights_of_either_kind_decide_whether_compiling_pays(
         file.truncate(COMPILE_FROM_BYTES - 1)
         file.flush()
         assert engine_arguments(place, cpu=True)["enforce_eager"] is True
+        assert engine_arguments(place, cpu=True)["kv_cache_memory_bytes"] == SMALL_CACHE_BYTES
         file.truncate(COMPILE_FROM_BYTES)
         file.flush()
         assert engine_arguments(place, cpu=True)["enforce_eager"] is False
+        assert engine_arguments(place, cpu=True)["kv_cache_memory_bytes"] == CPU_CACHE_BYTES
