@@ -55,9 +55,7 @@ def _bulk(found: dict[str, Any]) -> str:
         "| start to the first vector | " + " | ".join(f"{found['start_seconds'][one]:.1f} s" for one in who) + " |"
     )
     rows.append(
-        "| peak memory of all processes | "
-        + " | ".join(f"{found['peak_megabytes'].get(one, '-')} MB" for one in who)
-        + " |"
+        "| peak memory of all processes | " + " | ".join(f"{found['peak_megabytes'][one]} MB" for one in who) + " |"
     )
     return "\n".join(rows)
 

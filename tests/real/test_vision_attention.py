@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("vllm")
-
-from vllm_jina_embed.plugin.vision_attention import WindowAttention  # noqa: E402
+from vllm_jina_embed.plugin.vision_attention import WindowAttention
 
 
 @pytest.mark.parametrize(
