@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.engine.async_llm import AsyncLLM
 
 from vllm_jina_embed.engine.base import PATIENT, URGENT
 from vllm_jina_embed.plugin import scheduler
@@ -33,8 +35,10 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Planned:
 
 
 def test_documents_get_full_steps(planned: Planned) -> None:
-    """An index that nobody disturbs runs at full speed."""
+    """An index that nobody disturbs runs at full speed, also that of a client which sends no priority."""
     planned.add_request(SimpleNamespace(priority=PATIENT))
+    unsaid = inspect.signature(AsyncLLM.encode).parameters["priority"].default
+    planned.add_request(SimpleNamespace(priority=unsaid))
     assert planned.schedule() == 4096
 
 

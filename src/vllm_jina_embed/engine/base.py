@@ -31,8 +31,11 @@ DEFAULT_TASK_KEY = "jina_multi_vector_task"
 TASK_KEY = "jina_task"
 """Key of a request's ``extra_kwargs``: whose multi-vectors it gets."""
 
-URGENT, PATIENT = 0, 1
-"""Priorities of requests, lower first: questions that somebody waits for, and everything else."""
+URGENT, PATIENT = -1, 0
+"""Priorities of requests, lower first: questions that somebody waits for, and everything else.
+
+Zero is vLLM's own default, so that a server's other clients make no questions of their documents.
+"""
 
 OWNER_VARIABLE = "JINA_EMBED_ENGINE_OWNER"
 """Environment variable with our process id: vLLM's processes that we started, and no others, end with their parent."""

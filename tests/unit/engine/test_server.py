@@ -95,10 +95,10 @@ def test_texts_travel_as_token_ids_and_questions_overtake(start: Start) -> None:
     embed(engine, text(7, 8), urgent=True)
     (_, patient), (_, urgent) = servers.bodies
     assert patient == {
-        "input": [[7, 8]], "dimensions": 64, "priority": 1,
+        "input": [[7, 8]], "dimensions": 64, "priority": 0,
         "encoding_format": "base64", "embed_dtype": "float32", "endianness": "little",
     }  # fmt: skip
-    assert urgent["priority"] == 0
+    assert urgent["priority"] == -1
 
 
 @pytest.mark.parametrize("size", SIZES)
