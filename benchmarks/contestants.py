@@ -76,7 +76,8 @@ class Bare:
             options={"dtype": dtype, **options},
         )  # fmt: skip
         arguments = engine_arguments(config, cpu=True)
-        del arguments["enable_log_requests"]  # a setting of AsyncLLM alone
+        for ours in ("enable_log_requests", "scheduler_cls", "scheduling_policy"):
+            del arguments[ours]  # a setting of AsyncLLM alone, and what lets questions overtake documents
         with memory_kept(cpu=True):
             self.llm = LLM(**arguments)
         self.params = PoolingParams(task="embed", skip_reading_prefix_cache=True)
