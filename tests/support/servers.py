@@ -64,7 +64,11 @@ class RealServer:
     def signal(self, number: int) -> int:
         """Send a signal to the main process alone and give its exit code."""
         self._process.send_signal(number)
-        return self._process.wait(timeout=60)
+        try:
+            return self._process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.kill_group()
+            raise
 
     def close(self) -> None:
         if self._process.poll() is None:
