@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -244,7 +244,7 @@ class Calls(Closing, Scores):
 
     def _bar(self, total: int | None, show_progress: bool | None) -> tqdm[Any]:
         shown = self.settings.show_progress if show_progress is None else show_progress
-        return tqdm(total=total, desc="Embedding", unit="item", disable=not shown)
+        return tqdm(total=total, desc="Embedding", unit="item") if shown else _no_bar()
 
     def _checked(self, outcome: Outcome, total: int) -> Any:
         if outcome.truncated:
@@ -261,6 +261,12 @@ class Calls(Closing, Scores):
             rows = "multi-vectors are empty" if isinstance(outcome.embeddings, list) else "rows are NaN"
             warnings.warn(f"{rows}: {error}", stacklevel=4)
         return outcome.embeddings
+
+
+@cache
+def _no_bar() -> tqdm[Any]:
+    """Return the bar of all calls that show none: making one takes a tenth of a question's work here."""
+    return tqdm(disable=True)
 
 
 def _listed(positions: list[int], most: int = 10) -> str:

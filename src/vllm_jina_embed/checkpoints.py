@@ -77,6 +77,12 @@ class Checkpoint:
         """Whether pictures have vectors too."""
         return self.family == JINA_V4
 
+    @property
+    def label(self) -> str:
+        """The name without the path to it: what observers and stores may see."""
+        path = Path(self.location)
+        return path.name if path.is_absolute() and self.name != DEMO else self.name
+
 
 def _xlm_roberta(name: str, location: str, *, hidden_size: int, positions: int, padding: int) -> Checkpoint:
     """Return the facts of an XLM-RoBERTa checkpoint: texts only, one size, no roles.

@@ -139,6 +139,7 @@ class PromptBuilder:
         tokenizer.encode_special_tokens = True  # "<|image_pad|>" in a user's text stays ordinary text
         self._tokenizer = tokenizer
         self._policy = policy
+        self._heads: dict[str, int] = {}
         self.ids = _special_ids(tokenizer)
         if not set(self._plain("".join(SPECIAL_TOKENS.values()))).isdisjoint(astuple(self.ids)):
             raise ConfigError(
@@ -190,7 +191,7 @@ class PromptBuilder:
         Raises:
             ConfigError: ``max_length`` leaves no room for a text after its prefix.
         """
-        if max_length <= (head := len(self._plain(text_prefix.rstrip()))):
+        if max_length <= (head := self._head(text_prefix)):
             raise ConfigError(
                 f"max_length={max_length} leaves no room for a text: its prefix {text_prefix!r} takes {head} tokens."
             )
@@ -236,6 +237,12 @@ class PromptBuilder:
             images=tuple(images),
             around=(len(self._before), len(self._after)),
         )
+
+    def _head(self, text_prefix: str) -> int:
+        """Return how many tokens a prefix takes; there are only a few."""
+        if text_prefix not in self._heads:
+            self._heads[text_prefix] = len(self._plain(text_prefix.rstrip()))
+        return self._heads[text_prefix]
 
     def _plain(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)

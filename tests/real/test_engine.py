@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import concurrent.futures
+import gc
 import threading
 from collections.abc import Sequence
 from io import BytesIO
@@ -221,17 +222,28 @@ class TestLife:
         assert running_engines() == before
         assert distance(random_embedder.embed(ITEMS[:2]), singles[:2]) <= FLOAT32_GATE
 
+    def test_steps_are_sized_for_bulk_work(self, random_embedder: JinaEmbedder) -> None:
+        """As in vLLM's own ``LLM``: by itself ``AsyncLLM`` takes 128 requests, whatever the machine."""
+        random_embedder.embed(ITEMS[:1])
+        steps = random_embedder._engine._llm.vllm_config.scheduler_config  # type: ignore[union-attr]
+        assert (steps.max_num_seqs, steps.max_num_batched_tokens) == (256, 4096)
+
     def test_other_pixel_bounds_are_another_engine_that_closes_while_busy(self, random_checkpoint: Path) -> None:
-        """Both bounds reach the image processor; the last close() stops the engine and answers who still waits."""
+        """Both bounds reach the image processor; the last close() stops the engine and answers who still waits.
+
+        Meanwhile Python's garbage collection leaves out what vLLM keeps in this process.
+        """
         low, high = 40_000, 90_000
         reference = Reference(random_checkpoint, min_pixels=low, max_pixels=high)
         small, large = noise(60, 50, 1), noise(700, 600, 2)
         before = running_engines()
         embedder = JinaEmbedder(random_checkpoint, min_pixels=low, max_pixels=high, engine_kwargs={"dtype": "float32"})
+        gc.unfreeze()  # what other engines of this run have frozen
         with embedder:
             got = embedder.embed_images([small, large])
             assert distance(got, np.stack([reference.embed(small), reference.embed(large)])) <= FLOAT32_GATE
             assert running_engines() == before + 1
+            assert gc.get_freeze_count() > 100_000
             with concurrent.futures.ThreadPoolExecutor(1) as threads:
                 busy = threads.submit(embedder.embed, ITEMS * 50)
                 with pytest.raises(TimeoutError):
@@ -240,3 +252,4 @@ class TestLife:
                 with pytest.raises(ClosedError):
                     busy.result(60)
         assert running_engines() == before
+        assert gc.get_freeze_count() == 0

@@ -33,7 +33,7 @@ SMALL_CACHE_BYTES = 256 * 1024**2
 """The same for small checkpoints: less to clear when an engine starts."""
 
 CPU_STEP_TOKENS = 4096
-"""Tokens of a full step on the CPU: a tenth faster with texts than the 2048 of vLLM's asynchronous engine."""
+"""Tokens of a full step on the CPU, in servers too: a tenth faster with texts than the 2048 that those have."""
 
 ALLOCATOR = "GLIBC_TUNABLES"
 """Variable of the C library, read when a process starts."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import gc
 import itertools
 import logging
 import os
 import shutil
 from collections.abc import Coroutine
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,6 +52,9 @@ class LocalEngine:
             concurrent.futures.wait([start])
             self.close()
             raise
+        # vLLM leaves a million objects here: Python would stop every thread for half a second to walk through them.
+        gc.collect()
+        gc.freeze()
 
     def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
         """See ``Engine.run``."""
@@ -57,21 +62,21 @@ class LocalEngine:
 
     async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.embed``."""
-        output = await self._answer(prompt, task, urgent, {"task": "embed", "dimensions": dimensions})
+        shorter = dimensions if dimensions < self._dimensions else None  # vLLM looks long at any other value
+        output = await self._answer(prompt, task, urgent, _params("embed", dimensions=shorter))
         return _finite(output.outputs.data.numpy())
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``."""
-        params: dict[str, Any] = {"task": "token_embed", "use_activation": True}
-        if self._adapters is not None:
-            params["extra_kwargs"] = {TASK_KEY: task}
+        projected = task if self._adapters is not None else None
+        params = _params("token_embed", use_activation=True, projected_for=projected)
         output = await self._answer(prompt, task, urgent, params)
         return _finite(output.outputs.data.float().numpy())
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``Engine.token_states``."""
         # Raw states: vLLM would otherwise normalise each token, which an average must not see.
-        output = await self._answer(prompt, task, False, {"task": "token_embed", "use_activation": False})
+        output = await self._answer(prompt, task, False, _params("token_embed", use_activation=False))
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
 
     def close(self) -> None:
@@ -79,6 +84,7 @@ class LocalEngine:
         if self._llm is not None:
             llm, self._llm = self._llm, None
             self.run(_shutdown(llm)).result()
+            gc.unfreeze()  # what vLLM leaves behind may be collected
         self._thread.close()
 
     async def _start(self) -> None:
@@ -88,8 +94,10 @@ class LocalEngine:
         self._llm = _start_vllm(config, self._adapters)
         settings = self._llm.vllm_config
         self.max_tokens = int(settings.model_config.max_model_len)
+        self._dimensions = int(settings.model_config.embedding_size)
         self._restart_lock = asyncio.Lock()
-        self._slots = asyncio.Semaphore(2 * settings.scheduler_config.max_num_seqs)
+        # What one step can hold: with more in the engine, answers come in bursts that questions wait behind.
+        self._slots = asyncio.Semaphore(settings.scheduler_config.max_num_seqs)
         await self._check(settings.model_config.hf_config)
 
     async def _check(self, hf_config: Any) -> None:
@@ -123,7 +131,7 @@ class LocalEngine:
             dead.shutdown()
             self._llm = _start_vllm(self._config, self._adapters)
 
-    async def _answer(self, prompt: Prompt, task: str, urgent: bool, params: dict[str, Any]) -> Any:
+    async def _answer(self, prompt: Prompt, task: str, urgent: bool, params: Any) -> Any:
         """Return vLLM's finished output; repeats once what an ended process or a lost cache entry took along."""
         async with contextlib.nullcontext() if urgent else self._slots:
             llm = self._llm
@@ -139,22 +147,20 @@ class LocalEngine:
         self._restartable = True
         return output
 
-    async def _try(self, llm: Any, prompt: Prompt, task: str, urgent: bool, params: dict[str, Any]) -> Any | None:
+    async def _try(self, llm: Any, prompt: Prompt, task: str, urgent: bool, params: Any) -> Any | None:
         """Return the finished output, or None where a second try can help."""
-        from vllm import PoolingParams
-        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
-
         request: dict[str, Any] = {"prompt_token_ids": list(prompt.token_ids)}
         if prompt.images:
             request["multi_modal_data"] = {"image": list(prompt.images)}
-        pooling_params = PoolingParams(skip_reading_prefix_cache=True, **params)
+        else:
+            request["type"] = "token"  # nothing is left to be done, so vLLM need not send it through a thread
         number, priority = f"jina-{next(self._numbers)}", URGENT if urgent else PATIENT
         try:
-            answers = llm.encode(request, pooling_params, number, lora_request=self._lora(task), priority=priority)
+            answers = llm.encode(request, params, number, lora_request=self._lora(task), priority=priority)
             outputs = [one async for one in answers]
-        except VllmDeadError:
-            return None
         except Exception as error:
+            if _is_death(error):
+                return None
             raise _translated(error) from error
         # After a failed request vLLM 0.32 may answer the next one with the same picture with an empty tensor.
         complete = getattr(outputs[-1], "error", None) is None and outputs[-1].outputs.data.numel() > 0
@@ -175,6 +181,7 @@ def _start_vllm(config: EngineConfig, adapters: Adapters | None) -> Any:
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
         raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
@@ -182,12 +189,43 @@ def _start_vllm(config: EngineConfig, adapters: Adapters | None) -> Any:
         cpu = current_platform.is_cpu()
         arguments = engine_arguments(config, cpu=cpu, adapters=adapters)
         with memory_kept(cpu=cpu):
-            return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+            # As vLLM sizes its steps for bulk work: by itself this engine takes those of the smallest machine.
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
     except Exception as error:
         raise EngineError(
             f"vLLM could not start on {config.location!r}: {type(error).__name__}: {error} "
             "(set VLLM_LOGGING_LEVEL=INFO to see its log)"
         ) from error
+
+
+@cache
+def _params(
+    kind: str, *, dimensions: int | None = None, use_activation: bool | None = None, projected_for: str | None = None
+) -> Any:
+    """Return what vLLM is to do with a prompt, one object for all prompts alike: vLLM copies it for each.
+
+    Args:
+        kind: ``embed`` or ``token_embed``.
+        dimensions: Length of an embedding; None for the full one.
+        use_activation: Whether each token's vector is normalised.
+        projected_for: The task whose projector makes the multi-vectors.
+    """
+    from vllm import PoolingParams
+
+    return PoolingParams(
+        task=kind,
+        dimensions=dimensions,
+        use_activation=use_activation,
+        skip_reading_prefix_cache=True,
+        extra_kwargs=None if projected_for is None else {TASK_KEY: projected_for},
+    )
+
+
+def _is_death(error: Exception) -> bool:
+    """Tell whether vLLM's process ended."""
+    from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+    return isinstance(error, VllmDeadError)
 
 
 def _finite(values: Floats) -> Floats:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._life import Closing
@@ -65,10 +64,9 @@ class Base(Closing):
         self.embedder = embedder
         self.name = name
         self.storage = storage or Storage()
-        folder = Path(wanted.checkpoint.name).expanduser()
         self._facts: dict[str, Any] = {
             "vectors": VECTORS,
-            "model": folder.resolve().name if folder.is_dir() else wanted.checkpoint.name,
+            "model": wanted.checkpoint.label,
             "task": wanted.task,
             "dimensions": wanted.dimensions,
             "token_dimensions": wanted.checkpoint.token_dimensions,

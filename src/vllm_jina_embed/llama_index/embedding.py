@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr
@@ -99,10 +98,9 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
 
     def to_payload(self) -> dict[str, Any]:
         """Return what observers may see: no path, no engine settings."""
-        folder = Path(self.model_name).expanduser()
-        name = folder.resolve().name if folder.is_dir() else self.model_name
-        task = self._embedder.settings.task
-        return {**super().to_payload(), "model_name": name, "task": task, "dimensions": self.dimension}
+        settings = self._embedder.settings
+        shown = {"model_name": settings.checkpoint.label, "task": settings.task, "dimensions": settings.dimensions}
+        return {**super().to_payload(), **shown}
 
     # --- what LlamaIndex's public methods call ----------------------------------------------------------------------
 
