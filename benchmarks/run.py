@@ -26,6 +26,7 @@ from benchmarks.report import write_report
 
 LOADS = ("short", "mixed", "long", "pictures", "mix")
 GROWN = ("ours", "bare vLLM", "vLLM's example")
+FULL_ROUNDS = {"demo": 9, "45M": 5, "wide": 5}  # the demo's are short
 OPTIONS = {"demo": {"enforce_eager": True}, "45M": {"enforce_eager": False}, "wide": {"enforce_eager": True}}
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     result: dict[str, Any] = {"machine": machine(), "rounds": {}, "checkpoints": {}}
     with tempfile.TemporaryDirectory(prefix="bench-") as cache:
         for name in names:
-            rounds = wanted.rounds or (3 if not wanted.full else 9 if name == "demo" else 5)  # the demo's are short
+            rounds = wanted.rounds or (FULL_ROUNDS[name] if wanted.full else 3)
             result["rounds"][name] = rounds
             result["checkpoints"][name] = measure(name, folder(name, Path(cache)), rounds, full=wanted.full)
     if wanted.full:
