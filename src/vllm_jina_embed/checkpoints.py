@@ -263,39 +263,3 @@ def files_state(location: str) -> str:
     ]
     facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-def check_task(checkpoint: Checkpoint, task: str | None) -> str:
-    """Return the task to use: ``task`` itself, or the checkpoint's first where it is None.
-
-    Raises:
-        ConfigError: These weights do not serve ``task``; the message names the checkpoint that does.
-    """
-    if task is None:
-        return checkpoint.tasks[0]
-    if task not in TASKS:
-        raise ConfigError(f"task={task!r} is unknown; choose one of {', '.join(TASKS)}.")
-    if task not in checkpoint.tasks and checkpoint.family == XLM_ROBERTA:
-        raise ConfigError(f"task={task!r} is not served by {checkpoint.name}, only retrieval; {NATIVE} serves it.")
-    if task not in checkpoint.tasks:
-        raise ConfigError(
-            f"task={task!r} is not served by {checkpoint.name}, whose weights are merged for "
-            f"{', '.join(checkpoint.tasks)}; use {NATIVE}-vllm-{task}, or {NATIVE}, which serves every task."
-        )
-    return task
-
-
-def check_dimensions(checkpoint: Checkpoint, dimensions: int | None) -> int:
-    """Return the length of the embeddings: ``dimensions``, or the full length where it is None.
-
-    Raises:
-        ConfigError: Not a Matryoshka size of this checkpoint.
-    """
-    if dimensions is None:
-        return checkpoint.hidden_size
-    if isinstance(dimensions, bool | float) or dimensions not in checkpoint.dimensions:
-        raise ConfigError(
-            f"dimensions={dimensions!r} is not a Matryoshka size of {checkpoint.name}; "
-            f"choose one of {', '.join(map(str, checkpoint.dimensions))}."
-        )
-    return int(dimensions)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from . import checkpoints
-from .checkpoints import Checkpoint
+from .checkpoints import NATIVE, TASKS, XLM_ROBERTA, Checkpoint
 from .engine.base import EngineConfig
 from .engine.facts import ServerFacts
 from .engine.shared import EnginePool
@@ -49,9 +49,9 @@ class Settings:
         """
         changes: dict[str, Any] = {}
         if dimensions is not None:
-            changes["dimensions"] = checkpoints.check_dimensions(self.checkpoint, dimensions)
+            changes["dimensions"] = check_dimensions(self.checkpoint, dimensions)
         if task is not None:
-            changes["task"] = checkpoints.check_task(self.checkpoint, task)
+            changes["task"] = check_task(self.checkpoint, task)
         return replace(self, **changes) if changes else self
 
     @property
@@ -192,8 +192,8 @@ def check(
     )
     return Settings(
         checkpoint=checkpoint,
-        task=checkpoints.check_task(checkpoint, task),
-        dimensions=checkpoints.check_dimensions(checkpoint, dimensions),
+        task=check_task(checkpoint, task),
+        dimensions=check_dimensions(checkpoint, dimensions),
         truncate=_choice("truncate", truncate, get_args(Truncate)),
         max_length=_positive("max_length", max_length, checkpoint.max_length),
         media=media if media is not None else MediaPolicy(),
@@ -226,3 +226,39 @@ def _positive(name: str, value: int | None, default: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"{name}={value!r} must be a whole number over 0.")
     return value
+
+
+def check_task(checkpoint: Checkpoint, task: str | None) -> str:
+    """Return the task to use: ``task`` itself, or the checkpoint's first where it is None.
+
+    Raises:
+        ConfigError: These weights do not serve ``task``; the message names the checkpoint that does.
+    """
+    if task is None:
+        return checkpoint.tasks[0]
+    if task not in TASKS:
+        raise ConfigError(f"task={task!r} is unknown; choose one of {', '.join(TASKS)}.")
+    if task not in checkpoint.tasks and checkpoint.family == XLM_ROBERTA:
+        raise ConfigError(f"task={task!r} is not served by {checkpoint.name}, only retrieval; {NATIVE} serves it.")
+    if task not in checkpoint.tasks:
+        raise ConfigError(
+            f"task={task!r} is not served by {checkpoint.name}, whose weights are merged for "
+            f"{', '.join(checkpoint.tasks)}; use {NATIVE}-vllm-{task}, or {NATIVE}, which serves every task."
+        )
+    return task
+
+
+def check_dimensions(checkpoint: Checkpoint, dimensions: int | None) -> int:
+    """Return the length of the embeddings: ``dimensions``, or the full length where it is None.
+
+    Raises:
+        ConfigError: Not a Matryoshka size of this checkpoint.
+    """
+    if dimensions is None:
+        return checkpoint.hidden_size
+    if isinstance(dimensions, bool | float) or dimensions not in checkpoint.dimensions:
+        raise ConfigError(
+            f"dimensions={dimensions!r} is not a Matryoshka size of {checkpoint.name}; "
+            f"choose one of {', '.join(map(str, checkpoint.dimensions))}."
+        )
+    return int(dimensions)

@@ -19,12 +19,11 @@ from vllm_jina_embed.checkpoints import (
     PUBLISHED,
     TASKS,
     XLM_ROBERTA,
-    check_dimensions,
-    check_task,
     files_state,
     resolve,
 )
 from vllm_jina_embed.errors import ConfigError
+from vllm_jina_embed.settings import check_dimensions, check_task
 
 RETRIEVAL = PUBLISHED["jinaai/jina-embeddings-v4-vllm-retrieval"]
 
