@@ -1,6 +1,7 @@
 # make demo   text and pictures in one ranking, through LangChain and LlamaIndex on one vLLM engine; sets itself up
 # make test   lint, types and all tests against the real vLLM; sets itself up
 # make test-wide  further real tests: served twins, bfloat16, more layouts of files
+# make test-fire  every row of docs/security.md and docs/reliability.md: hostile input, kills, forks, full disks
 # make bench  side by side with the alternatives; make bench-full writes docs/performance.md
 # PYTHON names the interpreter to build the environments with: make demo PYTHON=python3.12
 PYTHON ?= python3
@@ -9,7 +10,7 @@ LIGHT := .venv-light
 SETUP := $(PYTHON) scripts/setup.py
 SOURCES := pyproject.toml scripts/setup.py scripts/torchvision_on_cpu.py
 
-.PHONY: setup setup-dev setup-light demo test test-light test-wide test-matrix bench bench-full lint types lock clean
+.PHONY: setup setup-dev setup-light demo test test-light test-wide test-fire test-matrix bench bench-full lint types lock clean
 
 setup: $(VENV)/.setup-cpu
 setup-dev: $(VENV)/.setup-dev
@@ -29,11 +30,15 @@ demo: setup
 
 # Two processes, each with its engines: most of a test run is waiting for engines that start.
 test: lint types test-light
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not wide"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not wide and not siege"
 
 # What shows again in other surroundings what `make test` shows: served twins, bfloat16, further layouts.
 test-wide: setup-dev
-	$(VENV)/bin/python -m pytest -m wide
+	$(VENV)/bin/python -m pytest -m "wide and not siege"
+
+# Attacks and accidents, at most 20 minutes. Longer: FIRE="--requests 50000 --fuzz-seconds 600".
+test-fire: setup-dev
+	$(VENV)/bin/python -m pytest -m "fire or siege" $(FIRE)
 
 # The package imports, its pure tests pass and a client of a server works with neither vllm nor torch nor a framework
 # installed: the list shows it.
