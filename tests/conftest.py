@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what takes long first, so that two processes end at the same time."""
-    order = {"real": 0, "stores": 1, "contract": 1, "unit": 2}
+    order = {"fire": 0, "real": 0, "stores": 1, "contract": 1, "unit": 2}
     items.sort(key=lambda item: order[item.path.relative_to(Path(__file__).parent).parts[0]])
 
 
