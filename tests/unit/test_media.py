@@ -242,8 +242,9 @@ class TestModes:
             np.testing.assert_array_equal(pixels(source), self.grey_rgb(self.GREY))
 
     def test_thirty_two_bit_integers(self) -> None:
-        """Values up to 255 are grey levels; what fits neither 8 nor 16 bits is refused."""
-        np.testing.assert_array_equal(pixels(Image.fromarray(self.GREY.astype(np.int32))), self.grey_rgb(self.GREY))
+        """Values of 16 bits are taken as such; what does not fit is refused."""
+        high = Image.fromarray(self.GREY.astype(np.int32) * 257)
+        np.testing.assert_array_equal(pixels(high), self.grey_rgb(self.GREY))
         for value in (70_000, -1):
             assert "32-bit" in refusal(Image.fromarray(np.full((4, 4), value, np.int32)))
 
