@@ -4,9 +4,9 @@ Pillow opens a file without decoding it; from its header the memory is estimated
 over the policy's, and taken out of a budget that the whole process shares.
 
 A PIL image that is not decoded yet is opened a second time from its file and decoded there: the caller's own stays as
-it was, and any number of threads may pass it, also while its owner loads it. One that is decoded is only read. Two cases
-are not protected: an image that its owner draws on or seeks in during the call, and one that its owner loads during the
-call from a file object that is neither ``BytesIO`` nor a file on disk.
+it was, and any number of threads may pass it, also while its owner loads it (WebP and AVIF are refused meanwhile). One
+that is decoded is only read. Not protected are an image that its owner draws on or seeks in during the call, and one
+that its owner loads during the call from a file object that is neither ``BytesIO`` nor a file on disk.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Lock
 from typing import IO, Any
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
@@ -47,7 +46,6 @@ _TURNS = {
 """What EXIF's orientations ask for. Source: ``PIL.ImageOps.exif_transpose``."""
 
 _most_pixels: ContextVar[int | None] = ContextVar("most_pixels", default=None)
-_installing = Lock()
 
 
 def decoded_file(file: IO[bytes], name: str, policy: MediaPolicy, *, held: int) -> tuple[Image.Image, str]:
@@ -79,11 +77,20 @@ def decoded_pil(image: Image.Image, policy: MediaPolicy) -> Image.Image:
     for _ in range(3):  # its owner may load it meanwhile
         if not _is_lazy(image):
             return _read_only(image, policy)
-        with _unless_broken(name, _file_of, image) as file:
+        try:
+            own = _unless_broken(name, _file_of, image)
+        except InputError:
+            if _is_lazy(image):
+                raise
+            continue  # its owner has just loaded it, and closed its file
+        with own as file:
             taken = [_unless_broken(name, _reopened, image, file, policy)]
             if taken[0] is not None:
                 return _decoded(taken, file, name, policy, 0)
-    raise InputError("a PIL image was changed before it was decoded (draft, reduce or a frame). Call its load() first.")
+    raise InputError(
+        "a PIL image cannot be decoded: it differs from its file, or another thread is loading it. "
+        "Call its load() first."
+    )
 
 
 def check_size(size: tuple[int, ...], policy: MediaPolicy) -> None:
@@ -173,6 +180,12 @@ def _is_lazy(image: Image.Image) -> bool:
     core = image._im if hasattr(image, "_im") else image.im
     if image.tile or core is None:
         return True
+    if image.format == "TIFF":  # Pillow turns it after the pixels are there, then forgets the tag
+        return getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation) in _TURNS
+    if (
+        image.format != "ICO" and image.fp is not None and not getattr(image.fp, "closed", False)
+    ):  # let go of once all is done
+        return True
     loaded = getattr(image, "_WebPImageFile__loaded", image.tell())
     return bool(loaded != image.tell() or getattr(core, "size", image.size) != image.size)
 
@@ -189,7 +202,10 @@ def _reopened(image: Any, file: IO[bytes], policy: MediaPolicy) -> Image.Image |
     kind = "JPEG" if image.format == "MPO" else image.format
     if kind not in Image.OPEN:
         return None
-    copy: Any = _opened(file, (kind,), policy)
+    try:
+        copy: Any = _opened(file, (kind,), policy)
+    except UnidentifiedImageError:  # WebP and AVIF put decoded pixels there while they load
+        return None
     with _limited(policy.max_pixels):
         if image.tell():
             copy.seek(image.tell())
@@ -200,16 +216,18 @@ def _reopened(image: Any, file: IO[bytes], policy: MediaPolicy) -> Image.Image |
         copy.size = image.size
         copy.load()
         return copy  # type: ignore[no-any-return]
-    return copy if (copy.size, copy.mode) == (image.size, image.mode) else None
+    return copy if copy.size == image.size else None
 
 
 def _conversion_cost(image: Image.Image, *, turned: bool, ours: bool) -> int:
-    return int(image.width * image.height * image_costs.converting(image.mode, turned=turned, owned=ours))
+    return image_costs.SPARE + int(
+        image.width * image.height * image_costs.converting(image.mode, turned=turned, owned=ours)
+    )
 
 
 def _check_memory(image: Image.Image, cost: int, policy: MediaPolicy) -> None:
     allowed = policy.memory + 3 * image.width * image.height
-    if cost - image_costs.SPARE > allowed:
+    if cost > allowed:
         raise InputError(
             f"got a {image.format or 'PIL image'} of {image.width} x {image.height} pixels in mode {image.mode}, which "
             f"takes about {cost // 1_000_000} MB to decode; the media policy's max_memory allows "
@@ -245,20 +263,17 @@ def _install_limit() -> None:
 
     Its check reads a global, which cannot be changed for one thread, and warns through filters, which cannot either.
     """
-    with _installing:
-        pillow: Any = Image
-        original = pillow._decompression_bomb_check
-        if getattr(original, "is_ours", False):
-            return
+    pillow: Any = Image
+    original = pillow._decompression_bomb_check
+    if getattr(original, "is_ours", False):
+        return
 
-        def check(size: tuple[int, int], *values: Any, **options: Any) -> None:
-            most = _most_pixels.get()
-            if most is None:
-                original(size, *values, **options)
-            elif size[0] * size[1] > most:
-                raise InputError(
-                    f"got {size[0]} x {size[1]} = {size[0] * size[1]} pixels; the media policy allows {most}."
-                )
+    def check(size: tuple[int, int], *values: Any, **options: Any) -> None:
+        most = _most_pixels.get()
+        if most is None:
+            original(size, *values, **options)
+        elif size[0] * size[1] > most:
+            raise InputError(f"got {size[0]} x {size[1]} = {size[0] * size[1]} pixels; the media policy allows {most}.")
 
-        check.is_ours = True  # type: ignore[attr-defined]
-        pillow._decompression_bomb_check = check
+    check.is_ours = True  # type: ignore[attr-defined]
+    pillow._decompression_bomb_check = check

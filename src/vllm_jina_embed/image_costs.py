@@ -69,7 +69,7 @@ def _jpeg(image: Any) -> float:
         return pixel_bytes(image.mode)
     sampling = [(layer[1], layer[2]) for layer in image.layer]
     whole = max(across for across, _ in sampling) * max(down for _, down in sampling)
-    return float(pixel_bytes(image.mode) + 2.1 * sum(across * down for across, down in sampling) / whole)
+    return float(pixel_bytes(image.mode) + 2.02 * sum(across * down for across, down in sampling) / whole)
 
 
 def _has_scans(image: Any) -> bool:

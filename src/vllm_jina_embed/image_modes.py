@@ -24,8 +24,8 @@ from PIL import Image
 from .image_costs import GREY_MODES, ROW_MODES, SIXTEEN_BIT_MODES
 from .image_ranges import Extent, array_scale, image_scale
 
-BAND = 2_000_000
-"""Pixels that are converted at once."""
+BAND = 250_000
+"""Pixels of a large image that are converted at once; eight times as many are not large."""
 _VALUE_MODES = (*SIXTEEN_BIT_MODES, "I", "F")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
@@ -57,7 +57,7 @@ def _rgb(taken: list[Image.Image], turn: Turn, *, ours: bool, band: int) -> Imag
     rows = max(1, band // image.width)
     if image.mode == "RGB" and "transparency" not in image.info and turn is None:
         return image._new(image.im) if ours else image.copy()  # a plain image of the same pixels
-    if image.height <= rows:
+    if image.width * image.height <= 8 * band:
         return _turned(_whole(convert(image)), turn)
     if image.mode in ROW_MODES:
         image = _turned(image, turn)
