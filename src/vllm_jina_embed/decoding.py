@@ -34,7 +34,8 @@ BUDGET = Budget(1_000_000_000)
 
 # Not all of Pillow's: its EPS reader, for one, starts Ghostscript on the bytes. HEIF is there once pillow-heif is.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF", "HEIF", "TGA")
-_TURNS = {
+TURNS = {
+    1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -44,6 +45,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What EXIF's orientations ask for. Source: ``PIL.ImageOps.exif_transpose``."""
+
+_GREY_STEPS = {"L;2": 85, "L;4": 17}
 
 _most_pixels: ContextVar[int | None] = ContextVar("most_pixels", default=None)
 
@@ -119,13 +122,12 @@ def _decoded(taken: list[Any], file: IO[bytes], name: str, policy: MediaPolicy, 
     cost = _unless_broken(name, image_costs.peak, image, held, turned=turn is not None)
     _check_memory(image, cost, policy)
     with BUDGET.hold(cost):
-        deep = bool(image.tile) and ";16" in str(image.tile[0][3]) and image.mode not in image_costs.GREY_MODES
+        raw = str(image.tile[0][3]) if image.tile else ""
         _unless_broken(name, _load, image, policy)
         turn = _unless_broken(name, _turn, image)
         check_size(image.size, policy)
         file.close()
-        if deep:
-            _narrow(image)
+        _finish_depth(image, raw)
         if turn is not None:  # told after the pixels
             _check_memory(image, _conversion_cost(image, turned=True, ours=True), policy)
         taken.append(image)
@@ -161,16 +163,24 @@ def _load(image: Image.Image, policy: MediaPolicy) -> None:
         image.load()
 
 
-def _narrow(image: Image.Image) -> None:
-    """Finish what Pillow leaves of 16 bits per colour when it keeps the high bytes."""
-    check_sixteen_bit_colours(image)
+def _finish_depth(image: Image.Image, raw: str) -> None:
+    """Scale a transparent colour as Pillow scaled the pixels to 8 bits, and check that 16 bits were used.
+
+    Args:
+        image: The image, loaded.
+        raw: How its file packs a pixel, in Pillow's words.
+    """
     clear = image.info.get("transparency")
-    if isinstance(clear, tuple):
-        image.info["transparency"] = tuple(value >> 8 for value in clear)
+    if ";16" in raw and image.mode not in image_costs.GREY_MODES:
+        check_sixteen_bit_colours(image)
+        if isinstance(clear, tuple):
+            image.info["transparency"] = tuple(value >> 8 for value in clear)
+    elif raw in _GREY_STEPS and isinstance(clear, int):
+        image.info["transparency"] = clear * _GREY_STEPS[raw]
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _is_lazy(image: Image.Image) -> bool:
@@ -181,7 +191,7 @@ def _is_lazy(image: Image.Image) -> bool:
     if image.tile or core is None:
         return True
     if image.format == "TIFF":  # Pillow turns it after the pixels are there, then forgets the tag
-        return getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation) in _TURNS
+        return getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation) in range(2, 9)
     if (
         image.format != "ICO" and image.fp is not None and not getattr(image.fp, "closed", False)
     ):  # let go of once all is done

@@ -45,7 +45,7 @@ class MediaPolicy:
         max_pixels: Largest decoded picture, in pixels (guards against decompression bombs). It replaces Pillow's own
             limit, which is not changed.
         max_memory: Most bytes that opening one picture may hold beside its RGB pixels (3 bytes each), estimated from
-            its format, mode and size before it is decoded. None allows 400 MiB, or 4.2 bytes for each of ``max_pixels``
+            its format, mode and size before it is decoded. None allows 400 MiB, or 4.1 bytes for each of ``max_pixels``
             where that is more: enough for 96 megapixels of JPEG or PNG in any mode, and for about 30 of WebP, which
             holds 16 bytes a pixel while it is decoded. All pictures that are decoded at the same time share 1 GB; one
             more waits.
@@ -60,7 +60,7 @@ class MediaPolicy:
     @property
     def memory(self) -> int:
         """Most bytes that opening one picture may hold beside its RGB pixels."""
-        return max(400 * 2**20, int(4.2 * self.max_pixels)) if self.max_memory is None else self.max_memory
+        return max(400 * 2**20, 41 * self.max_pixels // 10) if self.max_memory is None else self.max_memory
 
 
 def is_data_uri(text: str) -> bool:
