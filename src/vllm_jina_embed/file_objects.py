@@ -75,7 +75,11 @@ def own_file(source: Any) -> IO[bytes]:
             file = open(source.name, "rb")  # noqa: PTH123, SIM115 - the caller of this function closes it
         except OSError:  # moved or deleted meanwhile: it is read through the open one
             return BytesIO(read_all(source, _size(descriptor)))
-        if not source.closed and os.path.samestat(os.fstat(file.fileno()), os.fstat(descriptor)):
+        try:
+            same = os.path.samestat(os.fstat(file.fileno()), os.fstat(descriptor)) and not source.closed
+        except OSError:  # closed meanwhile
+            same = False
+        if same:
             return file
         file.close()
     return BytesIO(read_all(source, 2**62))
