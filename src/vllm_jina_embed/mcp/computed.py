@@ -35,7 +35,7 @@ def writing() -> Iterator[None]:
 
 def key_of(item: str | bytes) -> bytes:
     """Return what a text or an encoded picture is kept under."""
-    kind, data = (b"text", item.encode()) if isinstance(item, str) else (b"image", item)
+    kind, data = (b"text", item.encode("utf-8", "surrogatepass")) if isinstance(item, str) else (b"image", item)
     return hashlib.sha256(kind + b"\0" + data).digest()
 
 

@@ -196,11 +196,11 @@ def _read_rows(file: BinaryIO, path: Path, shape: tuple[int, int]) -> Floats:
 
 def _open(path: Path) -> BinaryIO:
     """Open a file of the index for reading; a pipe is refused instead of waited for."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
         raise _broken(path, "is no regular file")
-    return file
+    return os.fdopen(handle, "rb")
 
 
 def _object(path: Path, number: int | None, data: bytes, most: int) -> dict[str, Any]:
