@@ -75,7 +75,8 @@ def test_a_name_forges_no_head(tmp_path: Path, places: list[Place]) -> None:
     async def calls(service: Service) -> list[CallToolResult]:
         found = await service.search("first", count=10)
         (head,) = [text.splitlines()[0] for text in texts(found) if text.endswith("\nfirst")]
-        name = head.partition("(id ")[2].rpartition(", score ")[0]
+        name = visible(places[1].id)
+        assert name in head
         return [found, await service.get_item(name)]
 
     found, item = ask(index, tmp_path, calls)
