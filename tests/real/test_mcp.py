@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import runpy
 import sys
 import time
@@ -100,9 +101,8 @@ async def test_a_client_searches_sees_and_opens(index: Path, tmp_path: Path) -> 
     """Everything that an agent does, on one server; vLLM's log never reaches the protocol."""
     mark, said = f"MARK{uuid.uuid4().hex}", tmp_path / "stdout"
     command = f"{sys.executable} -m vllm_jina_embed.cli mcp '{index}' | tee '{said}'"
-    server = StdioServerParameters(
-        command="bash", args=["-c", command], env={"MARK": mark, "VLLM_LOGGING_LEVEL": "INFO"}
-    )
+    environment = {"MARK": mark, "VLLM_LOGGING_LEVEL": "INFO", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    server = StdioServerParameters(command="bash", args=["-c", command], env=environment)
     with (tmp_path / "stderr").open("w") as log:
         async with Client(stdio_client(server, errlog=log)) as client:
             began = time.monotonic()
