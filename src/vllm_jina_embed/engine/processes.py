@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import resource_tracker, spawn
 from typing import Any
 
@@ -60,17 +60,19 @@ def check_process(options: Mapping[str, Any]) -> None:
             "this process was forked while its parent started an engine, so vLLM cannot be imported here; fork before "
             "or after the start, or start worker processes with 'spawn'."
         )
-    with suppress(Exception):  # what cannot be pickled is for vLLM to tell
-        if b"__main__" in pickle.dumps(dict(options)):
-            raise _of_main(options)
+    if names := [name for name, value in options.items() if _is_of_main(value)]:
+        raise ConfigError(
+            f"engine_kwargs: {', '.join(names)} refers to the main module, which vLLM's processes do not import; "
+            "define it in a module of its own and import it."
+        )
 
 
-def _of_main(options: Mapping[str, Any]) -> ConfigError:
-    names = [name for name, value in options.items() if b"__main__" in pickle.dumps(value)]
-    return ConfigError(
-        f"engine_kwargs: {', '.join(names)} refers to the main module, which vLLM's processes do not import; "
-        "define it in a module of its own and import it."
-    )
+def _is_of_main(value: Any) -> bool:
+    """Tell whether ``value``, or something in it, is pickled as a name of the main module."""
+    try:
+        return b"__main__" in pickle.dumps(value)
+    except Exception:  # for vLLM to tell
+        return False
 
 
 def end_with_thread() -> None:
