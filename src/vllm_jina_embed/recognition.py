@@ -6,11 +6,15 @@ and what is left of another one's training, tells some of them apart. The others
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from .checkpoint_files import optional_json
 from .errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 NATIVE_ARCHITECTURE = "JinaEmbeddingsV4Model"
 """The architecture in the config.json of jinaai/jina-embeddings-v4."""
@@ -66,7 +70,9 @@ def check_merged(name: str, location: str, config: Mapping[str, Any], revision: 
 
 
 def check_text_model(name: str, location: str, revision: str | None) -> None:
-    """Check that an XLM-RoBERTa checkpoint is used as BAAI/bge-m3 is: its first token, no prompts, nothing behind.
+    """Check that an XLM-RoBERTa checkpoint is pooled as BAAI/bge-m3 is: by its first token, with nothing behind it.
+
+    Prompts of its own are told by a warning: they are for the caller to write.
 
     Raises:
         ConfigError: sentence-transformers is told otherwise.
@@ -76,10 +82,14 @@ def check_text_model(name: str, location: str, revision: str | None) -> None:
     prompts = told.get("prompts") if isinstance(told, dict) else None
     used = {role: text for role, text in prompts.items() if text} if isinstance(prompts, dict) else {}
     if used:
-        raise ConfigError(
-            f"model={name!r}: config_sentence_transformers.json has prompts={used!r}, which would be left out here; "
-            "expected a model without prompts, such as BAAI/bge-m3."
-        )
+        _warn_of_prompts(name, str(used))
+
+
+@lru_cache(maxsize=256)
+def _warn_of_prompts(name: str, prompts: str) -> None:
+    logger.warning(
+        "model=%r was trained with prompts, which are not added here: write %s into the texts.", name, prompts
+    )
 
 
 def _check_modules(name: str, location: str, revision: str | None, *, pooling: str, like: str) -> None:

@@ -181,11 +181,6 @@ MODULES = [{"type": TRANSFORMER, "path": ""}, {"type": POOLING, "path": "1_Pooli
             {"modules.json": [*MODULES, {"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]},
             "modules.json has Dense behind the model",
         ),
-        (
-            xlm(),
-            {"config_sentence_transformers.json": {"prompts": {"query": "query: ", "document": ""}}},
-            "has prompts={'query': 'query: '}, which would be left out",
-        ),
         (xlm(), {"modules.json": "{"}, "modules.json cannot be read"),
         (qwen(), {"1_Pooling/config.json": {"pooling_mode_lasttoken": True}}, "has the pooling lasttoken; expected me"),
     ],
@@ -202,7 +197,17 @@ def test_what_sentence_transformers_is_told_about_another_model_is_a_refusal(
         resolve(str(tmp_path))
 
 
-def test_a_folder_like_bge_m3s_is_served(tmp_path: Path) -> None:
+def test_prompts_of_a_text_model_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They are for the caller to write, as docs/native.md says."""
+    told = {"prompts": {"query": "query: ", "document": ""}}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(told))
+    for _ in range(2):
+        resolve(str(folder_with(tmp_path, xlm())))
+    (record,) = caplog.records
+    assert record.message.endswith("not added here: write {'query': 'query: '} into the texts.")
+
+
+def test_a_folder_like_bge_m3s_is_served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Its own files: first token, normalised, empty prompts."""
     folder_with(tmp_path, xlm())
     (tmp_path / "1_Pooling").mkdir()
@@ -212,6 +217,7 @@ def test_a_folder_like_bge_m3s_is_served(tmp_path: Path) -> None:
     told = {"__version__": {}, "prompts": {"query": "", "document": ""}}
     (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(told))
     assert resolve(str(tmp_path)).family == XLM_ROBERTA
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(("config", "refused"), [(MEAN, "has the pooling mean"), (CLS, ""), (None, "")])
