@@ -225,6 +225,16 @@ def engine_core(but: psutil.Process | None = None) -> Any:
     return None
 
 
+def children_left() -> list[int]:
+    """Return the processes that still run, without Python's own that watches over shared memory."""
+    left = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one
+            if "resource_tracker" not in " ".join(process.cmdline()):
+                left.append(process.pid)
+    return left
+
+
 def memory() -> float:
     """Return the MB that this process and vLLM's hold, shared pages counted once."""
     total = 0
@@ -250,7 +260,9 @@ def main() -> None:
     soak.run()
     seconds = time.monotonic() - begun
     soak.embedder.close()
-    left = [p.pid for p in psutil.Process().children(recursive=True) if "resource_tracker" not in str(p.cmdline())]
+    end = time.monotonic() + SLOW
+    while (left := children_left()) and time.monotonic() < end:
+        time.sleep(0.1)
     first = [mb for share, mb in soak.memory if 0.1 <= share < 0.2]
     last = [mb for share, mb in soak.memory if share >= 0.9]
     figures = {

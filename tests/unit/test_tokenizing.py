@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding, Tokenizer, pre_tokenizers, trainers
 
 from tests.support.tokenizer import make_tokenizer
 from tests.support.unigram import make_unigram
@@ -23,6 +23,19 @@ from vllm_jina_embed.text_prompts import TextPromptBuilder
 from vllm_jina_embed.tokenizing import CHARACTERS, MARGIN, Tokens, tokenize
 
 pytestmark = pytest.mark.fire
+
+WORDS = ["".join(random.Random(n).choices("abcdefghijklmnopq", k=8 + n % 2)) for n in range(40)]
+
+
+def make_word_tokenizer() -> Tokenizer:
+    """Return one that splits as Qwen2's does and knows whole words of nine or ten characters, and lines of white space."""
+    tokenizer = make_tokenizer()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1200, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator([" ".join(WORDS), "\n   \n" * 3] * 9, trainer)
+    return tokenizer
+
 
 TOKENIZERS = {"qwen": make_tokenizer, "xlm-roberta": make_unigram}
 PREFIX = "Passage: "
@@ -83,6 +96,16 @@ def test_what_is_kept_of_a_part_is_what_is_kept_of_the_whole(name: str, truncate
         assert part == whole, seed
 
 
+@pytest.mark.parametrize("truncate", ["end", "start"])
+def test_what_the_cut_makes_of_the_words_beside_it_is_never_kept(truncate: str) -> None:
+    """Words of one token each, just so long that the last one to keep stands where the first part ends."""
+    tokenizer = make_word_tokenizer()
+    for seed in range(30):
+        text = " ".join(random.Random(seed).choices(WORDS, k=2500))
+        part, whole = both(tokenizer, text, 40 + seed, truncate)
+        assert part == whole, seed
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -100,8 +123,9 @@ def test_what_is_kept_of_a_part_is_what_is_kept_of_the_whole(name: str, truncate
 )
 def test_one_long_run_keeps_its_first_tokens(text: str) -> None:
     """Where no word ends in the margin, and where white space runs over it up to the end of a line."""
-    part, whole = both(make_tokenizer(), text, 64, "end")
-    assert part == whole
+    for tokenizer in (make_tokenizer(), make_word_tokenizer()):
+        part, whole = both(tokenizer, text, 64, "end")
+        assert part == whole
 
 
 @pytest.mark.parametrize("truncate", ["end", "start"])
