@@ -28,7 +28,7 @@ WORDS = ["".join(random.Random(n).choices("abcdefghijklmnopq", k=8 + n % 2)) for
 
 
 def make_word_tokenizer() -> Tokenizer:
-    """Return one that splits as Qwen2's does and knows whole words of nine or ten characters, and lines of white space."""
+    """Return one that splits as Qwen2's does, with tokens of nine or ten characters and of lines of white space."""
     tokenizer = make_tokenizer()
     trainer = trainers.BpeTrainer(
         vocab_size=1200, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
