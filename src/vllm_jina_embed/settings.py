@@ -173,6 +173,7 @@ def check(
         checkpoint = where.facts.checkpoint
     else:
         checkpoint = checkpoints.resolve(os.fspath(model or checkpoints.DEMO), revision)
+        checkpoints.warn_if_assumed(checkpoint)
     if not checkpoint.sees_pictures and (min_pixels, max_pixels) != (None, None):
         raise ConfigError(f"min_pixels and max_pixels mean nothing to {checkpoint.name}, which takes texts only.")
     low = _positive("min_pixels", min_pixels, checkpoint.min_pixels)

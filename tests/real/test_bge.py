@@ -233,7 +233,14 @@ def test_weights_in_a_bin_file_as_they_are_published(tmp_path: Path) -> None:
 
 @pytest.mark.wide
 def test_a_checkpoint_of_another_pooling_does_not_serve(tmp_path: Path) -> None:
-    """One that was trained for the mean would give vectors of the wrong kind."""
+    """One that was trained for the mean would give vectors of the wrong kind: its files say so, and so do its vectors.
+
+    vLLM is told of another pooling here, so that the check at the start has something to find.
+    """
     folder = make_xlm_roberta(tmp_path / "mean", pooling="mean_tokens")
-    with JinaEmbedder(folder, **FLOAT32) as embedder, pytest.raises(EngineError, match="by its first token"):
+    with pytest.raises(ConfigError, match="has the pooling mean"):
+        JinaEmbedder(folder, **FLOAT32)
+    options = {**FLOAT32["engine_kwargs"], "pooler_config": {"task": "embed", "pooling_type": "MEAN"}}
+    folder = make_xlm_roberta(tmp_path / "cls")
+    with JinaEmbedder(folder, engine_kwargs=options) as embedder, pytest.raises(EngineError, match="first token"):
         embedder.embed(["a"])

@@ -33,7 +33,12 @@ Make = Callable[..., JinaEmbedder]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint without weights: its facts and its tokenizer."""
     path = tmp_path_factory.mktemp("checkpoint")
-    config = {"model_type": "qwen2_5_vl", "text_config": {"hidden_size": 64}, "matryoshka_dims": [16, 32, 64]}
+    config = {
+        "model_type": "qwen2_5_vl",
+        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        "text_config": {"hidden_size": 64},
+        "matryoshka_dims": [16, 32, 64],
+    }
     (path / "config.json").write_text(json.dumps(config))
     make_tokenizer().save(str(path / "tokenizer.json"))
     return path

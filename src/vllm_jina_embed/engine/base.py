@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from .._forks import fork_safe_lock
 from ..checkpoints import JINA_V4, JINA_V4_MAX_LENGTH, Checkpoint
 from ..errors import ClosedError, ForkedError
 from ..pooling import Floats
@@ -38,7 +39,7 @@ Zero is vLLM's own default, so that a server's other clients make no questions o
 """
 
 OWNER_VARIABLE = "JINA_EMBED_ENGINE_OWNER"
-"""Environment variable with our process id: vLLM's processes that we started, and no others, end with their parent."""
+"""Environment variable with the id of our server's process: the processes that vLLM starts for it end with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._pid = os.getpid()
-        self._lock = threading.Lock()  # nothing is handed to a loop that is about to stop: it would never be done
+        self._lock = fork_safe_lock(self)  # nothing is handed to a loop that is about to stop: it would never be done
         self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import threading
 from collections.abc import Callable
 
+from .._forks import fork_safe_lock
 from .base import Engine, EngineConfig
 
 Factory = Callable[[EngineConfig], Engine]
@@ -22,7 +22,7 @@ class EnginePool:
 
     def __init__(self, start: Factory) -> None:
         self._start = start
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock(self)
         self._engines: dict[EngineConfig, Engine] = {}
         self._users: dict[EngineConfig, int] = {}
 
@@ -71,7 +71,6 @@ class EnginePool:
 
     def forget(self) -> None:
         """Drop everything without closing: in a forked child the engines are the parent's."""
-        self._lock = threading.Lock()
         self._engines, self._users = {}, {}
 
 
