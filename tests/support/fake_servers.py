@@ -19,6 +19,7 @@ from tests.support.fake_engine import vector_of
 from vllm_jina_embed import checkpoints
 from vllm_jina_embed.engine.base import EngineConfig
 from vllm_jina_embed.engine.wire import picture_tokens
+from vllm_jina_embed.pooling import finish, normalize
 from vllm_jina_embed.prompts import Prompt
 
 WIDTH = 128  # of the demo checkpoint
@@ -93,9 +94,10 @@ class FakeServers:
         if path == "/tokenize":
             return httpx.Response(200, json={"tokens": self._ids(body)[0]})
         if path == "/v1/embeddings" and kind == "embed":
-            return _numbers("embedding", [one[: body["dimensions"]] for one in self._vectors(body)])
+            return _numbers("embedding", [_cut(one, body["dimensions"]) for one in self._vectors(body)])
         if path == "/pooling" and kind != "embed":
-            return _numbers("data", [self._states(ids) for ids in self._ids(body)])
+            states = [self._states(ids) for ids in self._ids(body)]
+            return _numbers("data", [normalize(one) for one in states] if body["use_activation"] else states)
         return httpx.Response(404, json={"detail": "Not Found"})
 
     def _facts(self, kind: str) -> dict[str, Any]:
@@ -134,6 +136,10 @@ PATHS = ("/v1/embeddings", "/pooling")
 def state_of(token: int, place: int) -> np.ndarray:
     """Return the state of a token at a place in its prompt."""
     return np.random.default_rng(token * 10_000 + place).normal(size=WIDTH).astype(np.float32)
+
+
+def _cut(embedding: np.ndarray, dimensions: int) -> np.ndarray:
+    return embedding if dimensions == len(embedding) else finish(embedding, dimensions)
 
 
 def _numbers(name: str, arrays: list[np.ndarray]) -> httpx.Response:

@@ -125,7 +125,7 @@ class Service:
         text = next((text for _, _, text in chunks(entry.text)), "")
         item: EmbedInput = text if entry.picture is None else self._index.folder / entry.picture
         (again,) = await self._embedder.aembed([item])
-        if float(again @ self._index.embedding(entry)) < ALIKE:
+        if not float(again @ self._index.embedding(entry)) >= ALIKE:
             raise ConfigError("the index was built with other weights than the model has now; index it anew.")
 
     def _results(self, found: list[tuple[Entry, float]]) -> CallToolResult:
