@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -31,10 +32,6 @@ class Secret:
         if self._value is None:
             raise ConfigError("an API key or password does not travel in a pickle; pass it again where it is used.")
         return self._value
-
-    def hide(self, text: str) -> str:
-        """Return ``text`` with every occurrence replaced by ``***``; under four characters, none is."""
-        return text if self._value is None or len(self._value) < 4 else text.replace(self._value, HIDDEN)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and self._value == other._value
@@ -77,6 +74,14 @@ def without_login(url: object) -> str:
     if isinstance(url, str) and "@" in url:
         url = f"{HIDDEN}@{url.rpartition('@')[2]}"
     return f"{url!r:.200}"
+
+
+def hide(body: bytes, secrets: Iterable[str]) -> bytes:
+    """Return ``body`` with ``***`` in place of each secret; those under four characters would hide what is not one."""
+    for secret in secrets:
+        if len(secret) >= 4:
+            body = body.replace(secret.encode(), HIDDEN.encode())
+    return body
 
 
 def user_and_password(login: Secret) -> tuple[str, str]:

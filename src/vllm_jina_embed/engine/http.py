@@ -51,6 +51,10 @@ class Connection(Protocol):
         """Return the answer, of at most ``most`` bytes; ``LostError`` where there is none in time."""
         ...
 
+    def hide(self, body: bytes) -> bytes:
+        """Return ``body`` without what authenticates the client, which an answer may repeat."""
+        ...
+
     async def close(self) -> None:
         """Close it."""
         ...

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from .. import pooling
-from .._secrets import Secret
 from ..checkpoints import XLM_ROBERTA, Checkpoint
 from ..errors import ConfigError, EngineError, InputError
 from ..pooling import Floats
@@ -219,18 +218,14 @@ class Server(Member):
         try:
             return http.decoded(reply.body)
         except ValueError:
-            begin = self._hidden(reply.body[:100])
+            begin = self.connection.hide(reply.body[:10_000])[:100]
             raise EngineError(f"{self.url}{path}: the answer is no JSON ({begin!r}).") from None
 
     def _check(self, reply: Reply, path: str) -> None:
         """See ``http.check``; an answer that repeats the request shows no key."""
         if reply.status >= 300:
-            reply = replace(reply, body=self._hidden(reply.body))
+            reply = replace(reply, body=self.connection.hide(reply.body))
         http.check(reply, f"{self.url}{path}")
-
-    def _hidden(self, body: bytes) -> bytes:
-        key = self._config.api_key
-        return key.hide(body.decode("latin-1")).encode("latin-1") if isinstance(key, Secret) else body
 
 
 def _compare(config: EngineConfig, wanted: Checkpoint, served: Checkpoint, url: str) -> None:

@@ -7,6 +7,7 @@ One server or several behind one engine; what each is asked stands in ``served.p
 from __future__ import annotations
 
 import asyncio
+import base64
 import concurrent.futures
 import contextlib
 import time
@@ -14,7 +15,7 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import TypeVar
 
-from .._secrets import Secret, user_and_password
+from .._secrets import Secret, hide, user_and_password
 from ..errors import ConfigError, EngineError, InputError, MissingExtraError
 from ..pooling import Floats
 from ..prompts import Prompt
@@ -51,13 +52,14 @@ class HttpConnection:
         self._url, self._timeout = url, config.timeout
         # Compressed, vectors are hardly smaller; and what is never unpacked cannot fill the memory.
         headers = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"}
-        if isinstance(config.api_key, Secret):
-            headers["authorization"] = f"Bearer {config.api_key.reveal()}"
+        if scheme := _authorization(config, login):
+            headers["authorization"] = " ".join(scheme)
+        self._secrets = [] if login is None else [*user_and_password(login), login.reveal()]
+        self._secrets += scheme[1:]
         self._connect = min(CONNECT, config.timeout)
         try:
             self._client = httpx.AsyncClient(
                 base_url=url,
-                auth=None if login is None else user_and_password(login),
                 headers=headers,
                 timeout=httpx.Timeout(config.timeout, connect=self._connect),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=2 * AT_ONCE),
@@ -85,6 +87,10 @@ class HttpConnection:
             raise LostError(f"no answer within timeout={self._timeout:g} s ({type(error).__name__})") from error
         except Exception as error:  # httpx's, and what slips through it from ssl, sockets and cookies
             raise LostError(_reason(error)) from error
+
+    def hide(self, body: bytes) -> bytes:
+        """See ``http.Connection.hide``."""
+        return hide(body, self._secrets)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -194,6 +200,13 @@ class ServerEngine:
                 return [error]
         parts = await asyncio.gather(*(self._send(wish, [prompt]) for prompt in prompts))
         return [answer for part in parts for answer in part]
+
+
+def _authorization(config: EngineConfig, login: Secret | None) -> tuple[str, ...]:
+    """Return the scheme and the credentials that a server wants to be shown; nothing where it wants none."""
+    if login is not None:
+        return "Basic", base64.b64encode(":".join(user_and_password(login)).encode()).decode()
+    return ("Bearer", config.api_key.reveal()) if isinstance(config.api_key, Secret) else ()
 
 
 async def _reply(response: httpx.Response, most: int, where: str) -> Reply:
