@@ -134,8 +134,9 @@ def test_a_url_that_is_none_shows_no_password(servers: FakeServers, url: str) ->
 
 
 @pytest.mark.parametrize("url", ["http://a:0", "http://:80", "http://", "http://xn--a", 7, None, "http://" + "a" * 300])
-def test_a_url_of_no_host_is_told(url: Any) -> None:
+def test_a_url_of_no_host_is_told(monkeypatch: pytest.MonkeyPatch, url: Any) -> None:
     """By our error, whether Python's parser or httpx's finds it."""
+    monkeypatch.setattr(fleet, "HURRY", 0.05)
     with pytest.raises(VllmJinaError):
         Remote.from_server([url], timeout=1)
 
