@@ -120,10 +120,11 @@ class JinaEmbedder(Calls):
 
         Args:
             servers: URL of a server that ``vllm-jina-embed serve`` started, or of several of the same checkpoint: the
-                least loaded is asked first, and the requests of one that is lost go to the others.
+                least loaded is asked first, and the requests of one that is lost go to the others. A user name and
+                password in a URL are sent as basic authentication, and shown nowhere.
             model: What a plain vLLM server serves (a folder or a published name); None asks the servers.
             api_key: What the servers were given as ``--api-key``.
-            timeout: Seconds that a server may take for one request.
+            timeout: Seconds that a server may take for one request, until the last byte of its answer.
             truncate_dim: Other name of ``dimensions``.
             **wanted: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
                 ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``.
@@ -145,7 +146,11 @@ class JinaEmbedder(Calls):
         if tokenizer is None:
             embedder._take(checked)
         else:
-            embedder._take(checked, read_builder(checked.checkpoint, tokenizer, policy=checked.media))
+            try:
+                builder = read_builder(checked.checkpoint, tokenizer, policy=checked.media)
+            except ConfigError as error:
+                raise ConfigError(f"{', '.join(where.urls)}: {error}") from error
+            embedder._take(checked, builder)
         return embedder
 
     def cached(self, store: Store | str | os.PathLike[str]) -> CachedEmbedder:

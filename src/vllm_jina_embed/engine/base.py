@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from .._forks import fork_safe_lock
+from .._secrets import Secret
 from ..checkpoints import JINA_V4, JINA_V4_MAX_LENGTH, Checkpoint
 from ..errors import ClosedError, ForkedError
 from ..pooling import Floats
@@ -56,7 +57,8 @@ class EngineConfig:
         tasks: Tasks that the checkpoint has an adapter for; empty where its weights are merged for one.
         options: The engine's own keyword arguments, passed on unchanged.
         servers: URLs of the servers to ask, which must serve ``location``; none for an engine in this process.
-        api_key: What the servers want to be shown.
+        api_key: What the servers want to be shown; a string becomes a ``Secret``.
+        logins: User name and password for each of ``servers``, or None; empty where none has any.
         timeout: Seconds that a server may take for one request.
         checkpoint: What the servers must serve; None asks them.
         family: Decides how vLLM is started and what its vectors must be.
@@ -71,15 +73,18 @@ class EngineConfig:
     tasks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
     servers: tuple[str, ...] = ()
-    api_key: str | None = field(default=None, repr=False)
+    api_key: Secret | str | None = field(default=None, repr=False)
+    logins: tuple[Secret | None, ...] = field(default=(), repr=False)
     timeout: float = 60.0
     checkpoint: Checkpoint | None = field(default=None, compare=False)
     family: str = JINA_V4
     options_key: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
-        """Make the options comparable and hashable."""
+        """Make the options comparable and hashable, and the key secret."""
         object.__setattr__(self, "options_key", json.dumps(self.options, sort_keys=True, default=repr))
+        if isinstance(self.api_key, str):
+            object.__setattr__(self, "api_key", Secret(self.api_key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
