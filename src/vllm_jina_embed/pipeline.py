@@ -16,7 +16,7 @@ import numpy as np
 
 from .engine.base import Engine
 from .errors import InputError
-from .inputs import ImageItem, Item, TextItem
+from .inputs import BadItem, Checked, ImageItem, Item, TextItem
 from .pooling import Floats
 from .prompts import Builder, Prompt, Truncate
 
@@ -59,16 +59,22 @@ class Plan:
     multi: bool = False
 
     def empty(self, count: int) -> Any:
-        """Return the rows of ``count`` items without a vector: NaN, and multi-vectors of no tokens."""
-        if self.multi:
-            return [np.empty((0, self.dimensions), dtype=np.float32) for _ in range(count)]
-        return np.full((count, self.dimensions), np.nan, dtype=np.float32)
+        """Return the rows of ``count`` items that have no vector yet."""
+        return empty_rows(count, self.dimensions, multi=self.multi)
 
     async def ask(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
-        """Return what ``engine`` gives for one prompt."""
+        """Return what ``engine`` gives for one prompt.
+
+        Raises:
+            InputError: The engine refuses the prompt, or its answer holds NaN or infinity.
+        """
         if self.multi:
-            return await engine.multi_vector(prompt, task=self.task, urgent=urgent)
-        return await engine.embed(prompt, dimensions=self.dimensions, task=self.task, urgent=urgent)
+            rows = await engine.multi_vector(prompt, task=self.task, urgent=urgent)
+        else:
+            rows = await engine.embed(prompt, dimensions=self.dimensions, task=self.task, urgent=urgent)
+        if not np.isfinite(rows).all():
+            raise InputError("the model gave NaN or infinity for it. Where its dtype is a short one, try float32.")
+        return rows
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,6 +91,25 @@ class Outcome:
     embeddings: Any
     errors: list[InputError] = field(default_factory=list)
     truncated: list[int] = field(default_factory=list)
+
+    def among(self, items: Sequence[Checked], length: int) -> Outcome:
+        """Return the outcome of all ``items``, where this one is of the good ones; ``length`` is that of a row."""
+        bad = [item.error for item in items if isinstance(item, BadItem)]
+        if not bad:
+            return self
+        rows = empty_rows(len(items), length, multi=isinstance(self.embeddings, list))
+        places = [row for row, item in enumerate(items) if not isinstance(item, BadItem)]
+        for place, row in zip(places, self.embeddings, strict=True):
+            rows[place] = row
+        errors = sorted([*bad, *self.errors], key=lambda error: error.positions)
+        return Outcome(embeddings=rows, errors=errors, truncated=self.truncated)
+
+
+def empty_rows(count: int, length: int, *, multi: bool) -> Any:
+    """Return the rows of ``count`` items without a vector: NaN, and multi-vectors of no tokens."""
+    if multi:
+        return [np.empty((0, length), dtype=np.float32) for _ in range(count)]
+    return np.full((count, length), np.nan, dtype=np.float32)
 
 
 async def embed_items(
