@@ -6,7 +6,6 @@ asks an engine, ``CachedEmbedder`` a store first.
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import cache, partial
@@ -17,10 +16,9 @@ from tqdm.auto import tqdm
 from . import inputs
 from ._life import Closing
 from .checkpoints import Checkpoint
-from .errors import InputError
 from .inputs import Checked, EmbedInput, Item
 from .media import ImageInput
-from .pipeline import Outcome
+from .outcomes import Outcome
 from .pooling import Floats
 from .prompts import PromptName
 from .scoring import Scores
@@ -229,30 +227,24 @@ class Calls(Closing, Scores):
     def _wait(
         self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
     ) -> Floats:
-        mode = self._mode(on_error)
-        rows: Floats = self._checked(self._outcome(items, prompt_name, **overrides), len(items), mode)
+        told = self._telling(on_error)
+        rows: Floats = self._outcome(items, prompt_name, **overrides).checked(**told)
         return rows
 
     async def _await(
         self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
     ) -> Floats:
-        mode = self._mode(on_error)
-        rows: Floats = self._checked(await self._aoutcome(items, prompt_name, **overrides), len(items), mode)
+        told = self._telling(on_error)
+        rows: Floats = (await self._aoutcome(items, prompt_name, **overrides)).checked(**told)
         return rows
 
-    def _wait_multi(
-        self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
-    ) -> list[Floats]:
-        mode = self._mode(on_error)
-        rows: list[Floats] = self._checked(self._outcome(items, prompt_name, True, **overrides), len(items), mode)
+    def _wait_multi(self, items: list[Checked], prompt_name: str, /, **overrides: Any) -> list[Floats]:
+        rows: list[Floats] = self._outcome(items, prompt_name, True, **overrides).checked(**self._telling(None))
         return rows
 
-    async def _await_multi(
-        self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
-    ) -> list[Floats]:
-        mode = self._mode(on_error)
+    async def _await_multi(self, items: list[Checked], prompt_name: str, /, **overrides: Any) -> list[Floats]:
         outcome = await self._aoutcome(items, prompt_name, True, **overrides)
-        rows: list[Floats] = self._checked(outcome, len(items), mode)
+        rows: list[Floats] = outcome.checked(**self._telling(None))
         return rows
 
     def _outcome(self, items: list[Checked], prompt_name: str, multi: bool = False, /, **overrides: Any) -> Outcome:
@@ -270,37 +262,17 @@ class Calls(Closing, Scores):
     def _row_length(self, multi: bool, overrides: dict[str, Any]) -> int:
         return self.checkpoint.token_dimensions if multi else overrides.get("dimensions") or self.dimension
 
-    def _mode(self, on_error: str | None) -> str:
-        return self.settings.on_error if on_error is None else check_on_error(on_error)
+    def _telling(self, on_error: str | None) -> dict[str, Any]:
+        """Return what ``Outcome.checked`` needs to know of the settings."""
+        mode = self.settings.on_error if on_error is None else check_on_error(on_error)
+        return {"on_error": mode, "truncate": self.settings.truncate}
 
     def _bar(self, total: int | None, show_progress: bool | None) -> tqdm[Any]:
         shown = self.settings.show_progress if show_progress is None else show_progress
         return tqdm(total=total, desc="Embedding", unit="item") if shown else _no_bar()
-
-    def _checked(self, outcome: Outcome, total: int, on_error: str, *, skipped: str | None = None) -> Any:
-        """Return an outcome's rows; raise or warn where it has errors, with ``skipped`` for what becomes of them."""
-        if outcome.truncated:
-            warnings.warn(
-                f"{len(outcome.truncated)} of {total} texts were longer than max_length and lost their "
-                f"{self.settings.truncate} (positions {_listed(outcome.truncated)}).",
-                stacklevel=4,
-            )
-        if outcome.errors:
-            error = InputError.collect(outcome.errors, total=total)
-            error.embeddings = outcome.embeddings
-            if on_error == "raise":
-                raise error
-            rows = "multi-vectors are empty" if isinstance(outcome.embeddings, list) else "rows are NaN"
-            warnings.warn(f"{skipped or rows}: {error}", stacklevel=4)
-        return outcome.embeddings
 
 
 @cache
 def _no_bar() -> tqdm[Any]:
     """Return the bar of all calls that show none: making one takes a tenth of a question's work here."""
     return tqdm(disable=True)
-
-
-def _listed(positions: list[int], most: int = 10) -> str:
-    shown = ", ".join(map(str, sorted(positions)[:most]))
-    return shown if len(positions) <= most else f"{shown}, ..."

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from . import checkpoints, settings
 from ._extras import require
+from ._forks import fork_safe_lock
 from .cache import CachedEmbedder
 from .cache_stores import Store
 from .calls import Calls
@@ -25,7 +25,8 @@ from .errors import ClosedError, ConfigError, EngineError
 from .families import load_builder, prefix, read_builder
 from .inputs import Item
 from .media import MediaPolicy
-from .pipeline import Outcome, Plan, Progress, embed_items
+from .outcomes import Outcome
+from .pipeline import Plan, Progress, embed_items
 from .prompts import Builder, Truncate
 from .settings import OnError
 
@@ -100,7 +101,7 @@ class JinaEmbedder(Calls):
 
     def _take(self, checked: settings.Settings, builder: Builder | None = None) -> None:
         self.settings = checked
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock(self)
         self._engine: Engine | None = None
         self._builder = builder
         self._closed = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 
 from .engine.base import Engine
 from .errors import InputError
-from .inputs import BadItem, Checked, ImageItem, Item, TextItem
+from .inputs import ImageItem, Item, TextItem
+from .outcomes import Outcome, empty_rows
 from .pooling import Floats
 from .prompts import Builder, Prompt, Truncate
 
@@ -75,41 +76,6 @@ class Plan:
         if not np.isfinite(rows).all():
             raise InputError("the model gave NaN or infinity for it. Where its dtype is a short one, try float32.")
         return rows
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What one call gave.
-
-    Attributes:
-        embeddings: Shape ``(n, dimensions)``, float32; rows of items with an error are NaN. For multi-vectors a list
-            of ``(n_tokens, dimensions)``, with no tokens where there was an error.
-        errors: One error per bad item, ascending by position.
-        truncated: Positions of texts that were cut.
-    """
-
-    embeddings: Any
-    errors: list[InputError] = field(default_factory=list)
-    truncated: list[int] = field(default_factory=list)
-
-    def among(self, items: Sequence[Checked], length: int) -> Outcome:
-        """Return the outcome of all ``items``, where this one is of the good ones; ``length`` is that of a row."""
-        bad = [item.error for item in items if isinstance(item, BadItem)]
-        if not bad:
-            return self
-        rows = empty_rows(len(items), length, multi=isinstance(self.embeddings, list))
-        places = [row for row, item in enumerate(items) if not isinstance(item, BadItem)]
-        for place, row in zip(places, self.embeddings, strict=True):
-            rows[place] = row
-        errors = sorted([*bad, *self.errors], key=lambda error: error.positions)
-        return Outcome(embeddings=rows, errors=errors, truncated=self.truncated)
-
-
-def empty_rows(count: int, length: int, *, multi: bool) -> Any:
-    """Return the rows of ``count`` items without a vector: NaN, and multi-vectors of no tokens."""
-    if multi:
-        return [np.empty((0, length), dtype=np.float32) for _ in range(count)]
-    return np.full((count, length), np.nan, dtype=np.float32)
 
 
 async def embed_items(

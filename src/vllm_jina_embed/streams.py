@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from . import inputs
-from .errors import InputError
+from .errors import ForkedError, InputError
 from .inputs import Checked, EmbedInput
 from .pooling import Floats
 
@@ -28,22 +29,26 @@ STREAMS = 2
 
 def stream(items: Iterable[EmbedInput], call: Callable[[list[Checked]], Floats], bar: tqdm[Any]) -> Iterator[Floats]:
     """Yield one embedding ``(dimension,)`` per item; ``call`` embeds one window, in a thread of its own."""
+    process = os.getpid()
     with ThreadPoolExecutor(STREAMS) as pool, bar:
         pending: deque[tuple[int, concurrent.futures.Future[Floats]]] = deque()
         try:
             for start, batch in _batches(items):
                 pending.append((start, pool.submit(call, batch)))
                 if len(pending) > STREAMS:
-                    yield from _rows(*pending.popleft(), bar)
+                    yield from _rows(*pending.popleft(), bar, process)
             while pending:
-                yield from _rows(*pending.popleft(), bar)
+                yield from _rows(*pending.popleft(), bar, process)
         finally:
-            for _, future in pending:
-                future.cancel()
+            if os.getpid() == process:
+                for _, future in pending:
+                    future.cancel()
 
 
-def _rows(start: int, future: concurrent.futures.Future[Floats], bar: tqdm[Any]) -> Iterator[Floats]:
+def _rows(start: int, future: concurrent.futures.Future[Floats], bar: tqdm[Any], process: int) -> Iterator[Floats]:
     """Yield a window's rows; those before its first bad item, and then the error, where it has some."""
+    if os.getpid() != process:  # the threads that compute it are the parent's
+        raise ForkedError("this stream was begun in the parent process; begin a new one after the fork.")
     try:
         rows = future.result()
     except InputError as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import inputs
 from ..errors import ConfigError
 from ..inputs import EmbedInput
-from ..pipeline import Outcome
+from ..outcomes import Outcome
 from . import collection
 from .base import Base
 from .batches import Batch, Payload, Rows, batches, rows_of
@@ -199,9 +199,8 @@ class LateInteractionIndex(Base):
 
     def _rows(self, batch: Batch, found: Pair) -> Rows:
         rows, errors = rows_of(batch, *found, self.storage.pool_factor)
-        self.embedder._checked(
-            Outcome(embeddings=found[1], errors=errors), len(batch.items), self.embedder._mode(None), skipped="left out"
-        )
+        too_large = Outcome(embeddings=found[1], errors=errors)
+        too_large.checked(**self.embedder._telling(None), skipped="left out")
         return rows
 
     def _write(self, rows: Rows) -> None:

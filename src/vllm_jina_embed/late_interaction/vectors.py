@@ -12,7 +12,7 @@ from typing import Any
 
 from ..calls import Calls
 from ..inputs import Checked
-from ..pipeline import Outcome
+from ..outcomes import Outcome
 from ..pooling import Floats
 
 Pair = tuple[Floats, list[Floats]]
@@ -51,7 +51,7 @@ class TwoKinds:
             errors=[errors[positions] for positions in sorted(errors)],
             truncated=multi.truncated,
         )
-        self.embedder._checked(both, len(multi.embeddings), self.embedder._mode(on_error), skipped="left out")
+        both.checked(**self.embedder._telling(on_error), skipped="left out")
         return single.embeddings, multi.embeddings
 
     @property
