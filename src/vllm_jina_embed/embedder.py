@@ -25,7 +25,8 @@ from .errors import ClosedError, ConfigError, EngineError
 from .families import load_builder, prefix, read_builder
 from .inputs import Item
 from .media import MediaPolicy
-from .pipeline import Outcome, Plan, Progress, embed_items
+from .outcomes import Outcome
+from .pipeline import Plan, Progress, embed_items
 from .prompts import Builder, Truncate
 from .settings import OnError
 

@@ -210,9 +210,19 @@ def check(
         max_length=_positive("max_length", max_length, checkpoint.max_length),
         media=media if media is not None else MediaPolicy(),
         show_progress=show_progress,
-        on_error=_choice("on_error", on_error, get_args(OnError)),
+        on_error=check_on_error(on_error),
         engine=engine if where is None else where.engine(engine, checkpoint),
     )
+
+
+def check_on_error(on_error: str) -> OnError:
+    """Return ``on_error`` itself.
+
+    Raises:
+        ConfigError: It is neither ``raise`` nor ``skip``.
+    """
+    checked: OnError = _choice("on_error", on_error, get_args(OnError))
+    return checked
 
 
 def one_of(name: str, value: Any, alias: str, other: Any) -> Any:

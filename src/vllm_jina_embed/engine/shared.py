@@ -10,19 +10,24 @@ import atexit
 import contextlib
 import os
 from collections.abc import Callable
+from weakref import WeakSet
 
 from .._forks import fork_safe_lock
+from ..errors import ForkedError
 from .base import Engine, EngineConfig
 
 Factory = Callable[[EngineConfig], Engine]
+_POOLS: WeakSet[EnginePool] = WeakSet()
 
 
 class EnginePool:
     """Counted engines. ``start`` makes one; it runs at most once per configuration at a time."""
 
     def __init__(self, start: Factory) -> None:
+        _POOLS.add(self)
         self._start = start
         self._lock = fork_safe_lock(self)
+        self._starting = self._forked_while_starting = False
         self._engines: dict[EngineConfig, Engine] = {}
         self._users: dict[EngineConfig, int] = {}
 
@@ -31,10 +36,20 @@ class EnginePool:
 
         Raises:
             EngineError: The engine cannot start.
+            ForkedError: This process was forked while an engine started, with half of what that loads.
         """
         with self._lock:
+            if self._forked_while_starting:
+                raise ForkedError(
+                    "this process was forked while the parent started an engine, so that none can start here. Start "
+                    "worker processes with 'spawn', or fork them before or after."
+                )
             if config not in self._engines:
-                self._engines[config] = self._start(config)
+                self._starting = True
+                try:
+                    self._engines[config] = self._start(config)
+                finally:
+                    self._starting = False
                 self._users[config] = 0
                 self._close_first_at_exit()
             self._users[config] += 1
@@ -72,6 +87,7 @@ class EnginePool:
     def forget(self) -> None:
         """Drop everything without closing: in a forked child the engines are the parent's."""
         self._engines, self._users = {}, {}
+        self._forked_while_starting, self._starting = self._starting or self._forked_while_starting, False
 
 
 def _start(config: EngineConfig) -> Engine:
@@ -84,8 +100,13 @@ def _start(config: EngineConfig) -> Engine:
     return LocalEngine(config)
 
 
+def _forget_all() -> None:
+    for pool in list(_POOLS):
+        pool.forget()
+
+
 POOL = EnginePool(_start)
-os.register_at_fork(after_in_child=POOL.forget)
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def running_engines() -> int:

@@ -13,11 +13,13 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr
 
-from .._adapter import MODEL_SPELLINGS, Adapter, Embedder, ModelName, vectors
+from .._adapter import MODEL_SPELLINGS, Adapter, Embedder, ModelName
+from .._skipping import Answer, answering, single, stored
 from ..checkpoints import DEMO
 from ..errors import EngineError
 from ..media import MediaPolicy
 from ..pictures import names_a_picture
+from ..prompts import PromptName
 from .cache import as_store, refuse_embeddings_cache
 from .transformation import NodeTransformation
 
@@ -105,24 +107,36 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
     # --- what LlamaIndex's public methods call ----------------------------------------------------------------------
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return vectors(self._core.embed([query], prompt_name="query"))[0]
+        return single(self._texts([query], "query"))
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return vectors(await self._core.aembed([query], prompt_name="query"))[0]
+        return single(await self._atexts([query], "query"))
 
     def _get_text_embedding(self, text: str) -> list[float]:
-        return self._get_text_embeddings([text])[0]
+        _warn_of_stand_ins([text])
+        return single(self._texts([text], "passage"))
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
-        return (await self._aget_text_embeddings([text]))[0]
+        _warn_of_stand_ins([text])
+        return single(await self._atexts([text], "passage"))
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         _warn_of_stand_ins(texts)
-        return vectors(self._core.embed(texts))
+        return stored(self._texts(texts, "passage"), self.dimension, stacklevel=5)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         _warn_of_stand_ins(texts)
-        return vectors(await self._core.aembed(texts))
+        return stored(await self._atexts(texts, "passage"), self.dimension, stacklevel=5)
+
+    def _texts(self, texts: list[str], role: PromptName) -> Answer:
+        with answering(self.on_error) as answer:
+            answer.rows = self._core.embed(texts, prompt_name=role, **self._strictly)
+        return answer
+
+    async def _atexts(self, texts: list[str], role: PromptName) -> Answer:
+        with answering(self.on_error) as answer:
+            answer.rows = await self._core.aembed(texts, prompt_name=role, **self._strictly)
+        return answer
 
     @staticmethod
     def _as_store(store: Any) -> Any:

@@ -136,7 +136,10 @@ def _given(nodes: Sequence[BaseNode]) -> dict[str, Any]:
     """Return nodes as ``LateInteractionIndex.add`` takes them."""
     kept = whole(nodes)
     items = items_of(kept)
-    payloads = [node_to_metadata_dict(storable(node), remove_text=False) for node in kept]
+    payloads = [
+        {} if isinstance(item, InputError) else node_to_metadata_dict(storable(node), remove_text=False)
+        for node, item in zip(kept, items, strict=True)
+    ]
     return {"items": items, "payloads": payloads, "ids": [node.node_id for node in kept]}
 
 

@@ -58,24 +58,17 @@ def picture_of(node: BaseNode) -> Picture | None:
     )
 
 
-def items_of(nodes: Sequence[BaseNode]) -> list[Picture | str]:
-    """Return what is embedded for each node, in order.
-
-    Raises:
-        InputError: Names every node whose picture cannot be had.
-    """
-    items: list[Picture | str] = []
-    errors: list[InputError] = []
+def items_of(nodes: Sequence[BaseNode]) -> list[Picture | str | InputError]:
+    """Return what is embedded for each node, in order; an error where its image cannot be had."""
+    items: list[Picture | str | InputError] = []
     for position, node in enumerate(nodes):
         try:
             picture = picture_of(node)
         except InputError as error:
             where = f"nodes[{position}] (id {node.node_id!r})"
-            errors.append(InputError(f"{where}: {error}", positions=[position]))
+            items.append(InputError(f"{where}: {error}", positions=[position]))
         else:
             items.append(node.get_content(metadata_mode=MetadataMode.EMBED) if picture is None else picture)
-    if errors:
-        raise InputError.collect(errors, total=len(nodes))
     return items
 
 

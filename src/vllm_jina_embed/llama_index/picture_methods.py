@@ -15,8 +15,10 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import QueryBundle
 from llama_index.core.utils import get_tqdm_iterable, iter_batch
 
-from .._adapter import Embedder, vectors
+from .._adapter import Embedder
+from .._skipping import Answer, answering, single, stored, strictly
 from ..media import ImageInput, MediaPolicy, is_data_uri
+from ..settings import OnError
 from .events import achunks_of, chunks_of, embedding_event
 
 
@@ -35,11 +37,20 @@ class PictureMethods(MultiModalEmbedding):
 
     def get_image_embedding(self, img_file_path: ImageInput) -> list[float]:
         """Return the embedding of a picture: path, data URI, bytes, ``BytesIO``, PIL image or uint8 array."""
-        return self.get_image_embedding_batch([img_file_path])[0]
+        if self.rate_limiter is not None:
+            self.rate_limiter.acquire()
+        with embedding_event(self, chunks_of(self, [img_file_path], self._media, texts=False)) as rows:
+            rows.append(self._get_image_embedding(img_file_path))
+        return rows[0]
 
     async def aget_image_embedding(self, img_file_path: ImageInput) -> list[float]:
         """Await ``get_image_embedding``."""
-        return (await self.aget_image_embedding_batch([img_file_path]))[0]
+        if self.rate_limiter is not None:
+            await self.rate_limiter.async_acquire()
+        chunks = await achunks_of(self, [img_file_path], self._media, texts=False)
+        with embedding_event(self, chunks) as rows:
+            rows.append(await self._aget_image_embedding(img_file_path))
+        return rows[0]
 
     def get_image_embedding_batch(
         self, img_file_paths: Sequence[ImageInput], show_progress: bool = False
@@ -87,16 +98,32 @@ class PictureMethods(MultiModalEmbedding):
         return _bundle(picture, query_str, await self.aget_image_embedding(picture))
 
     def _get_image_embedding(self, img_file_path: ImageInput) -> list[float]:
-        return self._get_image_embeddings([img_file_path])[0]
+        return single(self._images([img_file_path]))
 
     async def _aget_image_embedding(self, img_file_path: ImageInput) -> list[float]:
-        return (await self._aget_image_embeddings([img_file_path]))[0]
+        return single(await self._aimages([img_file_path]))
 
     def _get_image_embeddings(self, img_file_paths: Sequence[ImageInput]) -> list[list[float]]:
-        return vectors(self._core.embed_images(img_file_paths))
+        answer = self._images(img_file_paths)
+        return stored(answer, len(answer.rows[0]), stacklevel=4)
 
     async def _aget_image_embeddings(self, img_file_paths: Sequence[ImageInput]) -> list[list[float]]:
-        return vectors(await self._core.aembed_images(img_file_paths))
+        answer = await self._aimages(img_file_paths)
+        return stored(answer, len(answer.rows[0]), stacklevel=4)
+
+    def _images(self, images: Sequence[ImageInput]) -> Answer:
+        with answering(self._mode) as answer:
+            answer.rows = self._core.embed_images(images, **strictly(self._core, self._mode))
+        return answer
+
+    async def _aimages(self, images: Sequence[ImageInput]) -> Answer:
+        with answering(self._mode) as answer:
+            answer.rows = await self._core.aembed_images(images, **strictly(self._core, self._mode))
+        return answer
+
+    @property
+    def _mode(self) -> OnError:
+        return self._core.settings.on_error
 
 
 def _bundle(picture: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:
