@@ -2,8 +2,8 @@
 
 Enters: a caller's list. Leaves: ``TextItem`` and ``ImageItem`` objects that know their position.
 This file refuses to open pictures (``media``) and to know prompts (``prompts``).
-A string is text; only a string that is wholly a ``data:image/...;base64,`` URI or a reference (``sources``) is a
-picture, white space around it aside.
+A string is text; only a string that is wholly a ``data:image/...;base64,`` URI or a reference is an image, white space
+around it aside, and one that is nearly that is an error (``image_strings``). A ``Text`` is a text whatever it says.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from .errors import InputError
-from .media import ImageInput, picture_string
+from .image_strings import Text, picture_string
+from .media import ImageInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,8 @@ def _each(values: Iterable[object], name: str, read: Callable[[object, int, str]
         try:
             items.append(read(value, position, f"{name}[{position}]"))
         except InputError as error:
-            errors.append(error)
+            named = error if error.positions else InputError(f"{name}[{position}]: {error}", positions=[position])
+            errors.append(named)
     if errors:
         raise InputError.collect(errors, total=len(items) + len(errors))
     return items
@@ -108,7 +110,7 @@ def _text(value: object, position: int, where: str) -> Item:
             "first, for example with text.encode('utf-8', 'replace').decode().",
             positions=[position],
         ) from None
-    return TextItem(position=position, where=where, text=value)
+    return TextItem(position=position, where=where, text=str.__str__(value))
 
 
 def _image(value: object, position: int, where: str) -> Item:
@@ -126,6 +128,8 @@ def _image(value: object, position: int, where: str) -> Item:
 
 
 def _text_or_image(value: object, position: int, where: str) -> Item:
+    if isinstance(value, Text):
+        return _text(value, position, where)
     if isinstance(value, str):
         picture = picture_string(value)
         return _text(value, position, where) if picture is None else _image(picture, position, where)

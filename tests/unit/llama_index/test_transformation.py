@@ -238,15 +238,16 @@ def test_an_index_that_would_embed_a_stand_in_is_warned_about(embedding: VllmJin
 async def test_a_data_uri_is_a_picture_wherever_a_text_may_stand(
     embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
 ) -> None:
-    """As a query on any retriever, and as a node's text, whichever way the node is embedded."""
+    """As a query on any retriever, and in calls that take strings alone; a node says itself what it is."""
     uri = f"data:image/png;base64,{base64s[0]}"
     picture = fake.vector("image", uri)
     assert embedding.get_query_embedding(uri) == await embedding.aget_query_embedding(uri) == picture
     assert embedding.get_text_embedding_batch(["a", uri]) == [fake.vector("passage", "a"), picture]
     assert await embedding.aget_text_embedding_batch(["a", uri]) == [fake.vector("passage", "a"), picture]
-    assert embedding([TextNode(text=uri)])[0].embedding == picture
-    for text in (f"see {uri}", uri[:-3] + "!!!", str(Path(__file__))):
+    for text in (f"see {uri}", str(Path(__file__))):
         assert embedding.get_query_embedding(text) == fake.vector("query", text)
+    with pytest.raises(InputError, match="begins like the data URI"):
+        embedding.get_query_embedding(uri[:-3] + "!!!")
 
 
 def test_image_query_works_on_any_retriever(
