@@ -16,7 +16,7 @@ from .errors import InputError
 
 _SURROGATES = re.compile("[\ud800-\udfff]+")
 _FILE = re.compile(r"file:/", re.IGNORECASE)
-_FILE_URI = re.compile(r"file:(?://(?P<host>[^/?#]*))?(?P<path>/[^?#]*)", re.IGNORECASE | re.DOTALL)
+_FILE_URI = re.compile(r"file:(?://(?P<host>[^/?#]*))?(?P<path>/(?!/)[^?#]*)", re.IGNORECASE | re.DOTALL)
 _PATH_KEY = re.compile(r"source|title|url|.*(?:path|file|filename|file_name|directory|folder|root)", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"file:/|/(?!\s)|~[^/\s]*/|[A-Za-z]:[\\/]|\\\\", re.IGNORECASE)
 

@@ -161,6 +161,8 @@ def _has_piece(text: str, least: int) -> bool:
 
 def _reason(text: str) -> str:
     head, _, payload = text.strip().partition(",")
+    if "svg" in head[:30].lower():
+        return "SVG is a drawing and no image of pixels; render it to PNG"
     if "%" in text:
         return "it is percent-encoded; urllib.parse.unquote() decodes it"
     if head.count(";") > 1 or "=" in head:

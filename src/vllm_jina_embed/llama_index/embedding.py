@@ -173,7 +173,8 @@ def _warn_of_stand_ins(texts: Sequence[str]) -> None:
 
 def _warn_of_misread(texts: Sequence[str]) -> None:
     """Warn when texts are the bytes of files that a reader decoded as text."""
-    kinds = {kind for kind in (misread(text, {}) for text in texts) if kind is not None}
+    parts = (part for text in texts for part in (text, text.partition("\n\n")[2]))  # metadata may stand before it
+    kinds = {kind for kind in (misread(part, {}) for part in parts) if kind is not None}
     if kinds:
         warnings.warn(
             f"some of {len(texts)} texts are {' and '.join(sorted(kinds))} that was read as text, and are embedded as "

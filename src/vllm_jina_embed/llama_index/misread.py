@@ -14,15 +14,17 @@ from ..errors import InputError
 
 _SAMPLE = 20_000
 """Characters of a text that are looked at."""
-_LEAST, _SHARE = 8, 0.1
-"""Unreadable characters that make a text binary, as a number and as a share. Decoded images have about 0.2, texts that
-were read in a wrong encoding up to 0.07, what is left of ligatures in the text of a PDF under 0.02."""
-_UNREADABLE = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
+_LEAST = 8
+"""Characters of a kind under which a text is never binary."""
+_SHARES = {
+    re.compile("[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]"): 0.05,  # control characters: decoded images have 0.1 to 0.2
+    re.compile("[\x00\ufffd]"): 0.25,  # a PDF's ligatures and a wrong encoding of Western languages leave up to 0.1
+}
 # As bytes that are not UTF-8 are dropped, replaced, or decoded as Latin-1.
 _BEGINNINGS = {
     "an image": re.compile(
         r".?PNG\r?\n\x1a\n|.{0,6}?(?:JFIF|Exif)\x00|GIF8[79]a.{0,6}[\x00-\x08]|RIFF.{0,4}WEBPVP8|II\*\x00|MM\x00\*"
-        r"|.{0,4}ftyp(?:heic|heix|avif|mif1)",
+        r"|.{0,4}ftyp(?:heic|heix|avif|mif1)|BM.{0,4}\x00{4}|.{0,4}jP  \r?\n",
         re.DOTALL,
     ),
     "a PDF": re.compile(r"%PDF-\d\.\d\s*[\r\n]"),
@@ -42,8 +44,8 @@ def misread(text: str, metadata: Mapping[str, Any]) -> str | None:
     for kind, beginning in _BEGINNINGS.items():
         if beginning.match(sample):
             return kind
-    unreadable = len(_UNREADABLE.findall(sample))
-    if unreadable < max(_LEAST, _SHARE * len(sample)):
+    counts = {share: len(characters.findall(sample)) for characters, share in _SHARES.items()}
+    if not any(count >= max(_LEAST, share * len(sample)) for share, count in counts.items()):
         return None
     media_type = str(metadata.get("file_type") or "")
     return "an image" if media_type.startswith("image/") else f"a binary file {media_type}".rstrip()
