@@ -197,4 +197,4 @@ def _citation(metadata: dict[str, Any]) -> str:
     """Return where a match comes from: its source or path, and its page; of an absolute path its name alone."""
     source = next((shown_name(metadata[key]) for key in SOURCE_KEYS if metadata.get(key)), "no source")
     page = next((metadata[key] for key in PAGE_KEYS if metadata.get(key) is not None), None)
-    return source if page is None else f"{source}, page {page}"
+    return source if page is None else f"{source}, page {valid_unicode(str(page))}"

@@ -21,7 +21,7 @@ from ..file_names import local_path, readable_path, valid_metadata, valid_unicod
 from ..image_strings import is_reference, picture_string
 from ..media import ImageInput, MediaPolicy, open_image
 from ..pictures import HASH_KEY, HEIGHT_KEY, PATH_KEY, THUMBNAIL_KEY, WIDTH_KEY, facts, placeholder, png
-from ..sources import path_of
+from ..sources import path_of, read
 from .misread import refuse_misread
 from .nodes import picture_of
 
@@ -44,8 +44,9 @@ def image_node(
 
     Args:
         image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array. A file is kept as its absolute
-            path, anything else inside the node. A path that is not valid Unicode is kept as a ``file:`` URI, and
-            what is not Unicode in ``caption``, ``metadata`` and ``id_`` percent-encoded, so that every store takes it.
+            path, anything else inside the node. So is a file whose path is not valid Unicode, which stores refuse: its
+            metadata holds the path as a ``file:`` URI, and ``caption``, ``metadata`` and ``id_`` are kept with their
+            bytes that are not Unicode percent-encoded.
         caption: What chat models read beside the picture; it does not change the embedding.
         metadata: Further metadata.
         media: Limits for the picture.
@@ -114,13 +115,14 @@ def _fields(
 ) -> dict[str, Any]:
     picture = open_image(image, media)
     path = _file(image, media)
+    is_kept_as_path = path is not None and not path.startswith("file:")
     known = facts(picture, path=path, thumbnail=thumbnail)
     return {
         "text": valid_unicode(caption) if caption and caption.strip() else placeholder(str(known[HASH_KEY])),
         "metadata": {**valid_metadata(dict(metadata or {})), **known},
         "excluded_embed_metadata_keys": [*NOT_FOR_TEXTS, PATH_KEY],
         "excluded_llm_metadata_keys": [*NOT_FOR_TEXTS, HASH_KEY],
-        **({"image": _inline(image, picture)} if path is None else {"image_path": path}),
+        **({"image_path": path} if is_kept_as_path else {"image": _inline(image, picture, media)}),
     }
 
 
@@ -136,10 +138,11 @@ def _file(image: ImageInput, media: MediaPolicy) -> str | None:
     return None
 
 
-def _inline(image: ImageInput, picture: Image.Image) -> str:
+def _inline(image: ImageInput, picture: Image.Image, media: MediaPolicy) -> str:
     """Return base64: the bytes that were given, or a PNG of what never was a file."""
-    if isinstance(image, str):
-        return "".join(image.partition(",")[2].split())
+    if isinstance(image, str | os.PathLike):
+        data, _ = read(image, media) or (png(picture), "")
+        return base64.b64encode(data).decode("ascii")
     if isinstance(image, bytes | bytearray | memoryview):
         return base64.b64encode(image).decode("ascii")
     if isinstance(image, BytesIO):

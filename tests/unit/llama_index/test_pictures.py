@@ -148,9 +148,12 @@ def test_a_name_that_is_not_unicode_goes_through_json_and_is_found_again(
     assert node.metadata["source"] == f"{latin.parent}/caf%E9.png"
     assert (node.metadata["list"], node.node_id) == (["caf%E9.png"], f"{latin.parent}/caf%E9.png")
     json.dumps(node.to_dict(), ensure_ascii=False).encode()
-    assert picture_of(type(node).from_json(node.to_json())) == latin
+    assert picture_of(node) == latin.read_bytes()
+    assert node.resolve_image().read() == latin.read_bytes(), "LlamaIndex opens it too"
+    assert content_hash(open_image(node.metadata["image_path"], MediaPolicy())) == node.metadata["image_sha256"]
     (found,) = IngestionPipeline(transformations=[embedding]).run(nodes=[node])
-    assert found.embedding == fake.vector("image", latin)
+    assert found.embedding == fake.vector("image", latin.read_bytes())
+    assert picture_of(type(found).from_json(found.to_json())) == latin.read_bytes()
     assert "caf%E9" in found.get_content(MetadataMode.ALL)
 
 
