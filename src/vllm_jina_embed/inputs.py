@@ -1,10 +1,9 @@
 """What callers may pass, told apart without any I/O.
 
-Enters: a caller's list. Leaves: ``TextItem`` and ``ImageItem`` objects that know their position, and a ``BadItem``
-where a value is neither. A list as a whole that cannot be read is an error at once. This file
-refuses to open pictures (``media``) and to know prompts (``prompts``).
-A string is text; only a string that is wholly a ``data:image/...;base64,`` URI or a reference (``sources``) is a
-picture, white space around it aside.
+Returns ``TextItem`` and ``ImageItem`` objects that know their position, and a ``BadItem`` where a value is neither.
+A list as a whole that cannot be read is an error at once.
+A string is text; only a string that is wholly a ``data:image/...;base64,`` URI or a reference is an image, white space
+around it aside, and one that is nearly that is an error (``image_strings``). A ``Text`` is a text whatever it says.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from .errors import InputError
-from .media import ImageInput, picture_string
+from .image_strings import Text, picture_string
+from .media import ImageInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ def _text(value: object, position: int, where: str) -> Item:
             f"got a text that is not valid Unicode ({error.reason} at character {error.start}). Clean it "
             "first, for example with text.encode('utf-8', 'replace').decode()."
         ) from None
-    return TextItem(position=position, where=where, text=value)
+    return TextItem(position=position, where=where, text=str.__str__(value))
 
 
 def _image(value: object, position: int, where: str, *, or_text: bool = False) -> Item:
@@ -171,6 +171,8 @@ def _image(value: object, position: int, where: str, *, or_text: bool = False) -
 
 
 def _text_or_image(value: object, position: int, where: str) -> Item:
+    if isinstance(value, Text):
+        return _text(value, position, where)
     if isinstance(value, str):
         picture = picture_string(value)
         return _text(value, position, where) if picture is None else _image(picture, position, where)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from vllm_jina_embed import inputs
 from vllm_jina_embed.errors import InputError
+from vllm_jina_embed.image_strings import Text, looks_like_image
 from vllm_jina_embed.inputs import BadItem, ImageItem, TextItem
 
 URI = "data:image/png;base64,AAAA"
@@ -213,15 +214,37 @@ def test_an_adapter_hands_over_what_it_found_out() -> None:
         URI + " and more",
         "see " + URI,
         f"[{URI}]",
-        "data:image/png;base64,AA*A",
-        "data:image/png,AAAA",
         "data:text/plain;base64,AAAA",
-        "data:image/png;base64,AAA\u212a",
     ],
 )
 def test_only_a_string_that_is_wholly_a_data_uri_is_a_picture(text: str) -> None:
-    """A document that quotes one stays a text; the Kelvin sign is not the letter K."""
+    """A document that quotes one stays a text."""
     assert isinstance(inputs.mixed([text])[0], TextItem)
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("text", ["data:image/png;base64,AA*A", "data:image/png,AAAA", REFERENCE[:30]])
+def test_what_is_nearly_a_pictures_string_is_an_error_at_its_position(text: str) -> None:
+    """In a mixed call, alone, in a list of pictures, and where strings are paths; never a text."""
+    with pytest.raises(InputError, match=r"^items\[1\]: got .*begins like") as caught:
+        inputs.mixed(["a", text])
+    assert caught.value.positions == (1,)
+    with pytest.raises(InputError, match=r"^items\[0\]: got .*begins like"):
+        inputs.mixed([[b"x", text]])
+    with pytest.raises(InputError, match=r"2 of 3 items") as both:
+        inputs.mixed([text, "a", " "])
+    assert both.value.positions == (0, 2)
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("text", [URI, f"\n{URI}", REFERENCE, REFERENCE[:30], URI[:-1] + "*"])
+def test_what_must_be_a_text_is_one_whatever_it_looks_like(text: str) -> None:
+    """In calls that take texts alone, and as ``Text`` in a mixed call; not changed, and a plain string."""
+    for (item,) in (inputs.texts([text]), inputs.mixed([Text(text)])):
+        assert isinstance(item, TextItem)
+        assert (item.text, type(item.text)) == (text, str)
+    with pytest.raises(InputError, match="holds a text"):
+        inputs.mixed([[b"x", Text(URI)]])
 
 
 @pytest.mark.parametrize("picture", [URI, REFERENCE])
@@ -238,19 +261,14 @@ def test_white_space_around_a_picture_string_is_not_part_of_it(picture: str, aro
     "text",
     [
         "see " + REFERENCE,
-        REFERENCE + " and more",
-        REFERENCE[:-1],
-        REFERENCE + "0",
-        REFERENCE.upper(),
-        REFERENCE.replace("%20", " "),
-        REFERENCE.partition("#")[0],
-        "vllm-jina-embed:image:",
         "image:a.png#" + "0f" * 16,
         "a/b c.png",
+        "vllm-jina-embed:latest",
+        "vllm-jina-embed:image: is how references begin.",
     ],
 )
-def test_what_is_not_wholly_a_reference_is_a_text(text: str) -> None:
-    """Quoted, cut, or in another spelling."""
+def test_what_does_not_begin_like_a_reference_is_a_text(text: str) -> None:
+    """Quoted, or spoken of."""
     assert isinstance(inputs.mixed([text])[0], TextItem)
 
 
@@ -258,5 +276,10 @@ def test_what_is_not_wholly_a_reference_is_a_text(text: str) -> None:
 def test_a_long_text_that_begins_like_a_data_uri_takes_no_time() -> None:
     """The pattern is linear: 1 MB of spaces or letters before the mismatch."""
     for filler in (" ", "A", "A ", "=", " ="):
-        assert isinstance(inputs.mixed(["data:image/png;base64," + filler * 1_000_000 + "!"])[0], TextItem)
-        assert isinstance(inputs.mixed(["vllm-jina-embed:image:" + filler * 1_000_000 + "!"])[0], TextItem)
+        for start in ("data:image/png;base64,", "vllm-jina-embed:image:"):
+            text = start + filler * 1_000_000 + "!"
+            if looks_like_image(text):
+                with pytest.raises(InputError, match="begins like"):
+                    inputs.mixed([text])
+            else:
+                assert isinstance(inputs.mixed([text])[0], TextItem)
