@@ -19,6 +19,7 @@ from tests.support.forks import in_child
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.cache_stores import SQLiteStore
+from vllm_jina_embed.engine.processes import check_process, engine_processes
 from vllm_jina_embed.engine.shared import EnginePool
 from vllm_jina_embed.errors import ForkedError
 
@@ -67,7 +68,7 @@ def test_no_lock_is_made_without_a_fork_in_mind() -> None:
         if re.search(r"(threading\.|= |\()(Lock|RLock|Condition|Event|Semaphore|Barrier)\(", line)
         and "asyncio." not in line
     ]
-    assert found == ["engine/shared.py: self._lock = threading.Lock()"], "EnginePool.forget renews its own"
+    assert found == ["engine/processes.py: _lock = threading.Lock()"] * 2, "engine/processes.py renews its own"
 
 
 def test_a_cache_is_read_and_written_in_children_of_a_busy_process(tmp_path: Path) -> None:
@@ -111,9 +112,11 @@ def test_an_engine_that_starts_during_a_fork_is_refused_in_the_child(folder: Pat
     """Half of what it loads is there; a child of a process whose engine is ready may still make no use of it."""
     starts, may_go = threading.Event(), threading.Event()
 
-    def start(config: Any) -> FakeEngine:
-        starts.set()
-        may_go.wait(60)
+    def start(config: Any) -> FakeEngine:  # as the local engine does
+        check_process({})
+        with engine_processes():
+            starts.set()
+            may_go.wait(60)
         return FakeEngine(config)
 
     class Slow(JinaEmbedder):

@@ -191,6 +191,11 @@ def _start_vllm(config: EngineConfig, adapters: Adapters | None) -> Any:
         EngineError: It cannot be imported, or refuses to start.
     """
     require("vllm" if shutil.which("nvidia-smi") else "cpu", "vllm")
+    with engine_processes():  # from here on: a child that is forked while vLLM is imported has half of it
+        return _from_arguments(config, adapters)
+
+
+def _from_arguments(config: EngineConfig, adapters: Adapters | None) -> Any:
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
@@ -201,7 +206,7 @@ def _start_vllm(config: EngineConfig, adapters: Adapters | None) -> Any:
     try:
         cpu = current_platform.is_cpu()
         arguments = engine_arguments(config, cpu=cpu, adapters=adapters)
-        with memory_kept(cpu=cpu), engine_processes():
+        with memory_kept(cpu=cpu):
             # As vLLM sizes its steps for bulk work: by itself this engine takes those of the smallest machine.
             return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
     except Exception as error:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from .._forks import fork_safe_lock
-from ..errors import ForkedError
 from .base import Engine, EngineConfig
 
 Factory = Callable[[EngineConfig], Engine]
@@ -27,7 +26,6 @@ class EnginePool:
         _POOLS.add(self)
         self._start = start
         self._lock = fork_safe_lock(self)
-        self._starting = self._forked_while_starting = False
         self._engines: dict[EngineConfig, Engine] = {}
         self._users: dict[EngineConfig, int] = {}
 
@@ -36,20 +34,11 @@ class EnginePool:
 
         Raises:
             EngineError: The engine cannot start.
-            ForkedError: This process was forked while an engine started, with half of what that loads.
+            ForkedError: This process was forked while its parent started an engine.
         """
         with self._lock:
-            if self._forked_while_starting:
-                raise ForkedError(
-                    "this process was forked while the parent started an engine, so that none can start here. Start "
-                    "worker processes with 'spawn', or fork them before or after."
-                )
             if config not in self._engines:
-                self._starting = True
-                try:
-                    self._engines[config] = self._start(config)
-                finally:
-                    self._starting = False
+                self._engines[config] = self._start(config)
                 self._users[config] = 0
                 self._close_first_at_exit()
             self._users[config] += 1
@@ -87,7 +76,6 @@ class EnginePool:
     def forget(self) -> None:
         """Drop everything without closing: in a forked child the engines are the parent's."""
         self._engines, self._users = {}, {}
-        self._forked_while_starting, self._starting = self._starting or self._forked_while_starting, False
 
 
 def _start(config: EngineConfig) -> Engine:

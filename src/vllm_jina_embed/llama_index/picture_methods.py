@@ -21,6 +21,7 @@ from .._skipping import Answer, answering, single, stored, strictly
 from ..file_names import local_path, readable_path
 from ..image_strings import looks_like_image, picture_string
 from ..media import ImageInput, MediaPolicy
+from ..prompts import PromptName
 from ..settings import OnError
 from .events import achunks_of, chunks_of, embedding_event
 
@@ -73,32 +74,22 @@ class PictureMethods(MultiModalEmbedding):
 
     def get_query_embedding(self, query: str) -> list[float]:
         """Return the embedding of a question, or of the picture whose data URI or reference ``query`` is."""
-        if not looks_like_image(query):
-            return super().get_query_embedding(query)
-        if self.rate_limiter is not None:
-            self.rate_limiter.acquire()
-        with embedding_event(self, chunks_of(self, [query], self._media, texts=True)) as rows:
-            rows.append(self._get_query_embedding(query))
-        return rows[0]
+        return self._embed_one(query, "query") if looks_like_image(query) else super().get_query_embedding(query)
 
     async def aget_query_embedding(self, query: str) -> list[float]:
         """Await ``get_query_embedding``."""
-        if not looks_like_image(query):
-            return await super().aget_query_embedding(query)
-        if self.rate_limiter is not None:
-            await self.rate_limiter.async_acquire()
-        with embedding_event(self, await achunks_of(self, [query], self._media, texts=True)) as rows:
-            rows.append(await self._aget_query_embedding(query))
-        return rows[0]
+        if looks_like_image(query):
+            return await self._aembed_one(query, "query")
+        return await super().aget_query_embedding(query)
 
     def get_text_embedding(self, text: str) -> list[float]:
         """Return the embedding of a text, or of the picture whose data URI or reference ``text`` is."""
-        return self.get_text_embedding_batch([text])[0] if looks_like_image(text) else super().get_text_embedding(text)
+        return self._embed_one(text, "passage") if looks_like_image(text) else super().get_text_embedding(text)
 
     async def aget_text_embedding(self, text: str) -> list[float]:
         """Await ``get_text_embedding``."""
         if looks_like_image(text):
-            return (await self.aget_text_embedding_batch([text]))[0]
+            return await self._aembed_one(text, "passage")
         return await super().aget_text_embedding(text)
 
     def get_text_embedding_batch(
@@ -133,6 +124,22 @@ class PictureMethods(MultiModalEmbedding):
         return _bundle(picture, query_str, await self.aget_image_embedding(picture))
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _embed_one(self, item: str, role: PromptName) -> list[float]:
+        embed = self._get_query_embedding if role == "query" else self._get_text_embedding
+        if self.rate_limiter is not None:
+            self.rate_limiter.acquire()
+        with embedding_event(self, chunks_of(self, [item], self._media, texts=True)) as rows:
+            rows.append(embed(item))
+        return rows[0]
+
+    async def _aembed_one(self, item: str, role: PromptName) -> list[float]:
+        embed = self._aget_query_embedding if role == "query" else self._aget_text_embedding
+        if self.rate_limiter is not None:
+            await self.rate_limiter.async_acquire()
+        with embedding_event(self, await achunks_of(self, [item], self._media, texts=True)) as rows:
+            rows.append(await embed(item))
+        return rows[0]
 
     def _embed_batches(self, items: Sequence[Any], show_progress: bool, *, texts: bool) -> list[list[float]]:
         embed = self._get_text_embeddings if texts else self._get_image_embeddings

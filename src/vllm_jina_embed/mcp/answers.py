@@ -100,17 +100,13 @@ def _rows(call: Callable[..., Floats], items: Sequence[Content]) -> list[Answer]
     if not items:
         return []
     try:
-        return [_checked(row) for row in call(items, show_progress=False)]
+        return [_checked(row) for row in call(items, show_progress=False, on_error="raise")]
     except InputError as error:
         problems = dict(zip(error.positions, error.problems, strict=False))
-        if not problems:
+        rows = error.embeddings
+        if rows is None:  # the call as a whole
             raise
-        good = [at for at in range(len(items)) if at not in problems]
-        if error.embeddings is None:  # refused before anything ran
-            rows = dict(zip(good, _rows(call, [items[at] for at in good]), strict=True))
-        else:
-            rows = {at: _checked(error.embeddings[at]) for at in good}
-        return [_reason(problems[at], at) if at in problems else rows[at] for at in range(len(items))]
+        return [_reason(problems[at], at) if at in problems else _checked(rows[at]) for at in range(len(items))]
 
 
 def _checked(row: Floats) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,11 +21,13 @@ from vllm_jina_embed.mcp.server import Service
 async def test_a_stored_embedding_that_cannot_be_compared_is_another(stored: float, now: float) -> None:
     """NaN is like nothing, whichever of the two it stands in."""
     entry = SimpleNamespace(text="a", picture=None)
-    index: Any = SimpleNamespace(entries=[entry], embedding=lambda entry: np.array([stored, 0], dtype=np.float32))
+    index: Any = SimpleNamespace(
+        folder=Path(), entries=[entry], embedding=lambda entry: np.array([stored, 0], dtype=np.float32)
+    )
 
     async def again(items: list[Any]) -> np.ndarray:
         return np.array([[now, 0]], dtype=np.float32)
 
-    embedder: Any = SimpleNamespace(aembed=again)
+    embedder: Any = SimpleNamespace(aembed_passages=again)
     with pytest.raises(ConfigError, match="other weights"):
         await Service(index, embedder)._check()
