@@ -78,10 +78,10 @@ def _lines(found: dict[str, Any]) -> str:
     if found["absent"]:
         lines.append(f"- Cannot load this checkpoint: {', '.join(found['absent'])}.")
     far = {
-        who: max(race["distance_to_ours"].get(who, 0) for race in found["loads"].values())
+        who: [race["distance_to_ours"].get(who, 0) for race in found["loads"].values()]
         for who in found["start_seconds"]
     }
-    wrong = [f"{who} ({distance:.1e})" for who, distance in far.items() if distance > 1e-3]
+    wrong = [f"{who} ({max(each):.1e})" for who, each in far.items() if not all(one <= 1e-3 for one in each)]
     if wrong:
         lines.append(f"- Gives other vectors (largest 1 - cosine to ours): {', '.join(wrong)}.")
     for one, megabytes in found.get("memory_growth", {}).items():

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from . import _skipping
 from ._life import Closing
 from .cache import CachedEmbedder
 from .embedder import JinaEmbedder
@@ -117,7 +118,11 @@ class Adapter(Closing, BaseModel):
     max_pixels: StrictInt | None = Field(default=None, frozen=True, description="Larger pictures are reduced to it.")
     media: MediaPolicy | None = Field(default=None, frozen=True, description="Limits for pictures.")
     show_progress: bool = Field(default=False, frozen=True, description="Whether calls draw a progress bar on stderr.")
-    on_error: OnError = Field(default="raise", frozen=True, description="raise, or skip: rows of bad items are NaN.")
+    on_error: OnError = Field(
+        default="raise",
+        frozen=True,
+        description="raise, or skip: a warning names bad items.",
+    )
     engine_kwargs: dict[str, Any] | None = Field(
         default=None,
         frozen=True,
@@ -159,6 +164,19 @@ class Adapter(Closing, BaseModel):
         """What decides a vector, as one string: equal ones give equal vectors for equal inputs and roles."""
         return self._embedder.settings.fingerprint
 
+    @property
+    def placeholder(self) -> list[float]:
+        """The vector that a batch gets for an item that cannot be embedded, with ``on_error="skip"``.
+
+        It is a unit vector that ranks behind what fits, and the same for all embeddings of this length.
+        """
+        return _skipping.placeholder(self.dimension)
+
+    @staticmethod
+    def is_placeholder(vector: Sequence[float]) -> bool:
+        """Tell whether a vector, as a store gives it back, is the placeholder."""
+        return _skipping.is_placeholder(vector)
+
     def cached(self, store: Any) -> Self:
         """Return an adapter with the same settings that asks ``store`` first; each of the two is closed by itself.
 
@@ -185,6 +203,10 @@ class Adapter(Closing, BaseModel):
     def _as_store(store: Any) -> Any:
         """Translate a store of the framework."""
         return store
+
+    @property
+    def _strictly(self) -> dict[str, Any]:
+        return _skipping.strictly(self._embedder, self.on_error)
 
     # --- life -------------------------------------------------------------------------------------------------------
 

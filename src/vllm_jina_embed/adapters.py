@@ -137,7 +137,7 @@ def _rank_and_alpha(file: Path, settings: Mapping[str, Any]) -> tuple[int, float
     if odd := [name for name in special if settings.get(name)]:
         raise ConfigError(f"{str(file)!r} sets {', '.join(odd)}; expected a plain LoRA, as jina-embeddings-v4 has.")
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or alpha <= 0:
+    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not alpha > 0:
         raise ConfigError(f"{str(file)!r}: got r={rank!r} and lora_alpha={alpha!r}; expected two numbers over 0.")
     return rank, alpha
 

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from . import cache_keys
+from .cache_safety import ForgivingStore
 from .cache_stores import SQLiteStore, Store, open_store
 from .calls import Calls
 from .errors import ClosedError, ConfigError, InputError
 from .inputs import ImageItem, Item
 from .media import open_image
-from .pipeline import Outcome
+from .outcomes import Outcome
 from .prompts import prefix
 from .settings import Settings
 
@@ -54,7 +55,8 @@ class CachedEmbedder(Calls):
     """The calls of ``embedder``, answered from ``store`` where it can; safe to call from any thread and event loop.
 
     A hit is the vector that was stored, bit for bit; a picture counts by its pixels, so an edited file is embedded
-    again; equal items of one call are embedded once; an entry that is damaged is computed again. Pictures are opened
+    again; equal items of one call are embedded once; an entry that is damaged is computed again, and so is everything
+    while the store cannot be read or written, with one warning. Pictures are opened
     under the embedder's ``MediaPolicy`` before they are looked up, so a hit opens nothing that the policy refuses.
     Multi-vectors are computed every time: one takes hundreds of times the room of an embedding.
     """
@@ -75,6 +77,7 @@ class CachedEmbedder(Calls):
         self.embedder = embedder
         self.settings = embedder.settings
         self.store = open_store(store)
+        self._safe = ForgivingStore(self.store)
         self._closed = False
 
     @property
@@ -190,7 +193,7 @@ class CachedEmbedder(Calls):
         keys = list(dict.fromkeys(key for key in part.keys if key is not None))
         if not keys:
             return
-        for key, value in zip(keys, self.store.get_many(keys), strict=True):
+        for key, value in zip(keys, self._safe.get_many(keys), strict=True):
             found = cache_keys.unpack(key, value, dimensions)
             if found is not None:
                 part.known[key] = found
@@ -223,7 +226,7 @@ class CachedEmbedder(Calls):
             if np.isfinite(embedding).all():
                 new[key] = cache_keys.pack(key, embedding, truncated=truncated)
         if new:
-            self.store.put_many(new)
+            self._safe.put_many(new)
         return failed
 
 

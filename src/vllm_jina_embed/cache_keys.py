@@ -79,7 +79,8 @@ def unpack(key: str, value: bytes | None, dimensions: int) -> tuple[Floats, bool
     body = value[_CHECK_BYTES:]
     if _checksum(key, body) != value[:_CHECK_BYTES] or body[:1] not in (_WHOLE, _CUT):
         return None
-    return np.frombuffer(body, dtype="<f4", offset=1).astype(np.float32), body[:1] == _CUT
+    embedding = np.frombuffer(body, dtype="<f4", offset=1).astype(np.float32)
+    return (embedding, body[:1] == _CUT) if np.isfinite(embedding).all() else None
 
 
 def _checksum(key: str, body: bytes) -> bytes:

@@ -6,19 +6,18 @@ Enters: keys and bytes. Leaves: bytes. This file refuses to know what they mean.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sqlite3
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from . import cache_files
+from ._forks import awaited_lock
 from .errors import ClosedError, ConfigError
 
-_WAIT = 60.0  # seconds that one process waits for another's write
 _AT_ONCE = 500  # keys per statement; SQLite's oldest limit is 999
-_APPLICATION = 0x766A6531  # "vje1": tells our files from other people's
 
 
 @runtime_checkable
@@ -47,16 +46,22 @@ def open_store(store: Store | str | os.PathLike[str]) -> Store:
 
 
 class SQLiteStore:
-    """One file that threads and processes share (write-ahead log: readers never wait)."""
+    """One file that threads and processes share (write-ahead log: readers never wait).
+
+    A file that may not be written is read. A new file is its owner's alone (mode 0600).
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open or create the file.
 
+        Args:
+            path: Of the file; ``:memory:`` keeps everything in this process, and a forked one begins empty.
+
         Raises:
             ConfigError: The folder does not exist, or the file is not one of this class.
         """
-        self.path = Path(path).expanduser().absolute()
-        self._lock = threading.Lock()
+        self.path = _path(path)
+        self._lock = awaited_lock(self)
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
         self._closed = False
@@ -74,14 +79,20 @@ class SQLiteStore:
         return [found.get(key) for key in keys]
 
     def put_many(self, values: Mapping[str, bytes]) -> None:
-        """Keep the values in one transaction; existing ones are replaced."""
+        """Keep the values in one transaction; existing ones are replaced.
+
+        Raises:
+            ConfigError: The file cannot be written; says why, and nothing of the values is kept.
+        """
         with self._use() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 connection.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", list(values.items()))
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk has ended it already
+                    with contextlib.suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
                 raise
 
     def close(self) -> None:
@@ -90,11 +101,13 @@ class SQLiteStore:
             self._closed = True
             if self._connection is not None and self._pid == os.getpid():
                 self._connection.close()
+            else:
+                _leave_to_parent(self._connection)
             self._connection = None
 
     def __del__(self) -> None:
         """Close the file; nothing in it can be lost."""
-        if hasattr(self, "_lock"):
+        if hasattr(self, "_closed"):
             self.close()
 
     def __len__(self) -> int:
@@ -116,48 +129,33 @@ class SQLiteStore:
                 raise ClosedError(f"the cache {str(self.path)!r} is closed.")
             try:
                 if self._connection is None or self._pid != os.getpid():
-                    self._connection, self._pid = self._open(), os.getpid()
+                    _leave_to_parent(self._connection)
+                    self._connection, self._pid = None, os.getpid()
+                    self._connection = cache_files.open_file(self.path)
                 yield self._connection
-            except sqlite3.DatabaseError as error:
+            except sqlite3.Error as error:
                 raise ConfigError(
-                    f"the cache {str(self.path)!r} cannot be used ({error}). If the file is broken, delete it: every "
-                    "embedding in it can be computed again."
+                    f"the cache {str(self.path)!r} cannot be used ({error}). {cache_files.advice(error)}"
                 ) from error
 
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
-        try:
-            self._prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        # In this order: another process may make the file in between, and it sets both in one transaction.
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        if tables and application != _APPLICATION:
-            raise ConfigError(f"{str(self.path)!r} is a database of something else; choose another file for the cache.")
-        _patiently(connection, "PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        if not tables:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(f"PRAGMA application_id={_APPLICATION}")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS embeddings (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
-            )
-            connection.execute("COMMIT")
+def _path(path: str | os.PathLike[str]) -> Path:
+    """Return an absolute path, or ``:memory:``.
+
+    Raises:
+        ConfigError: No file can have it.
+    """
+    if os.fspath(path) == cache_files.MEMORY:
+        return Path(path)
+    try:
+        if "\0" in os.fspath(path):
+            raise ValueError("it holds a NUL character")
+        return Path(path).expanduser().absolute()
+    except (ValueError, RuntimeError) as error:  # no such user
+        raise ConfigError(f"the cache's path {os.fspath(path)!r} cannot be used: {error}.") from None
 
 
-def _patiently(connection: sqlite3.Connection, statement: str) -> None:
-    """Execute what SQLite refuses at once, without its own waiting, while another process does the same."""
-    end = time.monotonic() + _WAIT
-    while True:
-        try:
-            connection.execute(statement)
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > end:
-                raise
-            time.sleep(0.02)
+def _leave_to_parent(connection: sqlite3.Connection | None) -> None:
+    """Keep a connection of the parent from ever being closed here: SQLite must not touch it after a fork."""
+    if connection is not None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))

@@ -6,7 +6,6 @@ asks an engine, ``CachedEmbedder`` a store first.
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import cache, partial
@@ -17,14 +16,13 @@ from tqdm.auto import tqdm
 from . import inputs
 from ._life import Closing
 from .checkpoints import Checkpoint
-from .errors import InputError
-from .inputs import EmbedInput, Item
+from .inputs import Checked, EmbedInput, Item
 from .media import ImageInput
-from .pipeline import Outcome
+from .outcomes import Outcome
 from .pooling import Floats
 from .prompts import PromptName
 from .scoring import Scores
-from .settings import Settings
+from .settings import Settings, check_on_error
 from .streams import astream, stream
 
 
@@ -133,14 +131,14 @@ class Calls(Closing, Scores):
                 ``pathlib.Path``, bytes, ``BytesIO``, PIL images and uint8 arrays ``(height, width, 3)`` are
                 pictures; a list or tuple of pictures is one item.
             prompt_name: ``query`` or ``passage``; decides the texts' prefix, pictures have none.
-            **overrides: ``dimensions``, ``task`` and ``show_progress`` for this call.
+            **overrides: ``dimensions``, ``task``, ``show_progress`` and ``on_error`` for this call.
 
         Returns:
             float32, shape ``(n, dimension)``, rows of L2 norm 1, order kept; ``(0, dimension)`` for no items.
 
         Raises:
-            InputError: Names every bad position. Items of a wrong type are found before anything runs; otherwise
-                ``error.embeddings`` holds what was computed, with NaN rows for the bad ones.
+            InputError: Names every bad position; ``error.embeddings`` holds what was computed all the same, with NaN
+                rows for the bad ones. It is None where ``items`` as a whole is not a list.
             ConfigError: ``dimensions`` is no Matryoshka size, or the checkpoint does not serve ``task``.
             ClosedError: After ``close()``.
         """
@@ -226,49 +224,55 @@ class Calls(Closing, Scores):
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _wait(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> Floats:
-        rows: Floats = self._checked(self._run(items, prompt_name, **overrides), len(items))
+    def _wait(
+        self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
+    ) -> Floats:
+        told = self._telling(on_error)
+        rows: Floats = self._outcome(items, prompt_name, **overrides).checked(**told)
         return rows
 
-    async def _await(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> Floats:
-        rows: Floats = self._checked(await self._arun(items, prompt_name, **overrides), len(items))
+    async def _await(
+        self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
+    ) -> Floats:
+        told = self._telling(on_error)
+        rows: Floats = (await self._aoutcome(items, prompt_name, **overrides)).checked(**told)
         return rows
 
-    def _wait_multi(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> list[Floats]:
-        rows: list[Floats] = self._checked(self._run(items, prompt_name, True, **overrides), len(items))
+    def _wait_multi(self, items: list[Checked], prompt_name: str, /, **overrides: Any) -> list[Floats]:
+        rows: list[Floats] = self._outcome(items, prompt_name, True, **overrides).checked(**self._telling(None))
         return rows
 
-    async def _await_multi(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> list[Floats]:
-        rows: list[Floats] = self._checked(await self._arun(items, prompt_name, True, **overrides), len(items))
+    async def _await_multi(self, items: list[Checked], prompt_name: str, /, **overrides: Any) -> list[Floats]:
+        outcome = await self._aoutcome(items, prompt_name, True, **overrides)
+        rows: list[Floats] = outcome.checked(**self._telling(None))
         return rows
+
+    def _outcome(self, items: list[Checked], prompt_name: str, multi: bool = False, /, **overrides: Any) -> Outcome:
+        """Run the good items, and put the errors of the others in between."""
+        outcome = self._run(inputs.good(items), prompt_name, multi, **overrides)
+        return outcome.among(items, self._row_length(multi, overrides))
+
+    async def _aoutcome(
+        self, items: list[Checked], prompt_name: str, multi: bool = False, /, **overrides: Any
+    ) -> Outcome:
+        """Await ``_outcome``."""
+        outcome = await self._arun(inputs.good(items), prompt_name, multi, **overrides)
+        return outcome.among(items, self._row_length(multi, overrides))
+
+    def _row_length(self, multi: bool, overrides: dict[str, Any]) -> int:
+        return self.checkpoint.token_dimensions if multi else overrides.get("dimensions") or self.dimension
+
+    def _telling(self, on_error: str | None) -> dict[str, Any]:
+        """Return what ``Outcome.checked`` needs to know of the settings."""
+        mode = self.settings.on_error if on_error is None else check_on_error(on_error)
+        return {"on_error": mode, "truncate": self.settings.truncate}
 
     def _bar(self, total: int | None, show_progress: bool | None) -> tqdm[Any]:
         shown = self.settings.show_progress if show_progress is None else show_progress
         return tqdm(total=total, desc="Embedding", unit="item") if shown else _no_bar()
-
-    def _checked(self, outcome: Outcome, total: int) -> Any:
-        if outcome.truncated:
-            warnings.warn(
-                f"{len(outcome.truncated)} of {total} texts were longer than max_length and lost their "
-                f"{self.settings.truncate} (positions {_listed(outcome.truncated)}).",
-                stacklevel=4,
-            )
-        if outcome.errors:
-            error = InputError.collect(outcome.errors, total=total)
-            error.embeddings = outcome.embeddings
-            if self.settings.on_error == "raise":
-                raise error
-            rows = "multi-vectors are empty" if isinstance(outcome.embeddings, list) else "rows are NaN"
-            warnings.warn(f"{rows}: {error}", stacklevel=4)
-        return outcome.embeddings
 
 
 @cache
 def _no_bar() -> tqdm[Any]:
     """Return the bar of all calls that show none: making one takes a tenth of a question's work here."""
     return tqdm(disable=True)
-
-
-def _listed(positions: list[int], most: int = 10) -> str:
-    shown = ", ".join(map(str, sorted(positions)[:most]))
-    return shown if len(positions) <= most else f"{shown}, ..."

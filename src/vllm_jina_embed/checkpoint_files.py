@@ -5,7 +5,10 @@ Enters: a folder or a hub repository, and a file's name. Leaves: its path. Refus
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from .errors import ConfigError
 
@@ -26,3 +29,28 @@ def local_file(location: str, name: str, revision: str | None) -> Path:
         return Path(hf_hub_download(location, name, revision=revision))
     except Exception as error:  # the hub raises OSError, HTTP errors and its own
         raise ConfigError(f"{location!r}: {name} could not be fetched ({type(error).__name__}: {error}).") from None
+
+
+def optional_json(location: str, name: str, revision: str | None) -> Any:
+    """Return the content of a checkpoint's JSON file; None where it has no such file.
+
+    Raises:
+        ConfigError: It cannot be read or fetched.
+    """
+    try:
+        file = Path(location) / name if Path(location).is_dir() else _downloaded(location, name, revision)
+        return json.loads(file.read_text(encoding="utf-8")) if file is not None and file.is_file() else None
+    except Exception as error:  # the hub raises OSError, HTTP errors and its own
+        raise ConfigError(f"{location!r}: {name} cannot be read ({type(error).__name__}: {error}).") from None
+
+
+@lru_cache(maxsize=64)
+def _downloaded(repository: str, name: str, revision: str | None) -> Path | None:
+    """Return where a file of a repository is on this machine; None where the repository has none."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repository, name, revision=revision))
+    except EntryNotFoundError:
+        return None

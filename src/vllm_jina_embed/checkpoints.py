@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from . import recognition
 from .errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 TASKS = ("retrieval", "text-matching", "code")
 
@@ -116,9 +120,7 @@ def _published(task: str) -> Checkpoint:
 
 
 NATIVE = "jinaai/jina-embeddings-v4"
-NATIVE_ARCHITECTURE = "JinaEmbeddingsV4Model"
-"""The architecture in its config.json."""
-XLM_ROBERTA_ARCHITECTURE = "XLMRobertaModel"
+NATIVE_ARCHITECTURE = recognition.NATIVE_ARCHITECTURE
 BGE_M3 = "BAAI/bge-m3"
 MERGED = {checkpoint.name: checkpoint for checkpoint in map(_published, TASKS)}
 PUBLISHED = {
@@ -159,22 +161,47 @@ def resolve(model: str, revision: str | None = None) -> Checkpoint:
         return _from_config(model, str(folder.resolve()), read_json(folder / "config.json"), options)
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ConfigError(f"model={model!r}: no such folder. Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}.")
-    return _from_config(model, model, _hub_config(model, revision))
+    return _from_config(model, model, _hub_config(model, revision), revision=revision)
+
+
+def warn_if_assumed(checkpoint: Checkpoint) -> None:
+    """Log, once for each place, that a plain Qwen2.5-VL checkpoint is taken for one of jina-embeddings-v4.
+
+    Nothing in its files says so; in a folder or repository that carries the name, that is enough.
+    """
+    assumed = checkpoint.family == JINA_V4 and not checkpoint.has_adapters
+    ours = checkpoint.name == DEMO or checkpoint.location == str(DEMO_FOLDER.resolve())
+    if assumed and not ours and NATIVE.partition("/")[2] not in checkpoint.location.lower():
+        _warn_once(checkpoint.name)
+
+
+@lru_cache(maxsize=256)
+def _warn_once(name: str) -> None:
+    logger.warning(
+        "model=%r is a %s checkpoint, served as jina-embeddings-v4 merged for vLLM; the vectors of any other "
+        "Qwen2.5-VL model are wrong.",
+        name,
+        recognition.MERGED_ARCHITECTURE,
+    )
 
 
 def _from_config(
-    name: str, location: str, config: Mapping[str, Any], options: Mapping[str, Any] | None = None
+    name: str,
+    location: str,
+    config: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
+    revision: str | None = None,
 ) -> Checkpoint:
     if config.get("model_type") == "xlm-roberta":
-        return _from_xlm_roberta(name, location, config)
-    architectures = config.get("architectures") or []
-    has_adapters = NATIVE_ARCHITECTURE in architectures or (Path(location) / "adapters").is_dir()
+        return _from_xlm_roberta(name, location, config, revision)
     if config.get("model_type") != "qwen2_5_vl":
         raise ConfigError(
-            f"model={name!r}: got architecture {architectures!r}; expected a {NATIVE_ARCHITECTURE} checkpoint, or a "
-            "Qwen2_5_VLForConditionalGeneration checkpoint (jina-embeddings-v4 merged for vLLM), or an "
-            f"{XLM_ROBERTA_ARCHITECTURE} checkpoint (such as {BGE_M3})."
+            f"model={name!r}: got architectures={config.get('architectures') or []!r}; {recognition.EXPECTED}."
         )
+    architecture = recognition.check_architecture(name, config, NATIVE_ARCHITECTURE, recognition.MERGED_ARCHITECTURE)
+    has_adapters = architecture == NATIVE_ARCHITECTURE or (Path(location) / "adapters").is_dir()
+    if not has_adapters:
+        recognition.check_merged(name, location, config, revision)
     try:
         text_config = config.get("text_config") or config
         hidden_size = int(text_config["hidden_size"])
@@ -201,13 +228,11 @@ def _from_config(
     )
 
 
-def _from_xlm_roberta(name: str, location: str, config: Mapping[str, Any]) -> Checkpoint:
-    architectures, kind = config.get("architectures") or [], config.get("position_embedding_type", "absolute")
-    if architectures != [XLM_ROBERTA_ARCHITECTURE] or kind != "absolute":
-        raise ConfigError(
-            f"model={name!r}: got architecture {architectures!r} with {kind} positions; expected an embedding model "
-            f"such as {BGE_M3}: {XLM_ROBERTA_ARCHITECTURE} with absolute positions."
-        )
+def _from_xlm_roberta(name: str, location: str, config: Mapping[str, Any], revision: str | None) -> Checkpoint:
+    recognition.check_architecture(name, config, recognition.XLM_ROBERTA_ARCHITECTURE)
+    if (kind := config.get("position_embedding_type", "absolute")) != "absolute":
+        raise ConfigError(f"model={name!r}: got {kind} positions; expected absolute ones, as {BGE_M3} has.")
+    recognition.check_text_model(name, location, revision)
     try:
         hidden_size, positions = int(config["hidden_size"]), int(config["max_position_embeddings"])
         padding = int(config.get("pad_token_id", 1))  # 1: XLMRobertaConfig's default

@@ -11,10 +11,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from . import __version__
-from .errors import ConfigError, EngineError, InputError, MissingExtraError
+from .errors import ConfigError, EngineError, InputError, MissingExtraError, WriteError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, MissingExtraError) as error:
         print(f"vllm-jina-embed: {error}", file=sys.stderr)
         return 2
-    except (EngineError, InputError) as error:
+    except (EngineError, InputError, WriteError) as error:
         print(f"vllm-jina-embed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -129,21 +129,35 @@ def _object(text: str) -> dict[str, Any]:
 def _index(options: argparse.Namespace) -> int:
     from .embedder import JinaEmbedder
     from .mcp.index import build
+    from .mcp.layout import PICTURE_BYTES
+    from .mcp.names import visible
     from .mcp.reading import read_folder
+    from .media import MediaPolicy
 
     if not options.folder.is_dir():
         raise ConfigError(f"{str(options.folder)!r} is no folder.")
     left_out: dict[str, str] = {}
     names = ("model", "revision", "task", "dimensions", "engine_kwargs")
     settings = {name: getattr(options, name) for name in names}
-    with JinaEmbedder(**settings, show_progress=sys.stderr.isatty()) as embedder:
+    # The limit for files was checked by read_folder; what became of them here may be larger.
+    media = MediaPolicy(allow_local_files=False, max_bytes=PICTURE_BYTES)
+    with JinaEmbedder(**settings, media=media, show_progress=sys.stderr.isatty()) as embedder:
         try:
-            count = build(read_folder(options.folder, left_out, skip=options.index), options.index, embedder)
+            places = read_folder(options.folder, left_out, skip=options.index)
+            count = build(places, options.index, embedder, left_out)
         finally:
             for source, reason in left_out.items():
-                print(f"left out: {source}: {reason}", file=sys.stderr)
-    print(f"Indexed {count} places in {options.index}. Serve it: vllm-jina-embed mcp {options.index}")
+                _print(f"left out: {visible(source)}: {visible(reason)}", sys.stderr)
+    index = visible(str(options.index))
+    left = f" {len(left_out)} left out, named above." if left_out else ""
+    _print(f"Indexed {count} places in {index}.{left} Serve it: vllm-jina-embed mcp {index}", sys.stdout)
     return 0
+
+
+def _print(text: str, file: TextIO) -> None:
+    """Print a line that may hold any file's name, whatever the terminal can show."""
+    encoding = file.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=file)
 
 
 def _mcp(options: argparse.Namespace) -> int:

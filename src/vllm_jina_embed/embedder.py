@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from . import checkpoints, settings
 from ._extras import require
+from ._forks import fork_safe_lock
 from .cache import CachedEmbedder
 from .cache_stores import Store
 from .calls import Calls
@@ -25,7 +25,8 @@ from .errors import ClosedError, ConfigError, EngineError
 from .families import load_builder, prefix, read_builder
 from .inputs import Item
 from .media import MediaPolicy
-from .pipeline import Outcome, Plan, Progress, embed_items
+from .outcomes import Outcome
+from .pipeline import Plan, Progress, embed_items
 from .prompts import Builder, Truncate
 from .settings import OnError
 
@@ -100,7 +101,7 @@ class JinaEmbedder(Calls):
 
     def _take(self, checked: settings.Settings, builder: Builder | None = None) -> None:
         self.settings = checked
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock(self)
         self._engine: Engine | None = None
         self._builder = builder
         self._closed = False
@@ -120,10 +121,11 @@ class JinaEmbedder(Calls):
 
         Args:
             servers: URL of a server that ``vllm-jina-embed serve`` started, or of several of the same checkpoint: the
-                least loaded is asked first, and the requests of one that is lost go to the others.
+                least loaded is asked first, and the requests of one that is lost go to the others. A user name and
+                password in a URL are sent as basic authentication, and shown nowhere.
             model: What a plain vLLM server serves (a folder or a published name); None asks the servers.
             api_key: What the servers were given as ``--api-key``.
-            timeout: Seconds that a server may take for one request.
+            timeout: Seconds that a server may take for one request, until the last byte of its answer.
             truncate_dim: Other name of ``dimensions``.
             **wanted: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
                 ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``.
@@ -145,7 +147,11 @@ class JinaEmbedder(Calls):
         if tokenizer is None:
             embedder._take(checked)
         else:
-            embedder._take(checked, read_builder(checked.checkpoint, tokenizer, policy=checked.media))
+            try:
+                builder = read_builder(checked.checkpoint, tokenizer, policy=checked.media)
+            except ConfigError as error:
+                raise ConfigError(f"{', '.join(where.urls)}: {error}") from error
+            embedder._take(checked, builder)
         return embedder
 
     def cached(self, store: Store | str | os.PathLike[str]) -> CachedEmbedder:

@@ -4,6 +4,7 @@
     ├── InputError(ValueError)        an item that cannot be embedded; names its position
     ├── ConfigError(ValueError)       a setting that no checkpoint or engine could honour
     ├── MissingExtraError(ImportError) an optional dependency is not installed
+    ├── WriteError(OSError)           a file cannot be written, for example because the disk is full
     └── EngineError(RuntimeError)     the engine could not answer
         ├── ClosedError               used after close()
         ├── ForkedError               used in a process forked after the engine started
@@ -79,6 +80,10 @@ class MissingExtraError(VllmJinaError, ImportError):
     def __reduce__(self) -> tuple[Any, ...]:
         """Return the call that makes an equal error, so that it can cross processes."""
         return type(self), (self.extra, self.name)
+
+
+class WriteError(VllmJinaError, OSError):
+    """A file cannot be written; the message says where, why, and what was kept."""
 
 
 class EngineError(VllmJinaError, RuntimeError):

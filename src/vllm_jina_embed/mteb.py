@@ -6,7 +6,6 @@ types to tasks and roles, and refuses to know prompts, pooling and engines.
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from . import __version__, checkpoints
 from ._extras import require
+from ._forks import fork_safe_lock
 from .embedder import JinaEmbedder
 from .inputs import EmbedInput
 from .pooling import Floats
@@ -54,7 +54,7 @@ class VllmJinaEncoder(AbsEncoder):
         """
         self._keywords = {"model": model, **settings}
         self._task = task
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock(self)
         first = JinaEmbedder(task=task, **self._keywords)
         self._embedders = {first.task: first}
         self._checkpoint = first.checkpoint

@@ -15,6 +15,7 @@ from io import BytesIO
 from PIL import Image
 
 from .errors import ConfigError
+from .file_names import readable_path
 
 HASH_KEY = "image_sha256"
 """Metadata key of a picture's ``content_hash``."""
@@ -54,13 +55,13 @@ def facts(
 
     Args:
         picture: The opened picture.
-        path: Its file, if it has one.
+        path: Its file, if it has one; one that is not valid Unicode stands percent-encoded (``file_names``).
         thumbnail: Whether a small JPEG goes along, as a data URI of a few kilobytes.
     """
     width, height = picture.size
     found: dict[str, str | int] = {HASH_KEY: content_hash(picture), WIDTH_KEY: width, HEIGHT_KEY: height}
     if path is not None:
-        found[PATH_KEY] = os.fspath(path)
+        found[PATH_KEY] = readable_path(path)
     if thumbnail:
         found[THUMBNAIL_KEY] = data_uri(jpeg(picture, max_side=THUMBNAIL_SIDE, max_bytes=THUMBNAIL_BYTES), "image/jpeg")
     return found

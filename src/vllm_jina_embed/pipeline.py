@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from .engine.base import Engine
 from .errors import InputError
 from .inputs import ImageItem, Item, TextItem
+from .outcomes import Outcome, empty_rows
 from .pooling import Floats
 from .prompts import Builder, Prompt, Truncate
 
@@ -59,32 +60,22 @@ class Plan:
     multi: bool = False
 
     def empty(self, count: int) -> Any:
-        """Return the rows of ``count`` items without a vector: NaN, and multi-vectors of no tokens."""
-        if self.multi:
-            return [np.empty((0, self.dimensions), dtype=np.float32) for _ in range(count)]
-        return np.full((count, self.dimensions), np.nan, dtype=np.float32)
+        """Return the rows of ``count`` items that have no vector yet."""
+        return empty_rows(count, self.dimensions, multi=self.multi)
 
     async def ask(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
-        """Return what ``engine`` gives for one prompt."""
+        """Return what ``engine`` gives for one prompt.
+
+        Raises:
+            InputError: The engine refuses the prompt, or its answer holds NaN or infinity.
+        """
         if self.multi:
-            return await engine.multi_vector(prompt, task=self.task, urgent=urgent)
-        return await engine.embed(prompt, dimensions=self.dimensions, task=self.task, urgent=urgent)
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What one call gave.
-
-    Attributes:
-        embeddings: Shape ``(n, dimensions)``, float32; rows of items with an error are NaN. For multi-vectors a list
-            of ``(n_tokens, dimensions)``, with no tokens where there was an error.
-        errors: One error per bad item, ascending by position.
-        truncated: Positions of texts that were cut.
-    """
-
-    embeddings: Any
-    errors: list[InputError] = field(default_factory=list)
-    truncated: list[int] = field(default_factory=list)
+            rows = await engine.multi_vector(prompt, task=self.task, urgent=urgent)
+        else:
+            rows = await engine.embed(prompt, dimensions=self.dimensions, task=self.task, urgent=urgent)
+        if not np.isfinite(rows).all():
+            raise InputError("the model gave NaN or infinity for it. Where its dtype is a short one, try float32.")
+        return rows
 
 
 async def embed_items(

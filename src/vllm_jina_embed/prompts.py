@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from PIL import Image
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from .errors import ConfigError, InputError
 from .inputs import ImageItem, Item, TextItem
 from .media import MediaPolicy, open_image
+from .tokenizing import Tokens, tokenize, too_long
 
 PromptName = Literal["query", "passage"]
 Truncate = Literal["end", "start", "error"]
@@ -122,14 +123,6 @@ def tokenizer_file(location: str, revision: str | None) -> Path:
     return Path(hf_hub_download(location, "tokenizer.json", revision=revision))
 
 
-def too_long(item: TextItem, count: int, max_length: int) -> InputError:
-    """Return the error of a text of ``count`` tokens."""
-    return InputError(
-        f"{item.where}: got {count} tokens; max_length is {max_length}. Split the text, or pass truncate='end'.",
-        positions=[item.position],
-    )
-
-
 class PromptBuilder:
     """Turns items into prompts with one checkpoint's tokenizer; safe to share between threads."""
 
@@ -195,16 +188,20 @@ class PromptBuilder:
             raise ConfigError(
                 f"max_length={max_length} leaves no room for a text: its prefix {text_prefix!r} takes {head} tokens."
             )
-        encodings = iter(
-            self._tokenizer.encode_batch(
-                [text_prefix + item.text for item in items if isinstance(item, TextItem)], add_special_tokens=False
-            )
+        texts = [item for item in items if isinstance(item, TextItem)]
+        tokens = tokenize(
+            self._tokenizer,
+            texts,
+            text_prefix=text_prefix,
+            max_length=max_length,
+            truncate=truncate,
+            special_tokens=False,
         )
         prompts: list[Prompt | InputError] = []
         for item in items:
             try:
                 if isinstance(item, TextItem):
-                    prompts.append(self._text_prompt(next(encodings), item, text_prefix, max_length, truncate))
+                    prompts.append(self._text_prompt(next(tokens), item, text_prefix, max_length, truncate))
                 else:
                     prompts.append(self._image_prompt(item))
             except InputError as error:
@@ -212,16 +209,18 @@ class PromptBuilder:
         return prompts
 
     def _text_prompt(
-        self, encoding: Encoding, item: TextItem, text_prefix: str, max_length: int, truncate: Truncate
+        self, tokens: Tokens | InputError, item: TextItem, text_prefix: str, max_length: int, truncate: Truncate
     ) -> Prompt:
-        ids = encoding.ids
+        if isinstance(tokens, InputError):
+            raise tokens
+        ids = tokens.encoding.ids
         if len(ids) <= max_length:
-            return Prompt(token_ids=tuple(ids))
+            return Prompt(token_ids=tuple(ids), truncated=tokens.cut)
         if truncate == "error":
             raise too_long(item, len(ids), max_length)
         if truncate == "end":
             return Prompt(token_ids=tuple(ids[:max_length]), truncated=True)
-        head = sum(1 for start, _ in encoding.offsets if start < len(text_prefix.rstrip()))
+        head = sum(1 for start, _ in tokens.encoding.offsets if start < len(text_prefix.rstrip()))
         return Prompt(token_ids=(*ids[:head], *ids[len(ids) - (max_length - head) :]), truncated=True)
 
     def _image_prompt(self, item: ImageItem) -> Prompt:

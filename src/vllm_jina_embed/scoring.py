@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from . import inputs
 from .errors import ConfigError
-from .inputs import EmbedInput, Item
+from .inputs import Checked, EmbedInput
 from .pooling import Floats, maxsim
 from .streams import WINDOW, astream, stream
 
@@ -26,13 +26,13 @@ class Scores(ABC):
     """``score`` and ``ascore`` of an embedder, over the calls that it has."""
 
     @abstractmethod
-    def _wait(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> Floats: ...
+    def _wait(self, items: list[Checked], prompt_name: str, /, **overrides: Any) -> Floats: ...
     @abstractmethod
-    async def _await(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> Floats: ...
+    async def _await(self, items: list[Checked], prompt_name: str, /, **overrides: Any) -> Floats: ...
     @abstractmethod
-    def _wait_multi(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> list[Floats]: ...
+    def _wait_multi(self, items: list[Checked], prompt_name: str, /, **overrides: Any) -> list[Floats]: ...
     @abstractmethod
-    async def _await_multi(self, items: list[Item], prompt_name: str, /, **overrides: Any) -> list[Floats]: ...
+    async def _await_multi(self, items: list[Checked], prompt_name: str, /, **overrides: Any) -> list[Floats]: ...
     @abstractmethod
     def _bar(self, total: int | None, show_progress: bool | None) -> tqdm[Any]: ...
 
@@ -61,7 +61,7 @@ class Scores(ABC):
             query's number of tokens. With ``on_error="skip"``, bad queries and items have NaN.
 
         Raises:
-            InputError: Names every bad position.
+            InputError: Names every bad query, or else the bad items of the first window that has some.
             ConfigError: ``dimensions`` is no Matryoshka size, or stands beside ``multi_vector=True``, or the checkpoint
                 does not serve ``task``.
             ClosedError: After ``close()``.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from . import checkpoints
+from ._secrets import Secret, split_login
 from .checkpoints import NATIVE, TASKS, XLM_ROBERTA, Checkpoint
 from .engine.base import EngineConfig
 from .engine.facts import ServerFacts
@@ -22,6 +23,8 @@ from .media import MediaPolicy
 from .prompts import Truncate
 
 OnError = Literal["raise", "skip"]
+LONGEST_TIMEOUT = 1_000_000
+"""Seconds that one request to a server may be given."""
 
 VECTORS = "vllm-jina-embed/1"
 """Version of the way vectors are made; changes whenever an equal input would give another vector."""
@@ -79,15 +82,17 @@ class Served:
     """Which servers to ask, and what they told.
 
     Attributes:
-        urls: Where they are.
+        urls: Where they are, without user names and passwords.
         api_key: What they want to be shown.
+        logins: User name and password for each of ``urls``, or None.
         timeout: Seconds that one request may take.
         facts: What they serve; None where the caller names the checkpoint.
     """
 
     urls: tuple[str, ...]
-    api_key: str | None
+    api_key: Secret | None
     timeout: float
+    logins: tuple[Secret | None, ...] = ()
     facts: ServerFacts | None = None
 
     def engine(self, config: EngineConfig, checkpoint: Checkpoint) -> EngineConfig:
@@ -96,9 +101,7 @@ class Served:
         if self.facts is not None:
             location = f"{checkpoint.name} in {self.facts.dtype}"
             changes = {"location": location, "revision": self.facts.revision, "files": self.facts.files}
-        return replace(
-            config, servers=self.urls, api_key=self.api_key, timeout=self.timeout, checkpoint=checkpoint, **changes
-        )
+        return replace(config, **self._where(), checkpoint=checkpoint, **changes)
 
     def ask(self, pool: EnginePool) -> tuple[Served, bytes]:
         """Return this with the servers' facts, and the tokenizer.json that they give.
@@ -107,16 +110,16 @@ class Served:
             ConfigError: They are plain vLLM servers, which tell nothing.
             EngineDeadError: None of them answers.
         """
-        config = EngineConfig(
-            location="", revision=None, min_pixels=0, max_pixels=0,
-            servers=self.urls, api_key=self.api_key, timeout=self.timeout,
-        )  # fmt: skip
+        config = EngineConfig(location="", revision=None, min_pixels=0, max_pixels=0, **self._where())
         engine: Any = pool.acquire(config)  # a ServerEngine
         try:
             facts, tokenizer = engine.facts()
         finally:
             pool.release(config)
         return replace(self, facts=facts), tokenizer
+
+    def _where(self) -> dict[str, Any]:
+        return {"servers": self.urls, "api_key": self.api_key, "logins": self.logins, "timeout": self.timeout}
 
 
 def check_key(api_key: str | None) -> str | None:
@@ -134,18 +137,25 @@ def served(urls: str | Sequence[str], *, api_key: str | None, timeout: float) ->
     """Return where to ask, checked.
 
     Raises:
-        ConfigError: No URL, one that is none, or no usable timeout.
+        ConfigError: No URL, one that is none, two ways to authenticate, or no usable timeout. The message shows
+            neither the key nor a password that stands in a URL.
     """
     listed = [urls] if isinstance(urls, str) else list(urls)
     if not listed:
         raise ConfigError("got no server; expected a URL such as 'http://gpu-box:8000', or a list of them.")
-    for url in listed:
-        if not isinstance(url, str) or not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
-            raise ConfigError(f"server {url!r} is no URL; expected one such as 'http://gpu-box:8000'.")
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
-        raise ConfigError(f"timeout={timeout!r} must be a number of seconds over 0.")
-    short = [url.rstrip("/").removesuffix("/v1").rstrip("/") for url in listed]
-    return Served(urls=tuple(dict.fromkeys(short)), api_key=check_key(api_key), timeout=float(timeout))
+    split = [split_login(url) for url in listed]
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST_TIMEOUT:
+        raise ConfigError(f"timeout={timeout!r:.40} must be a number of seconds over 0, at most {LONGEST_TIMEOUT}.")
+    key = check_key(api_key)
+    if key is not None and any(login for _, login in split):
+        raise ConfigError("got api_key and a user name in a URL; a request can show a server only one of them.")
+    short = dict.fromkeys((url.rstrip("/").removesuffix("/v1").rstrip("/"), login) for url, login in split)
+    return Served(
+        urls=tuple(url for url, _ in short),
+        api_key=None if key is None else Secret(key),
+        logins=tuple(login for _, login in short),
+        timeout=float(timeout),
+    )
 
 
 def check(
@@ -173,6 +183,7 @@ def check(
         checkpoint = where.facts.checkpoint
     else:
         checkpoint = checkpoints.resolve(os.fspath(model or checkpoints.DEMO), revision)
+        checkpoints.warn_if_assumed(checkpoint)
     if not checkpoint.sees_pictures and (min_pixels, max_pixels) != (None, None):
         raise ConfigError(f"min_pixels and max_pixels mean nothing to {checkpoint.name}, which takes texts only.")
     low = _positive("min_pixels", min_pixels, checkpoint.min_pixels)
@@ -184,7 +195,8 @@ def check(
         revision=revision,
         min_pixels=low,
         max_pixels=high,
-        files=checkpoints.files_state(checkpoint.location),
+        # A server names its checkpoint as it likes; that is not a path on this machine.
+        files="" if where is not None and where.facts is not None else checkpoints.files_state(checkpoint.location),
         max_tokens=checkpoint.max_length,
         tasks=checkpoint.tasks if checkpoint.has_adapters else (),
         options={} if where is not None else {**checkpoint.options, **(engine_kwargs or {})},
@@ -198,9 +210,19 @@ def check(
         max_length=_positive("max_length", max_length, checkpoint.max_length),
         media=media if media is not None else MediaPolicy(),
         show_progress=show_progress,
-        on_error=_choice("on_error", on_error, get_args(OnError)),
+        on_error=check_on_error(on_error),
         engine=engine if where is None else where.engine(engine, checkpoint),
     )
+
+
+def check_on_error(on_error: str) -> OnError:
+    """Return ``on_error`` itself.
+
+    Raises:
+        ConfigError: It is neither ``raise`` nor ``skip``.
+    """
+    checked: OnError = _choice("on_error", on_error, get_args(OnError))
+    return checked
 
 
 def one_of(name: str, value: Any, alias: str, other: Any) -> Any:

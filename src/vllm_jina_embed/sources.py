@@ -1,8 +1,8 @@
 """Where the bytes of a picture come from: data URIs, files, references to files; under a ``MediaPolicy``.
 
-Enters: a string, a path, a file object. Leaves: the encoded bytes. This file refuses to decode them and never touches
-the network. A *reference* names a file in the policy's ``allowed_root`` together with the hash of its content, so that
-a picture can travel through any store as one short string: nobody can make one up for a file that he has not read.
+Which strings are images is told in ``image_strings``. Nothing is decoded here, and the network is never touched.
+A *reference* names a file in the policy's ``allowed_root`` together with the hash of its content, so that a picture can
+travel through any store as one short string: nobody can make one up for a file that he has not read.
 """
 
 from __future__ import annotations
@@ -18,18 +18,41 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from .errors import InputError
+from .file_names import local_path
 from .file_objects import read_all
-
-SCHEME = "vllm-jina-embed:image:"
-"""How references begin."""
-_DIGITS = 32
-
-# Line breaks as MIME writes them, but no spaces: "data:image/png;base64,AAAA and more" is a text.
-# Possessive (*+), so that a long text that only begins like one is refused in linear time.
-_DATA_URI = re.compile(
-    r"data:image/[a-z0-9.+-]+;base64,(?P<payload>[a-z0-9+/\r\n]*+={0,2})\s*+", re.IGNORECASE | re.ASCII
+from .image_strings import (
+    DIGITS,
+    SCHEME,
+    data_uri_payload,
+    is_data_uri,
+    is_reference,
+    picture_string,
+    reference_parts,
+    refuse_near_miss,
 )
-_REFERENCE = re.compile(rf"{SCHEME}(?P<path>[A-Za-z0-9_.~%/-]+)#(?P<digest>[0-9a-f]{{{_DIGITS}}})")
+
+__all__ = [
+    "SCHEME",
+    "UNAVAILABLE",
+    "MediaPolicy",
+    "is_data_uri",
+    "is_reference",
+    "path_of",
+    "picture_string",
+    "read",
+    "read_data_uri",
+    "read_file",
+    "read_file_object",
+    "read_reference",
+    "reference",
+]
+
+UNAVAILABLE = (
+    "the file does not exist, is no regular file, cannot be read, lies outside the media policy's allowed_root, or has "
+    "another content than was indexed"
+)
+"""All that keeps a named file from being opened, in one sentence: which of it is true tells about other files."""
+_CUT = "It was cut on its way, for example by a text splitter: add image documents after the texts were split"
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -63,25 +86,6 @@ class MediaPolicy:
         return max(400 * 2**20, 41 * self.max_pixels // 10) if self.max_memory is None else self.max_memory
 
 
-def is_data_uri(text: str) -> bool:
-    """Tell whether the whole of ``text`` is a strict ``data:image/...;base64,`` URI (no I/O)."""
-    return text[:11].lower().startswith("data:image/") and _DATA_URI.fullmatch(text) is not None
-
-
-def is_reference(text: str) -> bool:
-    """Tell whether the whole of ``text`` has the form that ``reference`` makes (no I/O)."""
-    return text.startswith(SCHEME) and _REFERENCE.fullmatch(text) is not None
-
-
-def picture_string(text: str) -> str | None:
-    """Return ``text`` without the white space around it if the rest is wholly a data URI or a reference, or None.
-
-    These two forms are the only strings that are pictures where a string could also be a text (no I/O).
-    """
-    text = text.strip()
-    return text if is_data_uri(text) or is_reference(text) else None
-
-
 def reference(path: str | os.PathLike[str], policy: MediaPolicy) -> str:
     """Return the reference of a file: ``vllm-jina-embed:image:<path in allowed_root>#<hash of its content>``.
 
@@ -89,21 +93,21 @@ def reference(path: str | os.PathLike[str], policy: MediaPolicy) -> str:
         InputError: The policy has no ``allowed_root``, or the file lies outside it or cannot be read.
     """
     root = _root(policy, "a reference")
-    data = read_file(os.fspath(path), policy)
-    relative = Path(path).expanduser().resolve().relative_to(root).as_posix()
-    return f"{SCHEME}{quote(os.fsencode(relative))}#{_digest(data)}"
+    file, data = _opened(os.fspath(path), policy)
+    return f"{SCHEME}{quote(os.fsencode(file.relative_to(root).as_posix()))}#{_digest(data)}"
 
 
 def path_of(text: str) -> str:
     """Return the path in ``allowed_root`` that a reference names, as it is written there; not checked against it.
 
     Raises:
-        InputError: ``text`` is no reference.
+        InputError: ``text`` is not a reference.
     """
-    match = _REFERENCE.fullmatch(text.strip())
-    if match is None:
-        raise InputError(f"got {text[:200]!r}, which is no reference that image_document() makes.")
-    return os.fsdecode(unquote_to_bytes(match["path"]))
+    parts = reference_parts(text.strip())
+    if parts is None:
+        refuse_near_miss(text)
+        raise InputError(f"got {text[:200]!r}, which is not a reference that image_document() makes.")
+    return os.fsdecode(unquote_to_bytes(parts[0]))
 
 
 def read(source: object, policy: MediaPolicy) -> tuple[bytes, str] | None:
@@ -115,7 +119,8 @@ def read(source: object, policy: MediaPolicy) -> tuple[bytes, str] | None:
     if isinstance(source, str):
         picture = picture_string(source)
         if (picture or source)[:5].lower() == "data:":
-            return read_data_uri(picture or source), "a data URI"
+            data = read_data_uri(picture or source)
+            return data, f"a data URI ({_CUT[0].lower()}{_CUT[1:]})" if _is_cut(data) else "a data URI"
         if picture is not None:
             return read_reference(picture, policy)
     if isinstance(source, str | os.PathLike):
@@ -132,13 +137,19 @@ def read_reference(text: str, policy: MediaPolicy) -> tuple[bytes, str]:
     """Return the content of the file that a reference names, and its path in ``allowed_root`` as errors show it.
 
     Raises:
-        InputError: There is no ``allowed_root``, the file lies outside it, is not there, or has changed.
+        InputError: There is no ``allowed_root``, or no file in it has that path and content. One message for all of
+            that: a reference that somebody made up shall not tell whether a file is there.
     """
     relative = PurePosixPath(path_of(text))
     root = _root(policy, repr(text[:200]))
-    data = read_file(str(root / relative), policy)  # which keeps dots, links and absolute paths inside the root
-    if _digest(data) != text.rpartition("#")[2]:
-        raise InputError(f"{text[:200]!r}: the file has another content than the reference was made of. Index it anew.")
+    if not policy.allow_local_files:
+        raise InputError(f"got {text[:200]!r}, but the media policy allows no local files.")
+    try:
+        data = _opened(str(root / relative), policy)[1]  # which keeps dots, links and absolute paths inside the root
+    except InputError:
+        data = None
+    if data is None or _digest(data) != text.rpartition("#")[2]:
+        raise InputError(f"{text[:200]!r}: {UNAVAILABLE}. Index it anew.")
     return data, repr(str(relative))
 
 
@@ -148,13 +159,13 @@ def read_data_uri(text: str) -> bytes:
     Raises:
         InputError: It is not strict, or its base64 is broken.
     """
-    match = _DATA_URI.fullmatch(text)
-    if match is None:
+    payload = data_uri_payload(text)
+    if payload is None:
         raise InputError(f"got {text[:40]!r}...; expected data:image/png;base64, followed by base64 only.")
     try:
-        return base64.b64decode("".join(match["payload"].split()), validate=True)
+        return base64.b64decode(payload, validate=True)
     except binascii.Error as error:
-        raise InputError(f"the data URI's base64 is broken ({error}).") from None
+        raise InputError(f"the data URI's base64 is broken ({error}). {_CUT}.") from None
 
 
 def read_file_object(source: Any, most: int) -> bytes:
@@ -174,12 +185,17 @@ def read_file_object(source: Any, most: int) -> bytes:
 
 
 def read_file(name: str | bytes, policy: MediaPolicy) -> bytes:
-    """Return at most ``policy.max_bytes + 1`` bytes of a file.
+    """Return at most ``policy.max_bytes + 1`` bytes of a file; ``name`` is a path or a ``file:`` URI.
 
     Raises:
-        InputError: It is a URL, the policy does not allow it, or it cannot be read.
+        InputError: It is another URL, the policy does not allow it, or it cannot be read.
     """
-    text = os.fsdecode(name)
+    return _opened(name, policy)[1]
+
+
+def _opened(name: str | bytes, policy: MediaPolicy) -> tuple[Path, bytes]:
+    """Return a file's resolved path and its first ``policy.max_bytes + 1`` bytes."""
+    text = local_path(name)
     if _URL.match(text):
         raise InputError(f"got the URL {text[:200]!r}; URLs are not fetched. Download it and pass its bytes.")
     if not policy.allow_local_files:
@@ -193,11 +209,11 @@ def read_file(name: str | bytes, policy: MediaPolicy) -> bytes:
             raise InputError(f"the file {text[:200]!r} {reason}.")
         # Without blocking: a pipe may have been put there meanwhile, and some files of /proc wait for their content.
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            return file.read(policy.max_bytes + 1) or b""
+            return path, file.read(policy.max_bytes + 1) or b""
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{text[:200]!r} cannot be read ({error}).") from None
+        raise InputError(f"{text[:200]!r} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
 
 
 def _root(policy: MediaPolicy, what: str) -> Path:
@@ -206,8 +222,19 @@ def _root(policy: MediaPolicy, what: str) -> Path:
             f"got {what}, but the media policy has no folder to look it up in. Pass "
             "media=MediaPolicy(allowed_root=...) with the folder that holds the pictures."
         )
-    return Path(policy.allowed_root).expanduser().resolve()
+    try:
+        return Path(policy.allowed_root).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"the media policy's allowed_root cannot be resolved ({error}).") from None
+
+
+def _is_cut(data: bytes) -> bool:
+    """Tell whether the end of a PNG, JPEG, GIF or WebP file is missing."""
+    if data[:4] == b"RIFF":
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    ends = {b"\x89PNG": b"IEND", b"\xff\xd8\xff": b"\xff\xd9", b"GIF8": b"\x3b"}
+    return any(data.startswith(start) and end not in data for start, end in ends.items())
 
 
 def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:_DIGITS]
+    return hashlib.sha256(data).hexdigest()[:DIGITS]

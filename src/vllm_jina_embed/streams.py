@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from . import inputs
-from .inputs import EmbedInput, Item
+from .errors import ForkedError, InputError
+from .inputs import Checked, EmbedInput
 from .pooling import Floats
 
 WINDOW = 256
@@ -25,50 +27,83 @@ STREAMS = 2
 """Windows of a stream that are in the engine at the same time, so that it never waits for the next one."""
 
 
-def stream(items: Iterable[EmbedInput], call: Callable[[list[Item]], Floats], bar: tqdm[Any]) -> Iterator[Floats]:
+def stream(items: Iterable[EmbedInput], call: Callable[[list[Checked]], Floats], bar: tqdm[Any]) -> Iterator[Floats]:
     """Yield one embedding ``(dimension,)`` per item; ``call`` embeds one window, in a thread of its own."""
+    process = os.getpid()
     with ThreadPoolExecutor(STREAMS) as pool, bar:
-        pending: deque[concurrent.futures.Future[Floats]] = deque()
+        pending: deque[tuple[int, concurrent.futures.Future[Floats]]] = deque()
         try:
-            for batch in _batches(items):
-                pending.append(pool.submit(call, batch))
+            for start, batch in _batches(items):
+                pending.append((start, pool.submit(call, batch)))
                 if len(pending) > STREAMS:
-                    yield from _told(pending.popleft().result(), bar)
+                    yield from _rows(*pending.popleft(), bar, process)
             while pending:
-                yield from _told(pending.popleft().result(), bar)
+                yield from _rows(*pending.popleft(), bar, process)
         finally:
-            for future in pending:
-                future.cancel()
+            if os.getpid() == process:
+                for _, future in pending:
+                    future.cancel()
+
+
+def _rows(start: int, future: concurrent.futures.Future[Floats], bar: tqdm[Any], process: int) -> Iterator[Floats]:
+    """Yield a window's rows; those before its first bad item, and then the error, where it has some."""
+    if os.getpid() != process:  # the threads that compute it are the parent's
+        raise ForkedError("this stream was begun in the parent process; begin a new one after the fork.")
+    try:
+        rows = future.result()
+    except InputError as error:
+        yield from _told(_before(error, start), bar)
+        raise
+    yield from _told(rows, bar)
 
 
 async def astream(
-    items: Iterable[EmbedInput], call: Callable[[list[Item]], Coroutine[Any, Any, Floats]], bar: tqdm[Any]
+    items: Iterable[EmbedInput], call: Callable[[list[Checked]], Coroutine[Any, Any, Floats]], bar: tqdm[Any]
 ) -> AsyncIterator[Floats]:
     """Yield as ``stream`` does, without blocking the loop."""
     with bar:
-        pending: deque[asyncio.Task[Floats]] = deque()
+        pending: deque[tuple[int, asyncio.Task[Floats]]] = deque()
         try:
-            for batch in _batches(items):
-                pending.append(asyncio.create_task(call(batch)))
+            for start, batch in _batches(items):
+                pending.append((start, asyncio.create_task(call(batch))))
                 if len(pending) > STREAMS:
-                    for embedding in _told(await pending.popleft(), bar):
+                    async for embedding in _arows(*pending.popleft(), bar):
                         yield embedding
             while pending:
-                for embedding in _told(await pending.popleft(), bar):
+                async for embedding in _arows(*pending.popleft(), bar):
                     yield embedding
         finally:
-            for task in pending:
+            for _, task in pending:
                 task.cancel()
 
 
-def _batches(items: Iterable[EmbedInput]) -> Iterator[list[Item]]:
-    """Yield ``items`` in checked batches of ``WINDOW`` that know their positions in the whole."""
-    start, rest = 0, iter(items)
+async def _arows(start: int, task: asyncio.Task[Floats], bar: tqdm[Any]) -> AsyncIterator[Floats]:
+    """Yield as ``_rows`` does."""
+    try:
+        rows = await task
+    except InputError as error:
+        for row in _told(_before(error, start), bar):
+            yield row
+        raise
+    finally:
+        task.cancel()
+    for row in _told(rows, bar):
+        yield row
+
+
+def _batches(items: Iterable[EmbedInput]) -> Iterator[tuple[int, list[Checked]]]:
+    """Yield ``items`` in checked batches of ``WINDOW`` that know their positions in the whole, and where they start."""
+    start, rest = 0, iter(inputs.listed(items, "items"))
     while batch := list(islice(rest, WINDOW)):
-        yield inputs.mixed(batch, start=start)
+        yield start, inputs.mixed(batch, start=start)
         start += len(batch)
 
 
-def _told(embeddings: Floats, bar: tqdm[Any]) -> Floats:
+def _before(error: InputError, start: int) -> Any:
+    """Return what a window that starts at ``start`` gave before its first bad item."""
+    return [] if error.embeddings is None else error.embeddings[: error.positions[0] - start]
+
+
+def _told(embeddings: Any, bar: tqdm[Any]) -> Any:
     bar.update(len(embeddings))
     return embeddings

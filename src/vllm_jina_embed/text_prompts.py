@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from .errors import ConfigError, InputError
 from .inputs import Item, TextItem
-from .prompts import Prompt, Truncate, tokenizer_file, too_long
+from .prompts import Prompt, Truncate, tokenizer_file
+from .tokenizing import Tokens, tokenize, too_long
 
 
 class TextPromptBuilder:
@@ -77,10 +78,17 @@ class TextPromptBuilder:
         """
         if max_length <= self._ends:
             raise ConfigError(f"max_length={max_length} leaves no room for a text: <s> and </s> take {self._ends}.")
-        texts = [text_prefix + item.text for item in items if isinstance(item, TextItem)]
-        encodings = iter(self._tokenizer.encode_batch(texts))
+        texts = [item for item in items if isinstance(item, TextItem)]
+        tokens = tokenize(
+            self._tokenizer,
+            texts,
+            text_prefix=text_prefix,
+            max_length=max_length,
+            truncate=truncate,
+            special_tokens=True,
+        )
         return [
-            _text_prompt(next(encodings).ids, item, max_length, truncate)
+            _text_prompt(next(tokens), item, max_length, truncate)
             if isinstance(item, TextItem)
             else InputError(
                 f"{item.where}: got a picture; this checkpoint takes texts only.", positions=[item.position]
@@ -89,9 +97,14 @@ class TextPromptBuilder:
         ]
 
 
-def _text_prompt(ids: Sequence[int], item: TextItem, max_length: int, truncate: Truncate) -> Prompt | InputError:
+def _text_prompt(
+    tokens: Tokens | InputError, item: TextItem, max_length: int, truncate: Truncate
+) -> Prompt | InputError:
+    if isinstance(tokens, InputError):
+        return tokens
+    ids = tokens.encoding.ids
     if len(ids) <= max_length:
-        return Prompt(token_ids=tuple(ids))
+        return Prompt(token_ids=tuple(ids), truncated=tokens.cut)
     if truncate == "error":
         return too_long(item, len(ids), max_length)
     if truncate == "end":

@@ -95,6 +95,6 @@ if __name__ == "__main__":
 
 def test_a_process_counts_its_users() -> None:
     """None after construction, one for both, still one while one of them is open, none after the last close."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"counts": [0, 1, 1, 1, 0], "same": True}

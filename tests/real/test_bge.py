@@ -205,25 +205,21 @@ def test_what_this_checkpoint_cannot_honour_is_refused(checkpoint: Path, embedde
 def test_served_vectors_are_the_same(checkpoint: Path, reference: XlmReference, tmp_path: Path) -> None:
     """By this package's server of either kind, and by a plain one that gives raw token states."""
     made = [
-        served(str(checkpoint), tmp_path / "dense", "--dtype", "float32"),
-        served(str(checkpoint), tmp_path / "tokens", "--dtype", "float32", "--multi-vector"),
-        plain_text(checkpoint, tmp_path / "plain"),
+        (served(str(checkpoint), tmp_path / "dense", "--dtype", "float32"), None, False),
+        (served(str(checkpoint), tmp_path / "tokens", "--dtype", "float32", "--multi-vector"), None, True),
+        (plain_text(checkpoint, tmp_path / "plain"), checkpoint, True),
     ]
     texts = [*TEXTS, *HOSTILE[2:4], of_tokens(reference, LONGEST)]
     with JinaEmbedder(checkpoint, **FLOAT32) as local:
         dense, multi = local.embed(texts), local.embed_multi_vector(texts)
-    try:
-        for server, model, has_tokens in zip(made, (None, None, checkpoint), (False, True, True), strict=True):
-            with JinaEmbedder.from_server(server.wait().url, model=model) as embedder:
-                assert embedder.checkpoint.family == "xlm-roberta"
-                assert distance(embedder.embed(texts), dense) <= FLOAT32_GATE
-                if has_tokens:
-                    assert worst(embedder.embed_multi_vector(texts), multi) <= FLOAT32_GATE
-                with pytest.raises(InputError, match=r"items\[0\]: got a picture"):
-                    embedder.embed([noise(9, 9, 1)])
-    finally:
-        for server in made:
-            server.close()
+    for one, model, has_tokens in made:
+        with one as server, JinaEmbedder.from_server(server.url, model=model) as embedder:
+            assert embedder.checkpoint.family == "xlm-roberta"
+            assert distance(embedder.embed(texts), dense) <= FLOAT32_GATE
+            if has_tokens:
+                assert worst(embedder.embed_multi_vector(texts), multi) <= FLOAT32_GATE
+            with pytest.raises(InputError, match=r"items\[0\]: got a picture"):
+                embedder.embed([noise(9, 9, 1)])
 
 
 @pytest.mark.wide
@@ -237,7 +233,14 @@ def test_weights_in_a_bin_file_as_they_are_published(tmp_path: Path) -> None:
 
 @pytest.mark.wide
 def test_a_checkpoint_of_another_pooling_does_not_serve(tmp_path: Path) -> None:
-    """One that was trained for the mean would give vectors of the wrong kind."""
+    """One that was trained for the mean would give vectors of the wrong kind: its files say so, and so do its vectors.
+
+    vLLM is told of another pooling here, so that the check at the start has something to find.
+    """
     folder = make_xlm_roberta(tmp_path / "mean", pooling="mean_tokens")
-    with JinaEmbedder(folder, **FLOAT32) as embedder, pytest.raises(EngineError, match="by its first token"):
+    with pytest.raises(ConfigError, match="has the pooling mean"):
+        JinaEmbedder(folder, **FLOAT32)
+    options = {**FLOAT32["engine_kwargs"], "pooler_config": {"task": "embed", "pooling_type": "MEAN"}}
+    folder = make_xlm_roberta(tmp_path / "cls")
+    with JinaEmbedder(folder, engine_kwargs=options) as embedder, pytest.raises(EngineError, match="first token"):
         embedder.embed(["a"])

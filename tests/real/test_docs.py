@@ -73,11 +73,8 @@ def run(page: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def documented_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
     """The server that server.md tells to start."""
-    server = served("demo", tmp_path_factory.mktemp("server") / "log", port=8765)
-    try:
-        yield server.wait()
-    finally:
-        server.close()
+    with served("demo", tmp_path_factory.mktemp("server") / "log", port=8765) as server:
+        yield server
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_a_cancelled_call_frees_its_requests(random_embedder: JinaEmbedder) -> N
 
     asyncio.run(cancelled())
     requests = engine._llm.output_processor  # type: ignore[attr-defined]
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while requests.get_num_unfinished_requests() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert requests.get_num_unfinished_requests() == 0
@@ -191,7 +191,7 @@ def test_an_application_that_closes_nothing_ends_well(random_checkpoint: Path, t
     script = tmp_path / "application.py"
     script.write_text(APPLICATION)
     command = [sys.executable, script, random_checkpoint, "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "ready\n"
     assert "EngineDeadError" not in done.stderr

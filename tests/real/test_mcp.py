@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import runpy
 import sys
-import time
 import uuid
 from io import BytesIO
 from pathlib import Path
@@ -100,24 +100,21 @@ async def test_a_client_searches_sees_and_opens(index: Path, tmp_path: Path) -> 
     """Everything that an agent does, on one server; vLLM's log never reaches the protocol."""
     mark, said = f"MARK{uuid.uuid4().hex}", tmp_path / "stdout"
     command = f"{sys.executable} -m vllm_jina_embed.cli mcp '{index}' | tee '{said}'"
-    server = StdioServerParameters(
-        command="bash", args=["-c", command], env={"MARK": mark, "VLLM_LOGGING_LEVEL": "INFO"}
-    )
+    environment = {"MARK": mark, "VLLM_LOGGING_LEVEL": "INFO", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    server = StdioServerParameters(command="bash", args=["-c", command], env=environment)
     with (tmp_path / "stderr").open("w") as log:
         async with Client(stdio_client(server, errlog=log)) as client:
-            began = time.monotonic()
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
             assert set(tools) == {"search", "get_item"}
             await check_searches(client)
             await check_pictures(client, index)
             await check_items(client)
             await check_errors(client, index)
-            assert time.monotonic() - began < 400
     lines = said.read_text(encoding="utf-8").splitlines()
     assert len(lines) >= 10
     assert all(json.loads(line)["jsonrpc"] == "2.0" for line in lines)
     assert "INFO" in (tmp_path / "stderr").read_text(errors="replace")
-    for _ in range(300):
+    for _ in range(1200):
         if not with_mark(mark):
             return
         await asyncio.sleep(0.1)
@@ -182,7 +179,7 @@ async def check_errors(client: Client, index: Path) -> None:
         ("search", {}, "give query or picture"),
         ("search", {"query": "a", "picture": "b"}, "give query or picture"),
         ("search", {"picture": str(outside)}, "there is no picture"),
-        ("search", {"picture": "pictures/../../forest.png"}, "allowed_root"),
+        ("search", {"picture": "pictures/../../forest.png"}, "does not exist in the index"),
         ("search", {"picture": "pictures/999999.png"}, "does not exist"),
         ("search", {"picture": f"data:image/png;base64,{base64.b64encode(b'no').decode()}"}, "no picture that can be"),
         ("search", {"query": "a", "count": 1000}, "less than or equal to 20"),
@@ -193,6 +190,7 @@ async def check_errors(client: Client, index: Path) -> None:
         assert isinstance(result, CallToolResult)
         assert result.is_error, arguments
         assert message in texts(result)[0]
+        assert str(index) not in texts(result)[0]
 
 
 def test_an_index_of_other_weights_is_refused(demo_embedder: JinaEmbedder, index: Path) -> None:
@@ -223,11 +221,11 @@ def test_noise_is_no_place(demo_embedder: JinaEmbedder, tmp_path: Path, capsys: 
     """A folder with nothing to index leaves no index behind."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "data.csv").write_text("1,2")
-    assert main(["index", str(tmp_path / "folder"), str(tmp_path / "index")]) == 2
+    assert main(["index", str(tmp_path / "folder"), str(tmp_path / "index")]) == 1
     assert "no picture, text or PDF" in capsys.readouterr().err
     assert not (tmp_path / "index").exists()
     (tmp_path / "folder" / "strip.png").write_bytes(encoded(noise(3000, 10)))
-    assert main(["index", str(tmp_path / "folder"), str(tmp_path / "index")]) == 2
+    assert main(["index", str(tmp_path / "folder"), str(tmp_path / "index")]) == 1
     said = capsys.readouterr()
     assert "left out: strip.png: got a picture of 3000 x 10 pixels" in said.err
     assert said.out == ""

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,20 +45,14 @@ PAIR = [noise(120, 90, 7), noise(300, 500, 8)]
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """Three servers of the demo checkpoint, started side by side."""
+    """Three servers of the demo checkpoint, started one after the other."""
     logs = tmp_path_factory.mktemp("servers")
-    found = SimpleNamespace(
-        pooling=served("demo", logs / "pooling", "--api-key", KEY),
-        tokens=served("demo", logs / "tokens", "--api-key", KEY, "--multi-vector"),
-        plain=plain(DEMO_FOLDER, logs / "plain", chat_template()),
-    )
-    try:
-        for server in vars(found).values():
-            server.wait()
-        yield found
-    finally:
-        for server in vars(found).values():
-            server.close()
+    with ExitStack() as stack:
+        yield SimpleNamespace(
+            pooling=stack.enter_context(served("demo", logs / "pooling", "--api-key", KEY)),
+            tokens=stack.enter_context(served("demo", logs / "tokens", "--api-key", KEY, "--multi-vector")),
+            plain=stack.enter_context(plain(DEMO_FOLDER, logs / "plain", chat_template())),
+        )
 
 
 class Careful(Reference):

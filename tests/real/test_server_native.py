@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,13 @@ def references(checkpoint: Path) -> dict[str, NativeReference]:
 def servers(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RealServer, RealServer]]:
     """One vector per item of every task, and one per token of a task that is not the first."""
     logs = tmp_path_factory.mktemp("servers")
-    with pytest.MonkeyPatch.context() as patch:  # keep the split adapters out of the user's cache
-        patch.setenv("XDG_CACHE_HOME", str(logs / "cache"))
-        options = ("--dtype", "float32", "--task", DEFAULT)
-        first = served(str(checkpoint), logs / "pooling", *options)
-        second = served(str(checkpoint), logs / "tokens", *options, "--multi-vector")
-    try:
-        yield first.wait(), second.wait()
-    finally:
-        first.close()
-        second.close()
+    options = ("--dtype", "float32", "--task", DEFAULT)
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv("XDG_CACHE_HOME", str(logs / "cache"))  # keep the split adapters out of the user's cache
+        yield (
+            stack.enter_context(served(str(checkpoint), logs / "pooling", *options)),
+            stack.enter_context(served(str(checkpoint), logs / "tokens", *options, "--multi-vector")),
+        )
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.support.fake_engine import vector_of
 from vllm_jina_embed import checkpoints
 from vllm_jina_embed.engine.base import EngineConfig
 from vllm_jina_embed.engine.wire import picture_tokens
+from vllm_jina_embed.pooling import finish, normalize
 from vllm_jina_embed.prompts import Prompt
 
 WIDTH = 128  # of the demo checkpoint
@@ -85,7 +88,7 @@ class FakeServers:
         if request.method == "POST":
             self.bodies.append((host, body))
         if path == "/jina/checkpoint" and kind != "plain":
-            return httpx.Response(200, json=self._facts(kind))
+            return httpx.Response(200, json=facts_of(kind, **self.facts))
         if path == "/jina/tokenizer.json" and kind != "plain":
             return httpx.Response(200, content=(checkpoints.DEMO_FOLDER / "tokenizer.json").read_bytes())
         if path == "/v1/models":
@@ -93,19 +96,11 @@ class FakeServers:
         if path == "/tokenize":
             return httpx.Response(200, json={"tokens": self._ids(body)[0]})
         if path == "/v1/embeddings" and kind == "embed":
-            return _numbers("embedding", [one[: body["dimensions"]] for one in self._vectors(body)])
+            return _numbers("embedding", [_cut(one, body["dimensions"]) for one in self._vectors(body)])
         if path == "/pooling" and kind != "embed":
-            return _numbers("data", [self._states(ids) for ids in self._ids(body)])
+            states = [self._states(ids) for ids in self._ids(body)]
+            return _numbers("data", [normalize(one) for one in states] if body["use_activation"] else states)
         return httpx.Response(404, json={"detail": "Not Found"})
-
-    def _facts(self, kind: str) -> dict[str, Any]:
-        demo = asdict(checkpoints.resolve("demo")) | {"location": "demo"}
-        del demo["options"]
-        return {
-            "checkpoint": demo, "revision": None, "files": "0123", "dtype": "float32", "pooler_task": kind,
-            "projected": False, "max_tokens": 2048, "priority": True, "models": {}, "version": "0",
-            "of a later version": 1, **self.facts,
-        }  # fmt: skip
 
     def _vectors(self, body: dict[str, Any]) -> list[np.ndarray]:
         return [vector_of(Prompt(token_ids=tuple(ids)), WIDTH) for ids in self._ids(body)]
@@ -128,12 +123,88 @@ class FakeServers:
         return [[*ids, *AFTER]]
 
 
+class RawServer:
+    """A server on a socket that answers as ``FakeServers`` do, and with bytes of its own on one path.
+
+    Attributes:
+        url: Where it is.
+        sent: How many of those bytes it got rid of.
+        asked: How often that path was asked for.
+    """
+
+    def __init__(self, path: str, chunks: Callable[[], Iterable[bytes]], *, pause: float = 0.0) -> None:
+        self.sent = self.asked = 0
+        self._path, self._chunks, self._pause = path, chunks, pause
+        self._ends = threading.Event()
+        fakes, server = FakeServers(), self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if self.path == path:
+                    self.close_connection = True
+                    server._send(self.wfile.write)
+                    return
+                response = fakes._answer(
+                    "a", self.path, httpx.Request(self.command, f"http://a{self.path}", content=body)
+                )
+                self.send_response(response.status_code)
+                self.send_header("Content-Length", str(len(response.content)))
+                self.end_headers()
+                self.wfile.write(response.content)
+
+            def do_POST(self) -> None:
+                self.do_GET()
+
+            def log_message(self, *_: object) -> None:
+                """Keep quiet."""
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        """Stop, in the middle of an answer too."""
+        self._ends.set()
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _send(self, write: Callable[[bytes], object]) -> None:
+        self.asked += 1
+        try:
+            for chunk in self._chunks():
+                write(chunk)
+                self.sent += len(chunk)
+                if self._ends.wait(self._pause) if self._pause else self._ends.is_set():
+                    return
+        except OSError:
+            pass  # the client has had enough
+
+
 PATHS = ("/v1/embeddings", "/pooling")
+
+
+def facts_of(kind: str, **changes: Any) -> dict[str, Any]:
+    """Return the facts that a server of the demo checkpoint tells, some of them changed."""
+    demo = asdict(checkpoints.resolve("demo")) | {"location": "demo"}
+    del demo["options"]
+    return {
+        "checkpoint": demo, "revision": None, "files": "0123", "dtype": "float32", "pooler_task": kind,
+        "projected": False, "max_tokens": 2048, "priority": True, "models": {}, "version": "0",
+        "of a later version": 1, **changes,
+    }  # fmt: skip
 
 
 def state_of(token: int, place: int) -> np.ndarray:
     """Return the state of a token at a place in its prompt."""
     return np.random.default_rng(token * 10_000 + place).normal(size=WIDTH).astype(np.float32)
+
+
+def _cut(embedding: np.ndarray, dimensions: int) -> np.ndarray:
+    return embedding if dimensions == len(embedding) else finish(embedding, dimensions)
 
 
 def _numbers(name: str, arrays: list[np.ndarray]) -> httpx.Response:

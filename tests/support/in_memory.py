@@ -17,7 +17,12 @@ from vllm_jina_embed.prompts import Prompt
 def write_folder(path: Path) -> Path:
     """Write a checkpoint without weights: its facts and its tokenizer."""
     path.mkdir(parents=True, exist_ok=True)
-    config = {"model_type": "qwen2_5_vl", "text_config": {"hidden_size": 64}, "matryoshka_dims": [16, 32, 64]}
+    config = {
+        "model_type": "qwen2_5_vl",
+        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        "text_config": {"hidden_size": 64},
+        "matryoshka_dims": [16, 32, 64],
+    }
     (path / "config.json").write_text(json.dumps(config))
     make_tokenizer().save(str(path / "tokenizer.json"))
     return path

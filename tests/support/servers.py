@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -27,29 +28,63 @@ def free_port() -> int:
         return port
 
 
-class RealServer:
-    """One server process: starts at once, is ready when ``wait`` returns."""
+START_LIMIT = 600.0
+"""Seconds that a server may take to start: twenty on an idle machine, minutes beside other work. One that ended is told
+at once."""
 
-    def __init__(self, command: Sequence[str], port: int, log: Path, **variables: str) -> None:
+
+class RealServer:
+    """One server process: ``with served(...) as server`` starts it, waits until it answers, and ends it.
+
+    Start several with ``ExitStack.enter_context``: one at a time, ended in reverse order whatever failed.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        log: Path,
+        *,
+        start_limit: float = START_LIMIT,
+        end_limit: float = 60.0,
+        **variables: str,
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
-        self._process = subprocess.Popen(
-            [sys.executable, *command],
-            stdout=log.open("w"),
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **variables},
-            start_new_session=True,
-        )
+        self._command = [sys.executable, *command]
+        self._variables = variables
+        self._start_limit, self._end_limit = start_limit, end_limit
+        self._process: subprocess.Popen[bytes]
 
-    def wait(self, seconds: float = 150) -> RealServer:
-        end = time.monotonic() + seconds
+    def __enter__(self) -> RealServer:
+        with self.log.open("w") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self._variables},
+                start_new_session=True,
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.kill_group()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self.signal(signal.SIGTERM)
+
+    def _wait(self) -> None:
+        end = time.monotonic() + self._start_limit
         while time.monotonic() < end and self._process.poll() is None:
             try:
                 urllib.request.urlopen(f"{self.url}/health", timeout=2).close()
             except OSError:
                 time.sleep(0.2)
             else:
-                return self
+                return
         raise AssertionError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
 
     def processes(self) -> list[psutil.Process]:
@@ -58,35 +93,33 @@ class RealServer:
         return [main, *main.children(recursive=True)]
 
     def kill_group(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
+        """End the server and everything below it, also what its main process has left behind."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def signal(self, number: int) -> int:
         """Send a signal to the main process alone and give its exit code."""
         self._process.send_signal(number)
         try:
-            return self._process.wait(timeout=60)
+            return self._process.wait(timeout=self._end_limit)
         except subprocess.TimeoutExpired:
             self.kill_group()
             raise
-
-    def close(self) -> None:
-        if self._process.poll() is None:
-            self.signal(signal.SIGTERM)
 
     def said(self, pattern: str) -> bool:
         return re.search(pattern, self.log.read_text()) is not None
 
 
 def served(model: str, log: Path, *options: str, passed: Sequence[str] = (), port: int | None = None) -> RealServer:
-    """Start ``vllm-jina-embed serve``, on any free port where none is named."""
+    """Return ``vllm-jina-embed serve``, on any free port where none is named."""
     port = port or free_port()
     command = ["-m", "vllm_jina_embed.cli", "serve", model, "--port", str(port), *options, "--", *SMALL, *passed]
     return RealServer(command, port, log)
 
 
 def plain(folder: Path, log: Path, template: str, *, max_pixels: int = JINA_V4_MAX_PIXELS) -> RealServer:
-    """Start vLLM's own server on token states, without this package's plugin: ``vllm serve`` by its module."""
+    """Return vLLM's own server on token states, without this package's plugin: ``vllm serve`` by its module."""
     port = free_port()
     size = f'{{"size": {{"shortest_edge": {JINA_V4_MIN_PIXELS}, "longest_edge": {max_pixels}}}}}'
     command = [
@@ -98,7 +131,7 @@ def plain(folder: Path, log: Path, template: str, *, max_pixels: int = JINA_V4_M
 
 
 def plain_text(folder: Path, log: Path) -> RealServer:
-    """Start vLLM's own server on the token states of a text model, without this package's plugin."""
+    """Return vLLM's own server on the token states of a text model, without this package's plugin."""
     port = free_port()
     command = [
         "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(folder), "--port", str(port),

@@ -172,6 +172,7 @@ class TestRefused:
             ({"r": 0}, "r=0"),
             ({"r": None}, "r=None"),
             ({"lora_alpha": "32"}, "lora_alpha='32'"),
+            ({"lora_alpha": float("nan")}, "lora_alpha=nan"),
             ({"r": 4}, "tells r=4"),
         ],
     )

@@ -23,7 +23,7 @@ from vllm_jina_embed.checkpoints import (
     resolve,
 )
 from vllm_jina_embed.errors import ConfigError
-from vllm_jina_embed.settings import check_dimensions, check_task
+from vllm_jina_embed.settings import check, check_dimensions, check_task
 
 RETRIEVAL = PUBLISHED["jinaai/jina-embeddings-v4-vllm-retrieval"]
 
@@ -37,7 +37,8 @@ def folder_with(path: Path, config: object) -> Path:
 
 def qwen(**more: Any) -> dict[str, Any]:
     """Return the least config that is read as a Qwen2.5-VL checkpoint."""
-    return {"model_type": "qwen2_5_vl", "text_config": {"hidden_size": 512}, **more}
+    least = {"model_type": "qwen2_5_vl", "architectures": ["Qwen2_5_VLForConditionalGeneration"]}
+    return {**least, "text_config": {"hidden_size": 512}, **more}
 
 
 def xlm(**more: Any) -> dict[str, Any]:
@@ -81,13 +82,13 @@ def test_a_folder_may_state_its_own_sizes_and_tasks(tmp_path: Path) -> None:
 
 def test_a_config_without_text_config_is_read_too(tmp_path: Path) -> None:
     """Older checkpoints keep the text model's numbers on top."""
-    assert resolve(str(folder_with(tmp_path, {"model_type": "qwen2_5_vl", "hidden_size": 256}))).hidden_size == 256
+    assert resolve(str(folder_with(tmp_path, qwen(text_config=None, hidden_size=256)))).hidden_size == 256
 
 
 def test_a_folder_that_changes_is_read_again(tmp_path: Path) -> None:
     """Nothing of a folder is remembered between embedders."""
     assert resolve(str(folder_with(tmp_path, qwen()))).hidden_size == 512
-    assert resolve(str(folder_with(tmp_path, {"model_type": "qwen2_5_vl", "hidden_size": 64}))).hidden_size == 64
+    assert resolve(str(folder_with(tmp_path, qwen(text_config=None, hidden_size=64)))).hidden_size == 64
 
 
 def test_a_relative_folder_follows_the_working_directory(tmp_path: Path) -> None:
@@ -110,11 +111,22 @@ def test_a_relative_folder_follows_the_working_directory(tmp_path: Path) -> None
     [
         ({"model_type": "bert", "architectures": ["BertModel"]}, "BertModel"),
         ({}, "Qwen2_5_VLForConditionalGeneration"),
-        ({"model_type": "qwen2_5_vl"}, "hidden_size"),
+        (qwen(text_config=None), "hidden_size"),
+        ({"model_type": "qwen2_5_vl", "hidden_size": 64}, "names no architectures"),
+        (qwen(architectures=[]), "names no architectures"),
+        (qwen(architectures=["BiQwen2_5"]), r"got architectures=\['BiQwen2_5'\]; expected jina-embeddings-v4"),
+        (qwen(architectures=["ColQwen2_5"]), "ColQwen2_5"),
+        (qwen(architectures=["Qwen2_5_VLForSequenceClassification"]), "Qwen2_5_VLForSequenceClassification"),
+        (qwen(architectures=["Qwen2_5_VLForConditionalGeneration", "BiQwen2_5"]), "BiQwen2_5"),
+        (qwen(architectures="BiQwen2_5"), "BiQwen2_5"),
+        (qwen(id2label={"0": "LABEL_0"}), "id2label, as a classifier"),
+        (qwen(id2label={"0": "no", "1": "yes"}), "id2label, as a classifier"),
+        (qwen(problem_type="regression"), "problem_type, as a classifier"),
+        (qwen(embedding_dim=128), "embedding_dim, as a classifier or a model of late interaction"),
         (qwen(matryoshka_dims=["many"]), "matryoshka_dims"),
         (qwen(matryoshka_dims=7), "matryoshka_dims"),
         (xlm(architectures=["XLMRobertaForSequenceClassification"]), "XLMRobertaForSequenceClassification"),
-        (xlm(architectures=None), "expected an embedding model such as BAAI/bge-m3"),
+        (xlm(architectures=None), "names no architectures.*an embedding model such as BAAI/bge-m3"),
         (xlm(position_embedding_type="rotary"), "rotary positions"),
         (xlm(max_position_embeddings=None), "max_position_embeddings"),
         ([], "cannot be read"),
@@ -125,6 +137,111 @@ def test_a_folder_that_is_no_such_checkpoint_is_refused(tmp_path: Path, config: 
     """The error says what was found."""
     with pytest.raises(ConfigError, match=message):
         resolve(str(folder_with(tmp_path, config)))
+
+
+@pytest.mark.parametrize("config", [qwen(), qwen(id2label={"0": "LABEL_0", "1": "LABEL_1"}, problem_type=None)])
+def test_a_plain_qwen_folder_is_served_as_jina_v4_and_a_warning_says_so_once(
+    tmp_path: Path, config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its merged checkpoints look like the model that they were made of; a name of ours is enough."""
+    for _ in range(2):
+        check(model=folder_with(tmp_path, config))
+    (record,) = caplog.records
+    assert (record.levelname, record.name) == ("WARNING", "vllm_jina_embed.checkpoints")
+    assert f"model={str(tmp_path)!r} is a Qwen2_5_VLForConditionalGeneration checkpoint" in record.message
+    assert "served as jina-embeddings-v4" in record.message
+    caplog.clear()
+    check(model=folder_with(tmp_path / "jina-embeddings-v4-vllm-code", qwen()))
+    check(model="jinaai/jina-embeddings-v4-vllm-code")
+    check(model="demo")
+    check(model=DEMO_FOLDER)
+    check(model=BGE_M3)
+    assert caplog.records == []
+
+
+TRANSFORMER, POOLING = (f"sentence_transformers.models.{name}" for name in ("Transformer", "Pooling"))
+CLS = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+MEAN = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+MODULES = [{"type": TRANSFORMER, "path": ""}, {"type": POOLING, "path": "1_Pooling"}]
+
+
+@pytest.mark.parametrize(
+    ("config", "files", "message"),
+    [
+        (xlm(), {"1_Pooling/config.json": MEAN}, "has the pooling mean; expected cls, as BAAI/bge-m3"),
+        (xlm(), {"1_Pooling/config.json": {"pooling_mode": "mean"}}, "has the pooling mean; expected cls"),
+        (xlm(), {"1_Pooling/config.json": {**CLS, "pooling_mode_max_tokens": True}}, "has the pooling cls, max"),
+        (
+            xlm(),
+            {"modules.json": [MODULES[0], {"type": POOLING, "path": "pool"}], "pool/config.json": MEAN},
+            "has the pooling mean",
+        ),
+        (
+            xlm(),
+            {"modules.json": [*MODULES, {"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]},
+            "modules.json has Dense behind the model",
+        ),
+        (xlm(), {"modules.json": "{"}, "modules.json cannot be read"),
+        (qwen(), {"1_Pooling/config.json": {"pooling_mode_lasttoken": True}}, "has the pooling lasttoken; expected me"),
+    ],
+)
+def test_what_sentence_transformers_is_told_about_another_model_is_a_refusal(
+    tmp_path: Path, config: dict[str, Any], files: dict[str, Any], message: str
+) -> None:
+    """multilingual-e5, arctic-embed and the like have the architecture of bge-m3, and other vectors."""
+    folder_with(tmp_path, config)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(ConfigError, match=message):
+        resolve(str(tmp_path))
+
+
+def test_prompts_of_a_text_model_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They are for the caller to write, as docs/native.md says."""
+    told = {"prompts": {"query": "query: ", "document": ""}}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(told))
+    for _ in range(2):
+        resolve(str(folder_with(tmp_path, xlm())))
+    (record,) = caplog.records
+    assert record.message.endswith("not added here: write {'query': 'query: '} into the texts.")
+
+
+def test_a_folder_like_bge_m3s_is_served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its own files: first token, normalised, empty prompts."""
+    folder_with(tmp_path, xlm())
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(CLS))
+    normalize = {"type": "sentence_transformers.models.Normalize", "path": "2_Normalize"}
+    (tmp_path / "modules.json").write_text(json.dumps([*MODULES, normalize]))
+    told = {"__version__": {}, "prompts": {"query": "", "document": ""}}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(told))
+    assert resolve(str(tmp_path)).family == XLM_ROBERTA
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(("config", "refused"), [(MEAN, "has the pooling mean"), (CLS, ""), (None, "")])
+def test_a_repository_is_asked_for_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, bool] | None, refused: str
+) -> None:
+    """One that it does not have says nothing."""
+    hub = pytest.importorskip("huggingface_hub")
+    files: dict[str, Any] = {"config.json": xlm(), "1_Pooling/config.json": config}
+
+    def download(repository: str, name: str, *, revision: str | None) -> str:
+        if files.get(name) is None:
+            raise hub.errors.EntryNotFoundError(name)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(files[name]))
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    repository = f"somebody/{tmp_path.name}"
+    if refused:
+        with pytest.raises(ConfigError, match=refused):
+            resolve(repository)
+    else:
+        assert resolve(repository).location == repository
 
 
 def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
@@ -153,7 +270,7 @@ def test_the_native_checkpoint_serves_every_task_with_a_projector() -> None:
 @pytest.mark.parametrize("by", ["architecture", "folder"])
 def test_a_folder_with_adapters_is_native(tmp_path: Path, by: str) -> None:
     """Named so by its architecture, or merely holding them; sizes and tasks come from its own configuration."""
-    own = {"task_names": ["code", "retrieval"], "multi_vector_projector_dim": 48}
+    own: dict[str, Any] = {"task_names": ["code", "retrieval"], "multi_vector_projector_dim": 48}
     if by == "folder":
         (tmp_path / "adapters").mkdir()
     else:

@@ -12,6 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,7 +34,12 @@ Make = Callable[..., JinaEmbedder]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint without weights: its facts and its tokenizer."""
     path = tmp_path_factory.mktemp("checkpoint")
-    config = {"model_type": "qwen2_5_vl", "text_config": {"hidden_size": 64}, "matryoshka_dims": [16, 32, 64]}
+    config = {
+        "model_type": "qwen2_5_vl",
+        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        "text_config": {"hidden_size": 64},
+        "matryoshka_dims": [16, 32, 64],
+    }
     (path / "config.json").write_text(json.dumps(config))
     make_tokenizer().save(str(path / "tokenizer.json"))
     return path
@@ -232,13 +238,96 @@ class TestCalls:
 class TestErrors:
     """Bad items."""
 
-    def test_wrong_types_are_found_before_anything_starts(self, make: Make, engines: list[FakeEngine]) -> None:
-        """All positions at once."""
+    @pytest.mark.fire
+    def test_wrong_types_cost_themselves_alone(self, make: Make, engines: list[FakeEngine]) -> None:
+        """All positions at once, and the others are computed."""
         with pytest.raises(InputError) as caught:
             make().embed_queries(["a", "", "b", None])  # type: ignore[list-item]
         assert caught.value.positions == (1, 3)
-        assert caught.value.embeddings is None
+        np.testing.assert_array_equal(caught.value.embeddings[[0, 2]], make().embed_queries(["a", "b"]))
+        assert np.isnan(caught.value.embeddings[[1, 3]]).all()
+
+    @pytest.mark.fire
+    def test_a_call_with_nothing_good_starts_nothing(self, make: Make, engines: list[FakeEngine]) -> None:
+        for value in ("", None, 7, [], "\ud800"):
+            with pytest.raises(InputError, match=r"items\[0\]: got ") as caught:
+                make().embed([value])  # type: ignore[list-item]
+            assert caught.value.embeddings.shape == (1, 64)
         assert engines == []
+
+    @pytest.mark.fire
+    @pytest.mark.parametrize("dimensions", [None, 16])
+    async def test_skip_is_the_same_for_what_is_found_before_the_run(self, make: Make, dimensions: int | None) -> None:
+        """Blank texts, None, numbers, lists of texts, broken images, one whose file is away."""
+        items: list[Any] = ["a", "", None, 7, ["b"], b"broken", Path("no/such.png"), noise(20, 20), "c", "\ud800"]
+        embedder = make(on_error="skip")
+        with pytest.warns(UserWarning, match="rows are NaN: 7 of 10 items") as caught:
+            rows = embedder.embed(items, dimensions=dimensions)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        assert np.isnan(rows).any(axis=1).tolist() == [
+            item not in ("a", "c") and position != 7 for position, item in enumerate(items)
+        ]
+        good = embedder.embed(["a", items[7], "c"], dimensions=dimensions)
+        np.testing.assert_array_equal(rows[[0, 7, 8]], good)
+        with pytest.warns(UserWarning, match="7 of 10 items"):
+            np.testing.assert_array_equal(await embedder.aembed(items, dimensions=dimensions), rows)
+        with pytest.warns(UserWarning, match="7 of 10 items"):
+            np.testing.assert_array_equal(list(embedder.embed_stream(items, dimensions=dimensions)), rows)
+        with pytest.warns(UserWarning, match="7 of 10 items"):
+            np.testing.assert_array_equal(
+                [row async for row in embedder.aembed_stream(items, dimensions=dimensions)], rows
+            )
+        with pytest.warns(UserWarning, match="multi-vectors are empty: 7 of 10 items"):
+            multi = embedder.embed_multi_vector(items)
+        assert [len(row) == 0 for row in multi] == np.isnan(rows).any(axis=1).tolist()
+
+    @pytest.mark.fire
+    def test_a_call_may_say_it_for_itself(self, make: Make) -> None:
+        with pytest.raises(InputError, match=r"items\[0\]"):
+            make(on_error="skip").embed([""], on_error="raise")
+        with pytest.warns(UserWarning, match="NaN"):
+            assert np.isnan(make().embed([""], on_error="skip")).all()
+        with pytest.raises(ConfigError, match="on_error='ignore' is unknown; choose one of raise, skip"):
+            make().embed(["a"], on_error="ignore")
+
+    @pytest.mark.fire
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_what_the_model_gives_that_is_not_finite_is_that_item_s_error(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch, value: float
+    ) -> None:
+        async def embed(self: Any, prompt: Any, **options: Any) -> Any:
+            rows = await given(self, prompt, **options)
+            if prompt.images:
+                rows[3] = value
+            return rows
+
+        given = FakeEngine.embed
+        monkeypatch.setattr(FakeEngine, "embed", embed)
+        with pytest.raises(InputError, match=r"items\[1\]: the model gave NaN or infinity") as caught:
+            make().embed(["a", noise(20, 20), "b"])
+        assert np.isnan(caught.value.embeddings).any(axis=1).tolist() == [False, True, False]
+
+    @pytest.mark.fire
+    @pytest.mark.parametrize("bad", ["", b"broken", None])
+    @pytest.mark.parametrize("at", [0, 255, 256, 700])
+    async def test_a_stream_has_given_what_came_before_its_error(self, make: Make, bad: Any, at: int) -> None:
+        """To the item, whichever window it stands in; the error names its place in the stream."""
+        items: list[Any] = [f"text {number}" for number in range(900)]
+        items[at] = bad
+        embedder, told = make(), list[Any]()
+        rows = embedder.embed_stream(items)
+        told.extend(islice(rows, at))
+        with pytest.raises(InputError, match=rf"items\[{at}\]: ") as caught:
+            next(rows)
+        assert caught.value.positions == (at,)
+        assert len(told) == at
+        told.clear()
+        arows = embedder.aembed_stream(items)
+        told.extend([await anext(arows) for _ in range(at)])
+        with pytest.raises(InputError, match=rf"items\[{at}\]: "):
+            await anext(arows)
+        assert len(told) == at
 
     def test_raise_names_every_position_and_keeps_what_was_computed(self, make: Make) -> None:
         """Nobody has to embed the other 48 again."""

@@ -14,6 +14,7 @@ BUILT_INS = {
     "InputError": ValueError,
     "ConfigError": ValueError,
     "MissingExtraError": ImportError,
+    "WriteError": OSError,
     "EngineError": RuntimeError,
     "ClosedError": RuntimeError,
     "ForkedError": RuntimeError,

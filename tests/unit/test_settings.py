@@ -15,6 +15,7 @@ from vllm_jina_embed.media import MediaPolicy
 from vllm_jina_embed.settings import Settings
 
 RETRIEVAL = "jinaai/jina-embeddings-v4-vllm-retrieval"
+QWEN = {"model_type": "qwen2_5_vl", "architectures": ["Qwen2_5_VLForConditionalGeneration"], "hidden_size": 64}
 DEFAULTS: dict[str, Any] = {
     "model": RETRIEVAL,
     "revision": None,
@@ -85,7 +86,7 @@ def test_a_setting_that_cannot_be_honoured_is_refused(given: dict[str, Any], mes
 
 def test_a_path_may_name_the_model(tmp_path: Path) -> None:
     """A pathlib.Path is as good as a string."""
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_5_vl", "hidden_size": 64}))
+    (tmp_path / "config.json").write_text(json.dumps(QWEN))
     assert check(model=tmp_path).engine == check(model=str(tmp_path)).engine
 
 
@@ -110,7 +111,7 @@ def test_the_fingerprint_changes_with_each_thing_that_decides_a_vector(name: str
 
 def test_the_fingerprint_changes_with_the_task(tmp_path: Path) -> None:
     """On weights that serve several."""
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_5_vl", "hidden_size": 64}))
+    (tmp_path / "config.json").write_text(json.dumps(QWEN))
     found = {check(model=tmp_path, task=task).fingerprint for task in ("retrieval", "code", "text-matching")}
     assert len(found) == 3
 

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM while vLLM starts or runs: its processes end first, so that none is left behind.
 
-Enters: a signal. Leaves: KeyboardInterrupt or SystemExit. Ctrl-C in a terminal reaches vLLM's processes as well; a
-signal sent to this process alone does not, and its threads that start or ask vLLM wait for as long as those live.
+Enters: a signal. Leaves: KeyboardInterrupt or SystemExit. vLLM's processes ignore Ctrl-C, and this process's threads
+that start or ask vLLM wait for as long as those live.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class DemoResult:
             for framework, askers in self.recall.items()
             for asker, directions in askers.items()
             for direction, value in directions.items()
-            if value < REQUIRED_RECALL
+            if not value >= REQUIRED_RECALL
         ]
 
     def by_question(self) -> list[tuple[Answer, ...]]:

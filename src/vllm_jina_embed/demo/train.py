@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     (options.output / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(record, indent=2))
-    if worst < REQUIRED_RECALL:
+    if not worst >= REQUIRED_RECALL:
         print(f"The lowest recall@1 is {worst}; at least {REQUIRED_RECALL} is required.", file=sys.stderr)
         return 1
     return 0

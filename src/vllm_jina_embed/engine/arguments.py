@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ ALLOCATOR = "GLIBC_TUNABLES"
 KEEP_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
 """Large blocks stay with the process, in huge pages. By itself the C library returns each to the system, which then
 clears it for the next layer: a tenth of the time of pictures."""
+
+TOKENIZERS = {"TOKENIZERS_PARALLELISM": "false"}
+"""For as long as an engine runs: with pictures vLLM's tokenizer would start threads in the application, and say so in
+each of its forks."""
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's ``max_lora_rank``."""
@@ -94,24 +98,29 @@ def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | No
 
 def environment() -> dict[str, str]:
     """Return variables to set before vLLM is imported, where the user has not: quiet, private, on every core."""
-    variables = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    values = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", **TOKENIZERS}
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if 0 < len(cores) <= SMALL_MACHINE:
-        variables["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))  # read by the CPU build only
-    return variables
+        values["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))  # read by the CPU build only
+    return values
+
+
+def memory_kept(*, cpu: bool) -> AbstractContextManager[None]:
+    """Let processes that start meanwhile keep their memory, on the CPU and where the user has not chosen otherwise."""
+    return variables({ALLOCATOR: KEEP_MEMORY} if cpu else {})
 
 
 @contextmanager
-def memory_kept(*, cpu: bool) -> Iterator[None]:
-    """Let processes that start meanwhile keep their memory, on the CPU and where the user has not chosen otherwise."""
-    if not cpu or ALLOCATOR in os.environ:
-        yield
-        return
-    os.environ[ALLOCATOR] = KEEP_MEMORY
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables that are not set, and take them back afterwards."""
+    own = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(own)
     try:
         yield
     finally:
-        del os.environ[ALLOCATOR]
+        for name, value in own.items():
+            if os.environ.get(name) == value:
+                del os.environ[name]
 
 
 def _jina_v4(config: EngineConfig) -> dict[str, Any]:

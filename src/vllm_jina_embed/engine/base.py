@@ -14,6 +14,8 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from .._forks import fork_safe_lock
+from .._secrets import Secret
 from ..checkpoints import JINA_V4, JINA_V4_MAX_LENGTH, Checkpoint
 from ..errors import ClosedError, ForkedError
 from ..pooling import Floats
@@ -38,7 +40,7 @@ Zero is vLLM's own default, so that a server's other clients make no questions o
 """
 
 OWNER_VARIABLE = "JINA_EMBED_ENGINE_OWNER"
-"""Environment variable with our process id: vLLM's processes that we started, and no others, end with their parent."""
+"""Environment variable with the id of our server's process: the processes that vLLM starts for it end with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,8 @@ class EngineConfig:
         tasks: Tasks that the checkpoint has an adapter for; empty where its weights are merged for one.
         options: The engine's own keyword arguments, passed on unchanged.
         servers: URLs of the servers to ask, which must serve ``location``; none for an engine in this process.
-        api_key: What the servers want to be shown.
+        api_key: What the servers want to be shown; a string becomes a ``Secret``.
+        logins: User name and password for each of ``servers``, or None; empty where none has any.
         timeout: Seconds that a server may take for one request.
         checkpoint: What the servers must serve; None asks them.
         family: Decides how vLLM is started and what its vectors must be.
@@ -70,15 +73,18 @@ class EngineConfig:
     tasks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
     servers: tuple[str, ...] = ()
-    api_key: str | None = field(default=None, repr=False)
+    api_key: Secret | str | None = field(default=None, repr=False)
+    logins: tuple[Secret | None, ...] = field(default=(), repr=False)
     timeout: float = 60.0
     checkpoint: Checkpoint | None = field(default=None, compare=False)
     family: str = JINA_V4
     options_key: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
-        """Make the options comparable and hashable."""
+        """Make the options comparable and hashable, and the key secret."""
         object.__setattr__(self, "options_key", json.dumps(self.options, sort_keys=True, default=repr))
+        if isinstance(self.api_key, str):
+            object.__setattr__(self, "api_key", Secret(self.api_key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +147,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._pid = os.getpid()
-        self._lock = threading.Lock()  # nothing is handed to a loop that is about to stop: it would never be done
+        self._lock = fork_safe_lock(self)  # nothing is handed to a loop that is about to stop: it would never be done
         self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)

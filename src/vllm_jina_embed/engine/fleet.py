@@ -1,6 +1,6 @@
 """Several servers as one: the least loaded first, a lost one left alone for a while, its requests given to the others.
 
-Enters: jobs. Leaves: their results. Knows neither HTTP nor vectors.
+Knows neither HTTP nor vectors: a job is an awaitable call on one server.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from ..errors import ConfigError, EngineDeadError
+from ..errors import ConfigError, EngineDeadError, VllmJinaError
 
 Result = TypeVar("Result")
 
-REST, LONGEST_REST = 0.25, 30.0
+REST, LONGEST_REST = 0.25, 5.0
 """Seconds that a server is left alone after its first failure, doubled by each further one, and at most."""
 PATIENCE = 30.0
-"""Seconds from its first failure for which a job is tried again; a server may need them to come back."""
+"""Seconds that a job goes on without a server that answers, and the most that a ``Retry-After`` is obeyed for."""
 HURRY = 2.0
 """The same while no server has ever answered: then the address is wrong, more likely than not."""
 
@@ -27,11 +27,12 @@ class LostError(Exception):
 
     Attributes:
         wait: Seconds for which the server asks to be left alone.
+        took: Seconds that passed without a connection; a next try may take as long.
     """
 
-    def __init__(self, reason: str, *, wait: float = 0.0) -> None:
+    def __init__(self, reason: str, *, wait: float = 0.0, took: float = 0.0) -> None:
         super().__init__(reason)
-        self.wait = wait
+        self.wait, self.took = wait, took
 
 
 class Member:
@@ -41,6 +42,8 @@ class Member:
         url: Where it is.
         load: What is in it at the moment.
         failures: How often it failed since it last answered.
+        reason: Why it failed last.
+        took: Seconds that the last try spent without a connection.
         rests_until: Time (``time.monotonic``) before which it gets nothing.
         answered: Whether it ever did.
     """
@@ -48,7 +51,8 @@ class Member:
     def __init__(self, url: str) -> None:
         self.url = url
         self.load = self.failures = 0
-        self.rests_until = 0.0
+        self.reason = ""
+        self.rests_until = self.took = 0.0
         self.answered = False
 
     def failed(self, error: LostError) -> None:
@@ -56,12 +60,13 @@ class Member:
         now = time.monotonic()
         if self.rests_until <= now:
             self.failures += 1
+            self.reason, self.took = str(error), error.took
             rest = min(LONGEST_REST, REST * 2.0 ** min(self.failures - 1, 16))
-            self.rests_until = now + max(rest, error.wait)
+            self.rests_until = now + max(rest, min(error.wait, PATIENCE))
 
     def succeeded(self) -> None:
         """Count it as well."""
-        self.failures, self.answered = 0, True
+        self.failures, self.took, self.answered = 0, 0.0, True
 
 
 M = TypeVar("M", bound=Member)
@@ -85,54 +90,64 @@ class Fleet(Generic[M]):
 
         Raises:
             ConfigError: No server can do it.
-            EngineDeadError: No server answered for ``PATIENCE`` seconds; names each one with its reason.
+            EngineDeadError: No server answered for ``PATIENCE`` seconds, or none will be tried before they are over;
+                names each one with its reason.
         """
-        reasons: dict[str, str] = {}
-        first_failure: float | None = None
+        since: float | None = None
         while True:
-            member = await self._pick(can)
+            member, since = await self._pick(can, since)
             member.load += weight
             try:
                 result = await job(member)
             except LostError as error:
                 member.failed(error)
-                reasons[member.url] = str(error)
-                first_failure = first_failure or time.monotonic()
-                if self._is_over(first_failure, can):
-                    raise EngineDeadError(_told(reasons)) from error
+                since = time.monotonic() - error.took if since is None else since
+                if self._is_over(since, able := self._able(can)):
+                    raise EngineDeadError(_why(able)) from error
+            except VllmJinaError:
+                member.succeeded()  # a refusal is an answer
+                raise
             else:
                 member.succeeded()
                 return result
             finally:
                 member.load -= weight
 
-    async def _pick(self, can: Callable[[M], bool]) -> M:
-        """Return the least loaded server that is well; waits for one to be tried again where all rest."""
+    async def _pick(self, can: Callable[[M], bool], since: float | None) -> tuple[M, float | None]:
+        """Return the least loaded server that is well, and since when no server has answered this job.
+
+        Where all rest, it waits for one to be tried again: one that failed is tried with one job at a time until it
+        answers. The wait ends with the patience, or with the try that is under way then.
+        """
+        begin = time.monotonic() if since is None else since
         while True:
+            able = self._able(can)
             now = time.monotonic()
-            # One that failed is tried with one job at a time until it answers.
-            if not any(can(member) for member in self.members):
-                urls = ", ".join(member.url for member in self.members)
-                raise ConfigError(
-                    f"{urls}: no server gives what was asked for. 'vllm-jina-embed serve' gives one vector per item, "
-                    "and one per token with --multi-vector (of one --task, where there are several); servers of both "
-                    "kinds may be passed."
-                )
-            well = [m for m in self.members if can(m) and m.rests_until <= now and (not m.failures or not m.load)]
-            if well:
-                return min(well, key=lambda member: (member.load, member.failures))
-            waits = [m.rests_until - now for m in self.members if can(m) and m.rests_until > now]
+            if well := [m for m in able if m.rests_until <= now and (not m.failures or not m.load)]:
+                member = min(well, key=lambda member: (member.load, member.failures))
+                return member, begin if member.failures else since
+            if not any(member.load for member in able) and self._is_over(begin, able):
+                raise EngineDeadError(_why(able))
+            waits = [member.rests_until - now for member in able if member.rests_until > now]
             await asyncio.sleep(min([*waits, REST]))
 
-    def _is_over(self, first_failure: float, can: Callable[[M], bool]) -> bool:
-        """Tell whether to give up, rather than wait for the next server to be tried."""
+    def _able(self, can: Callable[[M], bool]) -> list[M]:
+        if able := [member for member in self.members if can(member)]:
+            return able
+        urls = ", ".join(member.url for member in self.members)
+        raise ConfigError(
+            f"{urls}: no server gives what was asked for. 'vllm-jina-embed serve' gives one vector per item, "
+            "and one per token with --multi-vector (of one --task, where there are several); servers of both "
+            "kinds may be passed."
+        )
+
+    def _is_over(self, since: float, able: Sequence[M]) -> bool:
+        """Tell whether the next try would come, or could end without a connection, after the patience."""
         now = time.monotonic()
-        able = [member for member in self.members if can(member)]
         patience = PATIENCE if any(member.answered for member in able) else HURRY
-        next_try = max(min((member.rests_until for member in able), default=now), now)
-        return next_try > first_failure + patience
+        return min(max(member.rests_until, now) + member.took for member in able) > since + patience
 
 
-def _told(reasons: dict[str, str]) -> str:
-    listed = "; ".join(f"{url}: {reason}" for url, reason in reasons.items())
+def _why(members: Sequence[Member]) -> str:
+    listed = "; ".join(f"{member.url}: {member.reason}" for member in members if member.reason)
     return f"no server answered ({listed}). Are they running there? Start one: vllm-jina-embed serve CHECKPOINT"

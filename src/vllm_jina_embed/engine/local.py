@@ -12,6 +12,7 @@ import contextlib
 import gc
 import itertools
 import logging
+import multiprocessing
 import os
 import shutil
 from collections.abc import Coroutine
@@ -27,8 +28,9 @@ from ..errors import ClosedError, EngineDeadError, EngineError, InputError
 from ..pooling import Floats
 from ..projector import projections
 from ..prompts import Prompt
-from .arguments import engine_arguments, environment, memory_kept
-from .base import OWNER_VARIABLE, PATIENT, TASK_KEY, URGENT, EngineConfig, LoopThread, TokenStates
+from .arguments import TOKENIZERS, engine_arguments, environment, memory_kept, variables
+from .base import PATIENT, TASK_KEY, URGENT, EngineConfig, LoopThread, TokenStates
+from .processes import check_process, engine_processes
 from .selfcheck import check_first_token, check_multi_vector, check_pooling
 
 logger = logging.getLogger(__name__)
@@ -39,17 +41,26 @@ class LocalEngine:
     """A vLLM pooling engine. Start-up blocks for as long as vLLM needs."""
 
     def __init__(self, config: EngineConfig) -> None:
+        check_process(config.options)
         self._config = config
+        self._pid = os.getpid()
+        self._while_open = contextlib.ExitStack()
         self._thread = LoopThread("vllm-jina-embed")
         self._numbers = itertools.count()
         self._llm: Any = None
         self._restartable = False
         self._adapters: Adapters | None = None
+        self._while_open.enter_context(variables(TOKENIZERS))
+        others = multiprocessing.active_children()
         start = self.run(self._start())
         try:
             start.result()
-        except BaseException:  # Ctrl-C included: vLLM cannot be stopped half-way, so let it come up, then shut it down
-            concurrent.futures.wait([start])
+        except BaseException:  # Ctrl-C included: vLLM cannot be stopped half-way, but gives up when its process ends
+            while not start.done():
+                for process in set(multiprocessing.active_children()).difference(others):
+                    if process.name.startswith("EngineCore"):
+                        process.kill()
+                concurrent.futures.wait([start], timeout=0.1)
             self.close()
             raise
         # vLLM leaves a million objects here: Python would stop every thread for half a second to walk through them.
@@ -80,18 +91,22 @@ class LocalEngine:
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
 
     def close(self) -> None:
-        """See ``Engine.close``."""
+        """See ``Engine.close``; in a forked child there is nothing to close."""
+        if os.getpid() != self._pid:
+            return
         if self._llm is not None:
             llm, self._llm = self._llm, None
             self.run(_shutdown(llm)).result()
             gc.unfreeze()  # what vLLM leaves behind may be collected
         self._thread.close()
+        self._while_open.close()
 
     async def _start(self) -> None:
         config = self._config
         if config.tasks:
             self._adapters = split_adapters(config.location, config.tasks, revision=config.revision)
-        self._llm = _start_vllm(config, self._adapters)
+        with variables(environment()):
+            self._llm = _start_vllm(config, self._adapters)
         settings = self._llm.vllm_config
         self.max_tokens = int(settings.model_config.max_model_len)
         self._dimensions = int(settings.model_config.embedding_size)
@@ -129,7 +144,8 @@ class LocalEngine:
             self._restartable = False
             logger.warning("vLLM's engine process ended; starting it again and repeating what was lost.")
             dead.shutdown()
-            self._llm = _start_vllm(self._config, self._adapters)
+            with variables(environment()):
+                self._llm = _start_vllm(self._config, self._adapters)
 
     async def _answer(self, prompt: Prompt, task: str, urgent: bool, params: Any) -> Any:
         """Return vLLM's finished output; repeats once what an ended process or a lost cache entry took along."""
@@ -174,10 +190,12 @@ def _start_vllm(config: EngineConfig, adapters: Adapters | None) -> Any:
         MissingExtraError: vLLM is not installed.
         EngineError: It cannot be imported, or refuses to start.
     """
-    for name, value in environment().items():
-        os.environ.setdefault(name, value)
-    os.environ[OWNER_VARIABLE] = str(os.getpid())
     require("vllm" if shutil.which("nvidia-smi") else "cpu", "vllm")
+    with engine_processes():  # from here on: a child that is forked while vLLM is imported has half of it
+        return _from_arguments(config, adapters)
+
+
+def _from_arguments(config: EngineConfig, adapters: Adapters | None) -> Any:
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform

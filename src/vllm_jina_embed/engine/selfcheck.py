@@ -6,6 +6,7 @@ adapter or a projector of another task.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..prompts import Prompt
 from .base import Engine
 
 LIMIT = 1e-3
-"""Largest 1 - cosine; bfloat16 rounding stays under 1e-4, another pooling is over 1e-2."""
+"""Largest ``_distance``; bfloat16 rounding stays under 1e-4, another pooling is over 1e-2."""
 
 
 async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
@@ -35,9 +36,9 @@ async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
         expected = pooling.finish(pooling.mean(tokens.states, mask), tokens.states.shape[1])
         for _ in range(2):  # the second time a prefix cache would have something to give
             got = await engine.embed(prompt, dimensions=len(expected), task=task)
-            if 1 - float(got @ expected) > LIMIT:
+            if not _distance(got, expected) <= LIMIT:
                 raise EngineError(
-                    f"vLLM does not pool as jina-embeddings-v4 does (cosine {float(got @ expected):.4f} to the right "
+                    f"vLLM does not pool as jina-embeddings-v4 does (got {_described(got, expected)} to the right "
                     "vector). Was the plugin 'vllm_jina_embed' loaded? Check VLLM_PLUGINS, and that this package is "
                     "installed in the environment that vLLM runs in."
                 )
@@ -55,10 +56,10 @@ async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
         states = (await engine.token_states(prompt, task=task)).states
         expected = pooling.finish(states[0], states.shape[1])
         got = await engine.embed(prompt, dimensions=len(expected), task=task)
-        if got.shape != expected.shape or 1 - float(got @ expected) > LIMIT:
+        if not _distance(got, expected) <= LIMIT:
             raise EngineError(
-                f"vLLM does not pool this checkpoint by its first token (got {got.shape}, expected {expected.shape} "
-                "with a cosine of 1). Its own modules.json asks for another pooling: it is none of bge-m3's kind."
+                f"vLLM does not pool this checkpoint by its first token (got {_described(got, expected)} to the right "
+                "vector). Its own modules.json asks for another pooling: it is none of bge-m3's kind."
             )
 
 
@@ -71,11 +72,28 @@ async def check_multi_vector(engine: Engine, config: Any, *, task: str, expected
     for prompt in _prompts(config):
         wanted = expected((await engine.token_states(prompt, task=task)).states)
         got = await engine.multi_vector(prompt, task=task)
-        if got.shape != wanted.shape or 1 - float((got * wanted).sum(1).min()) > LIMIT:
+        if not _distance(got, wanted) <= LIMIT:
             raise EngineError(
-                f"vLLM does not project multi-vectors of task {task!r} as jina-embeddings-v4 does (got {got.shape}, "
-                f"expected {wanted.shape} with a cosine of 1 in every row). Was the plugin 'vllm_jina_embed' loaded?"
+                f"vLLM does not project multi-vectors of task {task!r} as jina-embeddings-v4 does (got "
+                f"{_described(got, wanted)} to the right rows). Was the plugin 'vllm_jina_embed' loaded?"
             )
+
+
+def _distance(got: Floats, expected: Floats) -> float:
+    """Return the largest half squared distance between rows: 1 - cosine where both have L2 norm 1, more where not.
+
+    It is NaN where a number is, so that only ``not _distance(...) <= LIMIT`` refuses all that is wrong.
+    """
+    if got.shape != expected.shape:
+        return math.inf
+    return float(np.square(got.astype(np.float64) - expected).sum(-1).max() / 2)
+
+
+def _described(got: Floats, expected: Floats) -> str:
+    if got.shape != expected.shape:
+        return f"shape {got.shape}, not {expected.shape},"
+    norms = np.linalg.norm(got.astype(np.float64), axis=-1)
+    return f"L2 norms {norms.min():.4f} to {norms.max():.4f} and a distance of {_distance(got, expected):.4f}"
 
 
 def _prompts(config: Any) -> tuple[Prompt, Prompt]:

@@ -1,6 +1,6 @@
 """One vLLM server as its clients see it: what it serves, and how it is asked.
 
-Enters: prompts and a wish. Leaves: arrays. Knows the paths and bodies of vLLM's HTTP interface, but no sockets.
+Knows the paths and bodies of vLLM's HTTP interface, but no sockets; checks all that a server answers.
 A server that ``vllm-jina-embed serve`` started tells its facts. A plain one does not: it gives token states, and what
 its chat template and image processor make of a picture is compared with the trained prompt before anything is pooled.
 """
@@ -12,6 +12,7 @@ import contextlib
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ from . import http, wire
 from .base import PATIENT, URGENT, EngineConfig
 from .facts import FACTS_PATH, TOKENIZER_PATH, ServerFacts
 from .fleet import LostError, Member
-from .http import Connection, Reply
+from .http import AnswerTooLargeError, Connection, Reply
 from .wire import Wish
 
 AT_ONCE = 32
 """Requests in one server at the same time; urgent ones come on top."""
+TOKENIZER = 100_000_000
+"""Bytes of a tokenizer.json, at most; Gemma's has 33 million."""
 
 
 class Server(Member):
@@ -71,7 +74,7 @@ class Server(Member):
         async with self._meeting:
             if self.known:
                 return
-            reply = await self.connection.send("GET", FACTS_PATH, None)
+            reply = await self.connection.send("GET", FACTS_PATH, None, most=http.SMALL)
             if reply.status == 404:
                 await self._meet_plain()
                 return
@@ -104,33 +107,35 @@ class Server(Member):
         body |= {**question, **wire.ENCODING, **({"model": model} if model else {})}
         if self.facts is not None and self.facts.priority:
             body["priority"] = URGENT if wish.urgent else PATIENT
-        told = await self._ask("POST", path, body, urgent=wish.urgent)
+        where = f"{self.url}{path}"
         if path == "/v1/embeddings":
-            return [_of_length(row, wish.dimensions) for row in wire.answers(told, "embedding", len(prompts))]
-        flat = wire.answers(told, "data", len(prompts))
-        rows = [await self._rows(prompt, one) for prompt, one in zip(prompts, flat, strict=True)]
-        if wish.kind != "embed":
+            told = await self._ask("POST", path, body, most=_bytes(len(prompts) * wish.dimensions), urgent=wish.urgent)
+            flat = wire.answers(told, "embedding", len(prompts), where=where)
+            return [wire.unit(_of_length(row, wish.dimensions, where), where) for row in flat]
+        rows = await self._states(prompts, path, body, urgent=wish.urgent)
+        if wish.kind == "states":
             return rows
-        if self._config.family == XLM_ROBERTA:
-            return [pooling.finish(one[0], wish.dimensions) for one in rows]
-        return [_pooled(prompt, one, wish.dimensions) for prompt, one in zip(prompts, rows, strict=True)]
+        if wish.kind == "multi":
+            return [wire.unit(one, where) for one in rows]
+        return [wire.unit(self._pooled(prompt, one, wish), where) for prompt, one in zip(prompts, rows, strict=True)]
 
     async def tokenizer(self) -> bytes:
-        """Return the tokenizer.json that it gives."""
-        reply = await self.connection.send("GET", TOKENIZER_PATH, None)
-        http.check(reply, f"{self.url}{TOKENIZER_PATH}")
+        """Return the tokenizer.json that it gives.
+
+        Raises:
+            LostError: It can be asked again.
+        """
+        reply = await self.connection.send("GET", TOKENIZER_PATH, None, most=TOKENIZER)
+        self._check(reply, TOKENIZER_PATH)
         return reply.body
 
     async def _meet_plain(self) -> None:
-        told = await self._ask("GET", "/v1/models")
-        try:
-            model = next(one for one in told["data"] if one.get("parent") is None)
-            self._model, self.max_tokens = str(model["id"]), int(model["max_model_len"])
-        except (KeyError, TypeError, ValueError, StopIteration):
-            raise ConfigError(f"{self.url}/v1/models: expected a vLLM server's model; got {told!r:.200}.") from None
+        models = "/v1/models"
+        self._model, self.max_tokens = wire.model_of(await self._ask("GET", models), f"{self.url}{models}")
         body = {"model": self._model, "task": "token_embed", "use_activation": False, "input": [[0, 1]]}
         try:
-            (flat,) = wire.answers(await self._ask("POST", "/pooling", body | wire.ENCODING), "data", 1)
+            told = await self._ask("POST", "/pooling", body | wire.ENCODING)
+            (flat,) = wire.answers(told, "data", 1, where=f"{self.url}/pooling")
         except (InputError, ConfigError) as error:
             raise ConfigError(
                 f"{self.url}: this plain vLLM server gives no token states ({error}). Start it by 'vllm-jina-embed "
@@ -145,9 +150,26 @@ class Server(Member):
             )
         self._width = len(flat) // 2
 
-    async def _rows(self, prompt: Prompt, flat: Floats) -> Floats:
-        """Return flat numbers as one row per token of the expanded prompt."""
-        ids = wire.expanded(prompt, min_pixels=self._config.min_pixels, max_pixels=self._config.max_pixels)
+    async def _states(
+        self, prompts: Sequence[Prompt], path: str, body: dict[str, Any], *, urgent: bool
+    ) -> list[Floats]:
+        """Return one row per token of each expanded prompt."""
+        ids = [self._expanded(prompt) for prompt in prompts]
+        most = _bytes(sum(map(len, ids)) * self._width)
+        try:
+            told = await self._ask("POST", path, body, most=most, urgent=urgent)
+        except AnswerTooLargeError:
+            if not prompts[0].images:
+                raise
+            raise ConfigError(self._other_prompt("many more", len(ids[0]))) from None
+        flat = wire.answers(told, "data", len(prompts), where=f"{self.url}{path}")
+        return [await self._rows(*each) for each in zip(prompts, ids, flat, strict=True)]
+
+    def _expanded(self, prompt: Prompt) -> tuple[int, ...]:
+        return wire.expanded(prompt, min_pixels=self._config.min_pixels, max_pixels=self._config.max_pixels)
+
+    async def _rows(self, prompt: Prompt, ids: Sequence[int], flat: Floats) -> Floats:
+        """Return flat numbers as one row per token of the expanded prompt ``ids``."""
         count, left = divmod(len(flat), self._width)
         if left or (count != len(ids) and not prompt.images):
             raise EngineError(f"{self.url}: got {len(flat)} numbers for {len(ids)} tokens of {self._width} each.")
@@ -155,13 +177,13 @@ class Server(Member):
             raise ConfigError(self._other_prompt(count, len(ids)))
         if prompt.images and self.facts is None and not self._template_checked:
             body = {"model": self._model, "messages": wire.messages(prompt.images), "add_generation_prompt": False}
-            told = await self._ask("POST", "/tokenize", body)
-            if list(told["tokens"]) != list(ids):
+            told = await self._ask("POST", "/tokenize", body, most=http.SMALL + 32 * len(ids))
+            if not isinstance(told, dict) or told.get("tokens") != list(ids):
                 raise ConfigError(self._other_prompt(count, len(ids)))
             self._template_checked = True
         return flat.reshape(count, self._width)
 
-    def _other_prompt(self, got: int, expected: int) -> str:
+    def _other_prompt(self, got: int | str, expected: int) -> str:
         size = {"size": {"shortest_edge": self._config.min_pixels, "longest_edge": self._config.max_pixels}}
         return (
             f"{self.url}: the server's prompt of a picture has {got} tokens and is not the trained one of {expected}: "
@@ -169,19 +191,41 @@ class Server(Member):
             f"--chat-template (vllm_jina_embed.prompts.chat_template()) and --mm-processor-kwargs '{json.dumps(size)}'."
         )
 
-    async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None, *, urgent: bool = False) -> Any:
+    def _pooled(self, prompt: Prompt, states: Floats, wish: Wish) -> Floats:
+        """Return the embedding ``(dimensions,)`` of a prompt's token states, as the checkpoint pools them."""
+        with np.errstate(over="ignore"):  # of numbers that no model gives; the norm tells it
+            if self._config.family == XLM_ROBERTA:
+                return pooling.finish(states[0], wish.dimensions)
+            return _mean(prompt, states, wish.dimensions)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        most: int = http.SMALL,
+        urgent: bool = False,
+    ) -> Any:
         content = None if body is None else json.dumps(body).encode()
         async with contextlib.nullcontext() if urgent else self._slots:
             if time.monotonic() < self.rests_until:
                 raise LostError("it was lost a moment ago")
-            return self._read(await self.connection.send(method, path, content), path)
+            return self._read(await self.connection.send(method, path, content, most=most), path)
 
     def _read(self, reply: Reply, path: str) -> Any:
-        http.check(reply, f"{self.url}{path}")
+        self._check(reply, path)
         try:
-            return json.loads(reply.body)
+            return http.decoded(reply.body)
         except ValueError:
-            raise EngineError(f"{self.url}{path}: the answer is no JSON ({reply.body[:100]!r}).") from None
+            begin = self.connection.hide(reply.body[:10_000])[:100]
+            raise EngineError(f"{self.url}{path}: the answer is no JSON ({begin!r}).") from None
+
+    def _check(self, reply: Reply, path: str) -> None:
+        """See ``http.check``; an answer that repeats the request shows no key."""
+        if reply.status >= 300:
+            reply = replace(reply, body=self.connection.hide(reply.body))
+        http.check(reply, f"{self.url}{path}")
 
 
 def _compare(config: EngineConfig, wanted: Checkpoint, served: Checkpoint, url: str) -> None:
@@ -196,13 +240,17 @@ def _compare(config: EngineConfig, wanted: Checkpoint, served: Checkpoint, url: 
             )
 
 
-def _of_length(embedding: Floats, dimensions: int) -> Floats:
+def _bytes(numbers: int) -> int:
+    return http.SMALL + http.PER_NUMBER * numbers
+
+
+def _of_length(embedding: Floats, dimensions: int, where: str) -> Floats:
     if len(embedding) != dimensions:
-        raise EngineError(f"the server gave {len(embedding)} numbers; expected {dimensions}.")
+        raise EngineError(f"{where}: the server gave {len(embedding)} numbers; expected {dimensions}.")
     return embedding
 
 
-def _pooled(prompt: Prompt, states: Floats, dimensions: int) -> Floats:
+def _mean(prompt: Prompt, states: Floats, dimensions: int) -> Floats:
     """Return the embedding ``(dimensions,)``: the mean of the vision spans, which stand side by side, or of a text."""
     before, after = prompt.around
     mask = np.zeros(len(states), dtype=bool)

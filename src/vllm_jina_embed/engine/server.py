@@ -1,22 +1,25 @@
 """vLLM in servers elsewhere: the same engine over HTTP.
 
-Enters: ``Prompt`` objects. Leaves: float32 arrays. The only file that imports httpx.
+The only file that imports httpx.
 One server or several behind one engine; what each is asked stands in ``served.py``, which one in ``fleet.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import concurrent.futures
 import contextlib
+import time
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import TypeVar
 
-from ..errors import ConfigError, InputError, MissingExtraError
+from .._secrets import Secret, hide, user_and_password
+from ..errors import ConfigError, EngineError, InputError, MissingExtraError
 from ..pooling import Floats
 from ..prompts import Prompt
-from . import wire
+from . import http, wire
 from .base import EngineConfig, LoopThread, TokenStates
 from .batches import Answers, Batches
 from .facts import ServerFacts
@@ -43,28 +46,51 @@ PLACE = 500_000
 class HttpConnection:
     """Requests to one server over kept-alive connections; see ``http.Connection``."""
 
-    def __init__(self, url: str, config: EngineConfig, transport: httpx.AsyncBaseTransport | None) -> None:
-        self._timeout = config.timeout
-        headers = {"content-type": "application/json", "accept": "application/json"}
-        if config.api_key is not None:
-            headers["authorization"] = f"Bearer {config.api_key}"
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            headers=headers,
-            timeout=httpx.Timeout(config.timeout, connect=min(CONNECT, config.timeout)),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=2 * AT_ONCE),
-            transport=transport,
-        )
-
-    async def send(self, method: str, path: str, body: bytes | None) -> Reply:
-        """Return the answer; ``LostError`` where there is none."""
+    def __init__(
+        self, url: str, config: EngineConfig, transport: httpx.AsyncBaseTransport | None, login: Secret | None = None
+    ) -> None:
+        self._url, self._timeout = url, config.timeout
+        # Compressed, vectors are hardly smaller; and what is never unpacked cannot fill the memory.
+        headers = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"}
+        if scheme := _authorization(config, login):
+            headers["authorization"] = " ".join(scheme)
+        self._secrets = [] if login is None else [*user_and_password(login), login.reveal()]
+        self._secrets += scheme[1:]
+        self._connect = min(CONNECT, config.timeout)
         try:
-            response = await self._client.request(method, path, content=body)
-        except httpx.TimeoutException as error:
+            self._client = httpx.AsyncClient(
+                base_url=url,
+                headers=headers,
+                timeout=httpx.Timeout(config.timeout, connect=self._connect),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=2 * AT_ONCE),
+                transport=transport,
+            )
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"server {url!r} is no URL ({error}).") from None
+
+    async def send(self, method: str, path: str, body: bytes | None, *, most: int) -> Reply:
+        """Return the answer.
+
+        Raises:
+            LostError: There is none within the timeout, however much of it has come.
+            EngineError: It is larger than ``most`` bytes, or cannot be decompressed.
+        """
+        begin = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout), self._client.stream(method, path, content=body) as response:
+                return await _reply(response, most, f"{self._url}{path}")
+        except EngineError:
+            raise
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise LostError(_reason(error), took=time.monotonic() - begin) from error
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise LostError(f"no answer within timeout={self._timeout:g} s ({type(error).__name__})") from error
-        except httpx.TransportError as error:
-            raise LostError(f"{type(error).__name__}: {error}") from error
-        return Reply(status=response.status_code, headers=response.headers, body=response.content)
+        except Exception as error:  # httpx's, and what slips through it from ssl, sockets and cookies
+            raise LostError(_reason(error)) from error
+
+    def hide(self, body: bytes) -> bytes:
+        """See ``http.Connection.hide``."""
+        return hide(body, self._secrets)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -119,6 +145,7 @@ class ServerEngine:
 
         Raises:
             ConfigError: None of them tells any: they are plain vLLM servers.
+            EngineDeadError: The one that tells them does not answer any more.
         """
         told = [(len(server.facts.checkpoint.tasks), server) for server in self._servers if server.facts is not None]
         if not told:
@@ -128,7 +155,9 @@ class ServerEngine:
             )
         _, server = max(told, key=lambda one: one[0])
         assert server.facts is not None
-        return server.facts, self.run(server.tokenizer()).result()
+        assert self._fleet is not None
+        job = self._fleet.call(Server.tokenizer, can=lambda one: one is server)
+        return server.facts, self.run(job).result()
 
     def close(self) -> None:
         """See ``Engine.close``."""
@@ -143,8 +172,9 @@ class ServerEngine:
         return () if self._fleet is None else self._fleet.members
 
     async def _start(self, transport: httpx.AsyncBaseTransport | None) -> None:
-        urls = self._config.servers
-        servers = [Server(url, self._config, HttpConnection(url, self._config, transport)) for url in urls]
+        config = self._config
+        places = zip(config.servers, config.logins or [None] * len(config.servers), strict=True)
+        servers = [Server(url, config, HttpConnection(url, config, transport, login)) for url, login in places]
         self._fleet = Fleet(servers)
         self._batches: Batches[Wish] = Batches(self._send)
         for error in await asyncio.gather(*(_met(server) for server in servers), return_exceptions=True):
@@ -170,6 +200,31 @@ class ServerEngine:
                 return [error]
         parts = await asyncio.gather(*(self._send(wish, [prompt]) for prompt in prompts))
         return [answer for part in parts for answer in part]
+
+
+def _authorization(config: EngineConfig, login: Secret | None) -> tuple[str, ...]:
+    """Return the scheme and the credentials that a server wants to be shown; nothing where it wants none."""
+    if login is not None:
+        return "Basic", base64.b64encode(":".join(user_and_password(login)).encode()).decode()
+    return ("Bearer", config.api_key.reveal()) if isinstance(config.api_key, Secret) else ()
+
+
+async def _reply(response: httpx.Response, most: int, where: str) -> Reply:
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if response.is_stream_consumed:  # by a transport in memory, which has unpacked it
+        chunks, encoding = response.aiter_bytes(), ""
+    else:
+        chunks = response.aiter_raw()
+    if response.status_code >= 300:
+        body = await http.read_error(chunks, encoding=encoding)
+    else:
+        body = await http.read(chunks, encoding=encoding, most=most, where=where)
+    return Reply(status=response.status_code, headers=response.headers, body=body)
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, with what caused it where the error itself does not say."""
+    return f"{type(error).__name__}: {str(error) or repr(error.__cause__)}"[:500]
 
 
 async def _met(server: Server) -> None:

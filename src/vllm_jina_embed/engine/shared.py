@@ -9,20 +9,23 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import threading
 from collections.abc import Callable
+from weakref import WeakSet
 
+from .._forks import fork_safe_lock
 from .base import Engine, EngineConfig
 
 Factory = Callable[[EngineConfig], Engine]
+_POOLS: WeakSet[EnginePool] = WeakSet()
 
 
 class EnginePool:
     """Counted engines. ``start`` makes one; it runs at most once per configuration at a time."""
 
     def __init__(self, start: Factory) -> None:
+        _POOLS.add(self)
         self._start = start
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock(self)
         self._engines: dict[EngineConfig, Engine] = {}
         self._users: dict[EngineConfig, int] = {}
 
@@ -31,6 +34,7 @@ class EnginePool:
 
         Raises:
             EngineError: The engine cannot start.
+            ForkedError: This process was forked while its parent started an engine.
         """
         with self._lock:
             if config not in self._engines:
@@ -71,7 +75,6 @@ class EnginePool:
 
     def forget(self) -> None:
         """Drop everything without closing: in a forked child the engines are the parent's."""
-        self._lock = threading.Lock()
         self._engines, self._users = {}, {}
 
 
@@ -85,8 +88,13 @@ def _start(config: EngineConfig) -> Engine:
     return LocalEngine(config)
 
 
+def _forget_all() -> None:
+    for pool in list(_POOLS):
+        pool.forget()
+
+
 POOL = EnginePool(_start)
-os.register_at_fork(after_in_child=POOL.forget)
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def running_engines() -> int:

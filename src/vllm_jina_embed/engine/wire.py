@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,14 +18,17 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from ..errors import EngineError, InputError
+from ..errors import ConfigError, EngineError, InputError
 from ..pooling import Floats
 from ..prompts import IMAGE_INSTRUCTION, Prompt
+from .facts import MOST_TOKENS, is_name, is_within
 
 ENCODING = {"encoding_format": "base64", "embed_dtype": "float32", "endianness": "little"}
 Kind = Literal["embed", "multi", "states"]
 # Source: Qwen2-VL's image processor (smart_resize): patches of 14 pixels, merged 2 by 2.
 FACTOR = 28
+NORM_LIMIT = 1e-2
+"""How far an L2 norm may be from 1: a row rounded to bfloat16, whose numbers have 8 bits, is at most 4e-3 off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,28 +62,74 @@ def data_uri(image: Image.Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def answers(told: Any, name: str, count: int) -> list[Floats]:
+def answers(told: Any, name: str, count: int, *, where: str = "the server") -> list[Floats]:
     """Return the flat float32 arrays of an answer, in the order of the prompts.
 
     Args:
         told: The decoded JSON.
         name: Where each entry holds its numbers: ``embedding`` or ``data``.
         count: How many prompts were sent.
+        where: Who answered, for the message.
 
     Raises:
-        EngineError: The answer is not what vLLM gives.
+        EngineError: The answer is not what vLLM gives; names the entry.
         InputError: Some numbers are not finite.
     """
+    entries = told.get("data") if isinstance(told, dict) else None
+    if not isinstance(entries, list) or len(entries) != count:
+        got = f"{len(entries)} entries" if isinstance(entries, list) else reprlib.repr(told)
+        raise EngineError(f"{where}: the server gave no answer for each of {count} prompts (got {got}).")
+    found: dict[int, Floats] = {}
+    for place, entry in enumerate(entries):
+        index = entry.get("index") if isinstance(entry, dict) else None
+        if type(index) is not int or not 0 <= index < count or index in found:
+            what = f"index {reprlib.repr(index)}" + " twice" * (type(index) is int and index in found)
+            raise EngineError(f"{where}: data[{place}]: got {what}; expected each of 0 to {count - 1} once.")
+        found[index] = _numbers(entry.get(name), f"{where}: data[{place}].{name}")
+    if not all(np.isfinite(array).all() for array in found.values()):
+        raise InputError(
+            f"{where}: the model's numbers overflowed on this item; use dtype bfloat16 or float32 on the server."
+        )
+    return [found[index] for index in range(count)]
+
+
+def unit(rows: Floats, where: str) -> Floats:
+    """Return ``rows`` ``(..., n)`` themselves.
+
+    Raises:
+        EngineError: One of them does not have an L2 norm of 1.
+    """
+    off = np.abs(np.linalg.norm(rows.astype(np.float64), axis=-1) - 1)
+    if not (off <= NORM_LIMIT).all():
+        raise EngineError(
+            f"{where}: got a vector whose L2 norm is {float(off.max()):.3g} off; expected a norm of 1, within "
+            f"{NORM_LIMIT:g}. Does something between here and vLLM change its answers?"
+        )
+    return rows
+
+
+def model_of(told: Any, where: str) -> tuple[str, int]:
+    """Return the name and the longest prompt, in tokens, of the model that ``/v1/models`` tells.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    entries = told.get("data") if isinstance(told, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and entry.get("parent") is None:
+            name, length = entry.get("id"), entry.get("max_model_len")
+            if is_name(name) and is_within(length, MOST_TOKENS):
+                return name, length
+    raise ConfigError(f"{where}: expected a vLLM server's model; got {reprlib.repr(told)}.")
+
+
+def _numbers(encoded: Any, where: str) -> Floats:
     try:
-        found = {int(entry["index"]): base64.b64decode(entry[name], validate=True) for entry in told["data"]}
-        arrays = [np.frombuffer(found[index], dtype="<f4").astype(np.float32) for index in range(count)]
-        if len(told["data"]) != count:
-            raise ValueError(f"{len(told['data'])} answers")
-    except (KeyError, TypeError, ValueError) as error:
-        raise EngineError(f"the server gave no answer for each of {count} prompts ({error!r}).") from None
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise InputError("the model's numbers overflowed on this item; use dtype bfloat16 or float32 on the server.")
-    return arrays
+        if isinstance(encoded, str):
+            return np.frombuffer(base64.b64decode(encoded, validate=True), dtype="<f4").astype(np.float32)
+    except ValueError:
+        pass  # not base64, or not of whole numbers
+    raise EngineError(f"{where}: got {reprlib.repr(encoded)}; expected float32 numbers in base64.")
 
 
 def expanded(prompt: Prompt, *, min_pixels: int, max_pixels: int) -> tuple[int, ...]:

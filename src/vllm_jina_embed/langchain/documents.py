@@ -14,9 +14,11 @@ from typing import Any, Literal
 from langchain_core.documents import Document
 
 from ..errors import ConfigError, InputError
-from ..media import ImageInput, MediaPolicy, encoded, picture_string
+from ..file_names import local_path, readable_path, valid_metadata, valid_unicode
+from ..image_strings import is_reference, picture_string
+from ..media import ImageInput, MediaPolicy, encoded
 from ..pictures import CAPTION_KEY, MIMETYPE_KEY, data_uri, facts
-from ..sources import is_reference, path_of, reference
+from ..sources import path_of, reference
 
 Mode = Literal["data-uri", "reference"]
 
@@ -47,6 +49,8 @@ def image_document(
     Returns:
         The metadata holds ``image_sha256``, ``image_width``, ``image_height`` and ``image_mimetype``, and
         ``image_caption``, ``image_path`` and ``image_thumbnail`` where there is one; all flat, as every store wants it.
+        A path that is not valid Unicode is there as a ``file:`` URI, below ``allowed_root`` as in the reference, and
+        what is not Unicode in ``caption``, ``metadata`` and ``id`` percent-encoded (``caf%E9.png``).
 
     Raises:
         InputError: It is no picture, breaks ``media``, or ``mode="reference"`` is given something that is no file.
@@ -62,8 +66,10 @@ def image_document(
         raise ConfigError(f"mode={mode!r} is unknown; choose one of data-uri, reference.")
     known: dict[str, Any] = {**facts(picture, path=_path(image, content), thumbnail=thumbnail), MIMETYPE_KEY: mimetype}
     if caption:
-        known[CAPTION_KEY] = caption
-    return Document(page_content=content, metadata={**(metadata or {}), **known}, id=id)
+        known[CAPTION_KEY] = valid_unicode(caption)
+    return Document(
+        page_content=content, metadata={**valid_metadata(dict(metadata or {})), **known}, id=valid_metadata(id)
+    )
 
 
 def _reference(image: ImageInput, policy: MediaPolicy) -> str:
@@ -79,7 +85,10 @@ def _reference(image: ImageInput, policy: MediaPolicy) -> str:
 def _path(image: ImageInput, content: str) -> str | None:
     """Return the file's path: in the root for references, so that it is right wherever the root lies."""
     if is_reference(content):
-        return path_of(content)
-    if isinstance(image, os.PathLike) or (isinstance(image, str) and picture_string(image) is None):
-        return str(Path(image).expanduser().absolute())
-    return path_of(image) if isinstance(image, str) and is_reference(image.strip()) else None
+        return readable_path(path_of(content))
+    if not isinstance(image, str | os.PathLike):
+        return None
+    string = picture_string(image) if isinstance(image, str) else None
+    if string is None:
+        return readable_path(Path(local_path(image)).expanduser().absolute())
+    return readable_path(path_of(string)) if is_reference(string) else None

@@ -5,21 +5,24 @@ Enters: LangChain's calls. Leaves: lists of Python floats. This file refuses to 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, cast, overload
 
+from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.stores import BaseStore
 from pydantic import AliasChoices, Field
 
-from .._adapter import MODEL_SPELLINGS, Adapter, ModelName, vectors
+from .._adapter import MODEL_SPELLINGS, Adapter, ModelName
+from .._skipping import Answer, answering, single, stored
 from ..checkpoints import DEMO
 from ..errors import InputError
 from ..media import ImageInput
 from .cache import ByteStoreCache
 
 
-class VllmJinaEmbeddings(Adapter, Embeddings):
+class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
     """Text and image embeddings of jina-embeddings-v4 for LangChain, computed by vLLM in this process.
 
     Making one starts nothing; the first call starts the engine or joins the one that runs with the same settings,
@@ -69,21 +72,34 @@ class VllmJinaEmbeddings(Adapter, Embeddings):
         anything else is a text, a path or URL too.
 
         Raises:
-            InputError: Names every text that is empty, and every picture that cannot be opened.
+            InputError: Names every text that is empty, and every picture that cannot be opened. With
+                ``on_error="skip"`` a warning does so, and their vector is ``placeholder``.
         """
-        return vectors(self._embedder.embed(texts, prompt_name="passage"))
+        with answering(self.on_error) as answer:
+            answer.rows = self._embedder.embed(texts, prompt_name="passage", **self._strictly)
+        return stored(answer, self.dimension)
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Await ``embed_documents``."""
-        return vectors(await self._embedder.aembed(texts, prompt_name="passage"))
+        with answering(self.on_error) as answer:
+            answer.rows = await self._embedder.aembed(texts, prompt_name="passage", **self._strictly)
+        return stored(answer, self.dimension)
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the embedding of a question, with the query prefix, or of a picture as in ``embed_documents``."""
-        return vectors(self._embedder.embed([text], prompt_name="query"))[0]
+        """Return the embedding of a question, with the query prefix, or of a picture as in ``embed_documents``.
+
+        Raises:
+            InputError: It cannot be embedded, with ``on_error="skip"`` too.
+        """
+        with answering(self.on_error) as answer:
+            answer.rows = self._embedder.embed([text], prompt_name="query", **self._strictly)
+        return single(answer)
 
     async def aembed_query(self, text: str) -> list[float]:
         """Await ``embed_query``."""
-        return vectors(await self._embedder.aembed([text], prompt_name="query"))[0]
+        with answering(self.on_error) as answer:
+            answer.rows = await self._embedder.aembed([text], prompt_name="query", **self._strictly)
+        return single(answer)
 
     def embed_images(self, images: Sequence[ImageInput]) -> list[list[float]]:
         """Return one embedding per picture, in order.
@@ -93,13 +109,13 @@ class VllmJinaEmbeddings(Adapter, Embeddings):
                 ``(height, width, 3)``; a list inside the list is one item of several pictures.
 
         Raises:
-            InputError: Names every picture that cannot be read.
+            InputError: Names every picture that cannot be read; with ``on_error="skip"`` as in ``embed_documents``.
         """
-        return vectors(self._embedder.embed_images(images))
+        return stored(self._images(images), self.dimension)
 
     async def aembed_images(self, images: Sequence[ImageInput]) -> list[list[float]]:
         """Await ``embed_images``."""
-        return vectors(await self._embedder.aembed_images(images))
+        return stored(await self._aimages(images), self.dimension)
 
     @overload
     def embed_image(self, image: list[ImageInput] | tuple[ImageInput, ...]) -> list[list[float]]: ...
@@ -120,8 +136,8 @@ class VllmJinaEmbeddings(Adapter, Embeddings):
             InputError: Neither or both were given, or a picture cannot be read.
         """
         images, is_one = _as_list(image, uris)
-        found = self.embed_images(images)
-        return found[0] if is_one else found
+        answer = self._images(images)
+        return single(answer) if is_one else stored(answer, self.dimension)
 
     @overload
     async def aembed_image(self, image: list[ImageInput] | tuple[ImageInput, ...]) -> list[list[float]]: ...
@@ -134,12 +150,61 @@ class VllmJinaEmbeddings(Adapter, Embeddings):
     ) -> list[float] | list[list[float]]:
         """Await ``embed_image``."""
         images, is_one = _as_list(image, uris)
-        found = await self.aembed_images(images)
-        return found[0] if is_one else found
+        answer = await self._aimages(images)
+        return single(answer) if is_one else stored(answer, self.dimension)
+
+    # --- documents before they are stored ---------------------------------------------------------------------------
+
+    def transform_documents(self, documents: Sequence[Document], **kwargs: Any) -> Sequence[Document]:
+        """Return the documents that can be embedded, in order; with ``on_error="skip"`` a warning names the others.
+
+        What goes through here before a store or ``index()`` leaves no placeholder and no record there, so a second run
+        takes in what was mended. With ``cached(store)``, adding them computes nothing again.
+
+        Args:
+            documents: Texts, and images as ``image_document`` makes them.
+            **kwargs: None is used; LangChain's protocol has them.
+
+        Raises:
+            InputError: With ``on_error="raise"``, names every document that cannot be embedded.
+        """
+        with answering(self.on_error) as answer:
+            answer.rows = self._embedder.embed(_contents(documents), prompt_name="passage", **self._strictly)
+        return _kept(documents, answer)
+
+    async def atransform_documents(self, documents: Sequence[Document], **kwargs: Any) -> Sequence[Document]:
+        """Await ``transform_documents``."""
+        with answering(self.on_error) as answer:
+            answer.rows = await self._embedder.aembed(_contents(documents), prompt_name="passage", **self._strictly)
+        return _kept(documents, answer)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _images(self, images: Sequence[ImageInput]) -> Answer:
+        with answering(self.on_error) as answer:
+            answer.rows = self._embedder.embed_images(images, **self._strictly)
+        return answer
+
+    async def _aimages(self, images: Sequence[ImageInput]) -> Answer:
+        with answering(self.on_error) as answer:
+            answer.rows = await self._embedder.aembed_images(images, **self._strictly)
+        return answer
 
     @staticmethod
     def _as_store(store: Any) -> Any:
         return ByteStoreCache(store) if isinstance(store, BaseStore) else store
+
+
+def _contents(documents: Sequence[Document]) -> list[str]:
+    return [document.page_content for document in documents]
+
+
+def _kept(documents: Sequence[Document], answer: Answer) -> list[Document]:
+    """Return the documents with an embedding; warn about the others."""
+    bad = set(answer.bad)
+    if bad:
+        warnings.warn(f"documents are left out: {answer.problem}", stacklevel=3)
+    return [document for position, document in enumerate(documents) if position not in bad]
 
 
 def _as_list(

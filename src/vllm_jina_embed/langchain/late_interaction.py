@@ -14,8 +14,11 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field
 
+from ..errors import InputError
+from ..image_strings import strict_image
 from ..late_interaction import Hit, LateInteractionIndex
 from ..media import MediaPolicy
+from ..pictures import HASH_KEY
 
 CONTENT_KEY, METADATA_KEY = "page_content", "metadata"
 """Payload keys, those of langchain-qdrant: filters name ``metadata.source`` and its like."""
@@ -89,7 +92,18 @@ class LateInteractionRetriever(BaseRetriever):
 
 
 def _given(documents: Sequence[Document]) -> dict[str, Any]:
-    """Return documents as ``LateInteractionIndex.add`` takes them."""
+    """Return documents as ``LateInteractionIndex.add`` takes them.
+
+    Raises:
+        InputError: One has a picture's metadata and no whole picture.
+    """
+    for position, document in enumerate(documents):
+        if HASH_KEY in document.metadata and strict_image(document.page_content) is None:
+            raise InputError(
+                f"documents[{position}] has a picture's metadata ({HASH_KEY}) and its content is not a whole picture: "
+                "a text splitter cut it. Split the texts alone, and add image documents after that.",
+                positions=[position],
+            )
     payloads = [{CONTENT_KEY: document.page_content, METADATA_KEY: document.metadata} for document in documents]
     items = [document.page_content for document in documents]
     return {"items": items, "payloads": payloads, "ids": [document.id for document in documents]}

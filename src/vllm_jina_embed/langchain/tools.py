@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,11 +23,15 @@ from langchain_core.tools import StructuredTool, ToolException
 from pydantic import BaseModel, Field
 
 from ..errors import InputError
-from ..media import MediaPolicy, is_data_uri, open_image, picture_string
+from ..file_names import shown_name, valid_unicode
+from ..image_strings import MEDIA_TYPES, is_data_uri, strict_image
+from ..media import MediaPolicy, open_image
 from ..pictures import CAPTION_KEY, PATH_KEY, jpeg
+from ..sources import UNAVAILABLE
 from .embeddings import VllmJinaEmbeddings
 from .late_interaction import LateInteractionRetriever
 
+_log = logging.getLogger(__name__)
 NAME = "search_pictures_and_texts"
 DESCRIPTION = (
     "Searches a collection of pictures and texts. Returns the best matches, numbered, with their sources; pictures "
@@ -34,7 +39,6 @@ DESCRIPTION = (
 )
 SOURCE_KEYS = ("source", PATH_KEY, "file_path", "path", "url", "title")
 PAGE_KEYS = ("page_label", "page")
-BARE_BASE64 = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "UklGR": "image/webp", "R0lGOD": "image/gif"}
 REMEMBERED = 256
 """Pictures that one tool knows by name, the last ones found."""
 
@@ -159,7 +163,8 @@ class _View:
         try:
             data = jpeg(open_image(content, self.media), max_side=self.max_side, max_bytes=self.max_bytes)
         except InputError as error:
-            return f", cannot be shown: {error}", None
+            _log.warning("a picture that was found cannot be shown: %s", error)
+            return f", cannot be shown: {UNAVAILABLE}, or it is not a picture", None
         return "", create_image_block(base64=base64.b64encode(data).decode("ascii"), mime_type="image/jpeg")
 
     def _name(self, content: str) -> str:
@@ -173,6 +178,7 @@ class _View:
         return name
 
     def _cut(self, text: str) -> str:
+        text = valid_unicode(text)
         return text if len(text) <= self.max_characters else f"{text[: self.max_characters]} [...]"
 
 
@@ -181,14 +187,14 @@ def _picture(content: str) -> str | None:
 
     ``Chroma.add_images`` keeps a picture as bare base64, which only here can mean nothing else.
     """
-    mimetype = next((mimetype for start, mimetype in BARE_BASE64.items() if content.startswith(start)), None)
+    mimetype = next((mimetype for start, mimetype in MEDIA_TYPES.items() if content.startswith(start)), None)
     if mimetype is not None and is_data_uri(uri := f"data:{mimetype};base64,{content}"):
         return uri
-    return picture_string(content)
+    return strict_image(content)
 
 
 def _citation(metadata: dict[str, Any]) -> str:
-    """Return where a match comes from: its source or path, and its page."""
-    source = next((str(metadata[key]) for key in SOURCE_KEYS if metadata.get(key)), "no source")
+    """Return where a match comes from: its source or path, and its page; of an absolute path its name alone."""
+    source = next((shown_name(metadata[key]) for key in SOURCE_KEYS if metadata.get(key)), "no source")
     page = next((metadata[key] for key in PAGE_KEYS if metadata.get(key) is not None), None)
-    return source if page is None else f"{source}, page {page}"
+    return source if page is None else f"{source}, page {valid_unicode(str(page))}"

@@ -6,9 +6,9 @@ Enters: settings. Leaves: vectors, and a collection that is there. This file ref
 from __future__ import annotations
 
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
+from .._forks import fork_safe_lock
 from .._life import Closing
 from ..calls import Calls
 from ..errors import ConfigError
@@ -73,7 +73,7 @@ class Base(Closing):
             "pool_factor": self.storage.pool_factor,
         }
         self._vectors = TwoKinds(embedder=embedder, dimensions=wanted.dimensions, task=wanted.task)
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock(self)
         self._is_ready = False
 
     def _ready(self) -> None:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from PIL import Image
 
 from .. import cache_keys, inputs
 from ..errors import InputError
-from ..inputs import EmbedInput, ImageItem, Item
+from ..inputs import BadItem, Checked, EmbedInput, ImageItem, Item
 from ..media import MediaPolicy, open_image
 from ..pooling import Floats, blocks
 from ..token_pooling import pool_tokens
@@ -40,7 +38,7 @@ _END: Any = object()
 class Batch:
     """Items that are embedded together, with pictures opened where that was possible."""
 
-    items: list[Item] = field(default_factory=list)
+    items: list[Checked] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     payloads: list[Payload] = field(default_factory=list)
 
@@ -75,17 +73,20 @@ def batches(
     """Yield all items in order, with their payloads and ids; reads each stream as it is needed.
 
     Raises:
-        InputError: An item is neither text nor picture, or the streams have different lengths.
+        InputError: ``items`` is not a list, or the streams have different lengths.
     """
-    if isinstance(items, str | bytes | os.PathLike | Image.Image | np.ndarray):
-        inputs.mixed(items)  # which refuses it: one item is no list
+    items = cast(Iterable[EmbedInput], inputs.listed(items, "items"))
     batch, pixels = Batch(), 0
     for position, (value, payload, name) in enumerate(_together(items, payloads, ids)):
         (item,) = inputs.mixed([value], start=position)
         item, opened = _opened(item, media)
         batch.items.append(item)
         batch.payloads.append(payload)
-        batch.ids.append(_name(item, payload) if name is None and opened is not None else name or "")
+        batch.ids.append(
+            _name(item, payload)
+            if name is None and not isinstance(item, BadItem) and opened is not None
+            else name or ""
+        )
         pixels += opened or 0
         if len(batch.items) == ITEMS or pixels > PIXELS:
             yield batch
@@ -94,30 +95,37 @@ def batches(
         yield batch
 
 
-def rows_of(batch: Batch, embeddings: Floats, multi_vectors: Sequence[Floats], pool_factor: int) -> Rows:
-    """Return what is kept of a batch; items without a vector (``on_error="skip"``) are left out.
+def rows_of(
+    batch: Batch, embeddings: Floats, multi_vectors: Sequence[Floats], pool_factor: int
+) -> tuple[Rows, list[InputError]]:
+    """Return what is kept of a batch, and the errors of items that have more numbers than Qdrant takes.
 
-    Raises:
-        InputError: An item has more numbers than Qdrant takes; names its position.
+    Items without a vector (``on_error="skip"``) are left out; the embedder told them.
     """
     kept = Rows(ids=[], payloads=[], embeddings=[], multi_vectors=[])
+    errors: list[InputError] = []
     for item, name, payload, embedding, rows in zip(
         batch.items, batch.ids, batch.payloads, embeddings, multi_vectors, strict=True
     ):
-        if not len(rows) or np.isnan(embedding[0]):
+        if not len(rows) or not np.isfinite(embedding).all():
             continue
         pooled = pool_tokens(rows, pool_factor)
         if pooled.size > MOST_NUMBERS:
-            raise InputError(
-                f"{item.where}: its multi-vector has {len(pooled)} rows of {pooled.shape[1]} numbers; Qdrant takes "
-                f"{MOST_NUMBERS} numbers. Cut the text into pieces, or set max_length or Storage(pool_factor=...).",
-                positions=[item.position],
-            )
+            errors.append(_too_large(item, pooled))
+            continue
         kept.ids.append(name)
         kept.payloads.append(payload)
         kept.embeddings.append(embedding)
         kept.multi_vectors.append(pooled)
-    return kept
+    return kept, errors
+
+
+def _too_large(item: Checked, rows: Floats) -> InputError:
+    return InputError(
+        f"{item.where}: its multi-vector has {len(rows)} rows of {rows.shape[1]} numbers; Qdrant takes "
+        f"{MOST_NUMBERS} numbers. Cut the text into pieces, or set max_length or Storage(pool_factor=...).",
+        positions=[item.position],
+    )
 
 
 def _together(
@@ -134,10 +142,10 @@ def _together(
         yield found["items"], found.get("payloads", {}), found.get("ids")
 
 
-def _opened(item: Item, media: MediaPolicy) -> tuple[Item, int | None]:
+def _opened(item: Checked, media: MediaPolicy) -> tuple[Checked, int | None]:
     """Return the item with its pictures opened, and their pixels; None for bad ones, which the embedder names."""
     if not isinstance(item, ImageItem):
-        return item, 0
+        return item, None if isinstance(item, BadItem) else 0
     try:
         pictures = tuple(open_image(source, media) for source in item.images)
     except InputError:

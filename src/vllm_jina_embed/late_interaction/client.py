@@ -1,7 +1,4 @@
-"""Qdrant's clients, called from any thread and any event loop.
-
-Enters: where Qdrant is. Leaves: the answers of its calls. This file refuses to know what is asked.
-"""
+"""Qdrant's clients, called from any thread and any event loop. What they raise becomes an error of this package."""
 
 from __future__ import annotations
 
@@ -9,10 +6,12 @@ import asyncio
 import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .._extras import require
-from ..errors import ConfigError
+from .._secrets import split_login, user_and_password, without_login
+from ..errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -43,21 +42,35 @@ class Caller:
         if api_key is not None and url is None:
             raise ConfigError("api_key goes with url=...; a client that you pass has its own.")
         self._own = client is None
+        self._place = "Qdrant" if url is None else f"Qdrant at {without_login(url)}"
         self._client, self._async = (client, async_client) if client is not None else _made(path, url, api_key)
         options = self._client.init_options
         embedded = options.get("location") == ":memory:" or options.get("path") is not None
         self._lock: contextlib.AbstractContextManager[Any] = threading.Lock() if embedded else contextlib.nullcontext()
 
     def call(self, name: str, **arguments: Any) -> Any:
-        """Return what the client's method of that name gives."""
-        with self._lock:
+        """Return what the client's method of that name gives.
+
+        Raises:
+            EngineError: It fails; the client's own error is the cause.
+        """
+        with self._translated(name), self._lock:
             return getattr(self._client, name)(**arguments)
 
     async def acall(self, name: str, **arguments: Any) -> Any:
         """Await ``call``."""
         if self._async is not None:
-            return await getattr(self._async, name)(**arguments)
+            with self._translated(name):
+                return await getattr(self._async, name)(**arguments)
         return await asyncio.to_thread(self.call, name, **arguments)
+
+    @contextlib.contextmanager
+    def _translated(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # qdrant-client's, httpx's, pydantic's, and those of its embedded store
+            said = " ".join(str(error).split())[:500]
+            raise EngineError(f"{self._place}: {name} failed: {type(error).__name__}: {said}") from error
 
     def close(self) -> None:
         """Close the clients that were made here; those that were passed in stay open."""
@@ -75,13 +88,28 @@ class Caller:
 def _made(
     path: str | os.PathLike[str] | None, url: str | None, api_key: str | None
 ) -> tuple[QdrantClient, AsyncQdrantClient | None]:
+    """Return new clients.
+
+    Raises:
+        ConfigError: Qdrant's client refuses the place; the message shows no password that stands in the URL.
+    """
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
-    if url is not None:
-        # One of them compares the versions and warns.
-        return QdrantClient(url=url, api_key=api_key), AsyncQdrantClient(
-            url=url, api_key=api_key, check_compatibility=False
-        )
-    if path is not None:  # the lock above takes the place of SQLite's check
-        return QdrantClient(path=os.fspath(path), force_disable_check_same_thread=True), None
-    return QdrantClient(":memory:", force_disable_check_same_thread=True), None
+    options: dict[str, Any] = {}
+    try:
+        if url is not None:
+            if "@" in url:  # the client would drop the user name in silence
+                url, login = split_login(url)
+                options = {} if login is None else {"auth": user_and_password(login)}
+            # One of them compares the versions and warns.
+            return QdrantClient(url=url, api_key=api_key, **options), AsyncQdrantClient(
+                url=url, api_key=api_key, check_compatibility=False, **options
+            )
+        if path is not None:  # the lock above takes the place of SQLite's check
+            return QdrantClient(path=os.fspath(path), force_disable_check_same_thread=True), None
+        return QdrantClient(":memory:", force_disable_check_same_thread=True), None
+    except ConfigError:
+        raise
+    except Exception as error:  # ValueError, RuntimeError, OSError and urllib3's own
+        place = without_login(url) if url is not None else repr(path)
+        raise ConfigError(f"Qdrant cannot be used at {place}: {type(error).__name__}: {error}") from error

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import inputs
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError
 from ..inputs import EmbedInput
+from ..outcomes import Outcome
 from . import collection
 from .base import Base
 from .batches import Batch, Payload, Rows, batches, rows_of
@@ -73,7 +74,8 @@ class LateInteractionIndex(Base):
             show_progress: Whether to draw a bar on stderr; None does as the embedder does.
 
         Returns:
-            The ids of what was added, in order; with ``on_error="skip"``, bad items are left out.
+            The ids of what was added, in order; with ``on_error="skip"``, bad items are left out and a warning names
+            them, so that adding them again once they are mended puts them in.
 
         Raises:
             InputError: Names every bad position of the first batch that has some.
@@ -165,7 +167,7 @@ class LateInteractionIndex(Base):
         """
         limits = _limits(k, candidates)
         self._ready()
-        found = self._vectors.embed(inputs.mixed([query], name="queries"), "query")
+        found = self._vectors.embed(inputs.mixed([query], name="queries"), "query", on_error="raise")
         return _hits(self._caller.call("query_points", **self._query(found, limits, filter)))
 
     async def asearch(
@@ -180,7 +182,7 @@ class LateInteractionIndex(Base):
         limits = _limits(k, candidates)
         if not self._is_ready:
             await asyncio.to_thread(self._ready)
-        found = await self._vectors.aembed(inputs.mixed([query], name="queries"), "query")
+        found = await self._vectors.aembed(inputs.mixed([query], name="queries"), "query", on_error="raise")
         return _hits(await self._caller.acall("query_points", **self._query(found, limits, filter)))
 
     def count(self) -> int:
@@ -196,7 +198,10 @@ class LateInteractionIndex(Base):
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _rows(self, batch: Batch, found: Pair) -> Rows:
-        return rows_of(batch, *found, self.storage.pool_factor)
+        rows, errors = rows_of(batch, *found, self.storage.pool_factor)
+        too_large = Outcome(embeddings=found[1], errors=errors)
+        too_large.checked(**self.embedder._telling(None), skipped="left out")
+        return rows
 
     def _write(self, rows: Rows) -> None:
         for part in rows.parts():
@@ -212,8 +217,6 @@ class LateInteractionIndex(Base):
 
     def _query(self, found: Pair, limits: tuple[int, int], only: models.Filter | None) -> dict[str, Any]:
         (embedding,), (rows,) = found
-        if not len(rows):
-            raise InputError("the query cannot be embedded; the warning above says why.", positions=[0])
         count, candidates = limits
         return collection.query(
             self.name,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..calls import Calls
-from ..inputs import Item
-from ..pipeline import Outcome
+from ..inputs import Checked
+from ..outcomes import Outcome
 from ..pooling import Floats
 
 Pair = tuple[Floats, list[Floats]]
@@ -27,27 +27,32 @@ class TwoKinds:
     dimensions: int
     task: str
 
-    def embed(self, items: list[Item], prompt_name: str) -> Pair:
-        """Return both; errors are those of ``embed_multi_vector``."""
+    def embed(self, items: list[Checked], prompt_name: str, *, on_error: str | None = None) -> Pair:
+        """Return both; an item that one of the two kinds cannot be had of is bad, with both errors told at once."""
         with ThreadPoolExecutor(1) as pool:
-            outcome = pool.submit(self.embedder._run, items, prompt_name, **self._single)
-            rows = self.embedder._wait_multi(items, prompt_name, **self._multi)
-            return self._both(outcome.result(), rows)
+            single = pool.submit(self.embedder._outcome, items, prompt_name, **self._single)
+            multi = self.embedder._outcome(items, prompt_name, True, **self._multi)
+            return self._both(single.result(), multi, on_error)
 
-    async def aembed(self, items: list[Item], prompt_name: str) -> Pair:
+    async def aembed(self, items: list[Checked], prompt_name: str, *, on_error: str | None = None) -> Pair:
         """Await ``embed``."""
-        single = asyncio.create_task(self.embedder._arun(items, prompt_name, **self._single))
+        single = asyncio.create_task(self.embedder._aoutcome(items, prompt_name, **self._single))
         try:
-            rows = await self.embedder._await_multi(items, prompt_name, **self._multi)
-            return self._both(await single, rows)
+            multi = await self.embedder._aoutcome(items, prompt_name, True, **self._multi)
+            return self._both(await single, multi, on_error)
         finally:
             single.cancel()
 
-    def _both(self, outcome: Outcome, rows: list[Floats]) -> Pair:
-        """Both were given the same items and find the same wrong: one error or warning, from the multi-vectors."""
-        if outcome.errors and all(map(len, rows)):
-            self.embedder._checked(outcome, len(rows))
-        return outcome.embeddings, rows
+    def _both(self, single: Outcome, multi: Outcome, on_error: str | None) -> Pair:
+        """Most errors are of both: the item's own is told once."""
+        errors = {error.positions: error for error in [*single.errors, *multi.errors]}
+        both = Outcome(
+            embeddings=multi.embeddings,
+            errors=[errors[positions] for positions in sorted(errors)],
+            truncated=multi.truncated,
+        )
+        both.checked(**self.embedder._telling(on_error), skipped="left out")
+        return single.embeddings, multi.embeddings
 
     @property
     def _single(self) -> dict[str, Any]:

@@ -13,12 +13,15 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr
 
-from .._adapter import MODEL_SPELLINGS, Adapter, Embedder, ModelName, vectors
+from .._adapter import MODEL_SPELLINGS, Adapter, Embedder, ModelName
+from .._skipping import Answer, answering, single, stored
 from ..checkpoints import DEMO
 from ..errors import EngineError
 from ..media import MediaPolicy
 from ..pictures import names_a_picture
+from ..prompts import PromptName
 from .cache import as_store, refuse_embeddings_cache
+from .misread import misread
 from .transformation import NodeTransformation
 
 
@@ -27,7 +30,8 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
 
     Making one starts nothing; the first call starts the engine or joins the one that runs with the same settings,
     whichever framework started it. Safe to call from any thread and any event loop. Queries get the query prefix,
-    texts the passage prefix. A string that is wholly a picture's data URI is that picture, as a query too.
+    texts the passage prefix. Where LlamaIndex hands over strings alone, one that is wholly a picture's data URI or
+    reference is that picture, as a query too; of nodes, the kind decides and not the text.
 
     Setup:
         ``pip install 'vllm-jina-embed[vllm,llama-index]'``
@@ -105,24 +109,38 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
     # --- what LlamaIndex's public methods call ----------------------------------------------------------------------
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return vectors(self._core.embed([query], prompt_name="query"))[0]
+        return single(self._texts([query], "query"))
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return vectors(await self._core.aembed([query], prompt_name="query"))[0]
+        return single(await self._atexts([query], "query"))
 
     def _get_text_embedding(self, text: str) -> list[float]:
-        return self._get_text_embeddings([text])[0]
+        _warn_of_stand_ins([text])
+        return single(self._texts([text], "passage"))
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
-        return (await self._aget_text_embeddings([text]))[0]
+        _warn_of_stand_ins([text])
+        return single(await self._atexts([text], "passage"))
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         _warn_of_stand_ins(texts)
-        return vectors(self._core.embed(texts))
+        _warn_of_misread(texts)
+        return stored(self._texts(texts, "passage"), self.dimension, stacklevel=5)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         _warn_of_stand_ins(texts)
-        return vectors(await self._core.aembed(texts))
+        _warn_of_misread(texts)
+        return stored(await self._atexts(texts, "passage"), self.dimension, stacklevel=5)
+
+    def _texts(self, texts: list[str], role: PromptName) -> Answer:
+        with answering(self.on_error) as answer:
+            answer.rows = self._core.embed(texts, prompt_name=role, **self._strictly)
+        return answer
+
+    async def _atexts(self, texts: list[str], role: PromptName) -> Answer:
+        with answering(self.on_error) as answer:
+            answer.rows = await self._core.aembed(texts, prompt_name=role, **self._strictly)
+        return answer
 
     @staticmethod
     def _as_store(store: Any) -> Any:
@@ -163,5 +181,18 @@ def _warn_of_stand_ins(texts: Sequence[str]) -> None:
             f"{count} of {len(texts)} texts stand for pictures, and are embedded as text: an index does so where the "
             "embedding is only its embed_model. Pass transformations=[embedding] to from_documents, or index the nodes "
             "that embedding(nodes) returns. MultiModalVectorStoreIndex does so beside the pictures themselves.",
+            stacklevel=5,
+        )
+
+
+def _warn_of_misread(texts: Sequence[str]) -> None:
+    """Warn when texts are the bytes of files that a reader decoded as text."""
+    parts = (part for text in texts for part in (text, text.partition("\n\n")[2]))  # metadata may stand before it
+    kinds = {kind for kind in (misread(part, {}) for part in parts) if kind is not None}
+    if kinds:
+        warnings.warn(
+            f"some of {len(texts)} texts are {' and '.join(sorted(kinds))} that was read as text, and are embedded as "
+            "they are: SimpleDirectoryReader does so with files that it has no reader for. Run: pip install "
+            "llama-index-readers-file, and read them again; embedding(nodes) names the nodes.",
             stacklevel=5,
         )

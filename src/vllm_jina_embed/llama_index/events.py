@@ -17,7 +17,8 @@ from llama_index.core.instrumentation.event_handlers import NullEventHandler
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
 
 from ..errors import InputError
-from ..media import MediaPolicy, is_data_uri, open_image
+from ..image_strings import Text, looks_like_image
+from ..media import MediaPolicy, open_image
 from ..pictures import content_hash, placeholder
 
 _dispatcher = get_dispatcher(__name__)
@@ -39,7 +40,8 @@ def embedding_event(model: BaseEmbedding, chunks: list[str]) -> Iterator[list[li
 def chunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
     """Return what observers see of ``items``: texts as they are, ``<image sha256:...>`` for pictures.
 
-    Pictures are opened for their hash only if somebody observes.
+    Pictures are opened for their hash only if somebody observes. A text that looks like a picture's string is
+    ``<image>``: observers get no picture's bytes, whatever they were embedded as.
 
     Args:
         model: Whose observers.
@@ -50,9 +52,9 @@ def chunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy,
     watched = _is_watched(model)
     return [
         item
-        if texts and isinstance(item, str) and not is_data_uri(item)
+        if texts and isinstance(item, str) and not looks_like_image(item)
         else _stand_in(item, media)
-        if watched
+        if watched and not isinstance(item, Text)
         else UNKNOWN
         for item in items
     ]

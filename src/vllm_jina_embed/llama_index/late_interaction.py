@@ -17,9 +17,11 @@ from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 
 from ..errors import InputError
+from ..file_names import local_path
+from ..image_strings import picture_string
 from ..inputs import EmbedInput
 from ..late_interaction import Hit, LateInteractionIndex
-from ..media import ImageInput, is_data_uri
+from ..media import ImageInput
 from .nodes import items_of, storable, whole
 
 DOCUMENT_KEY = "ref_doc_id"
@@ -40,7 +42,8 @@ class PictureQuery(QueryBundle):
 class LateInteractionRetriever(BaseRetriever):
     """Nodes of text and of pictures that answer a query best, ranked by all their tokens.
 
-    A query string that is wholly a picture's data URI is that picture; so is a ``QueryBundle`` with an ``image_path``.
+    A query string that is wholly a picture's data URI or reference is that picture; so is a ``QueryBundle`` with an
+    ``image_path``.
 
     Setup:
         ``pip install 'vllm-jina-embed[vllm,llama-index,qdrant]'``
@@ -136,7 +139,10 @@ def _given(nodes: Sequence[BaseNode]) -> dict[str, Any]:
     """Return nodes as ``LateInteractionIndex.add`` takes them."""
     kept = whole(nodes)
     items = items_of(kept)
-    payloads = [node_to_metadata_dict(storable(node), remove_text=False) for node in kept]
+    payloads = [
+        {} if isinstance(item, InputError) else node_to_metadata_dict(storable(node), remove_text=False)
+        for node, item in zip(kept, items, strict=True)
+    ]
     return {"items": items, "payloads": payloads, "ids": [node.node_id for node in kept]}
 
 
@@ -167,7 +173,7 @@ def _query(bundle: QueryBundle) -> EmbedInput:
 
 def _file_or_picture(picture: ImageInput) -> ImageInput:
     """Return a picture as the index takes it, to which a string is a text."""
-    return Path(picture) if isinstance(picture, str) and not is_data_uri(picture) else picture
+    return Path(local_path(picture)) if isinstance(picture, str) and picture_string(picture) is None else picture
 
 
 def _of_document(name: str) -> Any:

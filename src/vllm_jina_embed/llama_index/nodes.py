@@ -2,12 +2,12 @@
 
 Enters: nodes of every kind that LlamaIndex has. Leaves: items for ``JinaEmbedder.embed``, and nodes that vector stores
 keep whole. This file refuses to embed. What LlamaIndex would lose in silence is kept, or named in an error or warning.
+The kind of a node decides, never what its text looks like: a file that holds a data URI is a text.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,11 +16,13 @@ from typing import TypeAlias
 from llama_index.core.schema import BaseNode, Document, ImageNode, MetadataMode, Node, NodeRelationship, TextNode
 
 from ..errors import InputError
-from ..media import is_data_uri
+from ..file_names import local_path, valid_unicode
+from ..image_strings import Text, is_data_uri, picture_string, strict_image
 from ..pictures import HASH_KEY
+from .misread import refuse_misread
 
 Picture: TypeAlias = "bytes | Path | str"
-"""Encoded bytes, a file, or a data URI."""
+"""Encoded bytes, a file, a data URI or a reference."""
 _SHOWN = 5
 
 
@@ -38,16 +40,13 @@ def picture_of(node: BaseNode) -> Picture | None:
         resource = node.image_resource
         data, path, url = resource.data, resource.path, str(resource.url or "")
     elif HASH_KEY in node.metadata:
-        raise InputError(
-            f"it has a picture's metadata ({HASH_KEY}) and no picture: text splitters turn image_node() into text. "
-            "Use image_document() in front of a splitter."
-        )
+        return _from_content(node)
     else:
         return None
     if data:
         return _decoded(data)
-    if path:
-        return Path(path)
+    if path or (url and url.lower().startswith("file:")):
+        return Path(local_path(path or url or ""))
     if url and is_data_uri(url):
         return url
     if url:
@@ -58,24 +57,18 @@ def picture_of(node: BaseNode) -> Picture | None:
     )
 
 
-def items_of(nodes: Sequence[BaseNode]) -> list[Picture | str]:
-    """Return what is embedded for each node, in order.
+def items_of(nodes: Sequence[BaseNode]) -> list[Picture | InputError]:
+    """Return what is embedded for each node, in order: an image, a ``Text``, or an error where there is nothing.
 
-    Raises:
-        InputError: Names every node whose picture cannot be had.
+    An image that cannot be had and the text of a file that was misread are such errors; each names its node.
     """
-    items: list[Picture | str] = []
-    errors: list[InputError] = []
+    items: list[Picture | InputError] = []
     for position, node in enumerate(nodes):
         try:
-            picture = picture_of(node)
+            items.append(_item(node))
         except InputError as error:
             where = f"nodes[{position}] (id {node.node_id!r})"
-            errors.append(InputError(f"{where}: {error}", positions=[position]))
-        else:
-            items.append(node.get_content(metadata_mode=MetadataMode.EMBED) if picture is None else picture)
-    if errors:
-        raise InputError.collect(errors, total=len(nodes))
+            items.append(InputError(f"{where}: {error}", positions=[position]))
     return items
 
 
@@ -108,10 +101,11 @@ def storable(node: BaseNode) -> BaseNode:
     picture = picture_of(node)
     if picture is None:
         return node
-    if isinstance(node, Node) and (isinstance(node, Document) or isinstance(picture, bytes)):
+    is_lost = isinstance(node, Document) or isinstance(picture, bytes)
+    if is_lost and isinstance(node, Node) and node.image_resource is not None:
         node = _image_node(node)
     if not node.get_content(metadata_mode=MetadataMode.EMBED).strip():
-        node.set_content(f"<image {picture.name}>" if isinstance(picture, Path) else "<image>")
+        node.set_content(f"<image {valid_unicode(picture.name)}>" if isinstance(picture, Path) else "<image>")
     return node
 
 
@@ -141,14 +135,38 @@ def _is_named(node: BaseNode) -> bool:
     return any(name and name in content for name in names)
 
 
+def _item(node: BaseNode) -> Picture:
+    picture = picture_of(node)
+    if picture is not None:
+        return picture
+    refuse_misread(node.get_content(metadata_mode=MetadataMode.NONE), node.metadata)
+    return Text(node.get_content(metadata_mode=MetadataMode.EMBED))
+
+
+def _from_content(node: BaseNode) -> str:
+    """Return the string that LangChain's ``image_document`` made of a picture, where a text has a picture's metadata.
+
+    Raises:
+        InputError: It is not one.
+    """
+    content = strict_image(node.get_content(metadata_mode=MetadataMode.NONE))
+    if content is None:
+        raise InputError(
+            f"it has a picture's metadata ({HASH_KEY}) and no picture: text splitters turn image_node() into text. "
+            "Use image_document() in front of a splitter."
+        )
+    return content
+
+
 def _decoded(data: str | bytes) -> Picture:
     text = data if isinstance(data, str) else data.decode("ascii", "replace")
-    if is_data_uri(text):
-        return text
+    found = picture_string(text)
+    if found is not None:
+        return found
     try:
-        return base64.b64decode(text)
-    except binascii.Error as error:
-        raise InputError(f"its picture's base64 is broken ({error}).") from None
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:  # binascii.Error, and characters that are not ASCII
+        raise InputError(f"its picture's base64 is broken ({error}); standard base64 is expected.") from None
 
 
 def _join(copies: Sequence[ImageNode]) -> None:

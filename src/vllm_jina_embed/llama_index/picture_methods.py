@@ -1,7 +1,7 @@
 """The public picture methods of a MultiModalEmbedding, with what LlamaIndex's own leave out.
 
-Enters: pictures. Leaves: lists of Python floats. LlamaIndex's own send no events for pictures, hand them to callbacks
-as they are, and launch all asynchronous batches at once. This file refuses to know how an embedding is computed.
+LlamaIndex's own send no events for pictures, hand them to callbacks as they are, and launch all asynchronous batches at
+once. Its text methods hand every string to observers as it is; here a string that is a picture is announced as one.
 """
 
 from __future__ import annotations
@@ -9,15 +9,23 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from llama_index.core.async_utils import run_jobs
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import QueryBundle
 from llama_index.core.utils import get_tqdm_iterable, iter_batch
 
-from .._adapter import Embedder, vectors
-from ..media import ImageInput, MediaPolicy, is_data_uri
+from .._adapter import Embedder
+from .._skipping import Answer, answering, single, stored, strictly
+from ..file_names import local_path, readable_path
+from ..image_strings import looks_like_image, picture_string
+from ..media import ImageInput, MediaPolicy
+from ..prompts import PromptName
+from ..settings import OnError
 from .events import achunks_of, chunks_of, embedding_event
+
+_PROGRESS = "Generating image embeddings"
 
 
 class PictureMethods(MultiModalEmbedding):
@@ -35,43 +43,72 @@ class PictureMethods(MultiModalEmbedding):
 
     def get_image_embedding(self, img_file_path: ImageInput) -> list[float]:
         """Return the embedding of a picture: path, data URI, bytes, ``BytesIO``, PIL image or uint8 array."""
-        return self.get_image_embedding_batch([img_file_path])[0]
+        if self.rate_limiter is not None:
+            self.rate_limiter.acquire()
+        with embedding_event(self, chunks_of(self, [img_file_path], self._media, texts=False)) as rows:
+            rows.append(self._get_image_embedding(img_file_path))
+        return rows[0]
 
     async def aget_image_embedding(self, img_file_path: ImageInput) -> list[float]:
         """Await ``get_image_embedding``."""
-        return (await self.aget_image_embedding_batch([img_file_path]))[0]
+        if self.rate_limiter is not None:
+            await self.rate_limiter.async_acquire()
+        chunks = await achunks_of(self, [img_file_path], self._media, texts=False)
+        with embedding_event(self, chunks) as rows:
+            rows.append(await self._aget_image_embedding(img_file_path))
+        return rows[0]
 
     def get_image_embedding_batch(
         self, img_file_paths: Sequence[ImageInput], show_progress: bool = False
     ) -> list[list[float]]:
         """Return one embedding per picture, in order."""
-        found: list[list[float]] = []
-        batches = list(iter_batch(img_file_paths, self.embed_batch_size))
-        for batch in get_tqdm_iterable(batches, show_progress, "Generating image embeddings"):
-            if self.rate_limiter is not None:
-                self.rate_limiter.acquire()
-            with embedding_event(self, chunks_of(self, batch, self._media, texts=False)) as rows:
-                rows += self._get_image_embeddings(batch)
-            found += rows
-        return found
+        return self._embed_batches(img_file_paths, show_progress, texts=False)
 
     async def aget_image_embedding_batch(
         self, img_file_paths: Sequence[ImageInput], show_progress: bool = False
     ) -> list[list[float]]:
         """Await ``get_image_embedding_batch``; ``num_workers`` bounds the batches at a time, as for texts."""
+        return await self._aembed_batches(img_file_paths, show_progress, texts=False)
 
-        async def embed(batch: list[ImageInput]) -> list[list[float]]:
-            if self.rate_limiter is not None:
-                await self.rate_limiter.async_acquire()
-            chunks = await achunks_of(self, batch, self._media, texts=False)
-            with embedding_event(self, chunks) as rows:
-                rows += await self._aget_image_embeddings(batch)
-            return rows
+    # --- strings that are pictures, where LlamaIndex hands over strings alone ---------------------------------------
 
-        jobs = [embed(batch) for batch in iter_batch(img_file_paths, self.embed_batch_size)]
-        workers = self.num_workers or max(1, len(jobs))
-        nested = await run_jobs(jobs, show_progress, workers, "Generating image embeddings")
-        return [row for rows in nested for row in rows]
+    def get_query_embedding(self, query: str) -> list[float]:
+        """Return the embedding of a question, or of the picture whose data URI or reference ``query`` is."""
+        return self._embed_one(query, "query") if looks_like_image(query) else super().get_query_embedding(query)
+
+    async def aget_query_embedding(self, query: str) -> list[float]:
+        """Await ``get_query_embedding``."""
+        if looks_like_image(query):
+            return await self._aembed_one(query, "query")
+        return await super().aget_query_embedding(query)
+
+    def get_text_embedding(self, text: str) -> list[float]:
+        """Return the embedding of a text, or of the picture whose data URI or reference ``text`` is."""
+        return self._embed_one(text, "passage") if looks_like_image(text) else super().get_text_embedding(text)
+
+    async def aget_text_embedding(self, text: str) -> list[float]:
+        """Await ``get_text_embedding``."""
+        if looks_like_image(text):
+            return await self._aembed_one(text, "passage")
+        return await super().aget_text_embedding(text)
+
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[list[float]]:
+        """Return one embedding per string, in order, as ``get_text_embedding`` does."""
+        if not any(map(looks_like_image, texts)):
+            return super().get_text_embedding_batch(texts, show_progress, **kwargs)
+        return self._embed_batches(texts, show_progress, texts=True)
+
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[list[float]]:
+        """Await ``get_text_embedding_batch``."""
+        if not any(map(looks_like_image, texts)):
+            return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
+        return await self._aembed_batches(texts, show_progress, texts=True)
+
+    # --- queries ----------------------------------------------------------------------------------------------------
 
     def image_query(self, picture: ImageInput, query_str: str = "") -> QueryBundle:
         """Return a query by picture, for any retriever on an index of these embeddings.
@@ -86,19 +123,80 @@ class PictureMethods(MultiModalEmbedding):
         """Await ``image_query``."""
         return _bundle(picture, query_str, await self.aget_image_embedding(picture))
 
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _embed_one(self, item: str, role: PromptName) -> list[float]:
+        embed = self._get_query_embedding if role == "query" else self._get_text_embedding
+        if self.rate_limiter is not None:
+            self.rate_limiter.acquire()
+        with embedding_event(self, chunks_of(self, [item], self._media, texts=True)) as rows:
+            rows.append(embed(item))
+        return rows[0]
+
+    async def _aembed_one(self, item: str, role: PromptName) -> list[float]:
+        embed = self._aget_query_embedding if role == "query" else self._aget_text_embedding
+        if self.rate_limiter is not None:
+            await self.rate_limiter.async_acquire()
+        with embedding_event(self, await achunks_of(self, [item], self._media, texts=True)) as rows:
+            rows.append(await embed(item))
+        return rows[0]
+
+    def _embed_batches(self, items: Sequence[Any], show_progress: bool, *, texts: bool) -> list[list[float]]:
+        embed = self._get_text_embeddings if texts else self._get_image_embeddings
+        found: list[list[float]] = []
+        batches = list(iter_batch(items, self.embed_batch_size))
+        for batch in get_tqdm_iterable(batches, show_progress, _PROGRESS):
+            if self.rate_limiter is not None:
+                self.rate_limiter.acquire()
+            with embedding_event(self, chunks_of(self, batch, self._media, texts=texts)) as rows:
+                rows += embed(batch)
+            found += rows
+        return found
+
+    async def _aembed_batches(self, items: Sequence[Any], show_progress: bool, *, texts: bool) -> list[list[float]]:
+        embed = self._aget_text_embeddings if texts else self._aget_image_embeddings
+
+        async def embed_one(batch: list[Any]) -> list[list[float]]:
+            if self.rate_limiter is not None:
+                await self.rate_limiter.async_acquire()
+            with embedding_event(self, await achunks_of(self, batch, self._media, texts=texts)) as rows:
+                rows += await embed(batch)
+            return rows
+
+        jobs = [embed_one(batch) for batch in iter_batch(items, self.embed_batch_size)]
+        nested = await run_jobs(jobs, show_progress, self.num_workers or max(1, len(jobs)), _PROGRESS)
+        return [row for rows in nested for row in rows]
+
     def _get_image_embedding(self, img_file_path: ImageInput) -> list[float]:
-        return self._get_image_embeddings([img_file_path])[0]
+        return single(self._images([img_file_path]))
 
     async def _aget_image_embedding(self, img_file_path: ImageInput) -> list[float]:
-        return (await self._aget_image_embeddings([img_file_path]))[0]
+        return single(await self._aimages([img_file_path]))
 
     def _get_image_embeddings(self, img_file_paths: Sequence[ImageInput]) -> list[list[float]]:
-        return vectors(self._core.embed_images(img_file_paths))
+        answer = self._images(img_file_paths)
+        return stored(answer, len(answer.rows[0]), stacklevel=4)
 
     async def _aget_image_embeddings(self, img_file_paths: Sequence[ImageInput]) -> list[list[float]]:
-        return vectors(await self._core.aembed_images(img_file_paths))
+        answer = await self._aimages(img_file_paths)
+        return stored(answer, len(answer.rows[0]), stacklevel=4)
+
+    def _images(self, images: Sequence[ImageInput]) -> Answer:
+        with answering(self._mode) as answer:
+            answer.rows = self._core.embed_images(images, **strictly(self._core, self._mode))
+        return answer
+
+    async def _aimages(self, images: Sequence[ImageInput]) -> Answer:
+        with answering(self._mode) as answer:
+            answer.rows = await self._core.aembed_images(images, **strictly(self._core, self._mode))
+        return answer
+
+    @property
+    def _mode(self) -> OnError:
+        return self._core.settings.on_error
 
 
 def _bundle(picture: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:
-    is_path = isinstance(picture, os.PathLike) or (isinstance(picture, str) and not is_data_uri(picture))
-    return QueryBundle(query_str, image_path=str(picture) if is_path else None, embedding=embedding)
+    is_path = isinstance(picture, os.PathLike) or (isinstance(picture, str) and picture_string(picture) is None)
+    path = readable_path(local_path(picture)) if is_path else None  # type: ignore[arg-type]
+    return QueryBundle(query_str, image_path=path, embedding=embedding)

@@ -5,6 +5,7 @@ Enters: nodes with scores. Leaves: text and JPEG bytes. This file refuses to sea
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -13,10 +14,14 @@ from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 from PIL import Image
 
 from ..errors import InputError
-from ..media import MediaPolicy, is_data_uri, open_image
+from ..file_names import is_path_key, shown_name, valid_metadata, valid_unicode
+from ..image_strings import is_data_uri
+from ..media import MediaPolicy, open_image
 from ..pictures import THUMBNAIL_KEY, jpeg
+from ..sources import UNAVAILABLE
 from .nodes import picture_of
 
+_log = logging.getLogger(__name__)
 Rendered: TypeAlias = "tuple[str, bytes | None]"
 _REMEMBERED = 256
 
@@ -39,8 +44,11 @@ class Bounds:
 
 
 def rendered(number: int, hit: NodeWithScore, bounds: Bounds, media: MediaPolicy, *, show: bool) -> Rendered:
-    """Return what stands for a result: a head with its number, its text, and its picture where it is to be shown."""
-    text = hit.node.get_content(metadata_mode=MetadataMode.LLM)
+    """Return what stands for a result: a head with its number, its text, and its picture where it is to be shown.
+
+    Of the host's files a chat model sees their names alone; why one cannot be shown is logged.
+    """
+    text = _text(hit.node)
     if len(text) > bounds.characters:
         text = text[: bounds.characters] + " [...]"
     score = "" if hit.score is None else f", score {hit.score:.3f}"
@@ -52,8 +60,18 @@ def rendered(number: int, hit: NodeWithScore, bounds: Bounds, media: MediaPolicy
             picture, note = opened(hit.node, media)
             image = jpeg(picture, max_side=bounds.side, max_bytes=bounds.picture_bytes)
         except InputError as error:
-            note = f"cannot be shown: {error}"
+            _log.warning("the picture of node %r cannot be shown: %s", hit.node.node_id, error)
+            note = f"cannot be shown: {UNAVAILABLE}, or it is not a picture"
     return f"[{number}] picture, id {hit.node.node_id}{score}{f' ({note})' if note else ''}\n{text}", image
+
+
+def _text(node: BaseNode) -> str:
+    """Return a node's text with its metadata, of whose paths the last part alone."""
+    shown = node.model_copy()
+    metadata = valid_metadata(node.metadata)
+    paths = {key: shown_name(value) for key, value in metadata.items() if is_path_key(key) and isinstance(value, str)}
+    shown.metadata = {**metadata, **paths}
+    return valid_unicode(shown.get_content(metadata_mode=MetadataMode.LLM))
 
 
 @dataclass(slots=True)

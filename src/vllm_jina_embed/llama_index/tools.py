@@ -8,7 +8,9 @@ searches, or under names that the application gave.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.types import ContentBlock, ImageBlock, TextBlock
@@ -18,11 +20,14 @@ from llama_index.core.tools.types import AsyncBaseTool
 from pydantic import BaseModel, Field
 
 from ..errors import ConfigError, InputError
-from ..media import ImageInput, MediaPolicy, is_data_uri
+from ..image_strings import is_data_uri, picture_string
+from ..media import ImageInput, MediaPolicy
+from ..sources import UNAVAILABLE
 from .embedding import VllmJinaEmbedding
 from .late_interaction import LateInteractionRetriever
 from .results import Bounds, Seen, has_picture, opened, rendered
 
+_log = logging.getLogger(__name__)
 DESCRIPTION = (
     "Searches a collection of texts and pictures. Returns the best matches as numbered results, pictures included. "
     "Cite results by their number, like [1]."
@@ -94,6 +99,18 @@ def image_retriever_tool(
     )
 
 
+@contextmanager
+def _unnamed(picture: str | None) -> Iterator[None]:
+    """Tell the chat model that a picture cannot be opened, without the path that the error may hold; that is logged."""
+    try:
+        yield
+    except InputError as error:
+        if picture is not None and is_data_uri(picture.strip()):
+            raise  # its own
+        _log.warning("the picture %r cannot be searched by: %s", picture, error)
+        raise InputError(f"the picture {(picture or '')[:80]!r} cannot be opened: {UNAVAILABLE}.") from None
+
+
 class ImageRetrieverTool(AsyncBaseTool):
     """Made by ``image_retriever_tool``; its ``raw_output`` is the list of nodes, result [n] being number n - 1."""
 
@@ -128,7 +145,8 @@ class ImageRetrieverTool(AsyncBaseTool):
             bundle = QueryBundle((query or "").strip())
         else:
             assert self._embedding is not None
-            bundle = self._embedding.image_query(source)
+            with _unnamed(picture):
+                bundle = self._embedding.image_query(source)
         return self._output(self._retriever.retrieve(bundle), query, picture)
 
     async def acall(self, query: str | None = None, picture: str | None = None) -> ToolOutput:
@@ -138,7 +156,8 @@ class ImageRetrieverTool(AsyncBaseTool):
             bundle = QueryBundle((query or "").strip())
         else:
             assert self._embedding is not None
-            bundle = await self._embedding.aimage_query(source)
+            with _unnamed(picture):
+                bundle = await self._embedding.aimage_query(source)
         found = await self._retriever.aretrieve(bundle)
         return await asyncio.to_thread(self._output, found, query, picture)
 
@@ -151,13 +170,15 @@ class ImageRetrieverTool(AsyncBaseTool):
             return None
         if self._embedding is None:
             raise InputError("this tool searches by text alone; give a query.")
-        if is_data_uri(picture):
-            return picture
         if picture in self._pictures:
             return self._pictures[picture]
         node = self._seen.get(picture)
         if node is not None:
-            return opened(node, self._media)[0]
+            with _unnamed(picture):
+                return opened(node, self._media)[0]
+        string = picture_string(picture)
+        if string is not None and is_data_uri(string):
+            return string
         known = ", ".join([*self._pictures, *self._seen.ids()][:20]) or "none yet"
         raise InputError(f"there is no picture {picture[:80]!r}; known ones: {known}.")
 

@@ -5,19 +5,24 @@ Enters: nodes. Leaves: the nodes with their embeddings. This file refuses to kno
 
 from __future__ import annotations
 
-import math
+import uuid
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 from llama_index.core.schema import BaseNode
 
 from .._adapter import vectors
+from .._skipping import Answer, answering, strictly
+from ..calls import Calls
 from ..errors import SHOWN, InputError
-from ..inputs import EmbedInput
 from .events import achunks_of, chunks_of, embedding_event
 from .nodes import items_of, storable, warn_of_unnamed, whole
 from .picture_methods import PictureMethods
+
+RUN_KEY = "run"
 
 
 class NodeTransformation(PictureMethods):
@@ -34,35 +39,61 @@ class NodeTransformation(PictureMethods):
 
         Returns:
             The nodes with their embeddings, in order. Copies that a splitter made of a document's picture are one
-            node, an ``ImageDocument`` is an ``ImageNode``; with ``on_error="skip"``, bad nodes are left out.
+            node, an ``ImageDocument`` is an ``ImageNode``; with ``on_error="skip"``, bad nodes are left out and a
+            warning names them.
 
         Raises:
             InputError: Names every node that cannot be embedded; nodes are counted after copies were joined.
         """
-        nodes, items = _prepared(nodes)
+        nodes, items = self._prepared(nodes)
         if not items:
             return []
         chunks = chunks_of(self, items, self._media, texts=True)
-        with embedding_event(self, chunks) as rows, _naming(nodes):
-            rows += vectors(self._core.embed(items, show_progress=kwargs.get("show_progress")))
+        with embedding_event(self, chunks) as rows:
+            with _naming(nodes), answering(self._mode) as answer:
+                answer.rows = self._core.embed(items, **self._options(kwargs))
+            rows += _kept(answer, nodes, chunks)
         return _with_embeddings(nodes, rows)
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
         """Await ``__call__``."""
-        nodes, items = _prepared(nodes)
+        nodes, items = self._prepared(nodes)
         if not items:
             return []
         chunks = await achunks_of(self, items, self._media, texts=True)
-        with embedding_event(self, chunks) as rows, _naming(nodes):
-            rows += vectors(await self._core.aembed(items, show_progress=kwargs.get("show_progress")))
+        with embedding_event(self, chunks) as rows:
+            with _naming(nodes), answering(self._mode) as answer:
+                answer.rows = await self._core.aembed(items, **self._options(kwargs))
+            rows += _kept(answer, nodes, chunks)
         return _with_embeddings(nodes, rows)
 
+    def _prepared(self, nodes: Sequence[BaseNode]) -> tuple[list[BaseNode], list[Any]]:
+        """Return the nodes as stores keep them, and what is embedded of each: for ours an error where it is lost."""
+        nodes = whole(nodes)
+        items = items_of(nodes)
+        lost = [item for item in items if isinstance(item, InputError)]
+        if lost and not isinstance(self._core, Calls):
+            raise InputError.collect(lost, total=len(items))
+        is_good = [not isinstance(item, InputError) for item in items]
+        warn_of_unnamed([node for node, good in zip(nodes, is_good, strict=True) if good])
+        return [storable(node) if good else node for node, good in zip(nodes, is_good, strict=True)], items
 
-def _prepared(nodes: Sequence[BaseNode]) -> tuple[list[BaseNode], list[EmbedInput]]:
-    nodes = whole(nodes)
-    items: list[EmbedInput] = [*items_of(nodes)]
-    warn_of_unnamed(nodes)
-    return [storable(node) for node in nodes], items
+    def _options(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {"show_progress": given.get("show_progress"), **strictly(self._core, self._mode)}
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """Return the keywords, and with ``on_error="skip"`` a number of this call's own.
+
+        ``IngestionPipeline`` keys its cache by this: there, the answer of a run that left nodes out would be the answer
+        of every later run. With the number it is none; ``cached(store)`` keeps the vectors.
+        """
+        known = super().to_dict(**kwargs)
+        return {**known, RUN_KEY: uuid.uuid4().hex} if self._mode == "skip" else known
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
+        """Return the embedding that ``to_dict`` was called on, made anew."""
+        return super().from_dict({name: value for name, value in data.items() if name != RUN_KEY}, **kwargs)
 
 
 @contextmanager
@@ -71,16 +102,26 @@ def _naming(nodes: Sequence[BaseNode]) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        bad = [f"items[{position}] is node {nodes[position].node_id!r}" for position in error.positions[:SHOWN]]
-        error.add_note("; ".join(bad))
+        error.add_note("; ".join(_names(nodes, error.positions)))
         raise
 
 
-def _with_embeddings(nodes: Sequence[BaseNode], rows: list[list[float]]) -> list[BaseNode]:
-    """Set the embeddings; nodes that could not be embedded (``on_error="skip"``) are left out."""
-    kept: list[BaseNode] = []
+def _kept(answer: Answer, nodes: list[BaseNode], chunks: list[str]) -> list[list[float]]:
+    """Return the embeddings of the good nodes; leave the others out of both lists, with one warning."""
+    bad = answer.bad
+    if bad:
+        names = "; ".join(_names(nodes, bad))
+        warnings.warn(f"nodes are left out: {answer.problem}\n{names}", stacklevel=3)
+    for position in reversed(bad):
+        del nodes[position], chunks[position]
+    return vectors(np.delete(answer.rows, bad, axis=0))
+
+
+def _names(nodes: Sequence[BaseNode], positions: Sequence[int]) -> list[str]:
+    return [f"items[{position}] is node {nodes[position].node_id!r}" for position in positions[:SHOWN]]
+
+
+def _with_embeddings(nodes: list[BaseNode], rows: list[list[float]]) -> list[BaseNode]:
     for node, row in zip(nodes, rows, strict=True):
-        if not math.isnan(row[0]):
-            node.embedding = row
-            kept.append(node)
-    return kept
+        node.embedding = row
+    return nodes

@@ -1,29 +1,42 @@
 """A folder's pictures, texts and PDFs as places: what a search can find and a citation can name.
 
-Enters: a folder. Leaves: ``Place`` objects in a fixed order, and the files that cannot be read, each with the reason.
-This file refuses to embed and to store. The only file that imports pypdfium2.
+What cannot be read is noted with its reason, a page of a PDF by itself, and everything else is read all the same.
+The only file that imports pypdfium2.
 """
 
 from __future__ import annotations
 
+import os
+import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from .._extras import require
-from ..errors import InputError
+from ..errors import InputError, MissingExtraError
 from ..media import MediaPolicy, encoded_image
+from ..sources import read_file as read_bytes
+from .chunking import CHARACTERS, chunks
+from .names import escape
+
+__all__ = ["CHARACTERS", "PDF", "PICTURES", "TEXTS", "Place", "chunks", "read_file", "read_folder"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 TEXTS = (".txt", ".md", ".markdown", ".rst")
 PDF = ".pdf"
-CHARACTERS = 1200
-"""Most characters of a text that are one place; a paragraph over it is cut between words."""
+TEXT_BYTES = 64 * 1024 * 1024
+"""Largest text file; its pieces are held in memory by the index and by the server."""
 PAGE_SIDE = 1600
 """Longest side of a rendered page in pixels; the model sees at most 602112 pixels of it by default."""
 PAGE_SCALE = 2.0
 """Pixels per point of a rendered page, 144 dpi, where ``PAGE_SIDE`` allows."""
+PAGES_TOLD = 20
+"""Bad pages of a PDF that are told one by one; a broken file may claim a million."""
+PAGE_CHARACTERS = 1_000_000
+"""Most characters of a page; a dense one has 10,000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +45,7 @@ class Place:
 
     Attributes:
         id: Unique in its folder: ``notes.md#L3-18``, ``photo.png``, ``report.pdf#page=2``.
-        source: The file's path in the folder.
+        source: The file's path in the folder, as ``names.escape`` writes it.
         page: Number of the page, from 1.
         text: What can be read.
         picture: An encoded picture, and its media type.
@@ -48,32 +61,43 @@ class Place:
 def read_folder(folder: Path, left_out: dict[str, str], *, skip: Path | None = None) -> Iterator[Place]:
     """Yield the places of every picture, text and PDF below ``folder``, sorted by path.
 
-    Hidden files, files of other kinds and links that lead out of the folder are passed over.
+    Hidden files and files of other kinds are passed over.
 
     Args:
         folder: What to read.
-        left_out: Gets the path and the reason of each file that cannot be read.
+        left_out: Gets the path (``names.escape``) and the reason of each file, page and folder that cannot be read.
         skip: A folder inside that is passed over: the index itself.
+
+    Raises:
+        MissingExtraError: There is a PDF, and pypdfium2 is not installed.
     """
     root = folder.resolve()
     policy = MediaPolicy(allowed_root=root)
-    for path in sorted(root.rglob("*")):
-        source = path.relative_to(root)
-        hidden = any(part.startswith(".") for part in source.parts)
-        inside = path.is_file() and path.resolve().is_relative_to(root)
-        if hidden or not inside or (skip is not None and path.is_relative_to(skip.resolve())):
-            continue
+    paths = list(_files(root, left_out, skip=None if skip is None else skip.resolve()))
+    if any(path.suffix.lower() == PDF for path in paths):
+        require("mcp", "pypdfium2")
+    for path in paths:
+        source = _source(path, root)
         try:
-            yield from read_file(path, source.as_posix(), policy)
-        except (InputError, OSError, UnicodeDecodeError) as error:
-            left_out[source.as_posix()] = str(error)
+            _check_regular(path, root)
+            yield from read_file(path, source, policy, left_out)
+        except MissingExtraError:
+            raise
+        except Exception as error:  # what is wrong with one file ends no index
+            left_out[source] = _reason(error)
 
 
-def read_file(path: Path, source: str, policy: MediaPolicy) -> Iterator[Place]:
+def read_file(path: Path, source: str, policy: MediaPolicy, left_out: dict[str, str]) -> Iterator[Place]:
     """Yield the places of one file; nothing for a file of another kind.
 
+    Args:
+        path: The file.
+        source: What the places call it.
+        policy: Limits for pictures, and the folder that the file must lie in.
+        left_out: Gets the id and the reason of each page of a PDF that cannot be read.
+
     Raises:
-        InputError: It is no picture or PDF, though its name says so.
+        InputError: It is no picture or PDF, though its name says so, or a text over ``TEXT_BYTES``.
         UnicodeDecodeError: A text that is not UTF-8.
         MissingExtraError: A PDF, and pypdfium2 is not installed.
     """
@@ -81,74 +105,103 @@ def read_file(path: Path, source: str, policy: MediaPolicy) -> Iterator[Place]:
     if kind in PICTURES:
         yield Place(id=source, source=source, picture=encoded_image(path, policy))
     elif kind in TEXTS:
-        for first, last, text in chunks(path.read_text(encoding="utf-8-sig")):
-            yield Place(id=f"{source}#L{first}-{last}", source=source, text=text)
+        yield from _pieces(path, source, policy)
     elif kind == PDF:
-        yield from _pages(path, source)
+        yield from _pages(path, source, left_out)
 
 
-def chunks(text: str, most: int = CHARACTERS) -> Iterator[tuple[int, int, str]]:
-    """Yield first line, last line (from 1) and text of pieces of at most ``most`` characters, cut at empty lines.
-
-    Whole paragraphs are joined while there is room; one that is too long by itself is cut between lines, and a line
-    that is too long between words. Nothing is lost but empty lines and the white space at cuts.
-    """
-    piece: list[tuple[int, str]] = []
-    for paragraph in _paragraphs(text, most):
-        joined = "\n".join(line for _, line in [*piece, *paragraph])
-        if piece and len(joined) + 1 > most:
-            yield _joined(piece)
-            piece = []
-        piece += ([(paragraph[0][0], "")] if piece else []) + paragraph
-    if piece:
-        yield _joined(piece)
-
-
-def _paragraphs(text: str, most: int) -> Iterator[list[tuple[int, str]]]:
-    """Yield runs of numbered lines without an empty one, each of at most ``most`` characters."""
-    run: list[tuple[int, str]] = []
-    size = 0
-    for number, whole in enumerate(text.splitlines(), 1):
-        if not whole.strip() and run:
-            yield run
-            run, size = [], 0
-        for line in _cut(whole.rstrip(), most):
-            if run and size + len(line) > most:
-                yield run
-                run, size = [], 0
-            run.append((number, line))
-            size += len(line) + 1
-    if run:
-        yield run
+def _files(root: Path, left_out: dict[str, str], *, skip: Path | None) -> Iterator[Path]:
+    """Yield the files and links below ``root`` whose name is one of ours, sorted by path; without recursion."""
+    waiting = [root]
+    while waiting:
+        path = waiting.pop()
+        if path == skip:
+            continue
+        if path != root and (path.is_symlink() or not path.is_dir()):
+            if path.suffix.lower() in (*PICTURES, *TEXTS, PDF):
+                yield path
+            continue
+        try:
+            names = sorted(os.listdir(path), reverse=True)  # noqa: PTH208  (names, of which some are passed over)
+        except OSError as error:
+            left_out[_source(path, root)] = _reason(error)
+            continue
+        waiting += [path / name for name in names if not name.startswith(".")]
 
 
-def _cut(line: str, most: int) -> Iterator[str]:
-    """Yield a line in pieces of at most ``most`` characters, cut at white space where there is some."""
-    while len(line) > most:
-        at = line.rfind(" ", 1, most + 1)
-        at = most if at < 0 else at
-        yield line[:at].rstrip()
-        line = line[at:].lstrip()
-    if line.strip():
-        yield line
+def _source(path: Path, root: Path) -> str:
+    return escape(path.relative_to(root).as_posix())
 
 
-def _joined(piece: list[tuple[int, str]]) -> tuple[int, int, str]:
-    return piece[0][0], piece[-1][0], "\n".join(line for _, line in piece)
+def _check_regular(path: Path, root: Path) -> None:
+    """Refuse a link out of the folder, and what is no file: reading a pipe would wait for ever."""
+    if not path.resolve().is_relative_to(root):
+        raise InputError("it is a link that leads out of the folder.")
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InputError("it is no regular file.")
 
 
-def _pages(path: Path, source: str) -> Iterator[Place]:
+def _reason(error: Exception) -> str:
+    """Return what is told of a file; its path stands before it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be read ({error.strerror})."
+    if isinstance(error, InputError | UnicodeDecodeError):
+        return str(error)
+    return f"it cannot be read ({type(error).__name__}: {error})."
+
+
+def _pieces(path: Path, source: str, policy: MediaPolicy) -> Iterator[Place]:
+    size = path.stat().st_size
+    if size > TEXT_BYTES:
+        raise InputError(f"it has {size} bytes; a text may have {TEXT_BYTES}. Cut it into files.")
+    data = read_bytes(os.fspath(path), MediaPolicy(allowed_root=policy.allowed_root, max_bytes=TEXT_BYTES))
+    seen: Counter[str] = Counter()
+    for first, last, text in chunks(data.decode("utf-8-sig")):
+        name = f"{source}#L{first}-{last}"
+        seen[name] += 1
+        if seen[name] > 1:  # a line that is longer than a piece
+            name += f".{seen[name]}"
+        if text.strip():
+            yield Place(id=name, source=source, text=text)
+
+
+def _pages(path: Path, source: str, left_out: dict[str, str]) -> Iterator[Place]:
     require("mcp", "pypdfium2")
     import pypdfium2
 
+    bad = 0
+    with path.open("rb") as file:  # opened here: pdfium's own open takes no name that is not UTF-8
+        try:
+            pdf = pypdfium2.PdfDocument(file)
+        except pypdfium2.PdfiumError as error:
+            locked = " Unlock it first." if "password" in str(error).lower() else ""
+            raise InputError(f"it cannot be read as a PDF ({error}).{locked}") from None
+        with pdf:
+            for number in range(1, len(pdf) + 1):
+                name = f"{source}#page={number}"
+                try:
+                    text, picture = _page(pdf, number)
+                except Exception as error:  # pdfium's own, ctypes', PIL's, no memory: whatever a page brings about
+                    bad += 1
+                    if bad <= PAGES_TOLD:
+                        left_out[name] = _reason(error)
+                else:
+                    yield Place(id=name, source=source, page=number, text=text, picture=picture)
+    if bad > PAGES_TOLD:
+        left_out[source] = f"{bad - PAGES_TOLD} more of its pages cannot be read."
+
+
+def _page(pdf: Any, number: int) -> tuple[str, tuple[bytes, str]]:
+    """Return what a page says, and how it looks as a JPEG file with its media type."""
+    page = pdf[number - 1]
     try:
-        with pypdfium2.PdfDocument(path) as pdf:
-            for number, page in enumerate(pdf, 1):
-                scale = min(PAGE_SCALE, PAGE_SIDE / max(1, *page.get_size()))
-                file = BytesIO()
-                page.render(scale=scale).to_pil().convert("RGB").save(file, "JPEG", quality=90)
-                text = page.get_textpage().get_text_range().replace("\r\n", "\n").strip()
-                picture = encoded_image(file.getvalue(), MediaPolicy())
-                yield Place(id=f"{source}#page={number}", source=source, page=number, text=text, picture=picture)
-    except pypdfium2.PdfiumError as error:
-        raise InputError(f"it cannot be read as a PDF ({error}).") from None
+        scale = min(PAGE_SCALE, PAGE_SIDE / max(1, *page.get_size()))
+        file = BytesIO()
+        page.render(scale=scale).to_pil().convert("RGB").save(file, "JPEG", quality=90)
+        textpage = page.get_textpage()
+        if (count := textpage.count_chars()) > PAGE_CHARACTERS:
+            raise InputError(f"the page has {count} characters; a page may have {PAGE_CHARACTERS}.")
+        text = textpage.get_text_range().replace("\r\n", "\n").strip()
+        return text.encode("utf-8", "replace").decode(), encoded_image(file.getvalue(), MediaPolicy())
+    finally:
+        page.close()

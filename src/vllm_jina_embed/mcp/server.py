@@ -1,7 +1,7 @@
 """An index as a server of the Model Context Protocol: tools whose answers hold text and pictures, with citations.
 
-Enters: an index. Leaves: a server on stdin and stdout. The client's model names places and pictures by what the index
-says, or brings a picture along; it names no file outside the index. This file refuses to rank and to read folders.
+The server speaks on stdin and stdout. The client's model names places and pictures by what the index says, or brings a
+picture along; it names no file outside the index, and no answer names a path of this machine.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Annotated, Any
 from .. import __version__
 from .._extras import require
 from ..embedder import JinaEmbedder
-from ..errors import ConfigError, EngineError, InputError, MissingExtraError
-from ..inputs import EmbedInput
+from ..errors import ConfigError, InputError, VllmJinaError
 from ..media import MediaPolicy, is_data_uri, open_image
 from ..pictures import jpeg
 from ..pooling import Floats
+from .chunking import chunks
 from .index import PICTURES, Entry, Index
-from .reading import chunks
+from .layout import PICTURE_BYTES
+from .names import visible, without_paths
 
 require("mcp", "mcp.server.mcpserver")
 
@@ -48,6 +49,7 @@ class Service:
 
     def __init__(self, index: Index, embedder: JinaEmbedder) -> None:
         self._index, self._embedder = index, embedder
+        self._policy = MediaPolicy(allowed_root=index.folder / PICTURES, max_bytes=PICTURE_BYTES)
         self._ready: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -77,9 +79,10 @@ class Service:
             raise ToolError("give query or picture, one of the two.")
         try:
             question = await self._question(query, picture.strip())
-        except (InputError, EngineError, ConfigError, MissingExtraError) as error:
-            raise ToolError(str(error)) from error
-        return await asyncio.to_thread(self._results, self._index.search(question, count))
+            found = self._index.search(question, count)
+        except VllmJinaError as error:
+            raise ToolError(self._public(error)) from error
+        return await asyncio.to_thread(self._results, found)
 
     async def get_item(
         self,
@@ -90,8 +93,8 @@ class Service:
         if entry is None:
             raise ToolError(f"there is no place {id[:80]!r}; search names the ids.")
         sides = zip(("before", "after"), self._index.neighbours(entry), strict=True)
-        notes = [f"{side}: {other.id}" for side, other in sides if other is not None]
-        head = "; ".join([f"{entry.citation} (id {entry.id})", *notes])
+        notes = [f"{side}: {visible(other.id)}" for side, other in sides if other is not None]
+        head = "; ".join([f"{entry.citation} (id {visible(entry.id)})", *notes])
         blocks: list[ContentBlock] = [_text(f"{head}\n{_cut(entry.text, PAGE_CHARACTERS)}".strip())]
         if entry.picture is not None:
             blocks.append(await asyncio.to_thread(self._picture, entry, PAGE_SIDE, PAGE_BYTES))
@@ -100,7 +103,7 @@ class Service:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     async def _question(self, query: str, picture: str) -> Floats:
-        entry = self._index.get(picture) if picture else None
+        entry = (self._index.get(picture) or self._index.of_picture(picture)) if picture else None
         if entry is not None:
             return self._index.embedding(entry)
         assert self._ready is not None
@@ -109,12 +112,10 @@ class Service:
             found = await self._embedder.aembed_queries([query])
         elif is_data_uri(picture):
             found = await self._embedder.aembed_images([picture])
-        elif picture.startswith(f"{PICTURES}/"):
-            found = await self._embedder.aembed_images([self._index.folder / picture])
         else:
             raise InputError(
-                f"there is no picture {picture[:80]!r}; give the id of a place, a path such as {PICTURES}/000000.png, "
-                "or a data:image/...;base64, URI."
+                f"there is no picture {picture[:80]!r}: it does not exist in the index. Give the id of a place, a path "
+                f"such as {PICTURES}/000000.png, or a data:image/...;base64, URI."
             )
         row: Floats = found[0]
         return row
@@ -122,11 +123,17 @@ class Service:
     async def _check(self) -> None:
         """Compute one stored embedding again: a model of the same name may have other weights by now."""
         entry = self._index.entries[0]
-        text = next((text for _, _, text in chunks(entry.text)), "")
-        item: EmbedInput = text if entry.picture is None else self._index.folder / entry.picture
-        (again,) = await self._embedder.aembed([item])
-        if float(again @ self._index.embedding(entry)) < ALIKE:
+        if entry.picture is None:
+            (again,) = await self._embedder.aembed_passages([next(text for _, _, text in chunks(entry.text))])
+        else:
+            image = await asyncio.to_thread(open_image, self._index.folder / entry.picture, self._policy)
+            (again,) = await self._embedder.aembed_images([image])
+        if not float(again @ self._index.embedding(entry)) >= ALIKE:
             raise ConfigError("the index was built with other weights than the model has now; index it anew.")
+
+    def _public(self, error: Exception) -> str:
+        """Return what the client's model is told: no path of this machine."""
+        return without_paths(str(error), str(self._index.folder), str(self._index.settings["model"]))
 
     def _results(self, found: list[tuple[Entry, float]]) -> CallToolResult:
         blocks: list[ContentBlock] = []
@@ -135,7 +142,7 @@ class Service:
             note = "" if entry.picture is None else f", picture {entry.picture}"
             if entry.picture is not None and shown == SHOWN:
                 note += ", not shown: get_item shows it"
-            head = f"[{number}] {entry.citation} (id {entry.id}, score {score:.3f}{note})"
+            head = f"[{number}] {entry.citation} (id {visible(entry.id)}, score {score:.3f}{note})"
             blocks.append(_text(f"{head}\n{_cut(entry.text, CHARACTERS)}".strip()))
             if entry.picture is not None and shown < SHOWN:
                 blocks.append(self._picture(entry, SIDE, BYTES))
@@ -143,11 +150,10 @@ class Service:
         return CallToolResult(content=blocks)
 
     def _picture(self, entry: Entry, side: int, most: int) -> TextContent | ImageContent:
-        policy = MediaPolicy(allowed_root=self._index.folder / PICTURES)
         try:
-            picture = open_image(self._index.folder / str(entry.picture), policy)
+            picture = open_image(self._index.folder / str(entry.picture), self._policy)
         except InputError as error:
-            return _text(f"(the picture cannot be shown: {error})")
+            return _text(f"(the picture cannot be shown: {self._public(error)})")
         data = base64.b64encode(jpeg(picture, max_side=side, max_bytes=most)).decode("ascii")
         return ImageContent(type="image", data=data, mime_type="image/jpeg")
 
@@ -163,7 +169,7 @@ def server_of(folder: Path, *, engine_kwargs: dict[str, Any] | None = None) -> M
         ConfigError: There is no such index, or its model is not there.
     """
     index = Index(folder)
-    policy = MediaPolicy(allowed_root=index.folder / PICTURES)
+    policy = MediaPolicy(allow_local_files=False)
     service = Service(index, JinaEmbedder(**index.settings, media=policy, engine_kwargs=engine_kwargs))
     server: MCPServer[None] = MCPServer(
         "vllm-jina-embed", instructions=INSTRUCTIONS, version=__version__, lifespan=service.lifespan

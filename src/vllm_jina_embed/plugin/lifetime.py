@@ -7,25 +7,25 @@ Remove when vLLM ends its processes with their parent.
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 
 from ..engine.base import OWNER_VARIABLE
-
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+from ..engine.processes import end_with_thread, ends_with_thread
 
 
 def end_with_parent() -> None:
-    """Ask the kernel to kill this process when the thread that started it ends; only in our engines' processes.
+    """Bind a process of our server to its parent; end a bound one whose parent ended before.
 
-    That thread is the engine's loop, which ends after an orderly shutdown, or with the application.
+    ``OWNER_VARIABLE`` names the process whose children are meant; each of them names itself to its own. The processes
+    of an engine in an application were bound when they began (``engine/processes.py``).
     """
     parent = multiprocessing.parent_process()
-    if OWNER_VARIABLE not in os.environ or parent is None or sys.platform != "linux":
+    if parent is None:
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent.pid:  # it ended before the request
+    if os.environ.get(OWNER_VARIABLE) == str(parent.pid):
+        end_with_thread()
+        os.environ[OWNER_VARIABLE] = str(os.getpid())
+    if ends_with_thread() and os.getppid() != parent.pid:
         os.kill(os.getpid(), signal.SIGKILL)

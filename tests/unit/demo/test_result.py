@@ -41,6 +41,14 @@ def test_every_shortfall_is_named() -> None:
     ]
 
 
+@pytest.mark.fire
+def test_a_recall_that_is_no_number_is_a_shortfall(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = demo.result()
+    nan = float("nan")
+    monkeypatch.setattr(type(result), "recall", {"langchain": {"en": {"text_to_text": nan, "text_to_image": 1.0}}})
+    assert [found[:3] for found in result.shortfalls] == [("langchain", "en", "text_to_text")]
+
+
 @pytest.mark.parametrize(("wrong", "passed", "same"), [("", True, 12), ("query-en-forest", False, 11)])
 def test_the_numbers_are_plain_json(wrong: str, passed: bool, same: int) -> None:
     found = json.loads(json.dumps(demo.result(wrong=wrong).to_json()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -122,3 +124,77 @@ async def test_an_engine_that_takes_another_is_refused(mistake: str) -> None:
     """Whatever it does instead."""
     with pytest.raises(EngineError, match="by its first token"):
         await check_first_token(FirstTokenEngine(mistake), ENDS, task="retrieval")
+
+
+class SpoilingEngine(ProjectingEngine, FirstTokenEngine):
+    """Pools rightly, then spoils what it gives: the vectors, or the token states that they are compared with."""
+
+    def __init__(self, spoil: Callable[[Floats], Floats], *, states: bool = False, first: bool = False) -> None:
+        super().__init__()
+        self.spoil, self.spoils_states, self.first = spoil, states, first
+
+    async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
+        """Spoil them, or not."""
+        tokens = await super().token_states(prompt, task=task)
+        return replace(tokens, states=self.spoil(tokens.states)) if self.spoils_states else tokens
+
+    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+        """Pool as the check wants it."""
+        kind = FirstTokenEngine if self.first else PoolingEngine
+        found = await kind.embed(self, prompt, dimensions=dimensions, task=task)
+        return found if self.spoils_states else self.spoil(found)
+
+    async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
+        """Project."""
+        found = await super().multi_vector(prompt, task=task)
+        return found if self.spoils_states else self.spoil(found)
+
+
+def one_number(value: float) -> Callable[[Floats], Floats]:
+    """Return a function that puts ``value`` in place of one number."""
+
+    def spoil(values: Floats) -> Floats:
+        spoilt = values.copy()
+        spoilt.reshape(-1)[-1] = value
+        return spoilt
+
+    return spoil
+
+
+SPOILT = {
+    "nan": one_number(np.nan),
+    "infinite": one_number(np.inf),
+    "all nan": lambda values: values * np.float32(np.nan),
+    "norm 37": lambda values: values * np.float32(37),
+    "norm 0": lambda values: values * np.float32(0),
+    "one more number": lambda values: np.concatenate([values, values[..., :1]], axis=-1),
+    "none": lambda values: values[..., :0],
+}
+
+
+@pytest.mark.fire
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", SPOILT)
+async def test_vectors_that_are_no_unit_vectors_are_refused(name: str) -> None:
+    """NaN compares with no limit, and 37 times the right vector has a dot product over 1: neither passes."""
+    spoil = SPOILT[name]
+    with pytest.raises(EngineError, match="does not pool as jina-embeddings-v4"):
+        await check_pooling(SpoilingEngine(spoil), CONFIG, task="retrieval")
+    with pytest.raises(EngineError, match="by its first token"):
+        await check_first_token(SpoilingEngine(spoil, first=True), ENDS, task="retrieval")
+    with pytest.raises(EngineError, match="multi-vectors of task 'code'"):
+        await check_multi_vector(SpoilingEngine(spoil), CONFIG, task="code", expected=ProjectingEngine.project)
+
+
+@pytest.mark.fire
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+async def test_token_states_that_are_not_finite_are_refused() -> None:
+    """There is nothing to compare with then, and what is compared with nothing does not pass."""
+    spoil = SPOILT["all nan"]
+    with pytest.raises(EngineError, match="does not pool"):
+        await check_pooling(SpoilingEngine(spoil, states=True), CONFIG, task="retrieval")
+    with pytest.raises(EngineError, match="by its first token"):
+        await check_first_token(SpoilingEngine(spoil, states=True, first=True), ENDS, task="retrieval")
+    engine = SpoilingEngine(spoil, states=True)
+    with pytest.raises(EngineError, match="multi-vectors"):
+        await check_multi_vector(engine, CONFIG, task="code", expected=ProjectingEngine.project)

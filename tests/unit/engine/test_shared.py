@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import select
+import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.in_memory import write_folder
+from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.engine.base import EngineConfig
 from vllm_jina_embed.engine.shared import EnginePool, running_engines
 from vllm_jina_embed.errors import EngineError
@@ -183,3 +188,45 @@ def test_one_engine_that_fails_to_close_keeps_no_other_open() -> None:
     with pytest.raises(EngineError, match="broken"):
         pool.close()
     assert [engine.closed for engine in engines] == [1, 1, 1]
+
+
+@pytest.mark.fire
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_is_forked_while_an_engine_starts_starts_its_own(tmp_path: Path) -> None:
+    """Whoever starts holds the pool's lock and the embedder's; nobody in the child would ever give them back."""
+    starting, go_on = threading.Event(), threading.Event()
+    parent = os.getpid()
+
+    def start(wanted: EngineConfig) -> FakeEngine:
+        if os.getpid() == parent:
+            starting.set()
+            go_on.wait(60)
+        return FakeEngine(wanted)
+
+    class Embedder(JinaEmbedder):
+        _pool = EnginePool(start)
+
+    embedder = Embedder(write_folder(tmp_path))
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        first = threads.submit(embedder.embed_queries, ["x"])
+        assert starting.wait(30)
+        reader, writer = os.pipe()
+        if (child := os.fork()) == 0:
+            os.close(reader)
+            try:
+                os.write(writer, repr(embedder.embed_queries(["x"]).shape).encode())
+                embedder.close()
+            finally:
+                os._exit(0)
+        os.close(writer)
+        try:
+            assert select.select([reader], [], [], 30)[0], "the child hangs"
+            assert os.read(reader, 100) == b"(1, 64)"
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os.close(reader)
+            go_on.set()
+        assert first.result(30).shape == (1, 64)
+    embedder.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from langchain_text_splitters import RecursiveCharacterTextSplitter
 from PIL import Image
 
 from tests.support.fake_engine import FakeEngine
@@ -149,11 +151,9 @@ def test_the_thumbnail_is_small_whatever_the_picture(size: tuple[int, int]) -> N
         "file://{root}/a.png",
         "https://example.org/a.png",
         "The picture {uri} shows a chart.",
-        "{uri} and more",
         "![chart]({uri})",
         "see {reference}",
         "data:text/plain;base64,AAAA",
-        "data:image/png,AAAA",
         "{{'image': '{uri}'}}",
     ],
 )
@@ -243,3 +243,57 @@ async def test_the_picture_calls_of_stores_that_cannot_run_here(embeddings: Vllm
         for number, uri in enumerate(uris):
             assert store.search_as_chroma(uri) == store.search_as_aws(uri) == number
             assert await store.search_as_alloydb(uri) == number
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("mode", ["data-uri", "reference"])
+def test_a_name_that_is_not_unicode_is_found_again(
+    embeddings: VllmJinaEmbeddings, core: JinaEmbedder, root: Path, mode: Any
+) -> None:
+    """Stores refuse lone surrogates; what is handed on is valid, and the path still opens."""
+    path = root / os.fsdecode(b"caf\xe9.png")
+    try:
+        path.write_bytes((root / "a.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    media = MediaPolicy(allowed_root=root)
+    document = image_document(
+        path, mode=mode, media=media, caption=path.stem, metadata={"source": str(path)}, id=str(path)
+    )
+    json.dumps(document.model_dump(), ensure_ascii=False).encode()
+    expected = "caf%E9.png" if mode == "reference" else f"file://{root}/caf%E9.png"
+    assert document.metadata["image_path"] == expected
+    assert (document.id, document.metadata["source"]) == (f"{root}/caf%E9.png", f"{root}/caf%E9.png")
+    assert document.metadata["image_caption"] == "caf%E9"
+    if mode == "data-uri":
+        assert open_image(document.metadata["image_path"], media).size == (200, 150)
+    assert embeddings.embed_documents([document.page_content]) == core.embed_images([path]).tolist()
+    again = image_document(document.page_content, mode=mode, media=media) if mode == "reference" else None
+    assert again is None or again.metadata["image_path"] == expected
+
+
+@pytest.mark.fire
+def test_a_file_uri_is_a_path(root: Path) -> None:
+    """In both modes; the metadata holds the path itself."""
+    media = MediaPolicy(allowed_root=root)
+    for mode in ("data-uri", "reference"):
+        one = image_document((root / "deep" / "b c.jpg").as_uri(), mode=mode, media=media)  # type: ignore[arg-type]
+        other = image_document(root / "deep" / "b c.jpg", mode=mode, media=media)  # type: ignore[arg-type]
+        assert (one.page_content, one.metadata) == (other.page_content, other.metadata)
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("size", [30, 60, 61, 62, 63, 100])
+@pytest.mark.parametrize("mode", ["data-uri", "reference"])
+def test_what_a_splitter_cut_is_an_error_that_names_it(
+    embeddings: VllmJinaEmbeddings, root: Path, size: int, mode: Any
+) -> None:
+    """As documents, each with the first piece at its position, and as a query."""
+    whole = image_document(root / "a.png", mode=mode, media=MediaPolicy(allowed_root=root), thumbnail=False)
+    pieces = RecursiveCharacterTextSplitter(chunk_size=size, chunk_overlap=0).split_documents([whole])
+    if len(pieces) == 1:
+        return
+    with pytest.raises(InputError, match=r"items\[1\]: .*text splitter"):
+        embeddings.embed_documents(["a text", pieces[0].page_content])
+    with pytest.raises(InputError, match="text splitter"):
+        embeddings.embed_query(pieces[0].page_content)

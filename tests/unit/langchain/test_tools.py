@@ -13,6 +13,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import InMemoryVectorStore
 from PIL import Image
 
@@ -208,3 +209,38 @@ def test_an_agent_sees_a_picture_and_asks_for_its_like(store: InMemoryVectorStor
     assert texts(first) == texts(second)
     (seen,) = images(model.heard[2][-1])  # type: ignore[arg-type]
     assert any(alike(seen, noise(300, 200, seed=number)) for number in range(2))
+
+
+@pytest.mark.fire
+def test_a_chat_model_sees_no_folder_of_the_host(store: InMemoryVectorStore, root: Path, tmp_path: Path) -> None:
+    """Not in citations, and not in errors; a made-up reference tells nothing about any file."""
+    store.add_documents(
+        [
+            image_document(root / "0.png", media=MediaPolicy()),
+            Document("A text.", metadata={"source": f"{root}/deep/notes.md"}),
+            Document("Another.", metadata={"file_path": f"file://{root}/caf%E9.md"}),
+            Document("caf\udce9".encode("utf-8", "replace").decode(), metadata={"source": "caf\udce9.md"}),
+        ]
+    )
+    message = call(tool_of(store), "anything")
+    assert sorted(text[4:].split("\n")[0] for text in texts(message)) == ["0.png", "caf%E9.md", "caf%E9.md", "notes.md"]
+    told = [*texts(message)]
+    (root / "link.png").symlink_to(tmp_path / "secret.png")
+    for path in ("0.png", "none.png", "../secret.png", "link.png", "deep", "a" * 400):
+        reference = f"vllm-jina-embed:image:{path}#{'0' * 32}"
+        answer = call(tool_of(store), reference)
+        assert answer.status == "error"
+        told.append(str(answer.content).replace(reference[:200], "IT"))
+    assert len(set(told[-6:])) == 1
+    assert all(str(tmp_path) not in text for text in told)
+
+
+@pytest.mark.fire
+def test_a_document_that_is_nearly_a_picture_is_read(root: Path) -> None:
+    """What is in the store already does not end the answer."""
+
+    class Fixed(BaseRetriever):
+        def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+            return [Document("data:image/png;charset=utf-8;base64," + "A" * 60), Document("vllm-jina-embed:image:a")]
+
+    assert len(texts(call(image_retriever_tool(Fixed()), "anything"))) == 2

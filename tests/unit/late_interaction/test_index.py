@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
+from tests.support.fake_engine import FakeEngine
 from tests.support.in_memory import in_memory
 from tests.support.pictures import encoded, noise
 from tests.unit.late_interaction.conftest import MakeIndex
@@ -98,8 +99,9 @@ class TestSearch:
         with in_memory([])(folder, on_error="skip") as embedder:
             index = make(of=embedder)
             index.add(["a"])
-            with pytest.warns(UserWarning, match=r"queries\[0\]"), pytest.raises(InputError, match="the query"):
-                index.search(b"no picture")
+            for bad in (b"no picture", "", None):
+                with pytest.raises(InputError, match=r"queries\[0\]: "):
+                    index.search(bad)
 
 
 class TestAdd:
@@ -167,6 +169,47 @@ class TestAdd:
             with pytest.warns(UserWarning, match=r"items\[0\]"):
                 assert await index.aadd([b"none", "c"], ids=["4", "5"]) == ["5"]
             assert index.count() == 3
+
+    @pytest.mark.fire
+    async def test_heals_when_what_was_left_out_is_added_again(self, folder: Path, make: MakeIndex) -> None:
+        """Blank texts, None, broken images; one warning for both kinds of vector."""
+        with in_memory([])(folder, on_error="skip") as embedder:
+            index = make(of=embedder)
+            with pytest.warns(UserWarning, match=r"left out: 3 of 5 items") as caught:
+                added = index.add(["a", "", None, b"broken", "b"])  # type: ignore[list-item]
+            assert len([warning for warning in caught if "left out" in str(warning.message)]) == 1
+            assert len(added) == index.count() == 2
+            mended = ["a", "c", "d", noise(20, 20), "b"]
+            assert len(await index.aadd(mended)) == index.count() == 5
+
+    @pytest.mark.fire
+    def test_leaves_out_what_qdrant_cannot_hold_where_it_skips(
+        self, folder: Path, make: MakeIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(batches, "MOST_NUMBERS", 64 * 10)
+        with in_memory([])(folder, on_error="skip") as embedder:
+            index = make(of=embedder)
+            with pytest.warns(UserWarning, match=r"left out: items\[1\]: .* rows of 64 numbers"):
+                assert len(index.add(["a", TEXTS[0] * 10, "b"])) == 2
+            assert index.count() == 2
+
+    @pytest.mark.fire
+    @pytest.mark.parametrize("of", ["embed", "multi_vector"])
+    def test_leaves_out_what_has_one_kind_of_vector_alone(
+        self, folder: Path, make: MakeIndex, monkeypatch: pytest.MonkeyPatch, of: str
+    ) -> None:
+        """And tells it: NaN in one of them is enough."""
+
+        async def faulty(self: Any, prompt: Any, **options: Any) -> Any:
+            rows = await given(self, prompt, **options)
+            return rows * np.nan if prompt.images else rows
+
+        given = getattr(FakeEngine, of)
+        monkeypatch.setattr(FakeEngine, of, faulty)
+        with in_memory([])(folder, on_error="skip") as embedder:
+            index = make(of=embedder)
+            with pytest.warns(UserWarning, match=r"left out: items\[1\]: the model gave NaN"):
+                assert len(index.add(["a", noise(20, 20), "b"])) == 2
 
     @pytest.mark.parametrize("given", [{"ids": ["1"]}, {"payloads": [{}] * 3}])
     def test_refuses_lists_of_other_lengths(self, make: MakeIndex, given: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from tests.unit.late_interaction.conftest import MakeIndex
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.errors import ConfigError
+from vllm_jina_embed.errors import ConfigError, EngineError
 from vllm_jina_embed.late_interaction import Storage, batches
 from vllm_jina_embed.late_interaction.collection import ID_KEY
 
@@ -219,7 +219,8 @@ async def test_a_write_that_fails_is_an_error(
     server.refuse = 2
     index = make(url=server.url)
     texts = [f"text {number}" for number in range(24)]
-    with pytest.raises(UnexpectedResponse, match="500"):
+    with pytest.raises(EngineError, match=r"127\.0\.0\.1.*upsert failed.*500") as caught:
         await index.aadd(texts) if awaited else index.add(texts)
+    assert isinstance(caught.value.__cause__, UnexpectedResponse)
     assert len(server.sent("PUT", f"{COLLECTION}/points")) <= 4
     await index.aclose()

@@ -93,7 +93,8 @@ def test_observers_see_no_path_and_no_setting(tmp_path: Path) -> None:
     """Events and callbacks carry to_payload(); a folder shows as its last name, engine settings not at all."""
     folder = tmp_path / "secret" / "my-checkpoint"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text('{"model_type": "qwen2_5_vl", "hidden_size": 128}')
+    config = {"model_type": "qwen2_5_vl", "architectures": ["Qwen2_5_VLForConditionalGeneration"], "hidden_size": 128}
+    (folder / "config.json").write_text(json.dumps(config))
     fake = FakeEmbedder(model=folder)
     handler = LlamaDebugHandler(print_trace_on_end=False)
     embedding = VllmJinaEmbedding(embedder=fake, callback_manager=CallbackManager([handler]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,55 @@ async def test_the_rate_limiter_counts_pictures(fake: FakeEmbedder) -> None:
     assert limiter.count == 2
     await embedding.aget_image_embedding_batch(["a.png", "b.png", "c.png"])
     assert limiter.count == 4
+
+
+FORMS = ["{}", "\n{}", " {}\r\n"]
+METHODS = [
+    "get_query_embedding", "aget_query_embedding", "get_text_embedding", "aget_text_embedding",
+    "get_text_embedding_batch", "aget_text_embedding_batch", "get_agg_embedding_from_queries", "__call__", "acall",
+]  # fmt: skip
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("method", METHODS)
+async def test_observers_never_get_a_pictures_bytes(
+    embedding: VllmJinaEmbedding,
+    recorder: Recorder,
+    debug: LlamaDebugHandler,
+    fake: FakeEmbedder,
+    base64s: list[str],
+    paths: list[Path],
+    method: str,
+    form: str,
+) -> None:
+    """Neither by events nor by callbacks, whichever method got the string, and be it embedded as a text."""
+    uri = form.format(f"data:image/png;base64,{base64s[0]}")
+    given: Any = uri
+    if "batch" in method or "agg" in method:
+        given = ["a", uri, "b"]
+    if "call" in method:
+        given = [TextNode(text="a"), TextNode(text=uri), ImageNode(image=base64s[0], metadata={"image_sha256": "1"})]
+    await ask(embedding, method, given)
+    ends = [event for event in recorder.seen if isinstance(event, EmbeddingEndEvent)]
+    payloads = [end.payload[EventPayload.CHUNKS] for _, end in debug.get_event_pairs(CBEventType.EMBEDDING)]
+    assert sorted(chunk for event in ends for chunk in event.chunks) == sorted(chain.from_iterable(payloads))
+    told = repr([event.chunks for event in ends]) + repr(payloads)
+    assert base64s[0][:40] not in told
+    assert "data:image" not in told
+    assert "<image>" in told if "call" in method else stand_in(paths[0]) in told
+    assert len(ends) == len(fake.calls)
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("method", METHODS[:7])
+async def test_a_string_that_is_nearly_a_picture_is_announced_to_nobody(
+    recorder: Recorder, debug: LlamaDebugHandler, base64s: list[str], method: str
+) -> None:
+    """The call fails, at its position."""
+    near = f"data:image/png;charset=utf-8;base64,{base64s[0]}"
+    embedding = VllmJinaEmbedding(embedder=FakeEmbedder(), callback_manager=CallbackManager([debug]))
+    with pytest.raises(InputError, match="begins like"):
+        await ask(embedding, method, ["a", near] if "batch" in method or "agg" in method else near)
+    ends = [end.payload for _, end in debug.get_event_pairs(CBEventType.EMBEDDING)]
+    assert base64s[0][:40] not in repr([recorder.seen, ends])

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_index.core import SimpleDirectoryReader
+from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import ImageDocument, ImageNode, MediaResource, MetadataMode, Node, TextNode
 from PIL import Image
 
+from tests.support.embedders import FakeEmbedder
+from tests.support.pictures import encoded, noise
 from vllm_jina_embed import InputError, MediaPolicy
-from vllm_jina_embed.llama_index import image_document, image_node, name_pictures
-from vllm_jina_embed.llama_index.nodes import picture_of
+from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_document, image_node, name_pictures
+from vllm_jina_embed.llama_index.nodes import picture_of, storable
 from vllm_jina_embed.media import open_image
 from vllm_jina_embed.pictures import content_hash, placeholder
+from vllm_jina_embed.sources import reference
 
 
 def sources(path: Path) -> dict[str, Any]:
@@ -115,3 +122,71 @@ def test_the_same_file_with_another_content_is_another_name(tmp_path: Path, path
         file.write_bytes(path.read_bytes())
         names.append(image_node(file).get_content(MetadataMode.ALL))
     assert names[0] != names[1]
+
+
+LATIN = os.fsdecode(b"caf\xe9.png")
+
+
+@pytest.fixture
+def latin(tmp_path: Path) -> Path:
+    """A picture whose name is not valid Unicode."""
+    try:
+        (tmp_path / LATIN).write_bytes(encoded(noise(40, 30)))
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    return tmp_path / LATIN
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("make", [image_node, image_document])
+def test_a_name_that_is_not_unicode_goes_through_json_and_is_found_again(
+    make: Any, latin: Path, embedding: VllmJinaEmbedding, fake: FakeEmbedder
+) -> None:
+    """In a pipeline, whose cache hashes it, and in a store's JSON."""
+    node = make(latin, caption=latin.stem, metadata={"source": str(latin), "list": [LATIN]}, id_=str(latin))
+    assert node.metadata["image_path"] == f"file://{latin.parent}/caf%E9.png"
+    assert node.metadata["source"] == f"{latin.parent}/caf%E9.png"
+    assert (node.metadata["list"], node.node_id) == (["caf%E9.png"], f"{latin.parent}/caf%E9.png")
+    json.dumps(node.to_dict(), ensure_ascii=False).encode()
+    assert picture_of(node) == latin.read_bytes()
+    assert node.resolve_image().read() == latin.read_bytes(), "LlamaIndex opens it too"
+    assert content_hash(open_image(node.metadata["image_path"], MediaPolicy())) == node.metadata["image_sha256"]
+    (found,) = IngestionPipeline(transformations=[embedding]).run(nodes=[node])
+    assert found.embedding == fake.vector("image", latin.read_bytes())
+    assert picture_of(type(found).from_json(found.to_json())) == latin.read_bytes()
+    assert "caf%E9" in found.get_content(MetadataMode.ALL)
+
+
+@pytest.mark.fire
+def test_names_of_a_reader_become_unicode(latin: Path) -> None:
+    """Of pictures and of texts; a picture without a text is named by what is valid."""
+    (latin.parent / os.fsdecode(b"na\xff.txt")).write_text("A text.")
+    nodes = [
+        ImageNode(image_path=str(latin), metadata={"file_path": str(latin)}),
+        *SimpleDirectoryReader(input_files=[latin.parent / os.fsdecode(b"na\xff.txt")]).load_data(),
+    ]
+    for node in name_pictures(nodes):
+        node.get_content(MetadataMode.ALL).encode()
+    assert nodes[0].metadata["file_path"] == f"{latin.parent}/caf%E9.png"
+    assert picture_of(nodes[0]) == latin
+    assert nodes[1].metadata["file_name"] == "na%FF.txt"
+    assert storable(ImageNode(image_path=str(latin))).get_content() == "<image caf%E9.png>"
+
+
+@pytest.mark.fire
+def test_a_reference_is_kept_as_the_file_that_it_names(paths: list[Path]) -> None:
+    """LlamaIndex's nodes have no place for one."""
+    media = MediaPolicy(allowed_root=paths[0].parent)
+    node = image_node(f" {reference(paths[0], media)}\n", media=media)
+    assert node.image_path == str(paths[0])
+    assert image_node(paths[0].as_uri()).image_path == str(paths[0])
+    assert image_node(f"\n data:image/png;base64,{base64.b64encode(paths[0].read_bytes()).decode()}").image_path is None
+
+
+@pytest.mark.fire
+def test_every_node_that_cannot_be_named_is_named(paths: list[Path]) -> None:
+    nodes = [ImageNode(image_path="none.png", id_="a"), TextNode(text="b"), ImageNode(image_url="http://c", id_="c")]
+    with pytest.raises(InputError, match=r"2 of 3 items") as caught:
+        name_pictures(nodes)
+    assert caught.value.positions == (0, 2)
+    assert "nodes[0] (id 'a')" in caught.value.problems[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.embedders import FakeEmbedder
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed import ConfigError, InputError, MediaPolicy
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_node, image_retriever_tool, unified_retriever
+from vllm_jina_embed.pooling import Floats
 
 TOOL = "search_texts_and_pictures"
 
@@ -194,3 +196,62 @@ def test_a_data_uri_is_a_picture_to_search_by(
     uri = f"data:image/png;base64,{base64s[0]}"
     image_retriever_tool(retriever, embedding=embedding)(picture=uri)
     assert fake.calls[-1][:2] == ("image", [uri])
+
+
+@pytest.mark.fire
+async def test_a_chat_model_sees_no_folder_of_the_host(
+    embedding: VllmJinaEmbedding, paths: list[Path], tmp_path: Path
+) -> None:
+    """Not in results, their metadata, or errors, whatever keeps a picture from being opened; it is logged."""
+    folder = str(paths[0].parent)
+    gone = ImageNode(
+        image_path=f"{folder}/none.png", text="x", id_="gone", metadata={"file_path": f"{folder}/none.png"}
+    )
+    text = ImageNode(image_path=__file__, text="x", id_="text")
+    uri = ImageNode(image_path=f"file://{folder}/none.png", text="x", id_="uri")
+    nodes = [image_node(paths[0], caption="A chart", id_="good"), gone, text, uri]
+    mine = {"mine": f"{folder}/none.png"}
+    tool = image_retriever_tool(Found(*nodes), embedding=embedding, pictures=mine, media=MediaPolicy())
+    seen = [block.text for block in tool(query="a").blocks if isinstance(block, TextBlock)]
+    assert "image_path: one.png" in seen[0]
+    assert "file_path: none.png" in seen[1]
+    notes = {block.partition("(")[2].partition(")")[0] for block in seen[1:]}
+    assert len(notes) == 1, "which of all it is tells whether a file is there"
+    assert "cannot be shown" in notes.pop()
+    failing = VllmJinaEmbedding(embedder=NoPictures())
+    asking = image_retriever_tool(Found(*nodes), embedding=failing, pictures=mine, media=MediaPolicy())
+    asking(query="a")
+    for name in ("gone", "text", "uri", "mine"):
+        with pytest.raises(InputError, match=f"the picture '{name}' cannot be opened") as caught:
+            await asking.acall(picture=name)
+        seen.append(str(caught.value))
+        with pytest.raises(InputError) as again:
+            asking.call(picture=name)
+        assert str(again.value) == str(caught.value)
+    assert all(folder not in block and str(Path(__file__).parent) not in block for block in seen)
+
+
+@pytest.mark.fire
+def test_a_picture_that_is_nearly_a_data_uri_is_told_to_the_model(
+    retriever: BaseRetriever, embedding: VllmJinaEmbedding, base64s: list[str]
+) -> None:
+    with pytest.raises(InputError, match="parameters beside base64"):
+        image_retriever_tool(retriever, embedding=embedding)(picture=f"data:image/png;a=b;base64,{base64s[0]}")
+
+
+@pytest.mark.fire
+def test_what_is_not_unicode_reaches_no_chat_model() -> None:
+    """A provider would fail to encode it."""
+    node = TextNode(text="caf\udce9", metadata={"file_path": "/home/caf\udce9.txt", "a\udce9": "x"})
+    (block,) = image_retriever_tool(Found(node))(query="a").blocks
+    assert block.text.encode().decode() == "[1] text\nfile_path: caf%E9.txt\na%E9: x\n\ncaf%E9"
+
+
+class NoPictures(FakeEmbedder):
+    """Cannot open any picture, and says where it lies, as the core does."""
+
+    def embed_images(self, images: Sequence[object]) -> Floats:
+        raise InputError(f"images[0]: the file {images[0]!r} does not exist.", positions=[0])
+
+    async def aembed_images(self, images: Sequence[object]) -> Floats:
+        return self.embed_images(images)

@@ -15,7 +15,7 @@ from llama_index.core.schema import BaseNode, ImageDocument, ImageNode, IndexNod
 
 from tests.support.embedders import FakeEmbedder
 from vllm_jina_embed import InputError
-from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_document, image_node
+from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_document, image_node, name_pictures
 from vllm_jina_embed.pooling import Floats
 
 LONG = " ".join(f"Sentence number {number} of a long caption." for number in range(200))
@@ -238,15 +238,16 @@ def test_an_index_that_would_embed_a_stand_in_is_warned_about(embedding: VllmJin
 async def test_a_data_uri_is_a_picture_wherever_a_text_may_stand(
     embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
 ) -> None:
-    """As a query on any retriever, and as a node's text, whichever way the node is embedded."""
+    """As a query on any retriever, and in calls that take strings alone; a node says itself what it is."""
     uri = f"data:image/png;base64,{base64s[0]}"
     picture = fake.vector("image", uri)
     assert embedding.get_query_embedding(uri) == await embedding.aget_query_embedding(uri) == picture
     assert embedding.get_text_embedding_batch(["a", uri]) == [fake.vector("passage", "a"), picture]
     assert await embedding.aget_text_embedding_batch(["a", uri]) == [fake.vector("passage", "a"), picture]
-    assert embedding([TextNode(text=uri)])[0].embedding == picture
-    for text in (f"see {uri}", uri[:-3] + "!!!", str(Path(__file__))):
+    for text in (f"see {uri}", str(Path(__file__))):
         assert embedding.get_query_embedding(text) == fake.vector("query", text)
+    with pytest.raises(InputError, match="begins like the data URI"):
+        embedding.get_query_embedding(uri[:-3] + "!!!")
 
 
 def test_image_query_works_on_any_retriever(
@@ -262,3 +263,58 @@ def test_image_query_works_on_any_retriever(
 async def test_image_query_async(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
     """The same by the other door."""
     assert await embedding.aimage_query(paths[0]) == embedding.image_query(paths[0])
+
+
+@pytest.mark.fire
+async def test_a_files_text_never_becomes_a_picture(
+    transform, embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
+) -> None:
+    """Nor an error: a reader's node is its text, whatever the file says."""
+    uri = f"data:image/png;base64,{base64s[0]}"
+    texts = [uri, f"\n{uri}", uri[:-3] + "!!!", "vllm-jina-embed:image:a.png#" + "0f" * 16, "vllm-jina-embed:image:a"]
+    nodes: list[BaseNode] = [TextNode(text=text) for text in texts] + [Document(text=text) for text in texts]
+    found = await transform(nodes)
+    assert [node.embedding for node in found] == [fake.vector("passage", text) for text in texts * 2]
+    assert name_pictures(nodes) == nodes
+    assert all("image_sha256" not in node.metadata for node in nodes)
+
+
+@pytest.mark.fire
+def test_langchains_image_document_stays_a_picture(
+    embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
+) -> None:
+    """Its metadata say that somebody made it one; a piece that a splitter cut is named."""
+    uri = f"data:image/png;base64,{base64s[0]}"
+    whole = Document(text=uri, metadata={"image_sha256": "1"})
+    assert embedding([whole])[0].embedding == fake.vector("image", uri)
+    cut = TextNode(text=uri[60:], metadata={"image_sha256": "1"}, id_="cut")
+    with pytest.raises(InputError, match=r"nodes\[0\] \(id 'cut'\): .*splitters"):
+        embedding([cut])
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("form", ["{}", "file://{}", "file:{}", "FILE://localhost{}"])
+@pytest.mark.parametrize("field", ["image_path", "image_url"])
+def test_a_file_uri_in_a_node_is_its_path(
+    embedding: VllmJinaEmbedding, fake: FakeEmbedder, paths: list[Path], form: str, field: str
+) -> None:
+    if form == "{}" and field == "image_url":
+        return
+    fields = {field: form.format(paths[0])}
+    (found,) = embedding([ImageNode(text="one.png", metadata={"image_sha256": "1"}, **fields)])
+    assert found.embedding == fake.vector("image", paths[0])
+    with pytest.raises(InputError, match="file:///absolute/path"):
+        embedding([ImageNode(text="a", **{field: "file://host/a.png"})])
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("damage", ["parameter", "URL-safe", "broken"])
+def test_base64_in_a_node_is_strict(embedding: VllmJinaEmbedding, base64s: list[str], damage: str) -> None:
+    """Python's own decoder drops what it does not know, and gives other bytes."""
+    image = {
+        "parameter": f"data:image/png;charset=utf-8;base64,{base64s[0]}",
+        "URL-safe": base64s[0].replace("+", "-").replace("/", "_"),
+        "broken": base64s[0][:40] + "*" + base64s[0][40:],
+    }[damage]
+    with pytest.raises(InputError, match=r"nodes\[0\] \(id 'n'\): .*base64"):
+        embedding([ImageNode(image=image, text="a", id_="n")])

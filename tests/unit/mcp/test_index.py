@@ -12,7 +12,7 @@ import pytest
 from tests.support.fake_engine import FakeEngine
 from tests.support.in_memory import in_memory, write_folder
 from tests.support.pictures import encoded, noise
-from vllm_jina_embed import ConfigError, JinaEmbedder
+from vllm_jina_embed import ConfigError, InputError, JinaEmbedder
 from vllm_jina_embed.mcp.index import Index, build
 from vllm_jina_embed.mcp.reading import Place
 
@@ -100,7 +100,7 @@ def test_a_folder_that_is_no_index_is_not_replaced(embedder: JinaEmbedder, tmp_p
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="exists and is no index"):
         build(PLACES, tmp_path / "mine", embedder)
-    with pytest.raises(ConfigError, match="no picture, text or PDF"):
+    with pytest.raises(InputError, match="no picture, text or PDF"):
         build([], tmp_path / "other", embedder)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     assert not (tmp_path / "other").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -81,3 +82,97 @@ def test_links_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     (inside / "again.txt").symlink_to(inside / "note.txt")
     found = read_folder(inside, {}, skip=inside / "index")
     assert [(place.source, place.text) for place in found] == [("again.txt", "inside"), ("note.txt", "inside")]
+
+
+def make_pdf(*sizes: tuple[float, float], text: str = "") -> bytes:
+    """Return a PDF of empty pages of these sizes in points."""
+    pypdfium2 = pytest.importorskip("pypdfium2")
+    with pypdfium2.PdfDocument.new() as pdf:
+        for size in sizes:
+            pdf.new_page(*size)
+        file = BytesIO()
+        pdf.save(file)
+    return file.getvalue()
+
+
+@pytest.mark.fire
+def test_a_bad_page_costs_no_other(tmp_path: Path) -> None:
+    """Pages too thin, pages that pdfium cannot load, a file that claims a million pages."""
+    pages = make_pdf((100, 100), (14000, 20), (200, 200), (5, 3000), (100, 300))
+    four = make_pdf(*[(100, 100)] * 4)
+    (tmp_path / "thin.pdf").write_bytes(pages)
+    (tmp_path / "missing.pdf").write_bytes(four.replace(b"Kids[ 4 0 R  5 0 R", b"Kids[ 4 0 R  9 0 R"))
+    (tmp_path / "million.pdf").write_bytes(four.replace(b"/Count 4/", b"/Count 1000000/"))
+    (tmp_path / "cut.pdf").write_bytes(four[: len(four) // 2])
+    (tmp_path / "locked.pdf").write_bytes(locked())
+    left_out: dict[str, str] = {}
+    found = [place.id for place in read_folder(tmp_path, left_out)]
+    assert found == [
+        *[f"million.pdf#page={number}" for number in (1, 2, 3, 4)],
+        *[f"missing.pdf#page={number}" for number in (1, 3, 4)],
+        *[f"thin.pdf#page={number}" for number in (1, 3, 5)],
+    ]
+    assert "side ratios up to 200" in left_out["thin.pdf#page=2"]
+    assert "side ratios up to 200" in left_out["thin.pdf#page=4"]
+    assert "Failed to load page" in left_out["missing.pdf#page=2"]
+    assert left_out["million.pdf"] == "999976 more of its pages cannot be read."
+    assert "cannot be read as a PDF" in left_out["cut.pdf"]
+    assert "Unlock it first" in left_out["locked.pdf"]
+    assert len(left_out) == 26
+
+
+def locked() -> bytes:
+    """Return a PDF that wants a password: the keys are made up, so none opens it."""
+    keys = b"<</Filter/Standard/V 1/R 2/P -4/O<" + b"41" * 32 + b">/U<" + b"42" * 32 + b">>>"
+    data = make_pdf((100, 100))
+    return data.replace(b"/Info", b"/Encrypt " + keys + b"/ID[<41><41>]/Info", 1)
+
+
+@pytest.mark.fire
+def test_what_is_wrong_with_one_file_is_told_by_its_name(tmp_path: Path) -> None:
+    """A pipe is not waited for, a link to itself not followed, a giant text not read, a folder not taken for a file."""
+    (tmp_path / "fine.txt").write_text("fine")
+    os.mkfifo(tmp_path / "pipe.md")
+    (tmp_path / "loop.txt").symlink_to(tmp_path / "loop.txt")
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "nothing.png")
+    (tmp_path / "device.txt").symlink_to("/dev/zero")
+    (tmp_path / "outside.md").symlink_to("/etc/hostname")
+    with (tmp_path / "giant.txt").open("wb") as file:
+        file.truncate(300_000_000)
+    (tmp_path / "a.pdf").mkdir()
+    (tmp_path / "a.pdf" / "inside.txt").write_text("inside")
+    (tmp_path / os.fsdecode(b"bad\xff.png")).write_bytes(b"no picture")
+    (tmp_path / "utf16.txt").write_text("fine", encoding="utf-16")
+    left_out: dict[str, str] = {}
+    assert [place.text for place in read_folder(tmp_path, left_out)] == ["inside", "fine"]
+    assert {name: reason.partition(" (")[0] for name, reason in left_out.items()} == {
+        r"bad\xff.png": left_out[r"bad\xff.png"],
+        "dangling.png": "it cannot be read",
+        "device.txt": "it is a link that leads out of the folder.",
+        "giant.txt": "it has 300000000 bytes; a text may have 67108864. Cut it into files.",
+        "loop.txt": "it cannot be read",
+        "outside.md": "it is a link that leads out of the folder.",
+        "pipe.md": "it is no regular file.",
+        "utf16.txt": "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+    }
+
+
+@pytest.mark.fire
+def test_a_folder_may_be_deeper_than_python_recurses(tmp_path: Path) -> None:
+    folders = [tmp_path]
+    for _ in range(1200):
+        folders.append(folders[-1] / "d")
+        folders[-1].mkdir()
+    (file := folders[-1] / "deep.txt").write_text("deep")
+    try:
+        assert [place.text for place in read_folder(tmp_path, {})] == ["deep"]
+    finally:
+        file.unlink()
+        for folder in reversed(folders[1:]):
+            folder.rmdir()
+
+
+@pytest.mark.fire
+def test_pieces_of_one_long_line_have_ids_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "long.md").write_text("word " * 600)
+    assert [place.id for place in read_folder(tmp_path, {})] == ["long.md#L1-1", "long.md#L1-1.2", "long.md#L1-1.3"]

@@ -1,0 +1,245 @@
+"""What lies in an index, and its reader, which checks everything before it trusts it.
+
+    index.json      what the embeddings were computed with
+    places.jsonl    one place per line: id, source, page, text, picture (a path below), rows (of the embeddings)
+    embeddings.npy  float32 (rows, dimension): a place's picture and the pieces of its text, a row each
+    pictures/       the pictures, encoded as they were found; pages of PDFs as JPEG
+
+An index may come from anywhere: nothing is allocated that the sizes of its files do not bear out, and every fault is a
+ConfigError that names the file and the line or row.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..pooling import Floats
+from .chunking import chunks
+from .names import visible
+
+FORMAT = 1
+FACTS, PLACES, EMBEDDINGS, PICTURES = "index.json", "places.jsonl", "embeddings.npy", "pictures"
+SETTINGS: Mapping[str, tuple[type, ...]] = {
+    "model": (str,),
+    "revision": (str, type(None)),
+    "task": (str,),
+    "dimensions": (int,),
+    "min_pixels": (int, type(None)),
+    "max_pixels": (int, type(None)),
+}
+"""What decides an embedding beside the weights; kept with the index, so that questions are embedded alike."""
+FACTS_BYTES = 1024 * 1024
+LINE_BYTES = 16 * 1024 * 1024
+"""Longest line of places.jsonl; a page has at most 1,000,000 characters."""
+PICTURE_BYTES = 512 * 1024 * 1024
+"""Largest picture of an index, which may be larger than its file was: a TIFF becomes a PNG."""
+HEADER_BYTES = 4096
+UNIT = 0.01
+"""Most that the L2 norm of a row may differ from 1."""
+AGAIN = "Index it anew: vllm-jina-embed index FOLDER INDEX"
+_PICTURE = re.compile(rf"{PICTURES}/[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A place of an index.
+
+    Attributes:
+        id: As in ``Place``; so are ``source``, ``page`` and ``text``.
+        picture: Path of its picture in the index.
+        rows: First row of its embeddings, and one past the last.
+    """
+
+    id: str
+    source: str
+    page: int | None
+    text: str
+    picture: str | None
+    rows: tuple[int, int]
+
+    @property
+    def citation(self) -> str:
+        """Where it comes from, for people, on one line."""
+        source = visible(self.source)
+        return source if self.page is None else f"{source}, page {self.page}"
+
+
+def read_index(folder: Path) -> tuple[dict[str, Any], list[Entry], Floats]:
+    """Return the settings, the places and the embeddings ``(rows, dimension)`` of an index.
+
+    Raises:
+        ConfigError: There is none, it was written by another version, or a file of it is broken.
+    """
+    try:
+        if not folder.is_dir():
+            raise ConfigError(f"{str(folder)!r} is not a folder. {AGAIN}")
+        pictures = folder / PICTURES
+        if pictures.is_symlink() or not pictures.is_dir():
+            raise _broken(pictures, "is not a folder of the index")
+        settings = _read_settings(folder / FACTS)
+        with _open(folder / EMBEDDINGS) as file:
+            count = _rows(file, folder / EMBEDDINGS, settings["dimensions"])
+            entries = _read_places(folder / PLACES, count)
+            return settings, entries, _read_rows(file, folder / EMBEDDINGS, (count, settings["dimensions"]))
+    except (OSError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{str(folder)!r} is no index that can be read ({error}). {AGAIN}") from None
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    with _open(path) as file:
+        facts = _object(path, None, file.read(FACTS_BYTES + 1), FACTS_BYTES)
+    if facts.get("format") != FORMAT:
+        raise _broken(
+            path, f"has format {_short(facts.get('format'))} and was written by another version; got here is {FORMAT}"
+        )
+    for name, types in SETTINGS.items():
+        value = facts.get(name)
+        if name not in facts or isinstance(value, bool) or not isinstance(value, types):
+            raise _broken(path, f"has {name}={_short(value)}; expected {_named(types)}")
+        if isinstance(value, int) and not 0 < value < 2**31:
+            raise _broken(path, f"has {name}={_short(value)}; expected a positive number")
+        if isinstance(value, str) and visible(value) != value:
+            raise _broken(path, f"has {name}={_short(value)} with characters that no name has")
+    return {name: facts[name] for name in SETTINGS}
+
+
+def _read_places(path: Path, count: int) -> list[Entry]:
+    """Return the places, whose rows must be 0 to ``count`` one after the other, as many as each has to embed."""
+    entries: list[Entry] = []
+    row = 0
+    with _open(path) as file:
+        for number, line in _lines(file):
+            entry = _entry(path, number, _object(path, number, line, LINE_BYTES))
+            first, last = entry.rows
+            own = (entry.picture is not None) + sum(1 for _ in chunks(entry.text))
+            if first != row or last - first != own or last > count:
+                raise _broken(
+                    path, f"line {number}: has rows {first} to {last}; expected {row} to {row + own} of {count}"
+                )
+            entries.append(entry)
+            row = last
+    if row != count:
+        raise _broken(path, f"was not written to its end: its places have {row} rows, {EMBEDDINGS} has {count}")
+    return entries
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield the numbered lines that are not empty, each cut after one byte too many."""
+    number = 0
+    while line := file.readline(LINE_BYTES + 1):
+        number += 1
+        if line != b"\n":
+            yield number, line
+
+
+def _entry(path: Path, number: int, known: dict[str, Any]) -> Entry:
+    if set(known) != set(Entry.__dataclass_fields__):
+        raise _broken(path, f"line {number}: expected exactly {', '.join(Entry.__dataclass_fields__)}")
+    rows, page, picture = known["rows"], known["page"], known["picture"]
+    for name in ("id", "source", "text"):
+        if not isinstance(known[name], str) or not _is_unicode(known[name]):
+            raise _broken(path, f"line {number}: {name} is {_short(known[name])}; expected text of valid Unicode")
+    if not known["id"] or not known["source"]:
+        raise _broken(path, f"line {number}: id or source is empty")
+    if page is not None and not (type(page) is int and 0 < page < 2**31):
+        raise _broken(path, f"line {number}: page is {_short(page)}; expected a number from 1, or null")
+    if picture is not None and not (isinstance(picture, str) and _PICTURE.fullmatch(picture)):
+        raise _broken(path, f"line {number}: picture is {_short(picture)}; expected {PICTURES}/000000.png or null")
+    if not (isinstance(rows, list) and len(rows) == 2 and all(type(row) is int for row in rows)):
+        raise _broken(path, f"line {number}: rows is {_short(rows)}; expected two numbers")
+    return Entry(**{**known, "rows": (rows[0], rows[1])})
+
+
+def _rows(file: BinaryIO, path: Path, dimension: int) -> int:
+    """Read the header of an array and return its number of rows, which the file's size bears out."""
+    try:
+        if np.lib.format.read_magic(file) != (1, 0):  # type: ignore[no-untyped-call]
+            raise ValueError("of another version")
+        reader: Any = np.lib.format.read_array_header_1_0
+        shape, fortran, dtype = reader(file, max_header_size=HEADER_BYTES)
+    except Exception as error:  # what numpy's parser raises on hostile bytes is nowhere listed
+        raise _broken(path, f"is not an array ({type(error).__name__})") from None
+    if dtype != np.dtype(np.float32) or fortran or len(shape) != 2 or shape[1] != dimension or shape[0] < 1:
+        order = " in Fortran order" if fortran else ""
+        raise _broken(path, f"has {_short(shape)} of {dtype}{order}; expected float32 (1 or more, {dimension})")
+    size, expected = os.fstat(file.fileno()).st_size - file.tell(), shape[0] * dimension * 4
+    if size != expected:
+        raise _broken(path, f"was not written to its end: {size} bytes of numbers; expected {expected}")
+    return int(shape[0])
+
+
+def _read_rows(file: BinaryIO, path: Path, shape: tuple[int, int]) -> Floats:
+    try:
+        rows: Floats = np.fromfile(file, dtype=np.float32, count=shape[0] * shape[1]).reshape(shape)
+        with np.errstate(all="ignore"):
+            norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    except MemoryError:
+        raise ConfigError(f"{str(path)!r} does not fit into memory: {shape[0]} rows of {shape[1]} numbers.") from None
+    good = np.abs(norms - 1) <= UNIT  # False for NaN
+    if not good.all():
+        row = int(np.argmin(good))
+        raise _broken(path, f"row {row} has L2 norm {norms[row]:.3g}; expected 1")
+    return rows
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a file of the index for reading; a pipe is refused instead of waited for."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise _broken(path, "is no regular file")
+    return os.fdopen(handle, "rb")
+
+
+def _object(path: Path, number: int | None, data: bytes, most: int) -> dict[str, Any]:
+    where = "" if number is None else f"line {number}: "
+    if len(data) > most:
+        raise _broken(path, f"{where}is longer than {most} bytes")
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # the text of a JSONDecodeError holds nothing of the file
+        raise _broken(path, f"{where}is not JSON in UTF-8 ({_kind(error)})") from None
+    if not isinstance(value, dict):
+        raise _broken(path, f"{where}is {_short(value)}; expected an object")
+    return value
+
+
+def _kind(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else visible(str(error))[:200]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _short(value: object) -> str:
+    """Return what an error shows of a value, which may be of any size."""
+    if isinstance(value, str):
+        return ascii(value[:60])
+    if isinstance(value, int | float | tuple | None) and len(shown := repr(value)) <= 60:
+        return shown
+    return f"a {type(value).__name__}"
+
+
+def _named(types: tuple[type, ...]) -> str:
+    return " or ".join({"str": "text", "int": "a number", "NoneType": "null"}[kind.__name__] for kind in types)
+
+
+def _broken(path: Path, what: str) -> ConfigError:
+    return ConfigError(f"{str(path)!r} {what}. {AGAIN}")

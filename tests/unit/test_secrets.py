@@ -1,0 +1,190 @@
+"""API keys and passwords are used, and shown nowhere: not in repr, asdict, pickles, messages or logs."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import logging
+import pickle
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any, ClassVar
+
+import httpx
+import pytest
+
+from tests.support.fake_servers import PATHS, FakeServers, config_of
+from vllm_jina_embed import ConfigError, JinaEmbedder, VllmJinaError, settings
+from vllm_jina_embed._secrets import Secret, split_login
+from vllm_jina_embed.engine import fleet
+from vllm_jina_embed.engine.server import ServerEngine
+from vllm_jina_embed.engine.shared import EnginePool
+
+pytestmark = pytest.mark.fire
+
+KEY, PASSWORD = "sk-very-secret", "p%40ss-word"
+PLAIN = "p@ss-word"
+
+
+class Remote(JinaEmbedder):
+    """Reaches the servers of this test."""
+
+    servers: ClassVar[FakeServers]
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServers]:
+    servers = FakeServers()
+    pool = EnginePool(lambda config: ServerEngine(config, transport=servers.transport))
+    monkeypatch.setattr(Remote, "_pool", pool)
+    monkeypatch.setattr(fleet, "PATIENCE", 0.05)
+    monkeypatch.setattr(fleet, "HURRY", 0.05)
+    yield servers
+    pool.close()
+
+
+def places(embedder: JinaEmbedder, where: settings.Served) -> list[str]:
+    """Return all that might show a secret."""
+    things = [embedder, embedder.settings, embedder.settings.engine, where]
+    shown = [repr(one) for one in things] + [embedder.settings.fingerprint, str(vars(embedder))]
+    shown += [repr(asdict(one)) for one in (embedder.settings, embedder.settings.engine, where)]
+    return shown + [pickle.dumps(one).decode("latin-1") for one in (embedder.settings, where, asdict(where))]
+
+
+def test_a_key_is_sent_and_shown_nowhere(servers: FakeServers) -> None:
+    sent = set()
+    servers.fail = lambda request: sent.add(request.headers["authorization"])  # type: ignore[func-returns-value]
+    where = settings.served("http://a", api_key=KEY, timeout=5)
+    with Remote.from_server("http://a", api_key=KEY) as embedder:
+        embedder.embed(["a"])
+        assert not [shown for shown in places(embedder, where) if "very-secret" in shown]
+    assert sent == {f"Bearer {KEY}"}
+
+
+def test_a_password_in_a_url_is_sent_and_shown_nowhere(servers: FakeServers, caplog: pytest.LogCaptureFixture) -> None:
+    """It is the user name and password of basic authentication, percent-decoded; logs have the bare URL."""
+    sent = set()
+    servers.fail = lambda request: sent.add(request.headers["authorization"])  # type: ignore[func-returns-value]
+    url = f"http://user:{PASSWORD}@a:81/v1/"
+    where = settings.served(url, api_key=None, timeout=5)
+    with caplog.at_level(logging.DEBUG), Remote.from_server(url) as embedder:
+        embedder.embed(["a"])
+        shown = [*places(embedder, where), caplog.text]
+    assert "http://a:81/v1/embeddings" in caplog.text
+    assert not [one for one in shown if "ss-word" in one or "user:" in one]
+    assert sent == {"Basic " + base64.b64encode(f"user:{PLAIN}".encode()).decode()}
+    assert where.urls == ("http://a:81",)
+
+
+@pytest.mark.parametrize("code", [200, 400, 401, 404, 500, 503])
+def test_an_error_that_repeats_the_request_shows_no_secret(servers: FakeServers, code: int) -> None:
+    """A server, or a proxy's debugging page, may send back all that it was sent."""
+
+    def echo(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path not in PATHS:
+            return None
+        return httpx.Response(code, text=f"{request.url} {dict(request.headers)}")
+
+    servers.fail = echo
+    for url, key in (("http://a", KEY), (f"http://user:{PASSWORD}@a", None)):
+        with (
+            Remote.from_server(url, api_key=key) as embedder,
+            pytest.raises(VllmJinaError, match="http://a") as caught,
+        ):
+            embedder.embed(["a"])
+        token = base64.b64encode(f"user:{PLAIN}".encode()).decode()
+        assert not [one for one in ("very-secret", "ss-word", token[:-4]) if one in str(caught.value)]
+
+
+def test_a_dead_server_with_a_password_is_named_without_it(servers: FakeServers) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response | None:
+        raise httpx.ConnectError("refused", request=request)
+
+    servers.fail = refuse
+    with pytest.raises(VllmJinaError, match="http://a: ConnectError") as caught:
+        Remote.from_server(f"http://user:{PASSWORD}@a")
+    assert "ss-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "user:pa/ss-word@a:8000",
+        "ftp://user:pass-word@a",
+        "http://user:pass-word@a?x",
+        "http://user:pass-word@a#x",
+        "http://user:pass-word@",
+        "http://user:pass-word@a:99999",
+        "http://user:pass-word@a:port",
+        "http://user:pass-word@[::1",
+        "http://user:pa/ss-word@a",
+        "http://user:80/ss-word@a",
+        "http://user:pass-word@a b",
+        "http://user:pass-word@a\x00",
+        "http://user:pass-word@a\\b",
+        "http://user:pass-word\ud800@a",
+    ],
+)
+def test_a_url_that_is_none_shows_no_password(servers: FakeServers, url: str) -> None:
+    """Whatever is wrong with it."""
+    with pytest.raises(ConfigError, match=r"is no URL.*gpu-box") as caught:
+        Remote.from_server(url)
+    assert "ss-word" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("url", ["http://a:0", "http://:80", "http://", "http://xn--a", 7, None, "http://" + "a" * 300])
+def test_a_url_of_no_host_is_told(monkeypatch: pytest.MonkeyPatch, url: Any) -> None:
+    """By our error, whether Python's parser or httpx's finds it."""
+    monkeypatch.setattr(fleet, "HURRY", 0.05)
+    with pytest.raises(VllmJinaError):
+        Remote.from_server([url], timeout=1)
+
+
+def test_a_key_and_a_password_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="only one of them"):
+        settings.served("http://user:word@a", api_key="key", timeout=1)
+
+
+@pytest.mark.parametrize("timeout", [10**400, float("inf"), float("nan"), 1e300, -1, "3", None])
+def test_a_timeout_that_is_no_time_is_told(timeout: Any) -> None:
+    with pytest.raises(ConfigError, match="timeout="):
+        settings.served("http://a", api_key=None, timeout=timeout)
+
+
+def test_other_keys_and_passwords_are_other_engines(servers: FakeServers) -> None:
+    """And equal ones share one."""
+    urls = ["http://a", "http://u:1@a", "http://u:2@a", "http://u:1@a/"]
+    configs = {config for url in urls for config in [settings.served(url, api_key=None, timeout=1)]}
+    assert len(configs) == 3
+    assert len({replace(config_of(), api_key=key) for key in ("one", "two", "one")}) == 2
+
+
+def test_two_logins_of_one_server_are_two_members() -> None:
+    where = settings.served(["http://u:1@a", "http://v:1@a", "http://u:1@a"], api_key=None, timeout=1)
+    assert where.urls == ("http://a", "http://a")
+
+
+def test_a_secret_stays_behind_in_a_pickle_and_says_so(servers: FakeServers) -> None:
+    """A copy in this process has it; one from a pickle asks for it when it is needed."""
+    config = config_of("http://a", api_key=KEY)
+    for same in (copy.copy(config), copy.deepcopy(config), replace(config, timeout=3)):
+        assert same.api_key == Secret(KEY)
+    lost = pickle.loads(pickle.dumps(config))
+    assert lost != config
+    assert isinstance(lost.api_key, Secret)
+    with pytest.raises(ConfigError, match="does not travel in a pickle"):
+        ServerEngine(lost, transport=servers.transport)
+
+
+def test_a_secret_shows_itself_on_demand_alone() -> None:
+    secret = Secret(KEY)
+    assert secret.reveal() == KEY
+    assert not [text for text in (str(secret), repr(secret), f"{secret!s:>99}") if KEY in text]
+    assert secret == Secret(KEY) != Secret("other")
+    assert secret != KEY
+
+
+def test_a_login_is_split_from_its_url() -> None:
+    assert split_login("https://host:1/p") == ("https://host:1/p", None)
+    assert split_login("https://u:p:q@[::1]:1/p") == ("https://[::1]:1/p", Secret("u:p:q"))
