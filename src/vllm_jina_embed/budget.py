@@ -45,5 +45,6 @@ class Budget:
             yield
         finally:
             with changed:
-                self.held -= cost
+                if self._changed is changed:  # not in a child that was forked meanwhile
+                    self.held -= cost
                 changed.notify_all()

@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from . import image_costs
 from .budget import Budget
 from .errors import InputError
-from .file_objects import LOCKS, own_file
+from .file_objects import lock_of, own_file
 from .image_modes import rgb
 from .image_ranges import check_sixteen_bit_colours
 from .sources import MediaPolicy
@@ -138,7 +138,7 @@ def _decoded(taken: list[Any], file: IO[bytes], name: str, policy: MediaPolicy, 
 def _read_only(image: Image.Image, policy: MediaPolicy) -> Image.Image:
     """Return a caller's image, which is decoded, as RGB."""
     name = "a PIL image"
-    with LOCKS.of(image):  # both fill in what Pillow puts off: a palette, the EXIF
+    with lock_of(image):  # both fill in what Pillow puts off: a palette, the EXIF
         _unless_broken(name, image.load)
         turn = _unless_broken(name, _turn, image)
     cost = _conversion_cost(image, turned=turn is not None, ours=False)

@@ -10,32 +10,32 @@ from __future__ import annotations
 import os
 import stat
 from io import BufferedReader, BytesIO, FileIO
-from threading import RLock
+from threading import Lock
 from typing import IO, Any
 
+from ._forks import fork_safe_lock
 from .errors import InputError
 
 _STRIPES = 64
 _PART = 8 * 1024 * 1024
 
 
-class Locks:
-    """A lock for each object, out of a fixed number; new ones in a forked child, where nobody would let go of them."""
+class _Stripe:
+    """A lock that some of all objects share."""
 
     def __init__(self) -> None:
-        self._renew()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew)
+        self._lock = fork_safe_lock(self)
 
-    def _renew(self) -> None:
-        self._locks = tuple(RLock() for _ in range(_STRIPES))
-
-    def of(self, thing: object) -> Any:
-        """Return the lock of one object."""
-        return self._locks[(id(thing) >> 4) % _STRIPES]
+    def get(self) -> Lock:
+        return self._lock
 
 
-LOCKS = Locks()
+_LOCKS = tuple(_Stripe() for _ in range(_STRIPES))
+
+
+def lock_of(thing: object) -> Lock:
+    """Return the lock of one object, out of a fixed number."""
+    return _LOCKS[(id(thing) >> 4) % _STRIPES].get()
 
 
 def read_all(source: Any, most: int) -> bytes:
@@ -54,7 +54,7 @@ def read_all(source: Any, most: int) -> bytes:
             return data
     if not (hasattr(source, "seekable") and source.seekable()):
         return _read_parts(source, most)
-    with LOCKS.of(source):
+    with lock_of(source):
         position = source.tell()
         source.seek(0)
         try:

@@ -207,10 +207,10 @@ def test_the_budget_lets_in_what_fits_in_order() -> None:
 def test_a_fork_while_an_image_is_decoded() -> None:
     """The child has locks and a budget of its own, although a thread of the parent holds them."""
     from vllm_jina_embed.decoding import BUDGET
-    from vllm_jina_embed.file_objects import LOCKS
+    from vllm_jina_embed.file_objects import lock_of
 
     image = LARGE.quantize(8)
-    with BUDGET.hold(BUDGET.limit), LOCKS.of(image):
+    with BUDGET.hold(BUDGET.limit), lock_of(image):
         child = os.fork()
         if child == 0:
             thread = threading.Thread(target=open_image, args=(image, POLICY), daemon=True)
