@@ -135,13 +135,17 @@ def _items(inputs: Any, counts: list[int]) -> Iterator[EmbedInput]:
 
 
 def _rows(embeddings: Floats, counts: list[int]) -> Floats:
-    """Return the normalised sum of each row's embeddings; zeros for a row that had none."""
+    """Return the normalised sum of each row's embeddings; zeros for a row that had none.
+
+    With ``on_error="skip"`` a bad item counts as none: NaN would rank before every hit.
+    """
     rows = np.zeros((len(counts), embeddings.shape[1]), dtype=np.float32)
-    np.add.at(rows, np.repeat(np.arange(len(counts)), counts), embeddings)
+    good = np.isfinite(embeddings).all(axis=1)
+    np.add.at(rows, np.repeat(np.arange(len(counts)), counts)[good], embeddings[good])
     if empty := counts.count(0):
         warnings.warn(f"{empty} of {len(counts)} rows are empty; their embeddings are zero.", stacklevel=3)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    fused = np.array(counts) > 1  # a row of one item stays as it is, bit for bit
+    fused = (np.array(counts) > 1) & (norms[:, 0] > 0)  # a row of one item stays as it is, bit for bit
     rows[fused] /= norms[fused]
     return rows
 

@@ -22,7 +22,7 @@ from tests.support.pictures import noise
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.demo.corpus import demo_corpus
 from vllm_jina_embed.engine.shared import running_engines
-from vllm_jina_embed.mteb import VllmJinaEncoder, task_of
+from vllm_jina_embed.mteb import VllmJinaEncoder, _rows, task_of
 
 pytestmark = pytest.mark.real
 
@@ -126,6 +126,14 @@ def test_a_row_of_text_and_picture_is_the_normalised_sum(encoder: VllmJinaEncode
     assert found.shape == (5, demo_embedder.dimension)
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.mark.fire
+def test_no_nan_reaches_a_ranking() -> None:
+    """With ``on_error="skip"`` a bad item counts as none, in a row with a good one too."""
+    bad, good = np.full(2, np.nan, np.float32), np.array([0.6, 0.8], np.float32)
+    rows = _rows(np.stack([bad, good, bad, good, bad, bad]), [1, 1, 2, 2])
+    np.testing.assert_allclose(rows, [[0, 0], good, good, [0, 0]])
 
 
 def test_tasks_of_mteb_are_tasks_of_the_checkpoint(encoder: VllmJinaEncoder, demo_embedder: JinaEmbedder) -> None:
