@@ -18,6 +18,7 @@ from . import __version__, checkpoints
 from ._extras import require
 from ._forks import fork_safe_lock
 from .embedder import JinaEmbedder
+from .image_strings import Text
 from .inputs import EmbedInput
 from .pooling import Floats
 
@@ -125,9 +126,14 @@ def task_of(metadata: Any, tasks: tuple[str, ...]) -> str:
 
 
 def _items(inputs: Any, counts: list[int]) -> Iterator[EmbedInput]:
-    """Yield every text and picture of the batches in order; note in ``counts`` how many each row has."""
+    """Yield every text and picture of the batches in order; note in ``counts`` how many each row has.
+
+    What stands under ``text`` is a text whatever it looks like: collections of code hold data URIs.
+    """
     for batch in inputs:
         columns = [batch[name] for name in ("text", "image") if name in batch]
+        if "text" in batch:
+            columns[0] = [Text(item) if isinstance(item, str) else item for item in columns[0]]
         for row in zip(*columns, strict=True):
             items = [item for item in row if item is not None and not (isinstance(item, str) and not item.strip())]
             counts.append(len(items))

@@ -171,3 +171,12 @@ def test_the_benchmarks_that_the_docs_name_exist() -> None:
         found = mteb.get_benchmark(name).tasks
         assert len(found) == tasks
         assert {modality for task in found for modality in task.metadata.modalities} == {"text", "image"}
+
+
+@pytest.mark.fire
+def test_what_stands_under_text_is_a_text(encoder: VllmJinaEncoder, demo_embedder: JinaEmbedder) -> None:
+    """Collections of code hold data URIs, whole and with a parameter."""
+    texts = [f"data:image/png;base64,{'A' * 40}", f"data:image/png;charset=utf-8;base64,{'A' * 40}"]
+    metadata = SimpleNamespace(domains=[], languages=["eng"], type="Retrieval")
+    found = encoder.encode([{"text": texts}], task_metadata=metadata, prompt_type=PromptType.document)
+    assert (1 - (found * demo_embedder.embed_passages(texts)).sum(axis=1)).max() < 1e-5
