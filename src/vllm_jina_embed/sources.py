@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from .errors import InputError
 from .file_names import local_path
+from .file_objects import read_all
 from .image_strings import (
     DIGITS,
     SCHEME,
@@ -64,13 +65,25 @@ class MediaPolicy:
         allowed_root: Folder that files must lie in (links resolved), and that references are looked up in; None allows
             every file and no reference.
         max_bytes: Largest encoded picture, in bytes.
-        max_pixels: Largest decoded picture, in pixels (guards against decompression bombs).
+        max_pixels: Largest decoded picture, in pixels (guards against decompression bombs). It replaces Pillow's own
+            limit, which is not changed.
+        max_memory: Most bytes that opening one picture may hold beside its RGB pixels (3 bytes each), estimated from
+            its format, mode and size before it is decoded. None allows 400 MiB, or 4.1 bytes for each of ``max_pixels``
+            where that is more: enough for 96 megapixels of JPEG or PNG in any mode, and for about 30 of WebP, which
+            holds 16 bytes a pixel while it is decoded. All pictures that are decoded at the same time share 1 GB; one
+            more waits.
     """
 
     allow_local_files: bool = True
     allowed_root: str | os.PathLike[str] | None = None
     max_bytes: int = 64 * 1024 * 1024
     max_pixels: int = 100_000_000
+    max_memory: int | None = None
+
+    @property
+    def memory(self) -> int:
+        """Most bytes that opening one picture may hold beside its RGB pixels."""
+        return max(400 * 2**20, 41 * self.max_pixels // 10) if self.max_memory is None else self.max_memory
 
 
 def reference(path: str | os.PathLike[str], policy: MediaPolicy) -> str:
@@ -156,20 +169,19 @@ def read_data_uri(text: str) -> bytes:
 
 
 def read_file_object(source: Any, most: int) -> bytes:
-    """Return at most ``most`` bytes of a binary file object, from its beginning where it can seek.
+    """Return at most ``most`` bytes of a binary file object, from its beginning and without moving it.
+
+    A stream that cannot seek is read from where it stands, until it ends.
 
     Raises:
         InputError: It cannot be read, or gives text.
     """
     try:
-        if hasattr(source, "seekable") and source.seekable():
-            source.seek(0)
-        data = source.read(most)
+        return read_all(source, most)
+    except InputError:
+        raise
     except Exception as error:  # closed, a broken connection, text that is no UTF-8
         raise InputError(f"the file object cannot be read ({type(error).__name__}: {error}).") from None
-    if not isinstance(data, bytes):
-        raise InputError(f"the file object gave {type(data).__name__}; expected bytes. Open it in binary mode ('rb').")
-    return data
 
 
 def read_file(name: str | bytes, policy: MediaPolicy) -> bytes:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import struct
+import sys
+import types
+import warnings
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
@@ -16,9 +19,14 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, PngImagePlugin
 
+from tests.support.image_corpus import tiff_file
 from tests.support.pictures import encoded, noise
+from vllm_jina_embed.decoding import TURNS
 from vllm_jina_embed.errors import InputError
-from vllm_jina_embed.media import MAX_SIDE_RATIO, MediaPolicy, is_data_uri, open_image
+from vllm_jina_embed.image_costs import SPARE, peak
+from vllm_jina_embed.image_modes import array_rgb, rgb
+from vllm_jina_embed.media import MAX_SIDE_RATIO, MediaPolicy, encoded_image, is_data_uri, open_image
+from vllm_jina_embed.media import encoded as encoded_file
 
 pytestmark = pytest.mark.timeout(30)  # nothing here may hang
 
@@ -242,8 +250,9 @@ class TestModes:
             np.testing.assert_array_equal(pixels(source), self.grey_rgb(self.GREY))
 
     def test_thirty_two_bit_integers(self) -> None:
-        """Values up to 255 are grey levels; what fits neither 8 nor 16 bits is refused."""
-        np.testing.assert_array_equal(pixels(Image.fromarray(self.GREY.astype(np.int32))), self.grey_rgb(self.GREY))
+        """Values of 16 bits are taken as such; what does not fit is refused."""
+        high = Image.fromarray(self.GREY.astype(np.int32) * 257)
+        np.testing.assert_array_equal(pixels(high), self.grey_rgb(self.GREY))
         for value in (70_000, -1):
             assert "32-bit" in refusal(Image.fromarray(np.full((4, 4), value, np.int32)))
 
@@ -376,6 +385,139 @@ class TestPolicy:
         for source in (PNG, RGB, np.asarray(RGB)):
             assert str(policy.max_pixels) in refusal(source, policy)
             assert pixels(source, MediaPolicy(max_pixels=31 * 17)).shape == (17, 31, 3)
+
+
+@pytest.mark.fire
+class TestMemory:
+    """What decoding would hold is known from the header, and refused before it is held."""
+
+    @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "JPEG2000", "AVIF", "GIF", "PPM", "BMP", "JPEG"])
+    def test_max_memory(self, kind: str) -> None:
+        """Of a policy that allows next to nothing; the message names the size, both figures and the way out."""
+        data = encoded(Image.new("L" if kind == "PPM" else "RGB", (800, 600), 99), kind)
+        message = refusal(data, MediaPolicy(max_memory=1))
+        assert "800 x 600" in message
+        assert "max_memory allows 1" in message
+        assert "MediaPolicy(max_memory=...)" in message
+        assert open_image(data, OPEN).size == (800, 600)
+
+    def test_max_memory_grows_with_max_pixels(self) -> None:
+        """Whoever allows more pixels means it; fewer pixels do not shut out other formats."""
+        assert MediaPolicy().memory == 400 * 2**20
+        assert MediaPolicy(max_pixels=1000).memory == 400 * 2**20
+        assert MediaPolicy(max_pixels=1_000_000_000).memory == 4_100_000_000
+        assert MediaPolicy(max_memory=5).memory == 5
+
+    @pytest.mark.parametrize("turn", [1, 2, 6])
+    def test_the_pixels_do_not_depend_on_the_bands(self, turn: int) -> None:
+        """Every mode in bands of two rows, against the whole image at once."""
+        rgba = Image.fromarray(np.dstack([np.asarray(RGB), np.linspace(0, 255, 31 * 17).reshape(17, 31).astype("u1")]))
+        grey = RGB.convert("L")
+        sixteen = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+        palette = RGB.quantize(16)
+        palette.info["transparency"] = bytes(range(0, 256, 16))
+        images = [RGB, rgba, grey, grey.convert("1"), sixteen, sixteen.convert("I"), grey.convert("F"), palette]
+        images += [rgba.convert(mode) for mode in ("LA", "RGBa", "CMYK", "YCbCr", "HSV", "PA", "RGBX")]
+        method = TURNS[turn]
+        for image in images:
+            for ours in (True, False):
+                whole = rgb([image.copy()], method, ours=ours)
+                parts = rgb([image.copy()], method, ours=ours, band=62)
+                np.testing.assert_array_equal(np.asarray(parts), np.asarray(whole), err_msg=image.mode)
+        for array in (np.asarray(rgba), np.asarray(RGB) / 255, np.asarray(sixteen)):
+            np.testing.assert_array_equal(np.asarray(array_rgb(array, band=62)), np.asarray(array_rgb(array)))
+
+    def test_a_jpeg_of_several_scans(self) -> None:
+        """Progressive, or one component a scan: libjpeg holds all coefficients."""
+        data = encoded(noise(64, 64), "JPEG", subsampling=0)
+        assert peak(Image.open(BytesIO(data)), 0, turned=False) == 4 * 64 * 64 + SPARE
+        at = data.rindex(b"\xff\xda")
+        scans = data[: at + 2] + b"\0\x08\x01\x01\0\0\x3f\0" + data[at + 14 :]
+        for more in (scans, encoded(noise(64, 64), "JPEG", subsampling=0, progressive=True)):
+            assert peak(Image.open(BytesIO(more)), 0, turned=False) > 10 * 64 * 64 + SPARE
+
+    def test_an_icon_is_bounded_before_it_is_opened(self) -> None:
+        """Pillow decodes it on opening."""
+        inside = png_claiming(9_000, 9_000)
+        entry = struct.pack("<BBBBHHII", 0, 0, 0, 0, 1, 32, len(inside), 22)
+        assert "81000000 pixels" in refusal(b"\0\0\1\0\1\0" + entry + inside)
+
+    def test_a_small_tiff_of_a_giant_tile(self) -> None:
+        """Its tile is decoded whole."""
+        tags = [(259, 3, 8), (322, 4, 30_000), (323, 4, 30_000), (324, 4, 8), (325, 4, 4)]
+        assert "about 908 MB" in refusal(tiff_file(np.zeros((100, 100), np.uint8), *tags))
+
+
+@pytest.mark.fire
+class TestPillowsLimit:
+    """The policy stands in the place of Pillow's own limit, which nobody else sees changed."""
+
+    @pytest.mark.parametrize("kind", ["PNG", "TIFF", "GIF", "WEBP"])
+    def test_more_than_pillow_allows(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+        """Pillow refuses it before and after; a warning that is an error does not stop it either."""
+        options = {"GIF": {"save_all": True, "append_images": [Image.new("L", (40, 30), 9)], "disposal": 2}}
+        data = encoded(Image.new("L", (40, 30), 70), kind, **options.get(kind, {}))
+        for limit, error in ((1000, Image.DecompressionBombWarning), (500, Image.DecompressionBombError)):
+            monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                for _ in range(2):
+                    with pytest.raises(error):
+                        Image.open(BytesIO(data))
+                    assert open_image(data, MediaPolicy()).size == (40, 30)
+
+    def test_fewer_than_pillow_allows(self) -> None:
+        """Header and frames are held to the policy."""
+        for kind in ("PNG", "WEBP", "TIFF", "GIF"):
+            assert "1199" in refusal(encoded(Image.new("RGB", (40, 30)), kind), MediaPolicy(max_pixels=1199))
+
+
+@pytest.mark.fire
+class TestHeic:
+    """The format of iPhones needs another package."""
+
+    DATA = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(40)
+
+    def test_the_message_names_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And how to install it."""
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        assert "is a HEIC image" in refusal(self.DATA)
+        assert "pip install pillow-heif" in refusal(self.DATA)
+
+    def test_it_is_used_once_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without a call of the user."""
+        called: list[int] = []
+        package = types.ModuleType("pillow_heif")
+        package.register_heif_opener = lambda: called.append(1)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "pillow_heif", package)
+        assert "no picture that can be read" in refusal(self.DATA)
+        assert called == [1]
+
+
+@pytest.mark.fire
+class TestEncoded:
+    """A file for browsers and chat models: the one that was given, where they show it."""
+
+    def test_a_phones_jpeg_stays(self) -> None:
+        """MPO is a JPEG with more behind it; AVIF is shown by browsers."""
+        for kind, mimetype in (("MPO", "image/jpeg"), ("AVIF", "image/avif"), ("JPEG", "image/jpeg")):
+            more = {"save_all": True, "append_images": [noise(20, 20)]} if kind == "MPO" else {}
+            data = encoded(noise(64, 48, seed=1), kind, **more)
+            assert Image.open(BytesIO(data)).format == kind
+            assert encoded_image(data, OPEN) == (data, mimetype)
+
+    def test_the_limit_is_for_what_was_given(self) -> None:
+        """A TIFF whose PNG would be larger than max_bytes stays a TIFF; an array has no bytes to limit."""
+        image = noise(200, 150, seed=1)
+        data = encoded(image, "TIFF", compression="jpeg")
+        policy = MediaPolicy(max_bytes=len(data))
+        file, mimetype, opened = encoded_file(data, policy)
+        assert (file, mimetype) == (data, "image/tiff")
+        assert opened.tobytes() == open_image(file, policy).tobytes()
+        for source in (image, np.asarray(image)):
+            file, mimetype, opened = encoded_file(source, policy)
+            assert mimetype == "image/png"
+            assert opened.tobytes() == image.tobytes()
 
 
 def png_claiming(width: int, height: int) -> bytes:

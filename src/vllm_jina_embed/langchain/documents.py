@@ -16,7 +16,7 @@ from langchain_core.documents import Document
 from ..errors import ConfigError, InputError
 from ..file_names import local_path, readable_path, valid_metadata, valid_unicode
 from ..image_strings import is_reference, picture_string
-from ..media import ImageInput, MediaPolicy, encoded_image, open_image
+from ..media import ImageInput, MediaPolicy, encoded
 from ..pictures import CAPTION_KEY, MIMETYPE_KEY, data_uri, facts
 from ..sources import path_of, reference
 
@@ -57,11 +57,11 @@ def image_document(
     """
     policy = media or MediaPolicy()
     if mode == "data-uri":
-        data, mimetype = encoded_image(image, policy)
-        content, picture = data_uri(data, mimetype), open_image(data, policy)
+        data, mimetype, picture = encoded(image, policy)
+        content = data_uri(data, mimetype)
     elif mode == "reference":
         content = _reference(image, policy)
-        picture, mimetype = open_image(content, policy), encoded_image(content, policy)[1]
+        _, mimetype, picture = encoded(content, policy)
     else:
         raise ConfigError(f"mode={mode!r} is unknown; choose one of data-uri, reference.")
     known: dict[str, Any] = {**facts(picture, path=_path(image, content), thumbnail=thumbnail), MIMETYPE_KEY: mimetype}

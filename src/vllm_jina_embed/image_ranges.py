@@ -1,0 +1,192 @@
+"""Grey and 16-bit values to 8 bits: what stands for black and for white.
+
+    values                     black to white        refused
+    uint16 array, I;16, I      0 to 65535            32-bit values outside of it; a largest value of 1 to 4095, which
+                                                     may be 12 bits in 16, 8 in 16, or a dark image
+    the same in a TIFF that    the range it names    values outside of it
+    names its range, in a PGM
+    16 bits per colour         0 to 65535            no sample over 4095
+    float array                0 to 1                outside of it, NaN
+    F                          0 to 1; whole numbers everything else, NaN
+                               up to 255 as Pillow
+                               converts L to F
+    F in a TIFF that names it  the range it names    values outside of it
+
+16 bits become 8 by their high byte, so that equal values give equal pixels in every container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from .errors import InputError
+
+Values: TypeAlias = "np.ndarray[Any, Any]"
+Scale: TypeAlias = Callable[[Values], Values]
+
+WHITE_16 = 65_535
+_DARK_16 = 4_095
+_DARK_8 = _DARK_16 >> 8
+_ADVICE = (
+    "Scale them to 0..65535, or to 0..255 as uint8, for example with (array >> 4).astype(numpy.uint8) for 12 bits."
+)
+_MIN_TAGS, _MAX_TAGS = (340, 280), (341, 281)
+"""SMinSampleValue and MinSampleValue, SMaxSampleValue and MaxSampleValue. Source: TIFF 6.0, sections 8 and 19."""
+
+
+@dataclass(slots=True)
+class Extent:
+    """What values hold: their smallest and largest, and whether all are finite and whole numbers."""
+
+    low: float = float("inf")
+    high: float = float("-inf")
+    finite: bool = True
+    whole: bool = True
+
+    @classmethod
+    def of(cls, parts: Iterable[Values]) -> Extent:
+        """Return the extent of arrays that make one image together."""
+        extent = cls()
+        for part in parts:
+            if part.dtype.kind == "f":
+                extent.finite = extent.finite and bool(np.isfinite(part).all())
+                extent.whole = extent.whole and extent.finite and bool((part == np.rint(part)).all())
+            extent.low = min(extent.low, float(part.min()))
+            extent.high = max(extent.high, float(part.max()))
+        return extent
+
+
+def array_scale(dtype: np.dtype[Any], extent: Extent) -> Scale:
+    """Return what turns an array's values into uint8.
+
+    Raises:
+        InputError: Its type or its values have no known range.
+    """
+    if dtype.kind == "u" and dtype.itemsize == 2:
+        return sixteen_bit_scale(extent)
+    if dtype.kind == "f":
+        if not (extent.finite and extent.low >= 0.0 and extent.high <= 1.0):
+            raise InputError("got a float array with values outside 0..1; scale it, or pass uint8.")
+        return _unit
+    if dtype.kind == "b":
+        return lambda values: values.astype(np.uint8) * 255
+    if dtype != np.uint8:
+        raise InputError(f"got an array of dtype {dtype}; expected uint8, uint16 or float in 0..1.")
+    return lambda values: values
+
+
+def image_scale(image: Image.Image, extent: Extent) -> Scale:
+    """Return what turns the values of an image in mode I;16, I or F into uint8.
+
+    Raises:
+        InputError: The values have no known range.
+    """
+    declared = _declared(image)
+    if image.mode == "F":
+        return _float_scale(extent, declared)
+    if declared is not None and declared[0] == 0 and 0 < declared[1] <= 2**32:
+        return _declared_scale(extent, declared[1])
+    if extent.low < 0 or extent.high > WHITE_16:
+        raise InputError(
+            f"got 32-bit integers from {extent.low:.0f} to {extent.high:.0f}; expected 0 to {WHITE_16}. {_ADVICE}"
+        )
+    return sixteen_bit_scale(extent)
+
+
+def sixteen_bit_scale(extent: Extent) -> Scale:
+    """Return what turns 16-bit values into uint8: their high byte.
+
+    Raises:
+        InputError: The values are so low that they may have another range.
+    """
+    if 0 < extent.high <= _DARK_16:
+        raise InputError(
+            f"got 16-bit values of which the largest is {extent.high:.0f} of {WHITE_16}: whether they are 12 bits or "
+            f"fewer in 16, or a dark image, is not known. {_ADVICE}"
+        )
+    return _high_byte
+
+
+def check_sixteen_bit_colours(image: Image.Image) -> None:
+    """Check an image that Pillow read from 16 bits per colour, of which it keeps the high byte.
+
+    Raises:
+        InputError: No high byte tells that the 16 bits are used.
+    """
+    extrema = image.getextrema()
+    if max(high for _, high in extrema) <= _DARK_8:  # type: ignore[misc]
+        raise InputError(
+            f"got 16 bits per colour and no value over {_DARK_16} of {WHITE_16}: whether they are 12 bits or fewer in "
+            f"16, or a dark image, is not known. {_ADVICE}"
+        )
+
+
+def _float_scale(extent: Extent, declared: tuple[float, float] | None) -> Scale:
+    if extent.finite and declared is not None and declared[0] < declared[1]:
+        low, high = declared
+        _check_declared(extent, low, high)
+        return lambda values: np.rint((values.astype(np.float64) - low) * (255.0 / (high - low))).astype(np.uint8)
+    if extent.finite and extent.low >= 0.0 and extent.high <= 1.0:
+        return _unit
+    if extent.whole and extent.low >= 0.0 and _DARK_8 < extent.high <= 255.0:
+        return lambda values: values.astype(np.uint8)
+    also = "" if extent.finite else ", not all of them finite"
+    raise InputError(
+        f"got float values from {extent.low:g} to {extent.high:g}{also}; expected 0 (black) to 1 (white), or "
+        "whole numbers up to 255. Scale them: (array - low) / (high - low)."
+    )
+
+
+def _declared_scale(extent: Extent, white: float) -> Scale:
+    _check_declared(extent, 0.0, white)
+    if white == WHITE_16:
+        return _high_byte
+    levels = int(white) + 1
+    return lambda values: (values.astype(np.uint64) * 256 // levels).astype(np.uint8)
+
+
+def _check_declared(extent: Extent, low: float, high: float) -> None:
+    if extent.low < low or extent.high > high:
+        raise InputError(
+            f"got values from {extent.low:g} to {extent.high:g} in a file that says {low:g} to {high:g}. "
+            "Correct its SMinSampleValue and SMaxSampleValue, or scale the values."
+        )
+
+
+def _declared(image: Image.Image) -> tuple[float, float] | None:
+    """Return the values of black and white that the image's file names."""
+    if image.format == "PPM" and image.mode == "I":
+        return 0.0, float(WHITE_16)  # to which Pillow has scaled them from the file's own maximum
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        return None
+    low, high = _first(tags, _MIN_TAGS), _first(tags, _MAX_TAGS)
+    return None if high is None else (low or 0.0, high)
+
+
+def _first(tags: Any, names: tuple[int, ...]) -> float | None:
+    for name in names:
+        value = tags.get(name)
+        value = value[0] if isinstance(value, tuple) and value else value
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        if np.isfinite(number):
+            return number
+    return None
+
+
+def _unit(values: Values) -> Values:
+    scaled: Values = np.rint(values * 255.0).astype(np.uint8)
+    return scaled
+
+
+def _high_byte(values: Values) -> Values:
+    high: Values = (values.astype(np.uint32) >> 8).astype(np.uint8)
+    return high
