@@ -24,8 +24,15 @@ def end_with_parent() -> None:
     That thread is the engine's loop, which ends after an orderly shutdown, or with the application.
     """
     parent = multiprocessing.parent_process()
-    if OWNER_VARIABLE not in os.environ or parent is None or sys.platform != "linux":
+    if OWNER_VARIABLE not in os.environ or parent is None or parent.pid is None:
+        return
+    die_with(parent.pid)
+
+
+def die_with(parent: int) -> None:
+    """Ask the kernel to kill this process when its parent's thread that started it ends; on Linux."""
+    if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent.pid:  # it ended before the request
+    if os.getppid() != parent:  # it ended before the request
         os.kill(os.getpid(), signal.SIGKILL)
