@@ -32,17 +32,17 @@ def uri(data: bytes, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def bomb(side: int) -> bytes:
-    """Return a PNG of one colour with ``side`` squared pixels, in few bytes."""
+def bomb(side: int, *, rows: int | None = None) -> bytes:
+    """Return a PNG of one colour with ``side`` squared pixels, in few bytes; with ``rows`` of them alone."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     pressed = zlib.compressobj(9)
     row = bytes(1 + side * 4)
-    rows = b"".join(pressed.compress(row) for _ in range(side)) + pressed.flush()
+    data = b"".join(pressed.compress(row) for _ in range(rows or side)) + pressed.flush()
     head = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def chat(*parts: Any, **others: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def on_text_paths(name: str, text: Any) -> Iterator[Hostile]:
     }
     if isinstance(text, str):
         bodies |= {
-            "/v2/embed": {"texts": [text], "input_type": "search_query", "embedding_types": ["float"]},
+            "/v2/embed": {"texts": [text], "embedding_types": ["float"]},
             "/score": {"text_1": text, "text_2": ["a", text]},
             "/v1/score": {"queries": text, "documents": [text]},
             "/rerank": {"query": text, "documents": [text, "b"]},
@@ -100,20 +100,41 @@ def marker_ids(ids: SpecialIds) -> Iterator[Hostile]:
 
 def odd_ids() -> Iterator[Hostile]:
     for name, ids in (
-        ("negative", [-1, 20]), ("very negative", [-(2**63)]), ("too large", [10**6]), ("2**31", [2**31]),
-        ("2**63", [2**63]), ("2**64", [2**64]), ("10**30", [10**30]), ("empty", []), ("nested empty", [[]]),
-        ("two empty", [[], []]), ("one good, one empty", [[20], []]), ("floats", [1.5, 2.5]), ("booleans", [True, False]),
-        ("null", [None]), ("mixed", [20, "a"]), ("mixed lists", [[20], "a"]), ("deep", [[[20]]]), ("long", [20] * 40000),
-    ):  # fmt: skip
+        ("negative", [-1, 20]),
+        ("very negative", [-(2**63)]),
+        ("too large", [10**6]),
+        ("2**31", [2**31]),
+        ("2**63", [2**63]),
+        ("2**64", [2**64]),
+        ("10**30", [10**30]),
+        ("empty", []),
+        ("nested empty", [[]]),
+        ("two empty", [[], []]),
+        ("one good, one empty", [[20], []]),
+        ("floats", [1.5, 2.5]),
+        ("booleans", [True, False]),
+        ("null", [None]),
+        ("mixed", [20, "a"]),
+        ("mixed lists", [[20], "a"]),
+        ("deep", [[[20]]]),
+        ("long", [20] * 40000),
+    ):
         yield from on_text_paths(f"ids, {name}", ids)
 
 
 def odd_texts() -> Iterator[Hostile]:
     for name, text in (
-        ("empty", ""), ("space", " "), ("NUL", "\0"), ("half a pair", "\ud800"), ("lone low", "a\udfffb"),
-        ("2 million spaces", " " * 2_000_000), ("one word of 300,000", "w" * 300_000), ("words", "word " * 60_000),
-        ("combining", "e" + "\u0301" * 5000), ("bidi", "\u202e\u2066" * 100),
-    ):  # fmt: skip
+        ("empty", ""),
+        ("space", " "),
+        ("NUL", "\0"),
+        ("half a pair", "\ud800"),
+        ("lone low", "a\udfffb"),
+        ("2 million spaces", " " * 2_000_000),
+        ("one word of 300,000", "w" * 300_000),
+        ("words", "word " * 60_000),
+        ("combining", "e" + "\u0301" * 5000),
+        ("bidi", "\u202e\u2066" * 100),
+    ):
         yield from on_text_paths(f"text, {name}", text)
 
 
@@ -140,7 +161,15 @@ def odd_options() -> Iterator[Hostile]:
         "extra_kwargs": [{"jina_task": "nonsense"}, {"jina_task": ["x"]}],
         "lora_request": [{"name": "x"}],
         "prompt_embeds": ["AAAA"],
-        "input": [None, 1, {}, {"prompt_token_ids": [20]}, {"prompt": "a", "multi_modal_data": {"image": "x"}}, [{}], [None]],
+        "input": [
+            None,
+            1,
+            {},
+            {"prompt_token_ids": [20]},
+            {"prompt": "a", "multi_modal_data": {"image": "x"}},
+            [{}],
+            [None],
+        ],
     }
     for number, (name, values) in enumerate(options.items()):
         for place, value in enumerate(values):
@@ -149,22 +178,32 @@ def odd_options() -> Iterator[Hostile]:
             yield Hostile(f"{name}={str(value)[:30]!r} on {path}", path, body)
     for name, body in (
         ("texts and images", {"texts": ["a"], "images": [uri(encoded(noise(30, 30)))]}),
-        ("no texts", {"texts": []}), ("a bad kind", {"texts": ["a"], "embedding_types": ["x"]}),
+        ("no texts", {"texts": []}),
+        ("a bad kind", {"texts": ["a"], "embedding_types": ["x"]}),
         ("int8", {"texts": ["a"], "embedding_types": ["int8", "ubinary", "binary", "float", "base64"]}),
-        ("an image", {"images": [uri(encoded(noise(30, 30)))]}), ("a URL", {"images": ["http://127.0.0.1:9/a.png"]}),
+        ("an image", {"images": [uri(encoded(noise(30, 30)))]}),
+        ("a URL", {"images": ["http://127.0.0.1:9/a.png"]}),
         ("inputs", {"inputs": [{"content": [{"type": "text", "text": START}]}]}),
-        ("truncate", {"texts": ["a" * 9999], "truncate": "x"}), ("max_tokens", {"texts": ["a"], "max_tokens": -1}),
-        ("dimension", {"texts": ["a"], "output_dimension": 0}), ("a bad type", {"texts": ["a"], "input_type": START}),
-    ):  # fmt: skip
-        yield Hostile(f"cohere, {name}", "/v2/embed", json.dumps({"model": "demo", "input_type": "query", **body}).encode())
+        ("truncate", {"texts": ["a" * 9999], "truncate": "x"}),
+        ("max_tokens", {"texts": ["a"], "max_tokens": -1}),
+        ("dimension", {"texts": ["a"], "output_dimension": 0}),
+        ("a bad type", {"texts": ["a"], "input_type": START}),
+    ):
+        yield Hostile(
+            f"cohere, {name}", "/v2/embed", json.dumps({"model": "demo", "input_type": "query", **body}).encode()
+        )
     for path in ("/score", "/rerank"):
         for name, body in (
-            ("nothing", {}), ("no documents", {"query": "a", "documents": []}), ("no texts", {"text_1": [], "text_2": []}),
-            ("unequal", {"text_1": ["a", "b"], "text_2": ["a", "b", "c"]}), ("top_n", {"query": "a", "documents": ["b"], "top_n": -5}),
-            ("numbers", {"text_1": 1, "text_2": 2}), ("nulls", {"query": None, "documents": [None]}),
+            ("nothing", {}),
+            ("no documents", {"query": "a", "documents": []}),
+            ("no texts", {"text_1": [], "text_2": []}),
+            ("unequal", {"text_1": ["a", "b"], "text_2": ["a", "b", "c"]}),
+            ("top_n", {"query": "a", "documents": ["b"], "top_n": -5}),
+            ("numbers", {"text_1": 1, "text_2": 2}),
+            ("nulls", {"query": None, "documents": [None]}),
             ("an image", {"text_1": "a", "text_2": {"content": [image(uri(encoded(noise(30, 30))))]}}),
             ("a URL", {"query": "a", "documents": {"content": [image("http://127.0.0.1:9/a.png")]}}),
-        ):  # fmt: skip
+        ):
             yield Hostile(f"{path}, {name}", path, json.dumps({"model": "demo", **body}).encode())
 
 
@@ -172,12 +211,21 @@ def odd_json() -> Iterator[Hostile]:
     good = '{"model": "demo", "input": '
     for path in ("/v1/embeddings", "/pooling", "/invocations", "/tokenize", "/v2/embed", "/score", "/rerank"):
         for name, content in (
-            ("empty", b""), ("no JSON", b"{"), ("a list", b"[]"), ("a string", b'"a"'), ("null", b"null"),
-            ("deep lists", b"[" * 200_000), ("closed deep lists", b"[" * 990 + b"]" * 990), ("not UTF-8", b'{"input": "\xff\xfe"}'),
-            ("deep input", (good + "[" * 50_000 + "]" * 50_000 + "}").encode()), ("input NaN", (good + "NaN}").encode()),
-            ("deep objects", b'{"a":' * 100_000), ("list of NaN", (good + "[NaN, Infinity, 1e400]}").encode()),
-            ("digits", (good + "[" + "9" * 5000 + "]}").encode()), ("gzip", zlib.compress(b"a" * 1000)),
-        ):  # fmt: skip
+            ("empty", b""),
+            ("no JSON", b"{"),
+            ("a list", b"[]"),
+            ("a string", b'"a"'),
+            ("null", b"null"),
+            ("deep lists", b"[" * 200_000),
+            ("closed deep lists", b"[" * 990 + b"]" * 990),
+            ("not UTF-8", b'{"input": "\xff\xfe"}'),
+            ("input NaN", (good + "NaN}").encode()),
+            ("deep input", (good + "[" * 50_000 + "]" * 50_000 + "}").encode()),
+            ("deep objects", b'{"a":' * 100_000),
+            ("list of NaN", (good + "[NaN, Infinity, 1e400]}").encode()),
+            ("digits", (good + "[" + "9" * 5000 + "]}").encode()),
+            ("gzip", zlib.compress(b"a" * 1000)),
+        ):
             yield Hostile(f"JSON, {name} on {path}", path, content)
     for name, content in (
         ("NaN dimensions", (good + '"a", "dimensions": NaN}').encode()),
@@ -235,12 +283,19 @@ def chats() -> Iterator[Hostile]:
         "truncated image": chat(image(small), INSTRUCTION, truncate_prompt_tokens=3),
         "truncated left": chat(image(small), INSTRUCTION, truncate_prompt_tokens=6, truncation_side="left"),
         "padded": chat(image(small), INSTRUCTION, padding="max_length"),
-        "bounds": chat(image(small), INSTRUCTION, mm_processor_kwargs={"size": {"longest_edge": 10, "shortest_edge": 1}}),
+        "bounds": chat(image(small), INSTRUCTION, mm_processor_kwargs={"size": {"longest_edge": 10}}),
         "io": chat(image(small), INSTRUCTION, media_io_kwargs={"image": {"rgba_background_color": [0, 0]}}),
         "dimensions": chat(image(small), INSTRUCTION, dimensions=-3),
-    }  # fmt: skip
+    }
     for kind in ("image_url", "video_url", "audio_url"):
-        for url in ("http://127.0.0.1:9/a", "file:///etc/passwd", "ftp://127.0.0.1/a", "data:;base64,AAAA", "//x/y", "http://["):
+        for url in (
+            "http://127.0.0.1:9/a",
+            "file:///etc/passwd",
+            "ftp://127.0.0.1/a",
+            "data:;base64,AAAA",
+            "//x/y",
+            "http://[",
+        ):
             bodies[f"{kind} {url}"] = chat({"type": kind, kind: {"url": url}})
     bodies["input_audio"] = chat({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}})
     for number, (name, body) in enumerate(bodies.items()):
@@ -249,13 +304,33 @@ def chats() -> Iterator[Hostile]:
 
 
 def other_paths() -> Iterator[Hostile]:
-    body = json.dumps({"model": "demo", "input": START, "prompt": START, "messages": [{"role": "user", "content": START}]})
+    body = json.dumps(
+        {"model": "demo", "input": START, "prompt": START, "messages": [{"role": "user", "content": START}]}
+    )
     for path in (
-        "/classify", "/v1/chat/completions", "/v1/completions", "/v1/responses", "/detokenize", "/v1/messages",
-        "/inference/v1/generate", "/load_lora_adapter", "/v1/load_lora_adapter", "/reset_prefix_cache", "/sleep",
-        "/collective_rpc", "/scale_elastic_ep", "/abort_requests", "/v1/audio/transcriptions", "/jina/checkpoint",
-        "/start_profile", "/render", "/v1/decisions", "//v1/embeddings", "/v1/embeddings/", "/V1/embeddings",
-    ):  # fmt: skip
+        "/classify",
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/responses",
+        "/detokenize",
+        "/v1/messages",
+        "/inference/v1/generate",
+        "/load_lora_adapter",
+        "/v1/load_lora_adapter",
+        "/reset_prefix_cache",
+        "/sleep",
+        "/collective_rpc",
+        "/scale_elastic_ep",
+        "/abort_requests",
+        "/v1/audio/transcriptions",
+        "/jina/checkpoint",
+        "/start_profile",
+        "/render",
+        "/v1/decisions",
+        "//v1/embeddings",
+        "/v1/embeddings/",
+        "/V1/embeddings",
+    ):
         yield Hostile(f"{path} with markers", path, body.encode())
     for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "X"):
         yield Hostile(f"{method} /v1/embeddings", "/v1/embeddings", b"", method)
@@ -266,6 +341,13 @@ def other_paths() -> Iterator[Hostile]:
 def hostile_bodies(ids: SpecialIds) -> list[Hostile]:
     """Return all of them."""
     parts = (
-        marker_strings(), marker_ids(ids), odd_ids(), odd_texts(), odd_options(), odd_json(), chats(), other_paths()
-    )  # fmt: skip
+        marker_strings(),
+        marker_ids(ids),
+        odd_ids(),
+        odd_texts(),
+        odd_options(),
+        odd_json(),
+        chats(),
+        other_paths(),
+    )
     return list(itertools.chain(*parts))

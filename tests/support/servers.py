@@ -70,6 +70,10 @@ class RealServer:
             self.kill_group()
             raise
 
+    def exit_code(self, seconds: float) -> int:
+        """Wait until it has ended by itself."""
+        return self._process.wait(seconds)
+
     def close(self) -> None:
         if self._process.poll() is None:
             self.signal(signal.SIGTERM)

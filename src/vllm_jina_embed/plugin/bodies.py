@@ -15,7 +15,12 @@ from typing import Any
 
 from ..engine.serving import MAX_BODIES_BYTES, MAX_BODY_BYTES
 
-KINDS = {408: "RequestTimeoutError", 413: "RequestEntityTooLargeError", 503: "ServiceUnavailableError"}
+KINDS = {
+    400: "BadRequestError",
+    408: "RequestTimeoutError",
+    413: "RequestEntityTooLargeError",
+    503: "ServiceUnavailableError",
+}
 """What errors with these status codes are called."""
 BODY_SECONDS = 120.0
 """How long a body may take to arrive."""
@@ -118,8 +123,15 @@ class _Body:
 
 
 async def _refuse(error: Exception, send: Send) -> None:
+    status, message = 0, ""
     if isinstance(error, RefusedError):
-        await reply(send, error.status, error_body(error.status, str(error)))
+        status, message = error.status, str(error)
+    elif isinstance(error, RecursionError):  # vLLM's /invocations reads JSON by itself
+        status, message = 400, "the body's JSON is nested too deeply."
+    elif isinstance(error, UnicodeEncodeError):
+        status, message = 400, "the body holds half of a surrogate pair, which is no text."
+    if status:
+        await reply(send, status, error_body(status, message))
         return
     logger.error("a request failed", exc_info=error)
     await reply(send, 500, error_body(500, f"the server failed on this request ({type(error).__name__})."))

@@ -1,6 +1,7 @@
 """What a served engine does beside vLLM's own paths: it proves itself, tells what it serves, and guards both.
 
-ASGI middleware: it asks for the API key, keeps bodies within bounds, answers on ``/jina/...``, and passes everything else on to vLLM. Selected by ``--middleware``.
+ASGI middleware: it asks for the API key, keeps bodies within bounds, answers on ``/jina/...``, and passes everything
+else on to vLLM. Selected by ``--middleware``.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class OwnImages(MediaConnector):
             seconds = envs.VLLM_IMAGE_FETCH_TIMEOUT
             image: Image.Image = self.load_from_url(image_url, ImageOpener(), fetch_timeout=seconds)
         except Exception as error:
-            raise _refusal(error) from None
+            raise _refusal(image_url, error) from None
         return image
 
     async def fetch_image_async(self, image_url: str, *, image_mode: str | None = "RGB") -> Image.Image:
@@ -65,7 +65,7 @@ class OwnImages(MediaConnector):
             seconds = envs.VLLM_IMAGE_FETCH_TIMEOUT
             image: Image.Image = await self.load_from_url_async(image_url, ImageOpener(), fetch_timeout=seconds)
         except Exception as error:
-            raise _refusal(error) from None
+            raise _refusal(image_url, error) from None
         return image
 
     def _check(self, url: object) -> None:
@@ -103,8 +103,9 @@ def _scheme(url: str) -> str:
         return ""
 
 
-def _refusal(error: Exception) -> Exception:
+def _refusal(url: str, error: Exception) -> Exception:
     """Return what the client is told: why its image cannot be opened, but nothing about other machines."""
-    told = str(error) if isinstance(error, InputError) else "the image's URL cannot be read by this server."
+    own = _scheme(url) == "data" and isinstance(error, InputError)
+    told = str(error) if own else "no image can be read at this URL."
     refusal: Exception = VLLMValidationError(told, parameter="image_url")
     return refusal

@@ -30,6 +30,8 @@ def check_requests(client: Any) -> None:
 
     async def checked(prompt: Any, pooling_params: Any, request_id: str, **others: Any) -> AsyncIterator[Any]:
         where = position_of(request_id)
+        if not request_id.isprintable():  # vLLM fails on half of a surrogate pair in it
+            raise VLLMValidationError("request_id holds characters that cannot be printed.", parameter="request_id")
         if isinstance(prompt, Mapping) and not prompt.get("mm_placeholders"):
             refuse_markers(prompt.get("prompt_token_ids") or (), markers, where)
         request = encode(prompt=prompt, pooling_params=pooling_params, request_id=request_id, **others)

@@ -28,6 +28,7 @@ from .. import settings
 from ..errors import EngineError
 from ..settings import check_key
 
+COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.plugin.server_process")
 PATIENCE = 3.0
 """Seconds that a server which is not ready yet has to end by itself, before its processes are killed."""
 READY_PATIENCE = 30.0
@@ -76,8 +77,8 @@ def serve(
 class Watch:
     """Starts the server's process, says when it is ready, passes on the wish to stop, and leaves no process."""
 
-    def __init__(self, options: dict[str, object], line: str) -> None:
-        self._options, self._line = options, line
+    def __init__(self, options: dict[str, object], line: str, *, command: Sequence[str] = COMMAND) -> None:
+        self._options, self._line, self._command = options, line, command
         self._process: subprocess.Popen[str] | None = None
         self._told: int | None = None
         self._ready = threading.Event()
@@ -104,7 +105,7 @@ class Watch:
 
     def _serve(self, folder: str) -> int:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "vllm_jina_embed.plugin.server_process"],
+            self._command,
             stdin=subprocess.PIPE,
             text=True,
             process_group=0,  # Ctrl-C in a terminal reaches this process alone
