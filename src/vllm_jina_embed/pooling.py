@@ -37,7 +37,7 @@ def vision_mask(token_ids: Sequence[int], *, vision_start: int, vision_end: int)
     """
     ids = np.asarray(token_ids)
     starts, ends = np.flatnonzero(ids == vision_start), np.flatnonzero(ids == vision_end)
-    if len(starts) == 0 and len(ends) == 0:
+    if len(starts) == 0:
         return np.ones(len(ids), dtype=bool)
     if len(starts) != len(ends) or (ends < starts).any() or (starts[1:] < ends[:-1]).any():
         raise EngineError(f"got {len(starts)} vision starts and {len(ends)} vision ends; expected closed spans.")

@@ -108,7 +108,7 @@ def test_a_request_whose_beginning_was_never_seen_gets_nan(pooler: VisionSpanMea
 
 
 UNPAIRED = [
-    [START], [END], [1, START, 2], [END, START], [1, END, 2, START, 3], [START, START, END], [START, END, END],
+    [START], [1, START, 2], [END, START], [1, END, 2, START, 3], [START, START, END], [START, END, END],
     [START, PAD, START, PAD, END, END], [END, START, PAD, END], [0] * 4 + [START], [START] * 3000,
 ]  # fmt: skip
 

@@ -327,6 +327,8 @@ def other_paths() -> Iterator[Hostile]:
         "/start_profile",
         "/render",
         "/v1/decisions",
+        "/v1/systemone",
+        "/v1/rerank",
         "//v1/embeddings",
         "/v1/embeddings/",
         "/V1/embeddings",

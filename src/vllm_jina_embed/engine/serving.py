@@ -34,9 +34,9 @@ MAX_BODIES_BYTES = 1024**3
 FIXED = {
     "--model", "--tokenizer", "--runner", "--convert", "--hf-overrides", "--pooler-config", "--chat-template",
     "--chat-template-content-format", "--enable-prefix-caching", "--mm-processor-kwargs", "--trust-request-mm-kwargs",
-    "--trust-request-chat-template", "--served-model-name", "--tokenizer-mode",
+    "--trust-request-chat-template", "--served-model-name", "--tokenizer-mode", "--grpc",
 }  # fmt: skip
-"""Options of ``vllm serve`` that decide which vectors come out, or what clients are told."""
+"""Options of ``vllm serve`` that decide which vectors come out, what clients are told, or that nobody is checked."""
 
 
 def serve_arguments(

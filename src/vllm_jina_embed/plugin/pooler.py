@@ -69,13 +69,13 @@ class VisionSpanMean(Pooler):
     def spans(self, ids: np.ndarray) -> list[tuple[int, int]]:
         """Return the half-open token ranges of a prompt ``(n_tokens,)`` that are averaged.
 
-        Each start belongs to the end that comes next. ``UNPAIRED`` where a start or an end has no partner: averaging
-        what lies between others would give a wrong vector without an error.
+        Each start belongs to the end that comes next; without any start all tokens are averaged. ``UNPAIRED`` where
+        a start or an end beside it has no partner: what lies between others would give a wrong vector without an error.
         """
         starts = np.flatnonzero(ids == self.vision_start)
-        ends = np.flatnonzero(ids == self.vision_end)
-        if len(starts) == 0 and len(ends) == 0:
+        if len(starts) == 0:
             return [(0, len(ids))]
+        ends = np.flatnonzero(ids == self.vision_end)
         if len(starts) != len(ends) or (ends < starts).any() or (starts[1:] < ends[:-1]).any():
             return UNPAIRED
         return list(zip(starts.tolist(), (ends + 1).tolist(), strict=True))
