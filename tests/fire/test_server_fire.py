@@ -129,8 +129,13 @@ def test_every_kind_of_image_has_the_embedders_vector(besieged: Besieged) -> Non
     with JinaEmbedder.from_server(besieged.server.url) as embedder:
         worst = 0.0
         for kind, data in image_files().items():
-            row = embedder.embed_images([data])[0]
-            got = vector(besieged.client.post("/v1/embeddings", json=chat(image(uri(data)))).raise_for_status())
+            reply = besieged.client.post("/v1/embeddings", json=chat(image(uri(data))))
+            try:
+                row = embedder.embed_images([data])[0]
+            except InputError:
+                assert reply.status_code == 400, kind
+                continue
+            got = vector(reply.raise_for_status())
             worst = max(worst, distance(got, row))
             assert worst <= LIMIT, kind
     print(f"\n1 - cosine between server and embedder, {len(image_files())} kinds of images: {worst:.1e}")

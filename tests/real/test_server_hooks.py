@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import threading
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from vllm.exceptions import VLLMValidationError
 from tests.support.hostile_bodies import bomb, uri
 from tests.support.image_files import image_files
 from tests.support.pictures import encoded, noise
+from vllm_jina_embed import InputError
 from vllm_jina_embed.media import MediaPolicy, open_image
 from vllm_jina_embed.plugin.media_connector import OwnImages
 from vllm_jina_embed.plugin.request_checks import check_requests, position_of
@@ -26,11 +28,18 @@ pytestmark = [pytest.mark.real, pytest.mark.fire]
 
 @pytest.mark.parametrize("kind", image_files())
 async def test_an_image_is_what_the_embedder_makes_of_it(kind: str) -> None:
-    """Pixel by pixel, in both of vLLM's ways to ask."""
-    data = image_files()[kind]
-    wanted = np.asarray(open_image(data, MediaPolicy()))
+    """Pixel by pixel, in both of vLLM's ways to ask; what the embedder refuses is a 400."""
+    url = uri(image_files()[kind])
     connector = OwnImages()
-    for image in (connector.fetch_image(uri(data)), await connector.fetch_image_async(uri(data))):
+    try:
+        wanted = np.asarray(open_image(url, MediaPolicy()))
+    except InputError as error:
+        with pytest.raises(VLLMValidationError, match=re.escape(str(error))):
+            connector.fetch_image(url)
+        with pytest.raises(VLLMValidationError, match=re.escape(str(error))):
+            await connector.fetch_image_async(url)
+        return
+    for image in (connector.fetch_image(url), await connector.fetch_image_async(url)):
         assert image.mode == "RGB"
         np.testing.assert_array_equal(np.asarray(image), wanted)
 

@@ -18,6 +18,10 @@ def sixteen_bit(kind: str) -> bytes:
     return encoded(Image.fromarray((np.arange(90 * 120).reshape(90, 120) * 6).astype(np.uint16)), kind)
 
 
+def grey(first: float, last: float) -> Image.Image:
+    return Image.fromarray(np.linspace(first, last, 90 * 120, dtype=np.float32).reshape(90, 120))
+
+
 def image_files() -> dict[str, bytes]:
     """Return a file of each kind that vLLM and the embedder would open in their own ways."""
     image = noise(120, 90)
@@ -27,6 +31,10 @@ def image_files() -> dict[str, bytes]:
         "16-bit PNG": sixteen_bit("PNG"),
         "16-bit TIFF": sixteen_bit("TIFF"),
         "32-bit TIFF": encoded(Image.fromarray(np.full((40, 50), 40000, dtype=np.int32)), "TIFF"),
+        "float TIFF to 1": encoded(grey(0.0, 1.0), "TIFF"),
+        "float TIFF to 255": encoded(grey(0.0, 255.0), "TIFF"),
+        "float TIFF to 65535": encoded(grey(0.0, 65535.0), "TIFF"),
+        "float TIFF of NaN": encoded(grey(float("nan"), float("nan")), "TIFF"),
         "RGBA": encoded(alpha),
         "LA": encoded(alpha.convert("LA")),
         "palette": encoded(image.quantize(64)),

@@ -56,22 +56,31 @@ def serve(
         EngineError: The server ended by itself.
         KeyboardInterrupt: It was stopped by Ctrl-C.
     """
-    name = settings.check(
-        model=model,
-        task=task,
-        revision=revision,
-        min_pixels=min_pixels,
-        max_pixels=max_pixels,
-        engine_kwargs={"dtype": dtype} if dtype else None,
-    ).checkpoint.name
-    options = {
-        "model": model, "host": host, "port": port, "api_key": check_key(api_key), "dtype": dtype,
-        "multi_vector": multi_vector, "task": task, "revision": revision, "min_pixels": min_pixels,
-        "max_pixels": max_pixels, "passed": list(passed), "parent": os.getpid(),
-    }  # fmt: skip
-    kind = "one vector per token" if multi_vector else "one vector per item"
-    line = f"Ready: http://{host}:{port} serves {name}, {kind}. Ctrl-C stops it."
-    return Watch(options, line).run()
+    before = signal.signal(signal.SIGTERM, _leave)  # process 1 of a container has no default
+    try:
+        name = settings.check(
+            model=model,
+            task=task,
+            revision=revision,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            engine_kwargs={"dtype": dtype} if dtype else None,
+        ).checkpoint.name
+        options = {
+            "model": model, "host": host, "port": port, "api_key": check_key(api_key), "dtype": dtype,
+            "multi_vector": multi_vector, "task": task, "revision": revision, "min_pixels": min_pixels,
+            "max_pixels": max_pixels, "passed": list(passed), "parent": os.getpid(),
+        }  # fmt: skip
+        kind = "one vector per token" if multi_vector else "one vector per item"
+        line = f"Ready: http://{host}:{port} serves {name}, {kind}. Ctrl-C stops it."
+        return Watch(options, line).run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM while nothing runs yet."""
+    raise SystemExit(0)
 
 
 class Watch:
