@@ -29,7 +29,7 @@ from ..errors import EngineError
 from ..settings import check_key
 
 COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.plugin.server_process")
-PATIENCE = 3.0
+PATIENCE = 2.0
 """Seconds that a server which is not ready yet has to end by itself, before its processes are killed."""
 READY_PATIENCE = 30.0
 """The same for one that answers; beyond the ``--shutdown-timeout`` that vLLM was given."""
