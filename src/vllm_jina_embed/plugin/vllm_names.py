@@ -1,6 +1,6 @@
 """Where vLLM keeps what its command ``serve`` is made of; it moves these from release to release.
 
-Read in 0.28.0, 0.32.0 and 0.33.0. The first place that exists is taken.
+Served with 0.28.0, 0.32.0 and 0.33.0 (its Python files). The first place that exists is taken.
 """
 
 from __future__ import annotations
