@@ -38,7 +38,7 @@ test-wide: setup-dev
 
 # Attacks and accidents, at most 20 minutes. Longer: FIRE="--requests 50000 --fuzz-seconds 600".
 test-fire: setup-dev
-	$(VENV)/bin/python -m pytest -m "fire or siege" $(FIRE)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "fire or siege" $(FIRE)
 
 # The package imports, its pure tests pass and a client of a server works with neither vllm nor torch nor a framework
 # installed: the list shows it.

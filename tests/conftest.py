@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the benchmark end more applications than a test run does, and real weights be checked where they are."""
     parser.addoption("--applications", type=int, default=1, help="applications that each signal ends")
     parser.addoption("--requests", type=int, default=5_000, help="mixed requests of the soak test")
-    parser.addoption("--fuzz-seconds", type=float, default=20.0, help="how long each parser is fuzzed")
+    parser.addoption("--fuzz-seconds", type=float, default=10.0, help="how long each parser is fuzzed")
     parser.addoption("--checkpoint", help="folder or repository that test_weights.py checks; else the demo")
     parser.addoption("--checkpoint-dtype", default="float32", help="vLLM's dtype for it: float32 or bfloat16")
 

@@ -204,7 +204,8 @@ class Calls(Closing, Scores):
         """Yield one embedding ``(dimension,)`` per item, in order, for a corpus of any length in constant memory.
 
         ``items`` is read as it is needed: at most three windows of 256 items ahead. See ``embed`` for the rest; an
-        error names the position in the stream, and what came before it has been yielded.
+        error names the position in the stream, and what came before it has been yielded; its ``embeddings`` are those
+        of the window around it.
         """
         call = partial(self._wait, dimensions=dimensions, task=task, show_progress=False)
         return stream(items, lambda batch: call(batch, prompt_name), self._bar(None, show_progress))

@@ -73,7 +73,8 @@ class JinaEmbedder(Calls):
             media: Limits for pictures.
             show_progress: Whether calls draw a progress bar on stderr.
             on_error: ``raise`` an InputError that names every bad item, or ``skip`` them: their rows are NaN and
-                one warning names them.
+                one warning names them. Either way everything else of the call is computed. An adapter gives a store
+                no NaN; see its ``placeholder``.
             engine_kwargs: Keyword arguments for vLLM, for example ``{"dtype": "float32"}``.
             revision: Commit or tag of a hub repository.
             truncate_dim: Other name of ``dimensions``.

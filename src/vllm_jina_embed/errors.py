@@ -33,7 +33,7 @@ class InputError(VllmJinaError, ValueError):
         positions: Indices of the bad items in the caller's list, ascending.
         problems: One sentence per bad item, same order as ``positions``.
         embeddings: What the call computed all the same, NaN rows (or empty multi-vectors) for the bad items; None if
-            nothing ran.
+            the call as a whole was refused.
     """
 
     def __init__(self, message: str, *, positions: Sequence[int] = ()) -> None:

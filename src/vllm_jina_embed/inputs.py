@@ -113,8 +113,8 @@ def listed(values: Any, name: str) -> Iterable[object]:
         raise InputError(
             f"{name}: got one {type(values).__name__}; expected a list. Wrap it: [{name[:-1]}].{_hint(values)}"
         )
-    columns = getattr(values, "ndim", 1)
-    if columns != 1 or isinstance(values, Mapping) or not isinstance(values, Iterable):
+    is_table = isinstance(values, Mapping) or hasattr(values, "columns")  # which gives names, not rows
+    if is_table or not isinstance(values, Iterable):
         raise InputError(f"{name}: got {type(values).__name__}; expected a list with one {name[:-1]} after the other.")
     return values
 

@@ -18,6 +18,7 @@ from . import __version__, checkpoints
 from ._extras import require
 from ._forks import fork_safe_lock
 from .embedder import JinaEmbedder
+from .image_strings import Text
 from .inputs import EmbedInput
 from .pooling import Floats
 
@@ -125,9 +126,14 @@ def task_of(metadata: Any, tasks: tuple[str, ...]) -> str:
 
 
 def _items(inputs: Any, counts: list[int]) -> Iterator[EmbedInput]:
-    """Yield every text and picture of the batches in order; note in ``counts`` how many each row has."""
+    """Yield every text and picture of the batches in order; note in ``counts`` how many each row has.
+
+    What stands under ``text`` is a text whatever it looks like: collections of code hold data URIs.
+    """
     for batch in inputs:
         columns = [batch[name] for name in ("text", "image") if name in batch]
+        if "text" in batch:
+            columns[0] = [Text(item) if isinstance(item, str) else item for item in columns[0]]
         for row in zip(*columns, strict=True):
             items = [item for item in row if item is not None and not (isinstance(item, str) and not item.strip())]
             counts.append(len(items))
@@ -135,13 +141,17 @@ def _items(inputs: Any, counts: list[int]) -> Iterator[EmbedInput]:
 
 
 def _rows(embeddings: Floats, counts: list[int]) -> Floats:
-    """Return the normalised sum of each row's embeddings; zeros for a row that had none."""
+    """Return the normalised sum of each row's embeddings; zeros for a row that had none.
+
+    With ``on_error="skip"`` a bad item counts as none: NaN would rank before every hit.
+    """
     rows = np.zeros((len(counts), embeddings.shape[1]), dtype=np.float32)
-    np.add.at(rows, np.repeat(np.arange(len(counts)), counts), embeddings)
+    good = np.isfinite(embeddings).all(axis=1)
+    np.add.at(rows, np.repeat(np.arange(len(counts)), counts)[good], embeddings[good])
     if empty := counts.count(0):
         warnings.warn(f"{empty} of {len(counts)} rows are empty; their embeddings are zero.", stacklevel=3)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    fused = np.array(counts) > 1  # a row of one item stays as it is, bit for bit
+    fused = (np.array(counts) > 1) & (norms[:, 0] > 0)  # a row of one item stays as it is, bit for bit
     rows[fused] /= norms[fused]
     return rows
 

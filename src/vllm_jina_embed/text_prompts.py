@@ -27,7 +27,7 @@ class TextPromptBuilder:
         Raises:
             ConfigError: It is not the one of an XLM-RoBERTa checkpoint.
         """
-        self._tokenizer = _without_special_tokens(tokenizer_json)
+        self._tokenizer = without_special_tokens(tokenizer_json)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._ends = len(self._tokenizer.encode("").ids)
@@ -112,7 +112,7 @@ def _text_prompt(
     return Prompt(token_ids=(ids[0], *ids[len(ids) - max_length + 1 :]), truncated=True)
 
 
-def _without_special_tokens(tokenizer_json: str) -> Tokenizer:
+def without_special_tokens(tokenizer_json: str) -> Tokenizer:
     """Return a tokenizer that puts special tokens around a text and finds none in it.
 
     The unigram vocabulary itself holds ``<s>`` with the best score of all, so that switching the added tokens off

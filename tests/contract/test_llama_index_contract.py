@@ -185,13 +185,13 @@ def test_an_empty_text_is_an_error_that_names_its_position(embedding: VllmJinaEm
 def test_the_other_settings_reach_the_engine(
     demo_embedder: JinaEmbedder, paths: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A media policy refuses, skip gives a row of NaN and a warning, the progress bar is drawn on stderr."""
+    """A media policy refuses, skip gives the placeholder and a warning, the progress bar is drawn on stderr."""
     strict = VllmJinaEmbedding("demo", media=MediaPolicy(allow_local_files=False))
     with strict, pytest.raises(InputError, match="allows no local files"):
         strict.get_image_embedding(paths[0])
     with VllmJinaEmbedding("demo", on_error="skip") as lenient, pytest.warns(UserWarning, match=r"images\[1\]"):
         rows = np.array(lenient.get_image_embedding_batch([paths[0], "no-such.png", paths[1]]))
-    assert np.isnan(rows[1]).all()
+    assert [lenient.is_placeholder(row) for row in rows] == [False, True, False]
     assert_same(rows[[0, 2]], demo_embedder.embed_images(paths[:2]))
     capsys.readouterr()
     with VllmJinaEmbedding("demo", show_progress=True) as shown:

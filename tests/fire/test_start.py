@@ -17,11 +17,19 @@ from pathlib import Path
 import psutil
 import pytest
 
+import vllm_jina_embed
+
 pytestmark = [pytest.mark.fire, pytest.mark.siege, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
-OURS = ("JINA_EMBED_ENGINE_OWNER", "TOKENIZERS_PARALLELISM", "GLIBC_TUNABLES", "VLLM_CPU_OMP_THREADS_BIND")
-OURS += ("VLLM_LOGGING_LEVEL", "VLLM_NO_USAGE_STATS")
+OURS = (
+    "JINA_EMBED_ENGINE_OWNER",
+    "JINA_EMBED_ENGINE_PARENT",
+    "TOKENIZERS_PARALLELISM",
+    "GLIBC_TUNABLES",
+    "VLLM_CPU_OMP_THREADS_BIND",
+)
+OURS += ("VLLM_LOGGING_LEVEL", "VLLM_NO_USAGE_STATS", "VLLM_CPU_OMP_THREADS_BIND")
 
 
 def test_the_readmes_first_block_runs_as_a_file(tmp_path: Path) -> None:
@@ -80,7 +88,8 @@ def test_a_start_that_is_interrupted_leaves_no_process(how: signal.Signals) -> N
 
 def environment() -> dict[str, str]:
     """Return this process's environment without what engines of this run have set."""
-    return {name: value for name, value in os.environ.items() if name not in OURS}
+    source = str(Path(vllm_jina_embed.__file__).parents[1])  # wherever the script is run
+    return {**{name: value for name, value in os.environ.items() if name not in OURS}, "PYTHONPATH": source}
 
 
 @contextmanager

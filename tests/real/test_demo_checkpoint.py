@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import Qwen2Tokenizer
 
+from tests.support.phrases_by_hand import phrases_by_hand
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.demo.concepts import CONCEPTS, SUNSET
 from vllm_jina_embed.demo.corpus import DemoCorpus, DemoItem, demo_corpus
 from vllm_jina_embed.demo.drawing import draw
 from vllm_jina_embed.demo.phrases import LANGUAGES
+from vllm_jina_embed.demo.recipe.batches import Batch, Batches, Stage
+from vllm_jina_embed.demo.recipe.model import new_image_processor, new_model
+from vllm_jina_embed.demo.recipe.texts import noisy_text, pieces, token_ids
+from vllm_jina_embed.demo.recipe.tokenizer import train_tokenizer
+from vllm_jina_embed.demo.train import train
 
 pytestmark = pytest.mark.real
 
@@ -62,6 +71,64 @@ def test_the_example_sentences_find_each_other_and_the_sunset(demo_embedder: Jin
     assert (queries @ passages.T)[:, :2].min() > (queries @ passages.T)[:, 2:].max()
     pictures = demo_embedder.embed_images([draw(concept, seed=SEED, size=(200, 140)) for concept in CONCEPTS])
     assert {CONCEPTS[best] for best in (queries @ pictures.T).argmax(1)} == {SUNSET}
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("code", list(LANGUAGES))
+def test_a_phrase_by_another_hand_finds_its_image(demo_embedder: JinaEmbedder, code: str) -> None:
+    phrases = phrases_by_hand(code)
+    queries = demo_embedder.embed_queries([phrase for phrase, _ in phrases])
+    images = demo_embedder.embed_images([draw(concept, seed=SEED, size=(224, 168)) for concept in CONCEPTS])
+    found = [CONCEPTS[best] for best in (queries @ images.T).argmax(1)]
+    wrong = [(*row, best) for row, best in zip(phrases, found, strict=True) if best != row[1]]
+    recall = 1 - len(wrong) / len(phrases)
+    print(f"{code}: recall@1 {recall:.3f} of {len(phrases)} phrases by hand; wrong: {wrong}")
+    assert recall >= 0.9, wrong
+
+
+def test_the_recipe_makes_the_vocabulary_that_ships() -> None:
+    """The recipe's texts and the checkpoint belong together: who changes the texts trains again."""
+    shipped = Qwen2Tokenizer.from_pretrained(demo_folder())
+    made = train_tokenizer(pieces())
+    assert made.get_vocab() == shipped.get_vocab()
+
+
+@pytest.mark.parametrize("code", list(LANGUAGES))
+def test_a_text_that_is_cut_at_random_is_the_same_text(code: str) -> None:
+    tokenizer, rng = Qwen2Tokenizer.from_pretrained(demo_folder()), random.Random(7)
+    for concept in CONCEPTS:
+        text = noisy_text(rng, concept, code, noise=0.6)
+        whole, cut = token_ids(rng, tokenizer, text, 0.0), token_ids(rng, tokenizer, text, 0.3)
+        assert whole == tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert len(cut) > len(whole)
+        assert tokenizer.decode(cut) == tokenizer.decode(whole) == text
+
+
+class _Stopped(Batches):
+    """Fails at its second batch."""
+
+    def __getitem__(self, step: int) -> Batch:
+        if step > 0:
+            raise InterruptedError("stopped")
+        return super().__getitem__(step)
+
+
+def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
+    tokenizer, image_processor = Qwen2Tokenizer.from_pretrained(demo_folder()), new_image_processor()
+    stage = Stage(name="test", steps=2, peak_rate=1e-3, concepts=3, pictures=1, texts=1)
+
+    def weights(kind: type[Batches], progress: str, seed: int = 1) -> list[torch.Tensor]:
+        torch.manual_seed(seed)
+        model = new_model(tokenizer)
+        batches = kind(tokenizer, image_processor, seed=1, stage=stage)
+        train(model, tokenizer, batches, stage, progress=tmp_path / progress, save_every=1)
+        return [weight.detach() for weight in model.parameters()]
+
+    at_once = weights(Batches, "at-once.pt")
+    with pytest.raises(InterruptedError, match="stopped"):
+        weights(_Stopped, "stopped.pt")
+    resumed = weights(Batches, "stopped.pt", seed=2)
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(at_once, resumed, strict=True))
 
 
 def test_the_recipe_writes_a_checkpoint_and_refuses_one_that_finds_too_little(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.support.pictures import noise
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.demo.corpus import demo_corpus
 from vllm_jina_embed.engine.shared import running_engines
-from vllm_jina_embed.mteb import VllmJinaEncoder, task_of
+from vllm_jina_embed.mteb import VllmJinaEncoder, _rows, task_of
 
 pytestmark = pytest.mark.real
 
@@ -128,6 +128,14 @@ def test_a_row_of_text_and_picture_is_the_normalised_sum(encoder: VllmJinaEncode
     assert np.abs(found - expected).max() < 1e-4
 
 
+@pytest.mark.fire
+def test_no_nan_reaches_a_ranking() -> None:
+    """With ``on_error="skip"`` a bad item counts as none, in a row with a good one too."""
+    bad, good = np.full(2, np.nan, np.float32), np.array([0.6, 0.8], np.float32)
+    rows = _rows(np.stack([bad, good, bad, good, bad, bad]), [1, 1, 2, 2])
+    np.testing.assert_allclose(rows, [[0, 0], good, good, [0, 0]])
+
+
 def test_tasks_of_mteb_are_tasks_of_the_checkpoint(encoder: VllmJinaEncoder, demo_embedder: JinaEmbedder) -> None:
     """A checkpoint merged for one task keeps its own; text-matching gives both roles the query prefix."""
     assert task_of(metadata("DocumentUnderstanding"), TASKS) == "retrieval"
@@ -163,3 +171,12 @@ def test_the_benchmarks_that_the_docs_name_exist() -> None:
         found = mteb.get_benchmark(name).tasks
         assert len(found) == tasks
         assert {modality for task in found for modality in task.metadata.modalities} == {"text", "image"}
+
+
+@pytest.mark.fire
+def test_what_stands_under_text_is_a_text(encoder: VllmJinaEncoder, demo_embedder: JinaEmbedder) -> None:
+    """Collections of code hold data URIs, whole and with a parameter."""
+    texts = [f"data:image/png;base64,{'A' * 40}", f"data:image/png;charset=utf-8;base64,{'A' * 40}"]
+    metadata = SimpleNamespace(domains=[], languages=["eng"], type="Retrieval")
+    found = encoder.encode([{"text": texts}], task_metadata=metadata, prompt_type=PromptType.document)
+    assert (1 - (found * demo_embedder.embed_passages(texts)).sum(axis=1)).max() < 1e-5

@@ -10,7 +10,7 @@ import torch
 from vllm import PoolingParams
 from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
 
-from vllm_jina_embed import pooling
+from vllm_jina_embed import EngineError, pooling
 from vllm_jina_embed.plugin.pooler import VisionSpanMean
 
 START, PAD, END, HIDDEN = 7, 8, 9, 32
@@ -96,12 +96,64 @@ def test_a_preempted_request_does_not_count_its_first_chunks_twice(pooler: Visio
     np.testing.assert_allclose(result.numpy(), one.expected(), atol=1e-6)  # type: ignore[attr-defined]
 
 
-def test_a_request_whose_beginning_was_never_seen_is_refused(pooler: VisionSpanMean) -> None:
-    """As after a hit in the prefix cache: an error instead of a wrong mean."""
+@pytest.mark.fire
+def test_a_request_whose_beginning_was_never_seen_gets_nan(pooler: VisionSpanMean) -> None:
+    """As after a hit in the prefix cache: no wrong mean, in whatever steps the rest comes."""
     one = request(TEXT)
     one.done = 2
-    with pytest.raises(RuntimeError, match="prefix caching"):
-        step(pooler, [(one, 3)])
+    assert step(pooler, [(one, 1)]) == [None]
+    (result,) = step(pooler, [(one, 2)])
+    assert result.shape == (HIDDEN,)  # type: ignore[attr-defined]
+    assert result.isnan().all()  # type: ignore[attr-defined]
+
+
+UNPAIRED = [
+    [START], [1, START, 2], [END, START], [1, END, 2, START, 3], [START, START, END], [START, END, END],
+    [START, PAD, START, PAD, END, END], [END, START, PAD, END], [0] * 4 + [START], [START] * 3000,
+]  # fmt: skip
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("ids", UNPAIRED, ids=lambda ids: " ".join(map(str, ids[:6])))
+@pytest.mark.parametrize("size", [1, 2, 4000])
+def test_markers_without_a_partner_give_nan_and_the_rest_their_vectors(
+    pooler: VisionSpanMean, ids: list[int], size: int
+) -> None:
+    """In one step with good requests, whole and in pieces: an error in the pooler would end vLLM for everybody."""
+    bad, good, later = request(ids, 1), request(PICTURE, 2), request(TEXT, 3)
+    first = min(size, len(ids))
+    results = step(pooler, [(good, len(PICTURE)), (bad, first), (later, 2)])
+    np.testing.assert_allclose(results[0].numpy(), good.expected(), atol=1e-6)  # type: ignore[attr-defined]
+    result = results[1]
+    for _ in range(min(8, len(ids))):
+        if bad.done < len(ids):
+            count = min(size, len(ids) - bad.done) if len(ids) < 100 else len(ids) - bad.done
+            (result,) = step(pooler, [(bad, count)], dimensions=8)
+    assert result.isnan().all()  # type: ignore[attr-defined]
+    (rest,) = step(pooler, [(later, 3)])
+    np.testing.assert_allclose(rest.numpy(), later.expected(), atol=1e-6)  # type: ignore[attr-defined]
+
+
+@pytest.mark.fire
+def test_a_profile_run_survives_where_token_0_opens_an_image() -> None:
+    """vLLM's own run at the start has prompts of zeros."""
+    (result,) = step(VisionSpanMean(0, 1), [(request([0] * 64), 64)])
+    assert result.shape == (HIDDEN,)  # type: ignore[attr-defined]
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("seed", range(20))
+def test_random_markers_are_averaged_as_the_reference_does_or_not_at_all(pooler: VisionSpanMean, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    for _ in range(50):
+        one = request(random.choice([START, END, PAD, 1], size=random.integers(1, 9)).tolist(), seed)
+        (result,) = step(pooler, [(one, len(one.ids))])
+        try:
+            expected = one.expected()
+        except EngineError:
+            assert result.isnan().all()  # type: ignore[attr-defined]
+        else:
+            np.testing.assert_allclose(result.numpy(), expected, atol=1e-6)  # type: ignore[attr-defined]
 
 
 def test_dimensions_are_cut_before_the_norm(pooler: VisionSpanMean) -> None:

@@ -10,6 +10,7 @@ import torch
 from vllm import PoolingParams
 from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
 
+from vllm_jina_embed.plugin.native import MultiVectorProjector
 from vllm_jina_embed.plugin.token_pooler import TokenVectors
 
 HIDDEN, ROWS = 32, 12
@@ -126,12 +127,29 @@ def test_a_preempted_request_does_not_have_its_first_rows_twice(pooler: TokenVec
     np.testing.assert_allclose(rows, one.expected(), atol=1e-6)
 
 
-def test_a_request_whose_beginning_was_never_seen_is_refused(pooler: TokenVectors) -> None:
-    """As after a hit in the prefix cache: an error instead of missing rows."""
+@pytest.mark.fire
+def test_a_request_whose_beginning_was_never_seen_gets_nan(pooler: TokenVectors) -> None:
+    """As after a hit in the prefix cache: NaN for the rows that are missing, and no error, which would end vLLM."""
     one = request(5)
     one.done = 2
-    with pytest.raises(RuntimeError, match="prefix caching"):
-        step(pooler, [(one, 3)])
+    (rows,) = step(pooler, [(one, 3)])
+    assert len(rows) == 5  # type: ignore[arg-type]
+    assert torch.isnan(rows[:2]).all()  # type: ignore[index]
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("task", ["nonsense", "", ["code"], {"a": 1}, 7])
+def test_a_task_that_is_unknown_gives_nan(task: object) -> None:
+    """The projector's own, in one step with a task that it knows."""
+    projector = MultiVectorProjector(HIDDEN, ROWS)
+    torch.nn.init.normal_(projector.weight)
+    torch.nn.init.zeros_(projector.bias)
+    projector.of_task["code"] = projector.weight.detach()
+    bad, good = request(4, task=task), request(3, 1, task="code")  # type: ignore[arg-type]
+    rows, others = step(TokenVectors(projector), [(bad, 4), (good, 3)])
+    assert torch.isnan(rows).all()  # type: ignore[arg-type]
+    wanted = torch.nn.functional.normalize(good.states.float() @ projector.weight.T, dim=-1).detach()
+    np.testing.assert_allclose(others.detach(), wanted, atol=1e-6)  # type: ignore[union-attr]
 
 
 def test_bfloat16_states_are_projected_in_float32(pooler: TokenVectors) -> None:

@@ -63,7 +63,8 @@ def qdrant(embeddings: Any, folder: Path, distance: str) -> Any:
 def lancedb(embeddings: Any, folder: Path, distance: str) -> Any:
     from langchain_community.vectorstores import LanceDB
 
-    return LanceDB(uri=str(folder), embedding=embeddings, table_name="items", distance=distance)
+    # Its own default replaces the table at each add.
+    return LanceDB(uri=str(folder), embedding=embeddings, table_name="items", distance=distance, mode="append")
 
 
 LANGCHAIN: dict[str, Callable[[Any, Path], Any]] = {
@@ -124,6 +125,7 @@ def test_langchain_stores_behind_transform_documents(lenient: JinaEmbedder, tmp_
     mended = embeddings.transform_documents(documents(bad=MENDED))
     store.add_documents([document.model_copy(update={"id": None}) for document in mended[1:2]])
     assert found(store, MENDED)[0] == MENDED
+    assert len(found(store, MENDED)) == 3
 
 
 def simple(folder: Path) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -73,6 +74,7 @@ class FakeEngine:
         self.closed = 0
         self._fail, self._delay = fail, delay
         self._inside: list[Prompt] = []
+        self._lock = threading.Lock()
         self._thread: LoopThread | None = None
 
     def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
@@ -80,8 +82,9 @@ class FakeEngine:
         if self.closed:
             job.close()
             raise ClosedError("the engine is closed.")
-        if self._thread is None:
-            self._thread = LoopThread("fake-engine")
+        with self._lock:  # the windows of a stream come from two threads at once
+            if self._thread is None:
+                self._thread = LoopThread("fake-engine")
         return self._thread.run(job)
 
     async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:

@@ -56,7 +56,8 @@ class RealServer:
         self._start_limit, self._end_limit = start_limit, end_limit
         self._process: subprocess.Popen[bytes]
 
-    def __enter__(self) -> RealServer:
+    def begin(self) -> RealServer:
+        """Start the process, and wait for nothing."""
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -65,18 +66,21 @@ class RealServer:
                 env={**os.environ, **self._variables},
                 start_new_session=True,
             )
+        return self
+
+    def __enter__(self) -> RealServer:
+        self.begin()
         try:
-            self._wait()
+            return self.wait()
         except BaseException:
             self.kill_group()
             raise
-        return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self.signal(signal.SIGTERM)
+        self.close()
 
-    def _wait(self) -> None:
+    def wait(self) -> RealServer:
+        """Wait until it answers."""
         end = time.monotonic() + self._start_limit
         while time.monotonic() < end and self._process.poll() is None:
             try:
@@ -84,7 +88,7 @@ class RealServer:
             except OSError:
                 time.sleep(0.2)
             else:
-                return
+                return self
         raise AssertionError(f"the server did not start:\n{self.log.read_text()[-4000:]}")
 
     def processes(self) -> list[psutil.Process]:
@@ -106,6 +110,14 @@ class RealServer:
         except subprocess.TimeoutExpired:
             self.kill_group()
             raise
+
+    def exit_code(self, seconds: float) -> int:
+        """Wait until it has ended by itself."""
+        return self._process.wait(seconds)
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self.signal(signal.SIGTERM)
 
     def said(self, pattern: str) -> bool:
         return re.search(pattern, self.log.read_text()) is not None

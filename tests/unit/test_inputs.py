@@ -143,7 +143,7 @@ def test_a_table_or_an_open_file_is_not_a_list(tmp_path: Path) -> None:
     """Their parts are names of columns, and lines."""
 
     class Table(list[str]):
-        ndim = 2
+        columns = ("column",)
 
     with pytest.raises(InputError, match="got Table; expected a list"):
         inputs.texts(Table(["column"]))

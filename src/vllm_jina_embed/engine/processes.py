@@ -18,17 +18,21 @@ from multiprocessing import resource_tracker, spawn
 from typing import Any
 
 from ..errors import ConfigError, EngineError, ForkedError
+from .arguments import variables
 
 MAIN = "vllm_jina_embed.plugin.main_module"
 """What spawned processes import in place of the application's main module."""
+
+PARENT_VARIABLE = "JINA_EMBED_ENGINE_PARENT"
+"""Environment variable with the id of the process that starts vLLM's; only ``MAIN`` reads it."""
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 _lock = threading.Lock()
 _starting: set[int] = set()  # threads that start an engine now
+_parent = 0  # the process that started the threads
 _half_started = False  # whether this process is a fork of one in which an engine was starting
 _preparation_data = spawn.get_preparation_data
-_ends_with_thread = False
 
 
 def check_process(options: Mapping[str, Any]) -> None:
@@ -75,20 +79,21 @@ def _is_of_main(value: Any) -> bool:
         return False
 
 
-def end_with_thread() -> None:
-    """Ask the kernel to kill this process when the thread that started it ends.
+def end_with_thread(parent: int) -> None:
+    """Ask the kernel to kill this process when the thread that started it ends; do so where ``parent`` has ended.
 
     That thread is the engine's loop, which ends after an orderly shutdown, or with the application.
     """
-    global _ends_with_thread
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        _ends_with_thread = True
+    if os.getppid() != parent:  # it ended before the request
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
-def ends_with_thread() -> bool:
-    """Tell whether this process asked for that, or was forked from one that did."""
-    return _ends_with_thread
+def begin() -> None:
+    """Bind a spawned process of vLLM's, and let those that it spawns name it."""
+    end_with_thread(int(os.environ[PARENT_VARIABLE]))
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
 
 
 @contextmanager
@@ -105,7 +110,8 @@ def engine_processes() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     _mark(thread, starting=True)
     try:
-        yield
+        with variables({PARENT_VARIABLE: str(os.getpid())}):
+            yield
     finally:
         _mark(thread, starting=False)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -113,7 +119,9 @@ def engine_processes() -> Iterator[None]:
 
 def _mark(thread: int, *, starting: bool) -> None:
     """Count ``thread`` in or out; while there is one, spawned processes are prepared here."""
+    global _parent
     with _lock:
+        _parent = os.getpid()
         (_starting.add if starting else _starting.discard)(thread)
         spawn.get_preparation_data = _without_main if _starting else _preparation_data
 
@@ -129,10 +137,11 @@ def _without_main(name: str) -> dict[str, Any]:
 
 def _forked() -> None:
     """Bind vLLM's own forks to their parent; forget in all others that an engine was starting."""
-    global _lock, _half_started
+    global _lock, _half_started, _parent
     _lock = threading.Lock()
     if threading.get_ident() in _starting:
-        end_with_thread()
+        end_with_thread(_parent)
+        _parent = os.getpid()
         return
     _half_started = _half_started or bool(_starting)
     _starting.clear()

@@ -21,12 +21,22 @@ from .base import DEFAULT_TASK_KEY, EngineConfig
 MIDDLEWARE = "vllm_jina_embed.plugin.facts.Facts"
 """What a server runs before vLLM's own paths."""
 
+TOKENIZER_MODE = "vllm_jina_embed"
+"""vLLM's name for how a server makes prompts of strings (``plugin/renderer.py``)."""
+CONNECTOR_VARIABLE, MEDIA_CONNECTOR = "VLLM_MEDIA_CONNECTOR", "vllm_jina_embed"
+"""vLLM's variable and our name for how a server opens the images of requests (``plugin/media_connector.py``)."""
+
+MAX_BODY_BYTES = 512 * 1024**2
+"""Largest body of a request: the PNG of the largest image that the embedder takes, which has 400 MB as a data URI."""
+MAX_BODIES_BYTES = 1024**3
+"""What the bodies of all requests that are being received or answered may hold together."""
+
 FIXED = {
     "--model", "--tokenizer", "--runner", "--convert", "--hf-overrides", "--pooler-config", "--chat-template",
     "--chat-template-content-format", "--enable-prefix-caching", "--mm-processor-kwargs", "--trust-request-mm-kwargs",
-    "--trust-request-chat-template", "--served-model-name",
+    "--trust-request-chat-template", "--served-model-name", "--tokenizer-mode", "--grpc",
 }  # fmt: skip
-"""Options of ``vllm serve`` that decide which vectors come out, or what clients are told."""
+"""Options of ``vllm serve`` that decide which vectors come out, what clients are told, or that nobody is checked."""
 
 
 def serve_arguments(
@@ -58,6 +68,7 @@ def serve_arguments(
     arguments = engine_arguments(config, cpu=cpu, adapters=adapters) | {
         "served_model_name": name,
         "middleware": MIDDLEWARE,
+        "tokenizer_mode": TOKENIZER_MODE,
         "disable_uvicorn_access_log": True,
         "uvicorn_log_level": "warning",
     }

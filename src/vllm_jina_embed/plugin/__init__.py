@@ -8,8 +8,12 @@ This folder imports vllm and torch only when vLLM asks for the model.
 
 from __future__ import annotations
 
+import importlib
+import os
+
 from ..checkpoints import NATIVE_ARCHITECTURE
 from ..engine.base import ARCHITECTURE
+from ..engine.serving import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, TOKENIZER_MODE
 from .lifetime import end_with_parent
 
 
@@ -22,3 +26,16 @@ def register() -> None:
     for name, module in ((ARCHITECTURE, "model"), (NATIVE_ARCHITECTURE, "native")):
         if name not in known:
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")
+    if os.environ.get(CONNECTOR_VARIABLE) == MEDIA_CONNECTOR:
+        _register_for_server()
+
+
+def _register_for_server() -> None:
+    """Register what a served engine opens images and reads texts with; ``serve`` selects both by their names."""
+    from vllm.renderers.registry import RENDERER_REGISTRY
+    from vllm.tokenizers import TokenizerRegistry
+
+    importlib.import_module(f"{__name__}.media_connector")  # registers itself
+    if TOKENIZER_MODE not in RENDERER_REGISTRY.renderers:
+        RENDERER_REGISTRY.register(TOKENIZER_MODE, f"{__name__}.renderer", "TextRenderer")
+        TokenizerRegistry.register(TOKENIZER_MODE, "vllm.tokenizers.hf", "CachedHfTokenizer")

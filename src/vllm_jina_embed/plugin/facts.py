@@ -1,6 +1,7 @@
-"""What a served engine does beside vLLM's own paths: it proves itself, tells what it serves, and asks for the API key.
+"""What a served engine does beside vLLM's own paths: it proves itself, tells what it serves, and guards both.
 
-Enters: ASGI messages. Leaves: answers on ``/jina/...``, everything else goes on to vLLM. Selected by ``--middleware``.
+ASGI middleware: it asks for the API key, keeps bodies within bounds, answers on ``/jina/...``, and passes everything
+else on to vLLM. Selected by ``--middleware``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,9 @@ from .. import __version__, checkpoints
 from ..checkpoints import Checkpoint
 from ..engine.base import DEFAULT_TASK_KEY
 from ..engine.facts import FACTS_PATH, TOKENIZER_PATH, ServerFacts
+from .bodies import App, Bodies, Message, Receive, Send, reply
 from .proof import prove
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
+from .request_checks import check_requests
 
 OPEN = {"/health", "/ping", "/version"}
 """Paths that need no API key: whoever watches over a server has none."""
@@ -40,25 +37,32 @@ class Facts:
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._bodies = Bodies()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, _proving(scope["app"].state, send))
-            return
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:  # a websocket, and vLLM serves none for vectors
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         state = scope["app"].state
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if scope["type"] == "http" and path not in OPEN and scope["method"] != "OPTIONS":
+        if path not in OPEN and scope["method"] != "OPTIONS":
             if not _has_key(scope, [key for key in (state.args.api_key or [envs.VLLM_API_KEY]) if key]):
-                await _reply(send, 401, json.dumps({"error": "Unauthorized"}).encode())
+                await reply(send, 401, json.dumps({"error": "Unauthorized"}).encode())
                 return
             if path == FACTS_PATH:
-                await _reply(send, 200, json.dumps(facts_of(state).to_json()).encode())
+                await reply(send, 200, json.dumps(facts_of(state).to_json()).encode())
                 return
             if path == TOKENIZER_PATH:
-                await _reply(send, 200, _file(state.vllm_config.model_config, "tokenizer.json").read_bytes())
+                await reply(send, 200, _file(state.vllm_config.model_config, "tokenizer.json").read_bytes())
                 return
-        await self._app(scope, receive, send)
+        await self._bodies.pass_on(self._app, scope, receive, send)
 
 
 def facts_of(state: Any) -> ServerFacts:
@@ -104,6 +108,7 @@ def _proving(state: Any, send: Send) -> Send:
             try:
                 await prove(state)
                 _name_default(state)
+                check_requests(state.engine_client)
             except Exception as error:
                 message = {"type": "lifespan.startup.failed", "message": f"vllm-jina-embed: {error}"}
         await send(message)
@@ -129,12 +134,6 @@ def _has_key(scope: Message, keys: list[str]) -> bool:
     return scheme.lower() == b"bearer" and any(
         secrets.compare_digest(digest, hashlib.sha256(one.encode()).digest()) for one in keys
     )
-
-
-async def _reply(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _file(model: Any, name: str) -> Path:

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 
 from ..engine.base import OWNER_VARIABLE
-from ..engine.processes import end_with_thread, ends_with_thread
+from ..engine.processes import end_with_thread
 
 
 def end_with_parent() -> None:
-    """Bind a process of our server to its parent; end a bound one whose parent ended before.
+    """Bind a process of our server to its parent.
 
     ``OWNER_VARIABLE`` names the process whose children are meant; each of them names itself to its own. The processes
     of an engine in an application were bound when they began (``engine/processes.py``).
     """
     parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    if os.environ.get(OWNER_VARIABLE) == str(parent.pid):
-        end_with_thread()
+    if parent is not None and parent.pid is not None and os.environ.get(OWNER_VARIABLE) == str(parent.pid):
+        end_with_thread(parent.pid)
         os.environ[OWNER_VARIABLE] = str(os.getpid())
-    if ends_with_thread() and os.getppid() != parent.pid:
-        os.kill(os.getpid(), signal.SIGKILL)

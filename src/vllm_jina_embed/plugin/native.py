@@ -37,9 +37,15 @@ class MultiVectorProjector(torch.nn.Module):
             for task, added in projector_adapters(folder, tasks).items():
                 self.of_task[task] = self.weight + torch.from_numpy(added).to(self.weight.device)
 
-    def forward(self, states: torch.Tensor, task: str) -> torch.Tensor:
-        """Return rows ``(n_tokens, token_dimensions)``, float32, not normalised."""
-        return torch.nn.functional.linear(states.float(), self.of_task[task], self.bias)
+    def forward(self, states: torch.Tensor, task: object) -> torch.Tensor:
+        """Return rows ``(n_tokens, token_dimensions)``, float32, not normalised; NaN for a task that is unknown.
+
+        Not an error: a request names the task, and an exception here ends the engine for everybody.
+        """
+        weight = self.of_task.get(task) if isinstance(task, str) else None
+        if weight is None:
+            return states.new_full((len(states), len(self.bias)), float("nan"), dtype=torch.float32)
+        return torch.nn.functional.linear(states.float(), weight, self.bias)
 
 
 class JinaEmbeddingsV4Model(JinaV4VisionSpanModel):

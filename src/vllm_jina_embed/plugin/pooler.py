@@ -1,7 +1,10 @@
 """Vision-span mean pooling inside vLLM, in float32.
 
-Enters: one step's hidden states ``(n_scheduled_tokens, hidden_size)`` of many requests, each whole or a chunk.
-Leaves: per finished request one embedding ``(dimensions,)`` of L2 norm 1, None for the others.
+A step holds the hidden states ``(n_scheduled_tokens, hidden_size)`` of many requests, each whole or a chunk. Every
+request that it finishes gets one embedding ``(dimensions,)`` of L2 norm 1, the others None.
+
+Nothing that a request holds may raise here: an exception in vLLM's worker ends the engine for everybody. What cannot
+be pooled gets NaN, which whoever asked turns into that request's error (``engine/local.py``, ``request_checks.py``).
 ``vllm_jina_embed.pooling`` is the reference that it must equal. Source: get_single_vector_embeddings in
 modeling_jina_embeddings_v4.py.
 """
@@ -19,6 +22,10 @@ from vllm.model_executor.layers.pooler.abstract import Pooler
 if TYPE_CHECKING:
     from vllm.tasks import PoolingTask
     from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
+
+
+UNPAIRED: list[tuple[int, int]] = []
+"""The spans of a prompt whose markers cannot be paired."""
 
 
 class VisionSpanMean(Pooler):
@@ -55,29 +62,36 @@ class VisionSpanMean(Pooler):
                 outputs.append(None)
                 continue
             state.clean()
-            mean = total[: pooling_metadata.pooling_params[index].dimensions] / sum(b - a for a, b in spans)
+            mean = total[: pooling_metadata.pooling_params[index].dimensions] / max(1, sum(b - a for a, b in spans))
             outputs.append(torch.nn.functional.normalize(mean, dim=-1))
         return outputs
 
     def spans(self, ids: np.ndarray) -> list[tuple[int, int]]:
-        """Return the half-open token ranges of a prompt ``(n_tokens,)`` that are averaged."""
+        """Return the half-open token ranges of a prompt ``(n_tokens,)`` that are averaged.
+
+        Each start belongs to the end that comes next; without any start all tokens are averaged. ``UNPAIRED`` where
+        a start or an end beside it has no partner: what lies between others would give a wrong vector without an error.
+        """
         starts = np.flatnonzero(ids == self.vision_start)
         if len(starts) == 0:
             return [(0, len(ids))]
-        ends = np.flatnonzero(ids == self.vision_end) + 1
-        return list(zip(starts.tolist(), ends.tolist(), strict=True))
+        ends = np.flatnonzero(ids == self.vision_end)
+        if len(starts) != len(ends) or (ends < starts).any() or (starts[1:] < ends[:-1]).any():
+            return UNPAIRED
+        return list(zip(starts.tolist(), (ends + 1).tolist(), strict=True))
 
 
 def _add(state: PoolingStates, states: torch.Tensor, spans: list[tuple[int, int]], *, begin: int) -> torch.Tensor:
-    """Add one chunk, which begins at token ``begin``, to the request's running sum ``(hidden_size,)`` and return it."""
+    """Add one chunk, which begins at token ``begin``, to the request's running sum ``(hidden_size,)`` and return it.
+
+    The sum is NaN where the first tokens were never seen, as after a hit in the prefix cache, or nothing is averaged.
+    """
     cache = state.hidden_states_cache
     if begin == 0:
         cache.clear()  # new, or started again after a preemption: what was summed before does not count
-        cache.append(torch.zeros(states.shape[-1], dtype=torch.float32, device=states.device))
-    elif not cache:
-        raise RuntimeError(
-            f"the first {begin} tokens of this request were never seen: prefix caching must be off for this pooling."
-        )
+    if not cache:
+        value = 0.0 if begin == 0 and spans else float("nan")
+        cache.append(torch.full((states.shape[-1],), value, dtype=torch.float32, device=states.device))
     for first, last in spans:
         inside = states[max(first - begin, 0) : max(last - begin, 0)]
         if len(inside):

@@ -1,8 +1,10 @@
 """Every token's vector inside vLLM: raw states, or the rows of multi-vectors.
 
-Enters: one step's hidden states ``(n_scheduled_tokens, hidden_size)`` of many requests, each whole or a chunk.
-Leaves: per finished request float32 ``(n_tokens, token_dimensions)``, None for the others. A chunk is projected when
-it comes, so what is kept between steps is narrow. ``vllm_jina_embed.projector`` is the reference.
+A step holds the hidden states ``(n_scheduled_tokens, hidden_size)`` of many requests, each whole or a chunk. Every
+request that it finishes gets float32 ``(n_tokens, token_dimensions)``, the others None. A chunk is projected when it
+comes, so what is kept between steps is narrow. ``vllm_jina_embed.projector`` is the reference.
+
+As in ``pooler.py``, nothing that a request holds may raise here; rows that cannot be computed are NaN.
 """
 
 from __future__ import annotations
@@ -68,11 +70,12 @@ class TokenVectors(Pooler):
 
 
 def _keep(state: PoolingStates, rows: torch.Tensor, *, begin: int) -> None:
-    """Put the rows of a chunk, which begins at token ``begin``, after those that the request already has."""
+    """Put the rows of a chunk, which begins at token ``begin``, after those that the request already has.
+
+    Rows that were never seen, as after a hit in the prefix cache, are NaN.
+    """
     if begin == 0:
         state.hidden_states_cache.clear()  # new, or started again after a preemption
     elif not state.hidden_states_cache:
-        raise RuntimeError(
-            f"the first {begin} tokens of this request were never seen: prefix caching must be off for this pooling."
-        )
+        state.hidden_states_cache.append(torch.full((begin, rows.shape[-1]), float("nan"), device=rows.device))
     state.hidden_states_cache.append(rows)

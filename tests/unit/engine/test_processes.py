@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import spawn
@@ -17,11 +19,10 @@ from typing import Any
 
 import pytest
 
-from vllm_jina_embed.engine import processes
 from vllm_jina_embed.engine.arguments import environment, variables
 from vllm_jina_embed.engine.base import OWNER_VARIABLE, EngineConfig
 from vllm_jina_embed.engine.local import LocalEngine
-from vllm_jina_embed.engine.processes import MAIN, check_process, engine_processes
+from vllm_jina_embed.engine.processes import MAIN, PARENT_VARIABLE, check_process, engine_processes
 from vllm_jina_embed.errors import ConfigError, EngineError, ForkedError
 
 pytestmark = [
@@ -29,6 +30,9 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="vLLM's processes are bound to their parent on Linux"),
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
+
+
+PR_GET_PDEATHSIG = 2  # <linux/prctl.h>
 
 
 def state() -> dict[str, Any]:
@@ -39,9 +43,16 @@ def state() -> dict[str, Any]:
     return {
         "main": spec and spec.name,
         "blocked": blocked,
-        "bound": processes.ends_with_thread(),
+        "bound": bound(),
         "owner": os.environ.get(OWNER_VARIABLE),
     }
+
+
+def bound() -> bool:
+    """Return whether the kernel is to kill this process with its parent's thread."""
+    number = ctypes.c_int()
+    ctypes.CDLL(None).prctl(PR_GET_PDEATHSIG, ctypes.byref(number))
+    return number.value == signal.SIGKILL
 
 
 def tell(pipe: Any) -> None:
@@ -124,7 +135,26 @@ class TestEngineProcesses:
         with ThreadPoolExecutor(2) as threads:
             assert list(threads.map(start, range(2))) == [False, False]
         assert spawn.get_preparation_data is before
-        assert OWNER_VARIABLE not in os.environ
+        assert {OWNER_VARIABLE, PARENT_VARIABLE}.isdisjoint(os.environ)
+
+    def test_a_process_whose_parent_ended_before_its_first_code_ends_there(self, tmp_path: Path) -> None:
+        """Long before vLLM is imported; a parent that is killed while it starts its process leaves it alone."""
+        program = (
+            "import multiprocessing, os, sys\n"
+            "from vllm_jina_embed.engine.processes import engine_processes\n"
+            "child = multiprocessing.get_context('spawn').Process(target=open, args=(sys.argv[1], 'w'))\n"
+            "with engine_processes():\n"
+            "    child.start()\n"
+            "print(child.pid, flush=True)\n"
+            "os.kill(os.getpid(), 9)\n"
+        )
+        command = [sys.executable, "-c", program, str(tmp_path / "began")]
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=60)
+        end = time.monotonic() + 30
+        while Path(f"/proc/{int(done.stdout)}").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not Path(f"/proc/{int(done.stdout)}").exists()
+        assert not (tmp_path / "began").exists()
 
     def test_a_fork_by_the_starting_thread_is_bound_and_others_are_not(self) -> None:
         """vLLM forks where a GPU is not yet in use."""

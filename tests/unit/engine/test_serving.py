@@ -29,6 +29,7 @@ def test_a_server_is_started_as_the_engine_in_this_process_is() -> None:
     assert json.loads(value(flags, "--hf-overrides"))["architectures"] == ["JinaV4VisionSpanModel"]
     assert json.loads(value(flags, "--mm-processor-kwargs"))["size"]["longest_edge"] == 602112
     assert value(flags, "--chat-template") == chat_template()
+    assert value(flags, "--tokenizer-mode") == "vllm_jina_embed"  # a client's string stays a text
     assert "--no-enable-prefix-caching" in flags
 
 
@@ -63,6 +64,8 @@ def test_the_users_options_come_last_and_win() -> None:
         "--pooler-config.task",
         "--pooler-conf",
         "--chat-template=x",
+        "--tokenizer-mode=hf",
+        "--grpc",
         "--runner",
         "--no-enable-prefix-caching",
     ],

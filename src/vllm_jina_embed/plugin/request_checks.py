@@ -1,0 +1,67 @@
+"""What a served engine refuses before its engine sees it, and what it never answers.
+
+vLLM makes one request of each item of a body and numbers them; so errors name the item. Both checks sit around
+``encode`` of vLLM's client, through which every path goes that computes, whatever its bodies look like.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from vllm.exceptions import VLLMValidationError
+
+MARKERS = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
+"""Token ids in a config that stand around an image or in its place; a text model has none."""
+
+
+def check_requests(client: Any) -> None:
+    """Let vLLM's client refuse prompts that cannot be pooled, and answers that are not finite.
+
+    Symptom without it: vLLM 0.28 to 0.33 take token ids with any special tokens, and answer NaN as null, as bytes or
+    with status 500. An attribute of one object, since vLLM has no hook there; remove when it has.
+    """
+    encode = client.encode
+    config = client.vllm_config.model_config.hf_config
+    markers = {getattr(config, name): name.removesuffix("_token_id") for name in MARKERS if hasattr(config, name)}
+
+    async def checked(prompt: Any, pooling_params: Any, request_id: str, **others: Any) -> AsyncIterator[Any]:
+        where = position_of(request_id)
+        if not request_id.isprintable():  # vLLM fails on half of a surrogate pair in it
+            raise VLLMValidationError("request_id holds characters that cannot be printed.", parameter="request_id")
+        if isinstance(prompt, Mapping) and not prompt.get("mm_placeholders"):
+            refuse_markers(prompt.get("prompt_token_ids") or (), markers, where)
+        request = encode(prompt=prompt, pooling_params=pooling_params, request_id=request_id, **others)
+        async with contextlib.aclosing(request) as outputs:
+            async for output in outputs:
+                if getattr(output, "error", None) is None and not bool(torch.isfinite(output.outputs.data).all()):
+                    raise VLLMValidationError(f"{where}: the model's numbers are not finite for this item.")
+                yield output
+
+    client.encode = checked
+
+
+def position_of(request_id: str) -> str:
+    """Return which item of the body a request is, as errors name it."""
+    match = re.search(r"-(\d+)$", request_id)
+    return f"input[{match[1]}]" if match else "input"
+
+
+def refuse_markers(ids: Sequence[int], markers: Mapping[int, str], where: str) -> None:
+    """Raise if a prompt without images holds the token of one; names its place.
+
+    Raises:
+        VLLMValidationError: Token ids of a client open, close or stand for an image that was not sent.
+    """
+    if markers.keys().isdisjoint(ids):
+        return
+    place, token = next((place, token) for place, token in enumerate(ids) if token in markers)
+    raise VLLMValidationError(
+        f"{where}: token {place} is {token} ({markers[token]}), which belongs to an image, and no image was sent. "
+        "Send images as messages with image_url; leave these ids out of texts.",
+        parameter="input",
+        value=token,
+    )
