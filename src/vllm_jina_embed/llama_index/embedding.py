@@ -122,11 +122,11 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         _warn_of_stand_ins(texts)
-        return stored(self._texts(texts, "passage"), self.dimension, stacklevel=5)
+        return stored(self._texts(texts, "passage"), stacklevel=5)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         _warn_of_stand_ins(texts)
-        return stored(await self._atexts(texts, "passage"), self.dimension, stacklevel=5)
+        return stored(await self._atexts(texts, "passage"), stacklevel=5)
 
     def _texts(self, texts: list[str], role: PromptName) -> Answer:
         with answering(self.on_error) as answer:
