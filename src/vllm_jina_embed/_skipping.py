@@ -80,7 +80,7 @@ def is_placeholder(vector: Sequence[float]) -> bool:
     return bool(row.size and norm and row.sum() / (norm * row.size**0.5) > SAME)
 
 
-def stored(answer: Answer, dimension: int, *, stacklevel: int = 3) -> list[list[float]]:
+def stored(answer: Answer, *, stacklevel: int = 3) -> list[list[float]]:
     """Return rows for a store, as lists of Python floats; those of bad items are the placeholder, with one warning."""
     rows: list[list[float]] = answer.rows.tolist()
     bad = answer.bad
@@ -90,7 +90,7 @@ def stored(answer: Answer, dimension: int, *, stacklevel: int = 3) -> list[list[
             stacklevel=stacklevel,
         )
     for row in bad:
-        rows[row] = placeholder(dimension)
+        rows[row] = placeholder(answer.rows.shape[1])
     return rows
 
 

@@ -77,13 +77,13 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         """
         with answering(self.on_error) as answer:
             answer.rows = self._embedder.embed(texts, prompt_name="passage", **self._strictly)
-        return stored(answer, self.dimension)
+        return stored(answer)
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Await ``embed_documents``."""
         with answering(self.on_error) as answer:
             answer.rows = await self._embedder.aembed(texts, prompt_name="passage", **self._strictly)
-        return stored(answer, self.dimension)
+        return stored(answer)
 
     def embed_query(self, text: str) -> list[float]:
         """Return the embedding of a question, with the query prefix, or of a picture as in ``embed_documents``.
@@ -111,11 +111,11 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         Raises:
             InputError: Names every picture that cannot be read; with ``on_error="skip"`` as in ``embed_documents``.
         """
-        return stored(self._images(images), self.dimension)
+        return stored(self._images(images))
 
     async def aembed_images(self, images: Sequence[ImageInput]) -> list[list[float]]:
         """Await ``embed_images``."""
-        return stored(await self._aimages(images), self.dimension)
+        return stored(await self._aimages(images))
 
     @overload
     def embed_image(self, image: list[ImageInput] | tuple[ImageInput, ...]) -> list[list[float]]: ...
@@ -137,7 +137,7 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         """
         images, is_one = _as_list(image, uris)
         answer = self._images(images)
-        return single(answer) if is_one else stored(answer, self.dimension)
+        return single(answer) if is_one else stored(answer)
 
     @overload
     async def aembed_image(self, image: list[ImageInput] | tuple[ImageInput, ...]) -> list[list[float]]: ...
@@ -151,7 +151,7 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         """Await ``embed_image``."""
         images, is_one = _as_list(image, uris)
         answer = await self._aimages(images)
-        return single(answer) if is_one else stored(answer, self.dimension)
+        return single(answer) if is_one else stored(answer)
 
     # --- documents before they are stored ---------------------------------------------------------------------------
 

@@ -125,12 +125,12 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         _warn_of_stand_ins(texts)
         _warn_of_misread(texts)
-        return stored(self._texts(texts, "passage"), self.dimension, stacklevel=5)
+        return stored(self._texts(texts, "passage"), stacklevel=5)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         _warn_of_stand_ins(texts)
         _warn_of_misread(texts)
-        return stored(await self._atexts(texts, "passage"), self.dimension, stacklevel=5)
+        return stored(await self._atexts(texts, "passage"), stacklevel=5)
 
     def _texts(self, texts: list[str], role: PromptName) -> Answer:
         with answering(self.on_error) as answer:

@@ -175,11 +175,11 @@ class PictureMethods(MultiModalEmbedding):
 
     def _get_image_embeddings(self, img_file_paths: Sequence[ImageInput]) -> list[list[float]]:
         answer = self._images(img_file_paths)
-        return stored(answer, len(answer.rows[0]), stacklevel=4)
+        return stored(answer, stacklevel=4)
 
     async def _aget_image_embeddings(self, img_file_paths: Sequence[ImageInput]) -> list[list[float]]:
         answer = await self._aimages(img_file_paths)
-        return stored(answer, len(answer.rows[0]), stacklevel=4)
+        return stored(answer, stacklevel=4)
 
     def _images(self, images: Sequence[ImageInput]) -> Answer:
         with answering(self._mode) as answer:

@@ -76,6 +76,12 @@ def test_nothing_good_is_placeholders_alone(embeddings: VllmJinaEmbeddings, engi
     assert engines == [], "there was nothing to compute"
 
 
+async def test_nothing_in_nothing_out(embeddings: VllmJinaEmbeddings) -> None:
+    assert embeddings.embed_documents([]) == await embeddings.aembed_documents([]) == []
+    assert embeddings.embed_images([]) == await embeddings.aembed_images([]) == []
+    assert embeddings.embed_image([]) == await embeddings.aembed_image(uris=[]) == []
+
+
 async def test_a_single_call_with_a_bad_item_fails(embeddings: VllmJinaEmbeddings) -> None:
     """A question without an embedding has no answer; the error is the item's own, and no warning precedes it."""
     with warnings.catch_warnings():

@@ -65,6 +65,13 @@ async def test_images_too(embedding: VllmJinaEmbedding) -> None:
     assert [embedding.is_placeholder(row) for row in rows] == [False, True, True, False]
 
 
+async def test_nothing_in_nothing_out(embedding: VllmJinaEmbedding) -> None:
+    """Where LlamaIndex hands over an empty batch too."""
+    assert embedding._get_text_embeddings([]) == await embedding._aget_text_embeddings([]) == []
+    assert embedding._get_image_embeddings([]) == await embedding._aget_image_embeddings([]) == []
+    assert embedding([]) == await embedding.acall([]) == []
+
+
 async def test_a_single_call_with_a_bad_item_fails(embedding: VllmJinaEmbedding) -> None:
     """A question without an embedding has no answer; no warning precedes the error."""
     with warnings.catch_warnings():
