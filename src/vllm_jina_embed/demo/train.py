@@ -109,7 +109,7 @@ def train(
         batches: The stage's batches.
         stage: Its steps and its learning rate.
         progress: File that a stopped run goes on from, written now and then.
-        workers: Processes that make the batches.
+        workers: Processes that make the batches; 0 makes them in this one.
         save_every: Steps between two writings of ``progress``.
 
     Returns:
@@ -122,7 +122,8 @@ def train(
     prompt = tokenizer(IMAGE_PROMPT, add_special_tokens=False)["input_ids"]
     # Other processes draw while this one learns; a batch depends on its number alone, so the order is fixed.
     left = torch.utils.data.Subset(batches, range(done, stage.steps))
-    loader = torch.utils.data.DataLoader(left, batch_size=None, shuffle=False, num_workers=workers, prefetch_factor=2)
+    ahead = {"num_workers": workers, "prefetch_factor": 2} if workers else {}
+    loader = torch.utils.data.DataLoader(left, batch_size=None, shuffle=False, **ahead)
     started = time.monotonic() - seconds
     model.train()
     for step, batch in enumerate(loader, done + 1):
@@ -163,7 +164,7 @@ def _learn(model: Any, prompt: list[int], batch: Batch, optimizer: torch.optim.O
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def save(folder: Path, model: Any, tokenizer: Any, image_processor: Any) -> None:
