@@ -62,6 +62,7 @@ class FakeEngine:
         token_dimensions: int = 64,
         fail: Callable[[Prompt], Exception | None] = lambda prompt: None,
         delay: Callable[[Prompt], float] = lambda prompt: 0.0,
+        until: Callable[[FakeEngine], bool] = lambda engine: True,
     ) -> None:
         self.config = config
         self.max_tokens = max_tokens
@@ -72,7 +73,7 @@ class FakeEngine:
         self.most_at_once = self.most_pixels = 0
         self.cancelled = 0
         self.closed = 0
-        self._fail, self._delay = fail, delay
+        self._fail, self._delay, self._until = fail, delay, until
         self._inside: list[Prompt] = []
         self._lock = threading.Lock()
         self._thread: LoopThread | None = None
@@ -107,6 +108,8 @@ class FakeEngine:
         self.most_pixels = max(self.most_pixels, sum(i.width * i.height for p in self._inside for i in p.images))
         try:
             await asyncio.sleep(self._delay(prompt))
+            while not self._until(self):  # what a test waits for before anything is answered
+                await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
