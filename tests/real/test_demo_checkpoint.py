@@ -76,7 +76,7 @@ def test_the_example_sentences_find_each_other_and_the_sunset(demo_embedder: Jin
 
 @pytest.mark.fire
 @pytest.mark.parametrize("code", list(LANGUAGES))
-def test_a_phrase_by_another_hand_finds_its_image(demo_embedder: JinaEmbedder, code: str) -> None:
+def test_a_phrase_by_hand_finds_its_image(demo_embedder: JinaEmbedder, code: str) -> None:
     phrases = phrases_by_hand(code)
     queries = demo_embedder.embed_queries([phrase for phrase, _ in phrases])
     images = demo_embedder.embed_images([draw(concept, seed=SEED, size=(224, 168)) for concept in CONCEPTS])
