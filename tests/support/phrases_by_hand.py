@@ -242,6 +242,197 @@ green triangle: 三角形，绿的，小小的
 """,
 }
 
+_BY_ANOTHER_HAND = {
+    "de": """
+red circle: roter Kreis
+red circle: Wo finde ich einen roten Kreis?
+red circle: ein Bild mit einem roten Kreis
+green circle: der grüne Kreis
+blue circle: Zeigen Sie mir bitte den blauen Kreis
+yellow circle: Kreis in Gelb
+black circle: ein schwarzer Punkt, kreisrund
+blue star: ein blauer Stern
+blue star: Sterne, blau
+red star: Ich suche den roten Stern
+yellow star: gelber Stern auf hellem Grund
+green star: Gibt es auch grüne Sterne?
+purple star: einen lila Stern, bitte
+black star: das Bild mit dem schwarzen Stern
+orange square: orangefarbenes Quadrat
+red square: rotes Quadrat
+green square: ein grünes Viereck
+blue square: das blaue Quadrat
+black square: schwarze Quadrate
+pink square: Quadrat, rosa
+yellow triangle: gelbes Dreieck
+red triangle: ein rotes Dreieck wie auf einem Verkehrsschild
+blue triangle: Hast du blaue Dreiecke?
+green triangle: dreieck gruen
+purple triangle: violettes Dreieck
+pink triangle: ein Dreieck in Rosa
+red cross: ein rotes Kreuz
+black cross: schwarzes Kreuz
+green cross: das grüne Kreuz der Apotheke
+blue cross: mit einem blauen Kreuz
+red bar chart: rotes Balkendiagramm
+blue bar chart: Balkendiagramm mit blauen Balken
+green bar chart: Umsatz als grünes Säulendiagramm
+yellow pie chart: gelbes Kreisdiagramm
+orange pie chart: ein Tortendiagramm in Orange
+purple pie chart: lila Tortendiagramm
+blue line chart: blaues Liniendiagramm
+red line chart: eine rote Kurve im Diagramm
+black line chart: Verlauf als schwarze Linie, Liniendiagramm
+green table: eine grüne Tabelle
+red table: Tabelle in Rot
+blue table: die blaue Tabelle
+sunset at the beach: Sonnenuntergang am Meer
+sunset at the beach: ein Abend am Strand, wenn die Sonne untergeht
+sunset at the beach: Wo sieht man die Sonne im Meer versinken?
+snowy mountain: verschneiter Berg
+snowy mountain: Berge im Schnee
+snowy mountain: Gipfel mit Schnee bedeckt
+forest: ein Wald
+forest: viele Bäume im Wald
+forest: Spaziergang zwischen Bäumen
+city at night: eine Stadt bei Nacht
+city at night: nächtliche Großstadt mit Lichtern
+city at night: Hochhäuser in der Nacht
+desert: Wüste
+desert: Sanddünen in der Sonne
+desert: ein Foto aus der Sahara
+""",
+    "en": """
+red circle: show me a red circle
+green circle: where is the green circle?
+blue star: pictures of blue stars
+yellow star: a yellow star please
+black square: black square
+orange square: squares in orange
+pink triangle: the pink triangle
+red triangle: is there any red triangle here
+green cross: green cross
+red cross: image with a red cross
+blue bar chart: bar chart in blue
+red bar chart: red bars, a chart
+purple pie chart: a purple pie chart
+yellow pie chart: pie chart, yellow slices
+black line chart: a line chart drawn in black
+green line chart: green line chart
+blue table: a blue table with rows
+orange table: table in orange
+sunset at the beach: the sun setting over the sea
+sunset at the beach: beach at sundown
+snowy mountain: snow on the mountain
+snowy mountain: mountains in winter
+forest: a forest with many trees
+forest: walking through the woods
+city at night: city lights at night
+city at night: skyscrapers by night
+desert: sand dunes in the desert
+desert: a hot dry desert
+purple circle: purple circle
+pink star: one pink star
+""",
+    "es": """
+red circle: un círculo rojo
+green circle: ¿dónde está el círculo verde?
+blue star: estrella azul
+yellow star: busco una estrella amarilla
+black square: cuadrado negro
+orange square: un cuadrado de color naranja
+pink triangle: el triángulo rosa
+red triangle: triángulos rojos
+green cross: una cruz verde
+red cross: imagen con una cruz roja
+blue bar chart: gráfico de barras azul
+red bar chart: un gráfico con barras rojas
+purple pie chart: gráfico circular morado
+yellow pie chart: gráfico de tarta amarillo
+black line chart: gráfico de líneas negro
+green line chart: un gráfico de líneas verde
+blue table: una tabla azul
+orange table: tabla naranja
+sunset at the beach: puesta de sol en la playa
+sunset at the beach: atardecer junto al mar
+snowy mountain: montaña con nieve
+snowy mountain: las montañas nevadas
+forest: un bosque con muchos árboles
+forest: paseo por el bosque
+city at night: la ciudad de noche
+city at night: luces nocturnas de la ciudad
+desert: dunas de arena
+desert: el desierto
+purple circle: círculo violeta
+pink star: ¿tienes una estrella rosa?
+""",
+    "ja": """
+red circle: 赤い丸
+green circle: 緑の円はどこですか
+blue star: 青い星
+yellow star: 黄色い星を見せてください
+black square: 黒い四角
+orange square: オレンジ色の正方形
+pink triangle: ピンクの三角形
+red triangle: 赤い三角
+green cross: 緑の十字
+red cross: 赤い十字の画像
+blue bar chart: 青い棒グラフ
+red bar chart: 赤い棒グラフを探しています
+purple pie chart: 紫の円グラフ
+yellow pie chart: 黄色の円グラフ
+black line chart: 黒い折れ線グラフ
+green line chart: 緑色の折れ線グラフ
+blue table: 青い表
+orange table: オレンジの表
+sunset at the beach: 海辺の夕日
+sunset at the beach: 夕暮れのビーチ
+snowy mountain: 雪の積もった山
+snowy mountain: 冬の雪山
+forest: 木がたくさんある森
+forest: 森の中を歩く
+city at night: 夜の街
+city at night: 都会の夜景
+desert: 砂漠の砂丘
+desert: 暑い砂漠
+purple circle: 紫色の丸
+pink star: ピンクの星はありますか
+""",
+    "zh": """
+red circle: 红色的圆
+green circle: 绿色圆形在哪里
+blue star: 蓝色的星星
+yellow star: 给我看一颗黄色的星星
+black square: 黑色正方形
+orange square: 橙色的方块
+pink triangle: 粉色三角形
+red triangle: 一个红三角
+green cross: 绿色的十字
+red cross: 红十字图片
+blue bar chart: 蓝色柱状图
+red bar chart: 红色的柱形图
+purple pie chart: 紫色饼图
+yellow pie chart: 黄色的饼图
+black line chart: 黑色折线图
+green line chart: 绿色的折线图
+blue table: 蓝色表格
+orange table: 橙色的表格
+sunset at the beach: 海边日落
+sunset at the beach: 沙滩上的夕阳
+snowy mountain: 雪山
+snowy mountain: 被雪覆盖的山峰
+forest: 有很多树的森林
+forest: 在树林里散步
+city at night: 城市夜景
+city at night: 夜晚的城市灯光
+desert: 沙漠里的沙丘
+desert: 炎热的沙漠
+purple circle: 紫色圆圈
+pink star: 有粉红色的星星吗
+""",
+}
+"""By somebody who had not read the recipe."""
+
 
 def phrases_by_hand(code: str) -> list[tuple[str, str]]:
     """Return (phrase, concept) pairs of a language.
@@ -250,7 +441,9 @@ def phrases_by_hand(code: str) -> list[tuple[str, str]]:
         ValueError: A line names no concept, or stands there twice.
     """
     rows: list[tuple[str, str]] = []
-    for line in _BY_HAND[code].strip().splitlines():
+    for line in (_BY_HAND[code] + _BY_ANOTHER_HAND[code]).split("\n"):
+        if not line:
+            continue
         concept, _, phrase = line.partition(": ")
         if concept not in CONCEPTS or not phrase.strip():
             raise ValueError(f"{code}: {line!r} is not 'concept: phrase' with a concept such as {CONCEPTS[0]!r}.")
