@@ -283,7 +283,9 @@ def _install_limit() -> None:
         if most is None:
             original(size, *values, **options)
         elif size[0] * size[1] > most:
-            raise InputError(f"got {size[0]} x {size[1]} = {size[0] * size[1]} pixels; the media policy allows {most}.")
+            raise InputError(
+                f"got {size[0]} x {size[1]} = {size[0] * size[1]} pixels; the media policy's max_pixels is {most}."
+            )
 
     check.is_ours = True  # type: ignore[attr-defined]
     pillow._decompression_bomb_check = check

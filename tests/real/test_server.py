@@ -76,7 +76,7 @@ def embedder(request: pytest.FixtureRequest, servers: SimpleNamespace) -> Iterat
         return
     server: RealServer = getattr(servers, request.param)
     keywords = {"model": "demo"} if request.param == "plain" else {"api_key": KEY}
-    with JinaEmbedder.from_server(server.url, **keywords) as embedder:
+    with JinaEmbedder.from_server(server.url, timeout=600, **keywords) as embedder:
         yield embedder
 
 

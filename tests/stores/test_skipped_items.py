@@ -15,7 +15,7 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore
 from llama_index.core import StorageContext, VectorStoreIndex
-from llama_index.core.schema import TextNode
+from llama_index.core.schema import ImageNode, TextNode
 from llama_index.core.vector_stores import SimpleVectorStore
 
 from vllm_jina_embed import JinaEmbedder
@@ -174,8 +174,11 @@ def test_llama_index_stores(lenient: JinaEmbedder, tmp_path: Path, make: Callabl
     assert ranked(index, MENDED)[0][0] == MENDED
 
     other = StorageContext.from_defaults(vector_store=make(tmp_path / "other"))
+    broken = ImageNode(id_=nodes()[1].node_id, image="AAAA", text="a caption")
     with pytest.warns(UserWarning, match="left out"):
-        index = VectorStoreIndex(embedding(nodes()), embed_model=embedding, storage_context=other)
+        index = VectorStoreIndex(
+            embedding([nodes()[0], broken, nodes()[2]]), embed_model=embedding, storage_context=other
+        )
     assert [text for text, _ in ranked(index, "a red circle")] == ["a red circle", "a blue star"]
     index.insert_nodes(embedding(nodes(bad=MENDED)[1:2]))
     assert ranked(index, MENDED)[0][0] == MENDED
