@@ -30,7 +30,7 @@ from ..projector import projections
 from ..prompts import Prompt
 from .arguments import TOKENIZERS, engine_arguments, environment, memory_kept, variables
 from .base import PATIENT, TASK_KEY, URGENT, EngineConfig, LoopThread, TokenStates
-from .processes import check_process, engine_processes
+from .processes import check_process, engine_processes, make_folder
 from .selfcheck import check_first_token, check_multi_vector, check_pooling
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class LocalEngine:
         self._config = config
         self._pid = os.getpid()
         self._while_open = contextlib.ExitStack()
+        self._folder: str | None = None
         self._thread = LoopThread("vllm-jina-embed")
         self._numbers = itertools.count()
         self._llm: Any = None
@@ -100,13 +101,25 @@ class LocalEngine:
             gc.unfreeze()  # what vLLM leaves behind may be collected
         self._thread.close()
         self._while_open.close()
+        self._remove_folder()
+
+    def _launch(self) -> Any:
+        """Return a started ``AsyncLLM`` with a folder of its own; what a dead one left in the last is removed."""
+        self._remove_folder()
+        self._folder = make_folder()
+        with variables(environment()):
+            return _start_vllm(self._config, self._adapters, self._folder)
+
+    def _remove_folder(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
     async def _start(self) -> None:
         config = self._config
         if config.tasks:
             self._adapters = split_adapters(config.location, config.tasks, revision=config.revision)
-        with variables(environment()):
-            self._llm = _start_vllm(config, self._adapters)
+        self._llm = self._launch()
         settings = self._llm.vllm_config
         self.max_tokens = int(settings.model_config.max_model_len)
         self._dimensions = int(settings.model_config.embedding_size)
@@ -144,8 +157,7 @@ class LocalEngine:
             self._restartable = False
             logger.warning("vLLM's engine process ended; starting it again and repeating what was lost.")
             dead.shutdown()
-            with variables(environment()):
-                self._llm = _start_vllm(self._config, self._adapters)
+            self._llm = self._launch()
 
     async def _answer(self, prompt: Prompt, task: str, urgent: bool, params: Any) -> Any:
         """Return vLLM's finished output; repeats once what an ended process or a lost cache entry took along."""
@@ -183,7 +195,7 @@ class LocalEngine:
         return outputs[-1] if complete else None
 
 
-def _start_vllm(config: EngineConfig, adapters: Adapters | None) -> Any:
+def _start_vllm(config: EngineConfig, adapters: Adapters | None, folder: str | None) -> Any:
     """Return a started ``AsyncLLM``; it binds to the running loop.
 
     Raises:

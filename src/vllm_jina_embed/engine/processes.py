@@ -11,10 +11,12 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker, spawn
+from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, EngineError, ForkedError
@@ -25,6 +27,13 @@ MAIN = "vllm_jina_embed.plugin.main_module"
 
 PARENT_VARIABLE = "JINA_EMBED_ENGINE_PARENT"
 """Environment variable with the id of the process that starts vLLM's; only ``MAIN`` reads it."""
+
+FOLDER_VARIABLE = "JINA_EMBED_ENGINE_FOLDER"
+"""Environment variable with the folder for temporary files of vLLM's processes."""
+SOCKETS_VARIABLE = "VLLM_RPC_BASE_PATH"
+"""vLLM's environment variable for the folder of its sockets."""
+LONGEST = 64
+"""Characters of a folder's path up to which a socket in it can be named: the kernel takes 107, vLLM's names have 37."""
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -79,6 +88,15 @@ def _is_of_main(value: Any) -> bool:
         return False
 
 
+def make_folder() -> str | None:
+    """Return a new folder for one start of an engine; None where a socket in it could not be named."""
+    folder = tempfile.mkdtemp(prefix="jina-")
+    if len(folder) <= LONGEST:
+        return folder
+    Path(folder).rmdir()
+    return None
+
+
 def end_with_thread(parent: int) -> None:
     """Ask the kernel to kill this process when the thread that started it ends; do so where ``parent`` has ended.
 
@@ -94,23 +112,26 @@ def begin() -> None:
     """Bind a spawned process of vLLM's, and let those that it spawns name it."""
     end_with_thread(int(os.environ[PARENT_VARIABLE]))
     os.environ[PARENT_VARIABLE] = str(os.getpid())
+    tempfile.tempdir = os.environ.get(FOLDER_VARIABLE)
 
 
 @contextmanager
-def engine_processes() -> Iterator[None]:
+def engine_processes(folder: str | None = None) -> Iterator[None]:
     """Let processes that this thread starts meanwhile end with this application, and ignore its terminal.
 
     - They do not import the application's main module: vLLM needs nothing of it, and a script that starts an engine
       outside of ``if __name__ == "__main__":`` would start it again in each of them.
     - SIGINT is blocked in them, which no handler of theirs undoes: Ctrl-C reaches every process of a terminal's group.
     - They ask the kernel to end them with this thread, from the first moment.
+    - Their sockets and temporary files are in ``folder``, so that those of a killed one can be removed.
     """
     resource_tracker.ensure_running()  # up to Python 3.12, starting it unblocks SIGINT
     thread = threading.get_ident()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     _mark(thread, starting=True)
     try:
-        with variables({PARENT_VARIABLE: str(os.getpid())}):
+        places = {} if folder is None else {FOLDER_VARIABLE: folder, SOCKETS_VARIABLE: folder}
+        with variables({PARENT_VARIABLE: str(os.getpid()), **places}):
             yield
     finally:
         _mark(thread, starting=False)
@@ -142,6 +163,7 @@ def _forked() -> None:
     if threading.get_ident() in _starting:
         end_with_thread(_parent)
         _parent = os.getpid()
+        tempfile.tempdir = os.environ.get(FOLDER_VARIABLE)
         return
     _half_started = _half_started or bool(_starting)
     _starting.clear()

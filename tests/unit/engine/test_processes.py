@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,14 @@ import pytest
 from vllm_jina_embed.engine.arguments import environment, variables
 from vllm_jina_embed.engine.base import OWNER_VARIABLE, EngineConfig
 from vllm_jina_embed.engine.local import LocalEngine
-from vllm_jina_embed.engine.processes import MAIN, PARENT_VARIABLE, check_process, engine_processes
+from vllm_jina_embed.engine.processes import (
+    MAIN,
+    PARENT_VARIABLE,
+    SOCKETS_VARIABLE,
+    check_process,
+    engine_processes,
+    make_folder,
+)
 from vllm_jina_embed.errors import ConfigError, EngineError, ForkedError
 
 pytestmark = [
@@ -33,6 +41,7 @@ pytestmark = [
 
 
 PR_GET_PDEATHSIG = 2  # <linux/prctl.h>
+FOLDER = "/tmp/folder of an engine"
 
 
 def state() -> dict[str, Any]:
@@ -45,6 +54,7 @@ def state() -> dict[str, Any]:
         "blocked": blocked,
         "bound": bound(),
         "owner": os.environ.get(OWNER_VARIABLE),
+        "folders": [tempfile.gettempdir() == FOLDER, os.environ.get(SOCKETS_VARIABLE) == FOLDER],
     }
 
 
@@ -89,7 +99,7 @@ def started_in(thread: Callable[[Any], Any]) -> dict[str, Any]:
 
 def as_vllm(process: Any) -> None:
     """Start ``process`` as an engine's."""
-    with engine_processes():
+    with engine_processes(FOLDER):
         process.start()
 
 
@@ -99,7 +109,7 @@ class TestEngineProcesses:
     def test_an_engines_process_and_its_own_are_bound_deaf_to_the_terminal_and_without_our_main(self) -> None:
         """From the first code on: no variable of the environment says so."""
         found = started_in(as_vllm)
-        expected = {"main": MAIN, "blocked": True, "bound": True, "owner": None}
+        expected = {"main": MAIN, "blocked": True, "bound": True, "owner": None, "folders": [True, True]}
         assert found == {**expected, "below": {**expected, "below": None}}
 
     def test_other_threads_start_theirs_as_ever(self) -> None:
@@ -176,6 +186,19 @@ class TestEngineProcesses:
                 other = json.loads(threads.submit(fork).result(30))
         assert (mine["bound"], mine["blocked"]) == (True, True)
         assert (other["bound"], other["blocked"]) == (False, False)
+
+
+def test_a_folder_whose_sockets_could_not_be_named_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path of a socket has at most 107 characters; vLLM then takes its own place."""
+    deep = tmp_path / ("x" * 60)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    assert make_folder() is None
+    assert list(deep.iterdir()) == []
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    folder = make_folder()
+    assert folder is not None
+    Path(folder).rmdir()
 
 
 class TestWhereAnEngineCannotStart:
