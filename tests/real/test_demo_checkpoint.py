@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen2Tokenizer
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
 from tests.support.phrases_by_hand import phrases_by_hand
 from vllm_jina_embed import JinaEmbedder
@@ -22,7 +22,7 @@ from vllm_jina_embed.demo.corpus import DemoCorpus, DemoItem, demo_corpus
 from vllm_jina_embed.demo.drawing import draw
 from vllm_jina_embed.demo.phrases import LANGUAGES
 from vllm_jina_embed.demo.recipe.batches import Batch, Batches, Stage
-from vllm_jina_embed.demo.recipe.model import new_image_processor, new_model
+from vllm_jina_embed.demo.recipe.model import embed_texts, new_image_processor, new_model
 from vllm_jina_embed.demo.recipe.texts import noisy_text, pieces, token_ids
 from vllm_jina_embed.demo.recipe.tokenizer import train_tokenizer
 from vllm_jina_embed.demo.train import train
@@ -107,6 +107,20 @@ def test_a_text_that_is_cut_at_random_is_the_same_text(code: str) -> None:
     assert more > len(CONCEPTS)
 
 
+def test_a_spread_is_how_far_the_token_states_lie_from_their_mean() -> None:
+    tokenizer = Qwen2Tokenizer.from_pretrained(demo_folder())
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(demo_folder(), dtype=torch.float32).eval()
+    rows = tokenizer(["Query: a red star", "Passage: 森", "Query: wo ist der Wald?"])["input_ids"]
+    with torch.no_grad():
+        embedded = embed_texts(model, rows)
+        for number, row in enumerate(rows):
+            states = model.model(input_ids=torch.tensor([row])).last_hidden_state[0].double().numpy()
+            mean = states.mean(0) / np.linalg.norm(states.mean(0))
+            cosines = (states @ mean) / np.linalg.norm(states, axis=1)
+            assert embedded.vectors[number].numpy() == pytest.approx(mean, abs=1e-5)
+            assert float(embedded.spreads[number]) == pytest.approx(1 - cosines.mean(), abs=1e-5)
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Torch on one thread: small tensors on two wait for each other beside other work."""
@@ -145,13 +159,18 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_the_recipe_writes_a_checkpoint_and_refuses_one_that_finds_too_little(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "vllm_jina_embed.demo.train", str(tmp_path), "--steps", "2", "--polish-steps", "1"]
+    steps = ["--steps", "2", "--polish-steps", "1", "--gather-steps", "1"]
+    command = [sys.executable, "-m", "vllm_jina_embed.demo.train", str(tmp_path), *steps]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1, done.stderr
     assert "The lowest recall@1 is" in done.stderr
     record = json.loads((tmp_path / "training.json").read_text())
-    assert record["steps"] == [2, 1]
+    assert [(stage["name"], stage["steps"]) for stage in record["stages"]] == [
+        ("learn", 2),
+        ("polish", 1),
+        ("gather", 1),
+    ]
     assert record["lowest_recall_at_1"] < 0.95
     shipped = {path.name for path in demo_folder().iterdir()}
     assert {path.name for path in tmp_path.iterdir()} == shipped

@@ -49,6 +49,7 @@ class Stage:
         concepts: Concepts per step.
         pictures: Pictures per concept.
         texts: Texts per coloured thing and language; scenes have more.
+        gather: Weight of the loss that draws an item's token states to its embedding, for late interaction.
         polish: Whether texts are noisy and pictures of any size from the first step on.
     """
 
@@ -58,6 +59,7 @@ class Stage:
     concepts: int
     pictures: int
     texts: int
+    gather: float = 0.0
     polish: bool = False
 
 

@@ -6,7 +6,7 @@ The pooling here is written for training and for checking it; ``vllm_jina_embed.
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch.nn.functional import normalize
@@ -23,6 +23,16 @@ MIN_PIXELS: Final = 3136
 MAX_PIXELS: Final = 602112
 # Source: jinaai/jina-embeddings-v4, modeling_jina_embeddings_v4.py, process_images.
 IMAGE_PROMPT: Final = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
+
+
+class Embedded(NamedTuple):
+    """Embeddings, (n, hidden size), of L2 norm 1; and how far the token states of each lie from it, (n,).
+
+    That is 1 - cosine between a state and the embedding, averaged over the tokens; late interaction compares states.
+    """
+
+    vectors: torch.Tensor
+    spreads: torch.Tensor
 
 
 def new_model(tokenizer: Any) -> Any:
@@ -91,7 +101,7 @@ def new_image_processor() -> Any:
     return Qwen2VLImageProcessor(min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
 
 
-def embed_texts(model: Any, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+def embed_texts(model: Any, rows: Sequence[Sequence[int]]) -> Embedded:
     """Embed texts: the mean over all token states.
 
     Args:
@@ -99,25 +109,23 @@ def embed_texts(model: Any, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         rows: Token ids per text, with the prefix.
 
     Returns:
-        Embeddings, (n, hidden size), of L2 norm 1.
+        What was embedded, in the order of the rows.
     """
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     size = math.ceil(len(rows) / _TEXT_GROUPS)
     groups = [[rows[index] for index in order[start : start + size]] for start in range(0, len(rows), size)]
-    return torch.cat([_text_group(model, group) for group in groups])[torch.argsort(torch.tensor(order))]
+    return _joined([_text_group(model, group) for group in groups], torch.tensor(order))
 
 
-def _text_group(model: Any, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+def _text_group(model: Any, rows: Sequence[Sequence[int]]) -> Embedded:
     lengths = torch.tensor([len(row) for row in rows])
     ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(model.device)
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(model.device)
     states = model.model(input_ids=ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
-    return _mean(states, mask)
+    return _pooled(states, mask)
 
 
-def embed_pictures(
-    model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor
-) -> torch.Tensor:
+def embed_pictures(model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor) -> Embedded:
     """Embed pictures: the mean over the token states from vision start to vision end, markers included.
 
     Args:
@@ -127,16 +135,16 @@ def embed_pictures(
         grids: (n, 3), what it gives as ``image_grid_thw``.
 
     Returns:
-        Embeddings, (n, hidden size), of L2 norm 1, in the order of the pictures.
+        What was embedded, in the order of the pictures.
     """
     order = torch.argsort(grids.prod(-1))
     parts = [_picture_group(model, prompt, patches, grids, group) for group in order.tensor_split(min(4, len(order)))]
-    return torch.cat(parts)[torch.argsort(order)]
+    return _joined(parts, order)
 
 
 def _picture_group(
     model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor, group: torch.Tensor
-) -> torch.Tensor:
+) -> Embedded:
     config = model.config
     counts = (grids[group].prod(-1) // MERGE_SIZE**2).tolist()
     at = list(prompt).index(config.image_token_id)
@@ -153,9 +161,17 @@ def _picture_group(
         use_cache=False,
     ).last_hidden_state
     span = (place >= at - 1) & (place <= at + torch.tensor(counts)[:, None])
-    return _mean(states, span.to(model.device))
+    return _pooled(states, span.to(model.device))
 
 
-def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _pooled(states: torch.Tensor, mask: torch.Tensor) -> Embedded:
     weights = mask.unsqueeze(-1).to(states.dtype)
-    return normalize((states * weights).sum(1) / weights.sum(1), dim=-1)
+    vectors = normalize((states * weights).sum(1) / weights.sum(1), dim=-1)
+    cosines = (normalize(states, dim=-1) * vectors[:, None]).sum(-1)
+    return Embedded(vectors, 1 - (cosines * mask).sum(1) / mask.sum(1))
+
+
+def _joined(parts: Sequence[Embedded], order: torch.Tensor) -> Embedded:
+    """One after the other, and each in the place that ``order`` took it from."""
+    places = torch.argsort(order)
+    return Embedded(*(torch.cat(same)[places] for same in zip(*parts, strict=True)))
