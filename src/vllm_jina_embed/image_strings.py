@@ -30,10 +30,10 @@ _STRICT_HEAD = re.compile(r"data:image/[a-z0-9.+-]+;base64", re.IGNORECASE | re.
 # Near misses. All of these look at the first _HEAD characters alone.
 _HEAD = 600
 _BEGINNING = re.compile(r"data(?::|%3a)image(?:/|%2f|;)", re.IGNORECASE)
-_PARAMETERS = re.compile(
+_PARAMETERS = re.compile(  # possessive, and %3b and %2c always separate: whatever it says is matched in one way alone
     r"data(?::|%3a)image(?:/|%2f|;)[^\s,;%]*+"
-    r'(?:\s{0,9}(?:;|%3b)\s{0,9}(?:[^\s,;=]*+=(?:"[^"]{0,200}"|[^,;"]{0,200})|[^\s,;=%]*))*'
-    r"\s{0,9}(?:,|%2c)",
+    r'(?:\s*+(?:;|%3b)\s*+(?:(?!%3b|%2c)[^\s,;=])*+(?:=(?:"[^"]*+"|(?:(?!%3b|%2c)[^,;"])*+))?+)*+'
+    r"\s*+(?:,|%2c)",
     re.IGNORECASE,
 )
 _MARKED = re.compile(

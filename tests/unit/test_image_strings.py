@@ -157,3 +157,13 @@ def test_a_data_uri_that_a_splitter_cut_says_so(cut: int) -> None:
     """Whether its base64 still decodes or not."""
     with pytest.raises(InputError, match="text splitter"):
         open_image(URI[: cut + 22], MediaPolicy())
+
+
+@pytest.mark.fire
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("unit", ["; ", "%3ba=", ";a=", ' ;a="', "%3b", ";=", "; a= ", "%2c", '="', "%"])
+def test_a_short_text_of_many_parameters_takes_no_time(unit: str) -> None:
+    """64 characters took eight seconds once, each two more twice as long."""
+    for count in (20, 40, 90, 100_000):
+        for end in ("", ",", ",AAAA", "!"):
+            looks_like_image("data:image/png" + unit * count + end)
