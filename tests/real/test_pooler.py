@@ -169,3 +169,13 @@ def test_bfloat16_states_are_summed_in_float32(pooler: VisionSpanMean) -> None:
     (result,) = step(pooler, [(one, 5000)])
     assert result.dtype == torch.float32  # type: ignore[attr-defined]
     np.testing.assert_allclose(result.numpy(), one.expected(), atol=1e-5)  # type: ignore[attr-defined]
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("value", [0.0, 1e20, 3e38])
+def test_states_without_a_norm_give_nan(pooler: VisionSpanMean, value: float) -> None:
+    """Zeros would be a finite vector; so would the square of a large number, which overflows."""
+    one = request(TEXT)
+    one.states[:] = value
+    (result,) = step(pooler, [(one, len(TEXT))])
+    assert result.isnan().all()  # type: ignore[attr-defined]

@@ -18,10 +18,18 @@ from vllm.exceptions import VLLMValidationError
 from tests.support.hostile_bodies import bomb, uri
 from tests.support.image_files import image_files
 from tests.support.pictures import encoded, noise
-from vllm_jina_embed import InputError
+from tests.support.unigram import make_unigram
+from vllm_jina_embed import ConfigError, InputError, settings
+from vllm_jina_embed.engine.arguments import engine_arguments
+from vllm_jina_embed.engine.local import _unit
+from vllm_jina_embed.engine.serving import TOKENIZER_MODE
+from vllm_jina_embed.inputs import TextItem
 from vllm_jina_embed.media import MediaPolicy, open_image
+from vllm_jina_embed.plugin import register
 from vllm_jina_embed.plugin.media_connector import OwnImages
 from vllm_jina_embed.plugin.request_checks import check_requests, position_of
+from vllm_jina_embed.plugin.server_process import _parsed
+from vllm_jina_embed.text_prompts import TextPromptBuilder
 
 pytestmark = [pytest.mark.real, pytest.mark.fire]
 
@@ -204,3 +212,130 @@ async def test_a_request_id_that_cannot_be_sent_is_refused() -> None:
 def test_items_are_counted_by_the_end_of_their_ids() -> None:
     assert position_of("embd-4f-12") == "input[12]"
     assert position_of("other") == "input"
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Iterator[Any]:
+    """What makes prompts of requests in a server of the demo checkpoint, without an engine."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.renderers import renderer_from_config
+
+    register()
+    arguments = engine_arguments(settings.check(model="demo").engine, cpu=True)
+    config = AsyncEngineArgs(**arguments, tokenizer_mode=TOKENIZER_MODE).create_engine_config()
+    made = renderer_from_config(config)
+    yield made
+    made.shutdown()
+
+
+IMAGE_IDS = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+def image_prompt(renderer: Any, image: Any, uuids: Any) -> Any:
+    ids = renderer.get_tokenizer()(IMAGE_IDS)["input_ids"]
+    return {
+        "prompt_token_ids": ids,
+        "multi_modal_data": {"image": [image]},
+        "multi_modal_uuids": {"image": [uuids]},
+    }
+
+
+@pytest.mark.parametrize("uuid", ["mine", "renderer0-mm-1-image-0", None])
+async def test_a_clients_uuid_never_names_an_image(renderer: Any, uuid: str | None) -> None:
+    """Red and blue under one, and counters of vLLM's own, which would be the next clients' images."""
+    ids = set()
+    for color in ("red", "blue", "red"):
+        prompt = image_prompt(renderer, Image.new("RGB", (64, 64), color), uuid)
+        ids |= set(renderer._process_tokens(prompt)["mm_hashes"]["image"])
+        ids |= set((await renderer._process_tokens_async(prompt))["mm_hashes"]["image"])
+    assert len(ids) == 6
+    assert not any("mine" in one or one.startswith("renderer") for one in ids)
+
+
+def test_a_uuid_without_its_image_is_the_clients_error(renderer: Any) -> None:
+    """It would be another request's image."""
+    with pytest.raises(VLLMValidationError, match="uuid without its image"):
+        renderer._process_tokens(image_prompt(renderer, None, "mine"))
+
+
+def tokenized(renderer: Any, text: str, keep: int | None = None) -> list[int]:
+    params = renderer.default_cmpl_tok_params.with_kwargs(truncate_prompt_tokens=keep)
+    return list(renderer._tokenize_prompt({"prompt": text}, params)["prompt_token_ids"])
+
+
+def test_a_long_text_costs_what_can_be_in_its_prompt(renderer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """White space makes no tokens with XLM-RoBERTa's tokenizer: all 20 million were tokenised."""
+    sizes = []
+
+    class Counting:
+        def __init__(self, tokenizer: Any) -> None:
+            self.tokenizer = tokenizer
+
+        def encode(self, text: str, **options: Any) -> Any:
+            sizes.append(len(text))
+            return self.tokenizer.encode(text, **options)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.tokenizer, name)
+
+    monkeypatch.setattr(renderer, "_plain", Counting(TextPromptBuilder(make_unigram().to_str())._tokenizer))
+    with pytest.raises(VLLMValidationError, match="Split the text, or pass truncate_prompt_tokens"):
+        tokenized(renderer, " " * 20_000_000 + "x")
+    assert max(sizes) < 10_000_000
+
+
+@pytest.mark.parametrize("keep", [1, 5, 300])
+def test_a_text_is_cut_as_the_embedder_cuts_it(renderer: Any, monkeypatch: pytest.MonkeyPatch, keep: int) -> None:
+    builder = TextPromptBuilder(make_unigram().to_str())
+    monkeypatch.setattr(renderer, "_plain", builder._tokenizer)
+    for text in ("the quick brown fox " * 3, "the quick brown fox " * 9000):
+        if keep == 1:
+            with pytest.raises(VLLMValidationError, match="leaves no room"):
+                tokenized(renderer, text, keep)
+            continue
+        item = TextItem(text=text, where="x", position=0)
+        side = "start" if renderer.get_tokenizer().truncation_side == "left" else "end"
+        (prompt,) = builder.build([item], text_prefix="", max_length=keep, truncate=side)  # type: ignore[arg-type]
+        assert tokenized(renderer, text, keep) == list(prompt.token_ids)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("raised", [Exception, type("PanicException", (BaseException,), {})])
+def test_what_the_tokenizer_fails_on_is_the_clients_error(
+    renderer: Any, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]
+) -> None:
+    class Failing:
+        def encode(self, text: str, **_: Any) -> Any:
+            raise raised("no search")
+
+        encode_batch = encode
+
+    monkeypatch.setattr(renderer, "_plain", Failing())
+    with pytest.raises(VLLMValidationError, match="no search"):
+        tokenized(renderer, "a fox")
+
+
+def test_half_of_a_surrogate_pair_is_the_clients_error(renderer: Any) -> None:
+    with pytest.raises(VLLMValidationError, match="UTF-8"):
+        tokenized(renderer, "a \ud800")
+
+
+async def test_an_empty_answer_is_none() -> None:
+    """As vLLM 0.32 gives after a failed request."""
+    client = Client(torch.ones(0))
+    check_requests(client)
+    with pytest.raises(VLLMValidationError, match=r"input\[3\].*no numbers"):
+        await ask(client, {"prompt_token_ids": [1]})
+
+
+def test_a_vector_of_another_norm_is_refused() -> None:
+    """Zeros among them, which are finite."""
+    for vector in (np.zeros(4, np.float32), np.full(4, 0.6, np.float32)):
+        with pytest.raises(InputError, match="norm"):
+            _unit(vector)
+    assert _unit(np.full(4, 0.5, np.float32)).sum() == 2
+
+
+def test_a_second_checkpoint_is_refused() -> None:
+    """vLLM would serve it, under the first one's name."""
+    with pytest.raises(ConfigError, match="'/other/model': 'serve' takes one checkpoint"):
+        _parsed(["--model", "demo", "/other/model"])

@@ -76,7 +76,7 @@ class LocalEngine:
         """See ``Engine.embed``."""
         shorter = dimensions if dimensions < self._dimensions else None  # vLLM looks long at any other value
         output = await self._answer(prompt, task, urgent, _params("embed", dimensions=shorter))
-        return _finite(output.outputs.data.numpy())
+        return _unit(_finite(output.outputs.data.numpy()))
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``."""
@@ -267,6 +267,18 @@ def _finite(values: Floats) -> Floats:
     if not np.isfinite(values).all():
         raise InputError("the model's numbers overflowed on this item; use dtype bfloat16 or float32.")
     return values
+
+
+def _unit(vector: Floats) -> Floats:
+    """Return ``vector`` itself.
+
+    Raises:
+        InputError: Its norm is not 1, as where what was averaged is 0.
+    """
+    norm = float(np.linalg.norm(vector))
+    if abs(norm - 1) > 1e-2:
+        raise InputError(f"the model's vector of this item has norm {norm:g} instead of 1.")
+    return vector
 
 
 async def _shutdown(llm: Any) -> None:

@@ -35,6 +35,7 @@ FIXED = {
     "--model", "--tokenizer", "--runner", "--convert", "--hf-overrides", "--pooler-config", "--chat-template",
     "--chat-template-content-format", "--enable-prefix-caching", "--mm-processor-kwargs", "--trust-request-mm-kwargs",
     "--trust-request-chat-template", "--served-model-name", "--tokenizer-mode", "--grpc",
+    "--revision", "--tokenizer-revision", "--hf-config-path", "--mm-processor-cache-gb", "--scheduling-policy",
 }  # fmt: skip
 """Options of ``vllm serve`` that decide which vectors come out, what clients are told, or that nobody is checked."""
 

@@ -63,7 +63,7 @@ class VisionSpanMean(Pooler):
                 continue
             state.clean()
             mean = total[: pooling_metadata.pooling_params[index].dimensions] / max(1, sum(b - a for a, b in spans))
-            outputs.append(torch.nn.functional.normalize(mean, dim=-1))
+            outputs.append(_normalized(mean))
         return outputs
 
     def spans(self, ids: np.ndarray) -> list[tuple[int, int]]:
@@ -79,6 +79,13 @@ class VisionSpanMean(Pooler):
         if len(starts) != len(ends) or (ends < starts).any() or (starts[1:] < ends[:-1]).any():
             return UNPAIRED
         return list(zip(starts.tolist(), (ends + 1).tolist(), strict=True))
+
+
+def _normalized(mean: torch.Tensor) -> torch.Tensor:
+    """Return a mean ``(dimensions,)`` with norm 1; NaN where it has none, as where it is 0 or its square overflows."""
+    vector = torch.nn.functional.normalize(mean, dim=-1)
+    right = (torch.linalg.vector_norm(vector) - 1).abs() < 1e-2  # stays on the device: nothing waits for it
+    return torch.where(right, vector, float("nan"))
 
 
 def _add(state: PoolingStates, states: torch.Tensor, spans: list[tuple[int, int]], *, begin: int) -> torch.Tensor:

@@ -7,26 +7,27 @@ score, rerank, tokenize, and the texts of chat messages).
 
 from __future__ import annotations
 
-import threading
+import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 from vllm.exceptions import VLLMValidationError
 from vllm.inputs import TokensPrompt
 from vllm.renderers.hf import HfRenderer
 
 from ..checkpoints import XLM_ROBERTA
+from ..errors import InputError
+from ..inputs import TextItem
 from ..prompts import tokenizer_file
 from ..text_prompts import without_special_tokens
+from ..tokenizing import Tokens, tokenize
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 LONGEST_TEXT = 1_000_000
 """Characters that ``/tokenize`` takes where they are more than a prompt can have."""
-USUAL_CHARACTERS = 8
-"""Characters of a token, more than most texts have: how far into a long text is looked first."""
 
 
 class TextRenderer(HfRenderer):
@@ -36,10 +37,7 @@ class TextRenderer(HfRenderer):
         super().__init__(config, tokenizer)
         model = config.model_config
         content = tokenizer_file(str(model.tokenizer), model.tokenizer_revision).read_text(encoding="utf-8")
-        self._plain = PreTrainedTokenizerFast(
-            tokenizer_object=_plain(content, model_type=model.hf_config.model_type), split_special_tokens=True
-        )
-        self._plain_lock = threading.Lock()  # it holds the truncation of the call
+        self._plain = _plain(content, model_type=model.hf_config.model_type)
 
     def _tokenize_prompt(self, prompt: Any, params: Any) -> Any:
         """Return a prompt with its token ids; with images it is our chat template's, special tokens and all."""
@@ -47,8 +45,14 @@ class TextRenderer(HfRenderer):
             return self._image_prompt(prompt, params)
         if params.pad_prompt_tokens is not None:
             raise VLLMValidationError("padding would be averaged with the text; leave it out.", parameter="padding")
-        text = self._bounded(prompt["prompt"], params)
-        return TokensPrompt(prompt_token_ids=self._ids(text, **params.get_encode_kwargs()), **prompt)
+        return TokensPrompt(prompt_token_ids=self._ids(prompt["prompt"], params), **prompt)
+
+    def _process_multimodal(self, prompt: Any, mm_data: Any, mm_uuids: Any = None, *others: Any, **options: Any) -> Any:
+        """Give each image an id that nobody can guess: vLLM takes what it computed for an id before.
+
+        A client's ``uuid`` would choose the image that is embedded, of other clients too, so it never counts.
+        """
+        return super()._process_multimodal(prompt, mm_data, _fresh_ids(mm_data), *others, **options)
 
     def _image_prompt(self, prompt: Any, params: Any) -> Any:
         keep = params.truncate_prompt_tokens
@@ -59,42 +63,84 @@ class TextRenderer(HfRenderer):
             )
         return super()._tokenize_prompt(prompt, params)
 
-    def _bounded(self, text: str, params: Any) -> str:
-        """Return what of a text can be in the prompt: tokenising all of it may take minutes.
+    def _ids(self, text: str, params: Any) -> list[int]:
+        """Return the token ids of a text, tokenising no more of it than can be in the prompt.
 
         Raises:
-            VLLMValidationError: It is too long and not to be truncated.
+            VLLMValidationError: It is too long and not to be truncated, or cannot be tokenised.
         """
-        most = self.model_config.max_model_len
+        most, keep = self.model_config.max_model_len, params.truncate_prompt_tokens
+        if keep is not None and keep < 0:
+            keep = getattr(params, "max_truncation_tokens", None) or most
         if params.max_input_tokens is None and len(text) <= LONGEST_TEXT:
-            return text  # of /tokenize, which counts
-        if params.truncate_prompt_tokens is not None:
-            bound = most * self.get_tokenizer().max_chars_per_token
-            left = (params.truncation_side or self.get_tokenizer().truncation_side) == "left"
-            return text[-bound:] if left else text[:bound]
-        size = most * USUAL_CHARACTERS
-        while size < len(text):
-            if len(self._ids(text[:size], add_special_tokens=False)) > most:
-                raise VLLMValidationError(
-                    f"got a text of {len(text)} characters, whose first {size} are more than {most} tokens, which is "
-                    "the longest prompt. Split it, or pass truncate_prompt_tokens.",
-                    parameter="input",
-                )
-            size *= 4
-        return text
+            most = max(most, len(text))  # of /tokenize, which counts
+        keep = None if keep is None else min(keep, most + 1)  # vLLM refuses what is then still too long
+        truncate = "error" if keep is None else self._truncate(params)
+        (tokens,) = tokenize(
+            self._plain,
+            [TextItem(text=text, where="input", position=0)],
+            text_prefix="",
+            max_length=most if keep is None else keep,
+            truncate=truncate,
+            special_tokens=params.add_special_tokens,
+        )
+        if isinstance(tokens, InputError):
+            raise VLLMValidationError(_refusal(text, tokens), parameter="input")
+        return tokens.encoding.ids if keep is None else _kept(tokens, keep, truncate)
 
-    def _ids(self, text: str, **options: Any) -> list[int]:
-        try:
-            with self._plain_lock:
-                return list(self._plain(text, **options)["input_ids"])
-        except (TypeError, UnicodeEncodeError):  # half of a surrogate pair
-            raise VLLMValidationError("the text cannot be encoded as UTF-8.", parameter="input") from None
+    def _truncate(self, params: Any) -> str:
+        side = getattr(params, "truncation_side", None) or self.get_tokenizer().truncation_side
+        return "start" if side == "left" else "end"
+
+
+def _fresh_ids(mm_data: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return one id per item of a request.
+
+    Raises:
+        VLLMValidationError: An item has no data, as where a client names an image by its ``uuid`` alone.
+    """
+    counts = {}
+    for modality, items in mm_data.items():
+        items = items if isinstance(items, list | tuple) else [items]
+        if any(item is None for item in items):
+            raise VLLMValidationError(f"got a uuid without its {modality}; send the {modality}.", parameter="input")
+        counts[modality] = len(items)
+    return {modality: [uuid.uuid4().hex for _ in range(count)] for modality, count in counts.items()}
+
+
+def _kept(tokens: Tokens, keep: int, truncate: str) -> list[int]:
+    """Return ``keep`` ids, the tokenizer's own around the text among them."""
+    ids = list(tokens.encoding.ids)
+    if len(ids) <= keep:
+        return ids
+    mask = tokens.encoding.special_tokens_mask
+    first = next((place for place, special in enumerate(mask) if not special), len(ids))
+    last = next((place for place, special in enumerate(reversed(mask)) if not special), 0)
+    room = keep - first - last
+    if room < 1:
+        raise VLLMValidationError(
+            f"truncate_prompt_tokens={keep} leaves no room for a text.", parameter="truncate_prompt_tokens"
+        )
+    text = ids[first : len(ids) - last]
+    return ids[:first] + (text[-room:] if truncate == "start" else text[:room]) + ids[len(ids) - last :]
+
+
+def _refusal(text: str, error: InputError) -> str:
+    """Return what a client is told, in the words of its request."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        return "the text cannot be encoded as UTF-8."
+    return (
+        str(error).replace("truncate='end'", "truncate_prompt_tokens").replace("max_length is", "the longest prompt is")
+    )
 
 
 def _plain(content: str, *, model_type: str) -> Tokenizer:
     """Return the tokenizer of a checkpoint as the embedder uses it for texts."""
     if model_type == XLM_ROBERTA:
-        return without_special_tokens(content)
-    tokenizer = Tokenizer.from_str(content)
-    tokenizer.encode_special_tokens = True
+        tokenizer = without_special_tokens(content)
+    else:
+        tokenizer = Tokenizer.from_str(content)
+        tokenizer.encode_special_tokens = True
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     return tokenizer

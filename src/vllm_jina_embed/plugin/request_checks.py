@@ -37,11 +37,23 @@ def check_requests(client: Any) -> None:
         request = encode(prompt=prompt, pooling_params=pooling_params, request_id=request_id, **others)
         async with contextlib.aclosing(request) as outputs:
             async for output in outputs:
-                if getattr(output, "error", None) is None and not bool(torch.isfinite(output.outputs.data).all()):
-                    raise VLLMValidationError(f"{where}: the model's numbers are not finite for this item.")
+                if getattr(output, "error", None) is None:
+                    check_numbers(output.outputs.data, where)
                 yield output
 
     client.encode = checked
+
+
+def check_numbers(numbers: torch.Tensor, where: str) -> None:
+    """Raise if an answer is no vector.
+
+    Raises:
+        VLLMValidationError: It is empty or not finite.
+    """
+    if numbers.numel() == 0:
+        raise VLLMValidationError(f"{where}: the model gave no numbers for this item; ask again.")
+    if not bool(torch.isfinite(numbers).all()):
+        raise VLLMValidationError(f"{where}: the model's numbers are not finite for this item.")
 
 
 def position_of(request_id: str) -> str:

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from .. import settings
-from ..errors import EngineError
+from ..errors import ConfigError, EngineError
 from ..settings import check_key
 
 COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.plugin.server_process")
@@ -71,11 +71,30 @@ def serve(
             "multi_vector": multi_vector, "task": task, "revision": revision, "min_pixels": min_pixels,
             "max_pixels": max_pixels, "passed": list(passed), "parent": os.getpid(),
         }  # fmt: skip
+        if not any(option.startswith("--uds") for option in passed):
+            check_port(host, port)
         kind = "one vector per token" if multi_vector else "one vector per item"
         line = f"Ready: http://{host}:{port} serves {name}, {kind}. Ctrl-C stops it."
         return Watch(options, line).run()
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise if nothing can listen there: another's socket would be taken for the server that is ready.
+
+    Raises:
+        ConfigError: The port is taken, or the address is not one of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"cannot listen on host {host!r}, port {port}: {error}. Choose another --port.") from None
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

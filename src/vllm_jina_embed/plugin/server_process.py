@@ -112,6 +112,8 @@ def _parsed(line: list[str]) -> Any:
 
     parser = first_of(PARSER, "make_arg_parser")(FlexibleArgumentParser(prog="vllm-jina-embed serve ... --"))
     arguments = parser.parse_args(line)
+    if (model := getattr(arguments, "model_tag", None)) is not None:
+        raise ConfigError(f"{model!r}: 'serve' takes one checkpoint, the one before '--'; vLLM would serve this one.")
     try:
         first_of(PARSER, "validate_parsed_serve_args")(arguments)
     except ValueError as error:

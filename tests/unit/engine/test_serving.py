@@ -68,6 +68,11 @@ def test_the_users_options_come_last_and_win() -> None:
         "--grpc",
         "--runner",
         "--no-enable-prefix-caching",
+        "--revision=main",
+        "--tokenizer-revision",
+        "--hf-config-path",
+        "--mm-processor-cache-gb",
+        "--scheduling-policy",
     ],
 )
 def test_what_decides_the_vectors_cannot_be_passed(option: str) -> None:

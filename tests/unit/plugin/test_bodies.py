@@ -115,3 +115,11 @@ async def test_every_failure_is_named(error: Exception, status: int) -> None:
     assert (got, answer["error"]["code"]) == (status, status)
     assert answer["error"]["message"]
     assert "secret" not in answer["error"]["message"]
+
+
+@pytest.mark.fire
+async def test_a_length_of_any_number_of_digits_is_read() -> None:
+    """Python refuses to make a number of 5000 digits, which was a 500."""
+    for announced, expected in (("9" * 5000, 413), ("0" * 5000 + "1", 200)):
+        status, _ = await ask(Bodies(one=10), [b"1"], reads, announced=announced)  # type: ignore[arg-type]
+        assert status == expected

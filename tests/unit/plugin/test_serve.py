@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vllm_jina_embed import EngineError
+from vllm_jina_embed import ConfigError, EngineError
 from vllm_jina_embed.plugin import serve
 from vllm_jina_embed.plugin.serve import Watch, drain_seconds
 
@@ -101,3 +102,15 @@ def test_the_folder_of_its_sockets_is_removed(tmp_path: Path) -> None:
 )
 def test_a_server_that_drains_has_the_time_for_it(passed: list[str], seconds: float) -> None:
     assert drain_seconds(passed) == seconds
+
+
+def test_a_port_that_is_taken_is_told_before_the_start() -> None:
+    """Else another's socket is called ready, and its answers are taken for the model's."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"'127.0.0.1', port {port}: .*Choose another --port"):
+            serve.serve("demo", port=port)
+    serve.check_port("127.0.0.1", port)
+    for host, number in (("127.0.0.1", 70_000), ("no such host", 8000)):
+        with pytest.raises(ConfigError, match="cannot listen"):
+            serve.check_port(host, number)
