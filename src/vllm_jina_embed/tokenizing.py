@@ -3,7 +3,11 @@
 A text over the window is tokenised in part, the part that its first (or last) tokens come from. What stands next to
 the cut may be tokenised otherwise than in the whole text, so the tokens of the last ``MARGIN`` characters do not count,
 and a part with too few others is doubled. That ends where ``max_length`` of the longest tokens would end; only
-characters that a tokenizer drops, such as white space for XLM-RoBERTa's, can take more.
+characters that a tokenizer drops, such as white space for XLM-RoBERTa's, can take more; where nothing else stands at
+the kept side, it is looked behind them.
+
+Inside a run longer than the margin that is one piece (a letter, combining marks), the tokens of ``truncate="start"``
+can be others than the whole text's: where they begin depends on where the run does.
 """
 
 from __future__ import annotations
@@ -70,7 +74,9 @@ def tokenize(
     encodings = iter(_all(tokenizer, whole, special_tokens))
     for item in items:
         if cut := len(item.text) > window:
-            encoding, cut = _part(tokenizer, item.text, text_prefix, max_length, truncate == "start", special_tokens)
+            encoding, cut = _part(
+                tokenizer, item.text, text_prefix, max_length, truncate == "start", special_tokens, truncate != "error"
+            )
         else:
             encoding = next(encodings)
         if isinstance(encoding, Exception):
@@ -128,7 +134,13 @@ def _translated(call: Any) -> Any:
 
 
 def _part(
-    tokenizer: Tokenizer, text: str, text_prefix: str, max_length: int, from_end: bool, special_tokens: bool
+    tokenizer: Tokenizer,
+    text: str,
+    text_prefix: str,
+    max_length: int,
+    from_end: bool,
+    special_tokens: bool,
+    strip: bool = True,
 ) -> tuple[Encoding | Exception, bool]:
     """Return the encoding of a part of ``text`` that holds the tokens to keep, and whether something is left out."""
     size, most = CHARACTERS * max_length, 0
@@ -139,7 +151,15 @@ def _part(
             return encoding, True
         most = most or max_length * max(DROPPED, COMPOSED * max(map(len, tokenizer.get_vocab())))
         if size >= most:
-            return encoding, True
+            kept = part[MARGIN:] if from_end else part[:size]
+            if not strip or _has_tokens(encoding, len(text_prefix), size, from_end):
+                return encoding, True
+            dropped = "".join(set(kept))  # no token comes from any of them: what is kept begins behind them
+            left = text.rstrip(dropped) if from_end else kept[:1] + text.lstrip(dropped)
+            if len(left) <= 1 or len(left) >= len(text):
+                return encoding, True
+            found, _ = _part(tokenizer, left, text_prefix, max_length, from_end, special_tokens)
+            return found, True
         size *= 2
     return _one(tokenizer, text_prefix + text, special_tokens), False
 
@@ -153,6 +173,12 @@ def _beginning(text: str, length: int) -> str:
     run = _WHITE_SPACE.match(text, length)
     cuts_line_ends = run is not None and _LINE_END.search(text, length, run.end())
     return text[:length] + ("\n" if cuts_line_ends else "")
+
+
+def _has_tokens(encoding: Encoding, prefix: int, size: int, from_end: bool) -> bool:
+    """Tell whether a token comes from the text itself, outside the margin."""
+    first, last = (prefix + MARGIN, None) if from_end else (prefix, prefix + size)
+    return any(start < end and end > first and (last is None or end <= last) for start, end in encoding.offsets)
 
 
 def _safe(encoding: Encoding, prefix: int, size: int, from_end: bool) -> int:

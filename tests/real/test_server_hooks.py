@@ -25,7 +25,7 @@ from vllm_jina_embed.engine.local import _unit
 from vllm_jina_embed.engine.serving import TOKENIZER_MODE
 from vllm_jina_embed.inputs import TextItem
 from vllm_jina_embed.media import MediaPolicy, open_image
-from vllm_jina_embed.plugin import register
+from vllm_jina_embed.plugin import _register_for_server
 from vllm_jina_embed.plugin.media_connector import OwnImages
 from vllm_jina_embed.plugin.request_checks import check_requests, position_of
 from vllm_jina_embed.plugin.server_process import _parsed
@@ -220,7 +220,7 @@ def renderer() -> Iterator[Any]:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.renderers import renderer_from_config
 
-    register()
+    _register_for_server()
     arguments = engine_arguments(settings.check(model="demo").engine, cpu=True)
     config = AsyncEngineArgs(**arguments, tokenizer_mode=TOKENIZER_MODE).create_engine_config()
     made = renderer_from_config(config)

@@ -155,6 +155,18 @@ def test_a_text_over_the_window_that_is_short_in_tokens_is_whole(name: str) -> N
         assert found.encoding.ids == tokenizer.encode("fox").ids
 
 
+@pytest.mark.parametrize("truncate", ["end", "start"])
+@pytest.mark.parametrize("space", [" ", " \n\t"])
+def test_words_behind_dropped_white_space_are_found(truncate: str, space: str) -> None:
+    """A prompt of the special tokens alone would be the vector of nothing."""
+    tokenizer, words = make_unigram(), "the quick brown fox"
+    run = space * 400_000
+    text = run + words if truncate == "end" else words + run
+    (found,) = tokenize(tokenizer, [item(text)], text_prefix="", max_length=512, truncate=truncate, special_tokens=True)
+    assert isinstance(found, Tokens)
+    assert found.encoding.ids == tokenizer.encode(words).ids
+
+
 class TestBuilders:
     """Both builders, at the length that the published checkpoints have."""
 
@@ -188,7 +200,7 @@ class TestBuilders:
         for prompt in self.build(text, "end", 8192):
             assert isinstance(prompt, Prompt)
             assert prompt.truncated
-            assert len(prompt.token_ids) in (8192, 2)  # the unigram tokenizer drops white space
+            assert len(prompt.token_ids) in (8192, 2, 3, 4)  # the unigram tokenizer drops white space
         for error in self.build(text, "error", 8192):
             assert isinstance(error, InputError)
             counts = "(more than 8192|[0-9]{8} characters and at least 2)"
