@@ -38,4 +38,5 @@ def _register_for_server() -> None:
     importlib.import_module(f"{__name__}.media_connector")  # registers itself
     if TOKENIZER_MODE not in RENDERER_REGISTRY.renderers:
         RENDERER_REGISTRY.register(TOKENIZER_MODE, f"{__name__}.renderer", "TextRenderer")
+    if TOKENIZER_MODE not in TokenizerRegistry.tokenizers:
         TokenizerRegistry.register(TOKENIZER_MODE, "vllm.tokenizers.hf", "CachedHfTokenizer")

@@ -86,6 +86,8 @@ def check_port(host: str, port: int) -> None:
     Raises:
         ConfigError: The port is taken, or the address is not one of this machine.
     """
+    if not 0 <= port <= 65535:  # which getaddrinfo cuts to 16 bits in silence
+        raise ConfigError(f"cannot listen on port {port}: it must be 0 to 65535. Choose another --port.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
