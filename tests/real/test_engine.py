@@ -44,6 +44,15 @@ def singles(random_embedder: JinaEmbedder) -> Floats:
     return rows
 
 
+@pytest.mark.fire
+def test_the_sockets_of_an_engine_are_in_its_own_folder(random_embedder: JinaEmbedder) -> None:
+    """So that those of a killed one can be removed; ten stayed for each kill."""
+    random_embedder.embed(["start"])
+    engine, _ = random_embedder._ready()
+    folder = Path(engine._folder)  # type: ignore[attr-defined]
+    assert [path.name for path in folder.iterdir() if path.is_socket()]
+
+
 def rolled(values: Sequence[Any] | Floats, by: int) -> Any:
     """Return ``values`` in another order for each ``by``."""
     return np.roll(values, by, axis=0) if isinstance(values, np.ndarray) else [*values[-by:], *values[:-by]]

@@ -203,7 +203,7 @@ def _start_vllm(config: EngineConfig, adapters: Adapters | None, folder: str | N
         EngineError: It cannot be imported, or refuses to start.
     """
     require("vllm" if shutil.which("nvidia-smi") else "cpu", "vllm")
-    with engine_processes():  # from here on: a child that is forked while vLLM is imported has half of it
+    with engine_processes(folder):  # from here on: a child that is forked while vLLM is imported has half of it
         return _from_arguments(config, adapters)
 
 
