@@ -25,7 +25,7 @@ from .._extras import require
 from ..adapters import Adapters, split_adapters
 from ..checkpoints import XLM_ROBERTA
 from ..errors import ClosedError, EngineDeadError, EngineError, InputError
-from ..pooling import Floats
+from ..pooling import NORM_LIMIT, Floats, norm_error
 from ..projector import projections
 from ..prompts import Prompt
 from .arguments import TOKENIZERS, engine_arguments, environment, memory_kept, variables
@@ -275,9 +275,8 @@ def _unit(vector: Floats) -> Floats:
     Raises:
         InputError: Its norm is not 1, as where what was averaged is 0.
     """
-    norm = float(np.linalg.norm(vector))
-    if abs(norm - 1) > 1e-2:
-        raise InputError(f"the model's vector of this item has norm {norm:g} instead of 1.")
+    if not norm_error(vector) <= NORM_LIMIT:
+        raise InputError(f"the model's vector of this item has norm {np.linalg.norm(vector):g} instead of 1.")
     return vector
 
 

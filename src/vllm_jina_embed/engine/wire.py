@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ConfigError, EngineError, InputError
-from ..pooling import Floats
+from ..pooling import NORM_LIMIT, Floats, norm_error
 from ..prompts import IMAGE_INSTRUCTION, Prompt
 from .facts import MOST_TOKENS, is_name, is_within
 
@@ -27,8 +27,6 @@ ENCODING = {"encoding_format": "base64", "embed_dtype": "float32", "endianness":
 Kind = Literal["embed", "multi", "states"]
 # Source: Qwen2-VL's image processor (smart_resize): patches of 14 pixels, merged 2 by 2.
 FACTOR = 28
-NORM_LIMIT = 1e-2
-"""How far an L2 norm may be from 1: a row rounded to bfloat16, whose numbers have 8 bits, is at most 4e-3 off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +97,7 @@ def unit(rows: Floats, where: str) -> Floats:
     Raises:
         EngineError: One of them does not have an L2 norm of 1.
     """
-    off = np.abs(np.linalg.norm(rows.astype(np.float64), axis=-1) - 1)
+    off = norm_error(rows)
     if not (off <= NORM_LIMIT).all():
         raise EngineError(
             f"{where}: got a vector whose L2 norm is {float(off.max()):.3g} off; expected a norm of 1, within "

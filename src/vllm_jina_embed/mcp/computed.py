@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError
-from ..pooling import Floats
-from .layout import UNIT
+from ..pooling import NORM_LIMIT, Floats, norm_error
 
 ALIKE = 0.999
 """Cosine over which an embedding that is computed again is the stored one; those of one engine differ by 1e-7."""
@@ -41,7 +40,7 @@ def key_of(item: str | bytes) -> bytes:
 
 def is_unit(row: Floats) -> bool:
     """Tell whether an embedding is a finite vector of L2 norm 1, within 1 %."""
-    return bool(abs(float(np.linalg.norm(row)) - 1) <= UNIT)  # False for NaN
+    return bool(norm_error(row) <= NORM_LIMIT)  # False for NaN
 
 
 class Computed:

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import ConfigError
-from ..pooling import Floats
+from ..pooling import NORM_LIMIT, Floats
 from .chunking import chunks
 from .names import visible
 
@@ -44,8 +44,6 @@ LINE_BYTES = 16 * 1024 * 1024
 PICTURE_BYTES = 512 * 1024 * 1024
 """Largest picture of an index, which may be larger than its file was: a TIFF becomes a PNG."""
 HEADER_BYTES = 4096
-UNIT = 0.01
-"""Most that the L2 norm of a row may differ from 1."""
 AGAIN = "Index it anew: vllm-jina-embed index FOLDER INDEX"
 _PICTURE = re.compile(rf"{PICTURES}/[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)?", re.ASCII)
 
@@ -187,7 +185,7 @@ def _read_rows(file: BinaryIO, path: Path, shape: tuple[int, int]) -> Floats:
             norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     except MemoryError:
         raise ConfigError(f"{str(path)!r} does not fit into memory: {shape[0]} rows of {shape[1]} numbers.") from None
-    good = np.abs(norms - 1) <= UNIT  # False for NaN
+    good = np.abs(norms - 1) <= NORM_LIMIT  # False for NaN
     if not good.all():
         row = int(np.argmin(good))
         raise _broken(path, f"row {row} has L2 norm {norms[row]:.3g}; expected 1")

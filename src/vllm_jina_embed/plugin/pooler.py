@@ -19,6 +19,8 @@ import torch
 from vllm.model_executor.layers.pooler import PoolingParamsUpdate
 from vllm.model_executor.layers.pooler.abstract import Pooler
 
+from ..pooling import NORM_LIMIT
+
 if TYPE_CHECKING:
     from vllm.tasks import PoolingTask
     from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
@@ -84,7 +86,7 @@ class VisionSpanMean(Pooler):
 def _normalized(mean: torch.Tensor) -> torch.Tensor:
     """Return a mean ``(dimensions,)`` with norm 1; NaN where it has none, as where it is 0 or its square overflows."""
     vector = torch.nn.functional.normalize(mean, dim=-1)
-    right = (torch.linalg.vector_norm(vector) - 1).abs() < 1e-2  # stays on the device: nothing waits for it
+    right = (torch.linalg.vector_norm(vector) - 1).abs() < NORM_LIMIT  # stays on the device: nothing waits for it
     return torch.where(right, vector, float("nan"))
 
 

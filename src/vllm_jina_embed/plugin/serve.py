@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Sequence
 from types import FrameType
+from typing import Any
 
 from .. import settings
 from ..errors import ConfigError, EngineError
@@ -58,18 +59,14 @@ def serve(
     """
     before = signal.signal(signal.SIGTERM, _leave)  # process 1 of a container has no default
     try:
-        name = settings.check(
-            model=model,
-            task=task,
-            revision=revision,
-            min_pixels=min_pixels,
-            max_pixels=max_pixels,
-            engine_kwargs={"dtype": dtype} if dtype else None,
-        ).checkpoint.name
+        wanted = {
+            "model": model, "task": task, "revision": revision, "min_pixels": min_pixels, "max_pixels": max_pixels,
+            "dtype": dtype,
+        }  # fmt: skip
+        name = checked(**wanted).checkpoint.name
         options = {
-            "model": model, "host": host, "port": port, "api_key": check_key(api_key), "dtype": dtype,
-            "multi_vector": multi_vector, "task": task, "revision": revision, "min_pixels": min_pixels,
-            "max_pixels": max_pixels, "passed": list(passed), "parent": os.getpid(),
+            "wanted": wanted, "host": host, "port": port, "api_key": check_key(api_key), "multi_vector": multi_vector,
+            "passed": list(passed), "parent": os.getpid(),
         }  # fmt: skip
         if not any(option.startswith("--uds") for option in passed):
             check_port(host, port)
@@ -78,6 +75,15 @@ def serve(
         return Watch(options, line).run()
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def checked(*, dtype: Any, **wanted: Any) -> settings.Settings:
+    """Return the settings of what is to be served; here to refuse it at once, in the server's process to serve it.
+
+    Raises:
+        ConfigError: One of them cannot be honoured.
+    """
+    return settings.check(**wanted, engine_kwargs={"dtype": dtype} if dtype else None)
 
 
 def check_port(host: str, port: int) -> None:

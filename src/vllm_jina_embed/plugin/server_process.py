@@ -12,13 +12,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .. import settings
 from ..adapters import split_adapters
 from ..engine.arguments import environment, memory_kept
 from ..engine.base import OWNER_VARIABLE
 from ..engine.processes import end_with_thread
 from ..engine.serving import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, cores_per_rank, serve_arguments
 from ..errors import ConfigError, EngineError, InputError, MissingExtraError
+from ..settings import check_key
+from .serve import checked
 from .vllm_names import PARSER, STARTUP, first_of
 
 CORES = "VLLM_CPU_OMP_THREADS_BIND"
@@ -43,27 +44,15 @@ def main() -> int:
 
 def run(
     *,
-    model: str,
+    wanted: dict[str, Any],
     host: str,
     port: int,
     api_key: str | None,
-    dtype: str | None,
     multi_vector: bool,
-    task: str | None,
-    revision: str | None,
-    min_pixels: int | None,
-    max_pixels: int | None,
     passed: Sequence[str],
 ) -> int:
-    """Serve ``model`` until SIGTERM, and return the exit code; see ``serve.serve``."""
-    wanted = settings.check(
-        model=model,
-        task=task,
-        revision=revision,
-        min_pixels=min_pixels,
-        max_pixels=max_pixels,
-        engine_kwargs={"dtype": dtype} if dtype else None,
-    )
+    """Serve what is wanted until SIGTERM, and return the exit code; see ``serve.serve``."""
+    served = checked(**wanted)
     own = {variable: value for variable, value in environment().items() if variable not in os.environ}
     os.environ.update(own)
     os.environ[OWNER_VARIABLE] = str(os.getpid())
@@ -77,17 +66,17 @@ def run(
         if error.name != "vllm":
             raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
         raise MissingExtraError("vllm", "vllm") from None
-    engine = wanted.engine
+    engine = served.engine
     line = serve_arguments(
         engine,
-        name=wanted.checkpoint.name,
-        task=wanted.task,
+        name=served.checkpoint.name,
+        task=served.task,
         cpu=current_platform.is_cpu(),
         multi_vector=multi_vector,
         passed=passed,
-        adapters=split_adapters(engine.location, engine.tasks, revision=revision) if engine.tasks else None,
+        adapters=split_adapters(engine.location, engine.tasks, revision=engine.revision) if engine.tasks else None,
     )
-    if settings.check_key(api_key) is not None:
+    if check_key(api_key) is not None:
         line += ["--api-key", str(api_key)]
     arguments = _parsed([*line, "--host", host, "--port", str(port)])
     if CORES in own:

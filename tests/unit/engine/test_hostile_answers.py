@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.support.fake_servers import PATHS, WIDTH, FakeServers, config_of, facts_of, picture_prompt
+from tests.support.fake_servers import PATHS, WIDTH, FakeServers, facts_of, picture_prompt
 from tests.support.pictures import noise
 from vllm_jina_embed import ConfigError, JinaEmbedder, VllmJinaError
 from vllm_jina_embed.engine.http import message, retry_after
@@ -26,20 +26,6 @@ pytestmark = pytest.mark.fire
 Start = Callable[..., ServerEngine]
 UNIT = np.full(WIDTH, WIDTH**-0.5, dtype="<f4")
 DEEP = b"[" * 200_000
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start engines that are closed at the end."""
-    engines: list[ServerEngine] = []
-
-    def begin(servers: FakeServers, *urls: str, **changes: Any) -> ServerEngine:
-        engines.append(ServerEngine(config_of(*urls, **changes), transport=servers.transport))
-        return engines[-1]
-
-    yield begin
-    for engine in engines:
-        engine.close()
 
 
 def encoded(values: Any) -> str:

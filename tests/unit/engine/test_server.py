@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import closing
 from typing import Any
 
@@ -23,20 +23,6 @@ from vllm_jina_embed.pooling import finish, normalize
 from vllm_jina_embed.prompts import Prompt
 
 Start = Callable[..., ServerEngine]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start engines that are closed at the end."""
-    engines: list[ServerEngine] = []
-
-    def begin(servers: FakeServers, *urls: str, **changes: Any) -> ServerEngine:
-        engines.append(ServerEngine(config_of(*urls, **changes), transport=servers.transport))
-        return engines[-1]
-
-    yield begin
-    for engine in engines:
-        engine.close()
 
 
 @pytest.fixture
