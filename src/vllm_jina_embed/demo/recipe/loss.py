@@ -31,8 +31,8 @@ def matryoshka_loss(
         sizes: How many leading dimensions to look at, in turn.
     """
     labels = torch.cat([text_labels, picture_labels])
-    is_picture = torch.arange(len(labels), device=labels.device) >= len(texts)
-    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    is_picture = torch.arange(len(labels)) >= len(texts)
+    itself = torch.eye(len(labels), dtype=torch.bool)
     same = (labels[:, None] == labels) & ~itself
     targets = (_rows(same & ~is_picture) + _rows(same & is_picture)) / 2
     weight = torch.where(is_picture, 0.5 / len(pictures), 0.5 / len(texts))

@@ -4,9 +4,8 @@ Enters: a tokenizer; token ids and patches. Leaves: a model; embeddings of L2 no
 The pooling here is written for training and for checking it; ``vllm_jina_embed.pooling`` is the one that users get.
 """
 
-import math
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import torch
 from torch.nn.functional import normalize
@@ -16,23 +15,12 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Q
 HIDDEN_SIZE: Final = 128
 MATRYOSHKA_DIMS: Final = (32, 64, 128)
 MERGE_SIZE: Final = 2
-_TEXT_GROUPS: Final = 6  # by length: little padding, and states that stay in the processor's cache
 _INITIAL_SPREAD: Final = 0.06  # Qwen's 0.02 is for wider layers; here it makes all embeddings alike for many steps
 # Source: jinaai/jina-embeddings-v4, preprocessor_config.json.
 MIN_PIXELS: Final = 3136
 MAX_PIXELS: Final = 602112
 # Source: jinaai/jina-embeddings-v4, modeling_jina_embeddings_v4.py, process_images.
 IMAGE_PROMPT: Final = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
-
-
-class Embedded(NamedTuple):
-    """Embeddings, (n, hidden size), of L2 norm 1; and how far the token states of each lie from it, (n,).
-
-    That is 1 - cosine between a state and the embedding, averaged over the tokens; late interaction compares states.
-    """
-
-    vectors: torch.Tensor
-    spreads: torch.Tensor
 
 
 def new_model(tokenizer: Any) -> Any:
@@ -101,7 +89,7 @@ def new_image_processor() -> Any:
     return Qwen2VLImageProcessor(min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
 
 
-def embed_texts(model: Any, rows: Sequence[Sequence[int]]) -> Embedded:
+def embed_texts(model: Any, rows: Sequence[Sequence[int]]) -> torch.Tensor:
     """Embed texts: the mean over all token states.
 
     Args:
@@ -109,23 +97,18 @@ def embed_texts(model: Any, rows: Sequence[Sequence[int]]) -> Embedded:
         rows: Token ids per text, with the prefix.
 
     Returns:
-        What was embedded, in the order of the rows.
+        Embeddings, (n, hidden size), of L2 norm 1.
     """
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-    size = math.ceil(len(rows) / _TEXT_GROUPS)
-    groups = [[rows[index] for index in order[start : start + size]] for start in range(0, len(rows), size)]
-    return _joined([_text_group(model, group) for group in groups], torch.tensor(order))
-
-
-def _text_group(model: Any, rows: Sequence[Sequence[int]]) -> Embedded:
     lengths = torch.tensor([len(row) for row in rows])
-    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(model.device)
-    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(model.device)
+    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    mask = torch.arange(ids.shape[1]) < lengths[:, None]
     states = model.model(input_ids=ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
-    return _pooled(states, mask)
+    return _mean(states, mask)
 
 
-def embed_pictures(model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor) -> Embedded:
+def embed_pictures(
+    model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor
+) -> torch.Tensor:
     """Embed pictures: the mean over the token states from vision start to vision end, markers included.
 
     Args:
@@ -135,16 +118,16 @@ def embed_pictures(model: Any, prompt: Sequence[int], patches: Sequence[torch.Te
         grids: (n, 3), what it gives as ``image_grid_thw``.
 
     Returns:
-        What was embedded, in the order of the pictures.
+        Embeddings, (n, hidden size), of L2 norm 1, in the order of the pictures.
     """
     order = torch.argsort(grids.prod(-1))
     parts = [_picture_group(model, prompt, patches, grids, group) for group in order.tensor_split(min(4, len(order)))]
-    return _joined(parts, order)
+    return torch.cat(parts)[torch.argsort(order)]
 
 
 def _picture_group(
     model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor, group: torch.Tensor
-) -> Embedded:
+) -> torch.Tensor:
     config = model.config
     counts = (grids[group].prod(-1) // MERGE_SIZE**2).tolist()
     at = list(prompt).index(config.image_token_id)
@@ -153,25 +136,17 @@ def _picture_group(
     ids = pad_sequence(rows, batch_first=True, padding_value=config.text_config.pad_token_id)
     place = torch.arange(ids.shape[1])
     states = model.model(
-        input_ids=ids.to(model.device),
-        attention_mask=(place < lengths[:, None]).long().to(model.device),
-        pixel_values=torch.cat([patches[index] for index in group.tolist()]).to(model.device),
-        image_grid_thw=grids[group].to(model.device),
-        mm_token_type_ids=(ids == config.image_token_id).long().to(model.device),
+        input_ids=ids,
+        attention_mask=(place < lengths[:, None]).long(),
+        pixel_values=torch.cat([patches[index] for index in group.tolist()]),
+        image_grid_thw=grids[group],
+        mm_token_type_ids=(ids == config.image_token_id).long(),
         use_cache=False,
     ).last_hidden_state
     span = (place >= at - 1) & (place <= at + torch.tensor(counts)[:, None])
-    return _pooled(states, span.to(model.device))
+    return _mean(states, span)
 
 
-def _pooled(states: torch.Tensor, mask: torch.Tensor) -> Embedded:
+def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     weights = mask.unsqueeze(-1).to(states.dtype)
-    vectors = normalize((states * weights).sum(1) / weights.sum(1), dim=-1)
-    cosines = (normalize(states, dim=-1) * vectors[:, None]).sum(-1)
-    return Embedded(vectors, 1 - (cosines * mask).sum(1) / mask.sum(1))
-
-
-def _joined(parts: Sequence[Embedded], order: torch.Tensor) -> Embedded:
-    """One after the other, and each in the place that ``order`` took it from."""
-    places = torch.argsort(order)
-    return Embedded(*(torch.cat(same)[places] for same in zip(*parts, strict=True)))
+    return normalize((states * weights).sum(1) / weights.sum(1), dim=-1)
