@@ -46,7 +46,7 @@ class Soak:
         self.failures: list[str] = []
         self.spans: list[tuple[float, float]] = []
         self.restarts: list[tuple[float, float]] = []
-        self.memory: list[tuple[float, float]] = []
+        self.memory: list[tuple[float, float, float]] = []
         self.done = 0
         self.embedder = JinaEmbedder("demo")
         self.texts = [f"passage {n} about " + "a red circle and a green tree " * (1 + n % 11) for n in range(40)]
@@ -183,7 +183,7 @@ class Soak:
             while not all(future.done() for future in work):
                 time.sleep(0.2)
                 share = self.done / self.requests
-                self.memory.append((share, memory()))
+                self.memory.append((share, *memory()))
                 if events and share >= events[0][0]:
                     self.accident(events.pop(0)[1])
         assert not events
@@ -235,13 +235,22 @@ def children_left() -> list[int]:
     return left
 
 
-def memory() -> float:
-    """Return the MB that this process and vLLM's hold, shared pages counted once."""
-    total = 0
-    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-        with contextlib.suppress(psutil.Error):
-            total += process.memory_full_info().pss
-    return total / 1024**2
+def memory() -> tuple[float, float]:
+    """Return the MB that this process and that vLLM's hold, shared pages counted once."""
+    held = []
+    for processes in ([psutil.Process()], psutil.Process().children(recursive=True)):
+        total = 0
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_full_info().pss
+        held.append(total / 1024**2)
+    return held[0], held[1]
+
+
+def tenths(memory: list[tuple[float, float, float]]) -> list[list[int]]:
+    """Return the median MB of the application and of vLLM's processes in each tenth of the requests."""
+    parts = [[held for share, *held in memory if n <= 10 * share < n + 1] for n in range(10)]
+    return [[round(median(column)) for column in zip(*part, strict=True)] for part in parts if part]
 
 
 def state() -> dict[str, set[str]]:
@@ -263,8 +272,7 @@ def main() -> None:
     end = time.monotonic() + SLOW
     while (left := children_left()) and time.monotonic() < end:
         time.sleep(0.1)
-    first = [mb for share, mb in soak.memory if 0.1 <= share < 0.2]
-    last = [mb for share, mb in soak.memory if share >= 0.9]
+    held = tenths(soak.memory)
     figures = {
         **{name: soak.counts[name] for name in [*KINDS, "vectors", "wrong", "lost", "interrupts"]},
         "engine lost by the interrupt": soak.counts["engine lost by the interrupt"],
@@ -273,8 +281,9 @@ def main() -> None:
         "longest restart, s": round(max(b - a for a, b in soak.restarts), 1),
         "hung over 30 s": sum(soak.slowest() > SLOW for _ in [0]),
         "slowest request, restarts not counted, s": round(soak.slowest(), 1),
-        "memory of the first tenth, MB": round(median(first)),
-        "memory of the last tenth, MB": round(median(last)),
+        "memory of the tenths, application and vLLM, MB": held,
+        "memory of the first tenth, MB": sum(held[1]),
+        "memory of the last tenth, MB": sum(held[-1]),
         "processes left": len(left),
         "threads left": sorted(state()["threads"]),
         "sockets and shared memory left": sorted(f for f in state()["files"] if "socket" in f or "/dev/shm" in f),
