@@ -20,7 +20,7 @@ from vllm_jina_embed import InputError, MediaPolicy
 from vllm_jina_embed.langchain import VllmJinaEmbeddings, image_document
 
 pytestmark = pytest.mark.fire
-BAD: list[Any] = ["", " \n", "\ud800", "data:image/png;base64,AAAA", None, 7, ["a"], float("nan")]
+BAD: list[Any] = ["", " \n", "\ud800", "data:image/png;base64,AAAA", None, 7, ["a"], float("nan"), b"x", {"a": 1}]
 
 
 @pytest.fixture
