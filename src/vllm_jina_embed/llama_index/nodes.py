@@ -75,13 +75,15 @@ def items_of(nodes: Sequence[BaseNode]) -> list[Picture | InputError]:
 def whole(nodes: Iterable[BaseNode]) -> list[BaseNode]:
     """Return ``nodes`` with one node per picture of a document: splitters copy the picture to every piece of its text.
 
-    The first copy gets the texts of all of them, so nothing is lost and one picture is found once.
+    The first copy gets the texts of all of them, so nothing is lost and one picture is found once. Nodes with other
+    metadata, a page or a caption, are not copies: joining them would lose it.
     """
     found: list[BaseNode] = []
     copies: dict[tuple[str | None, ...], list[ImageNode]] = {}
     for node in nodes:
         if isinstance(node, ImageNode) and node.ref_doc_id is not None:
-            same = copies.setdefault((node.ref_doc_id, node.image, node.image_path, node.image_url), [])
+            metadata = repr(sorted(node.metadata.items(), key=repr))
+            same = copies.setdefault((node.ref_doc_id, node.image, node.image_path, node.image_url, metadata), [])
             same.append(node)
             if len(same) > 1:
                 continue
