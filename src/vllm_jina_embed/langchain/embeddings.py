@@ -5,7 +5,6 @@ Enters: LangChain's calls. Leaves: lists of Python floats. This file refuses to 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, cast, overload
 
@@ -17,7 +16,7 @@ from pydantic import AliasChoices, Field
 from .._adapter import MODEL_SPELLINGS, Adapter, ModelName
 from .._skipping import Answer, answering, single, stored
 from ..checkpoints import DEMO
-from ..errors import InputError
+from ..errors import InputError, warn_of_items
 from ..media import ImageInput
 from .cache import ByteStoreCache
 
@@ -203,7 +202,7 @@ def _kept(documents: Sequence[Document], answer: Answer) -> list[Document]:
     """Return the documents with an embedding; warn about the others."""
     bad = set(answer.bad)
     if bad:
-        warnings.warn(f"documents are left out: {answer.problem}", stacklevel=3)
+        warn_of_items(f"documents are left out: {answer.problem}", answer.rows, stacklevel=3)
     return [document for position, document in enumerate(documents) if position not in bad]
 
 

@@ -56,6 +56,19 @@ async def test_a_batch_keeps_the_good_rows_and_gives_the_placeholder_for_a_bad_o
     assert [embeddings.is_placeholder(row) for row in rows] == [False, True, False]
 
 
+async def test_warnings_that_are_errors_hold_the_rows(embeddings: VllmJinaEmbeddings) -> None:
+    """``python -W error``: as they would have been returned."""
+    (good,) = embeddings.embed_documents(["a"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="placeholder") as caught:
+            embeddings.embed_documents(["a", ""])
+        assert caught.value.embeddings == [good, embeddings.placeholder]  # type: ignore[attr-defined]
+        with pytest.raises(UserWarning, match="left out") as caught:
+            await embeddings.atransform_documents([Document("a"), Document("")])
+        np.testing.assert_array_equal(caught.value.embeddings[:1], [good])  # type: ignore[attr-defined]
+
+
 async def test_images_too(embeddings: VllmJinaEmbeddings) -> None:
     """Broken ones, and what the engine refuses."""
     images = [encoded(noise(20, 20)), b"broken", noise(33, 33), None]

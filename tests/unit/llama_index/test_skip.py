@@ -59,6 +59,19 @@ async def test_a_batch_keeps_the_good_rows_and_gives_the_placeholder_for_a_bad_o
     assert [embedding.is_placeholder(row) for row in expected] == [False, True, False]
 
 
+async def test_warnings_that_are_errors_hold_the_rows(embedding: VllmJinaEmbedding) -> None:
+    """``python -W error``: as they would have been returned."""
+    (good,) = embedding.get_text_embedding_batch(["a"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="placeholder") as caught:
+            await embedding.aget_text_embedding_batch(["a", ""])
+        assert caught.value.embeddings == [good, embedding.placeholder]  # type: ignore[attr-defined]
+        with pytest.raises(UserWarning, match="left out") as caught:
+            embedding([TextNode(text="a"), TextNode(text="")])
+        np.testing.assert_array_equal(caught.value.embeddings[:1], [good])  # type: ignore[attr-defined]
+
+
 async def test_images_too(embedding: VllmJinaEmbedding) -> None:
     images: list[Any] = [encoded(noise(20, 20)), b"broken", "no/such/file.png", noise(30, 20)]
     with pytest.warns(UserWarning, match="placeholder"):
