@@ -19,6 +19,7 @@ from ..checkpoints import DEMO
 from ..errors import InputError, warn_of_items
 from ..media import ImageInput
 from .cache import ByteStoreCache
+from .documents import contents, listed_documents
 
 
 class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
@@ -167,14 +168,16 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         Raises:
             InputError: With ``on_error="raise"``, names every document that cannot be embedded.
         """
+        documents = listed_documents(documents)
         with answering(self.on_error) as answer:
-            answer.rows = self._embedder.embed(_contents(documents), prompt_name="passage", **self._strictly)
+            answer.rows = self._embedder.embed(contents(documents), prompt_name="passage", **self._strictly)
         return _kept(documents, answer)
 
     async def atransform_documents(self, documents: Sequence[Document], **kwargs: Any) -> Sequence[Document]:
         """Await ``transform_documents``."""
+        documents = listed_documents(documents)
         with answering(self.on_error) as answer:
-            answer.rows = await self._embedder.aembed(_contents(documents), prompt_name="passage", **self._strictly)
+            answer.rows = await self._embedder.aembed(contents(documents), prompt_name="passage", **self._strictly)
         return _kept(documents, answer)
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -192,10 +195,6 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
     @staticmethod
     def _as_store(store: Any) -> Any:
         return ByteStoreCache(store) if isinstance(store, BaseStore) else store
-
-
-def _contents(documents: Sequence[Document]) -> list[str]:
-    return [document.page_content for document in documents]
 
 
 def _kept(documents: Sequence[Document], answer: Answer) -> list[Document]:

@@ -232,13 +232,13 @@ def _checked_queries(queries: Any) -> list[Any]:
     Raises:
         InputError: It is none, it is empty, or names every other value in it.
     """
-    checked = inputs.mixed(queries := _listed(queries, "queries"), name="queries")
-    bad = [item.error for item in checked if isinstance(item, inputs.BadItem)]
+    found = _listed(queries, "queries")
+    bad = [item.error for item in inputs.mixed(found, name="queries") if isinstance(item, inputs.BadItem)]
     if bad:
-        raise InputError.collect(bad, total=len(queries))
-    if not queries:
+        raise InputError.collect(bad, total=len(found))
+    if not found:
         raise InputError("queries: got an empty list; there is nothing to aggregate.")
-    return queries
+    return found
 
 
 def _bundle(picture: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:

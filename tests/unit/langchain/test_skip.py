@@ -154,6 +154,18 @@ class TestTransformDocuments:
             assert await embeddings.atransform_documents(documents) == [documents[0], documents[2]]
         assert list(embeddings.transform_documents([])) == []
 
+    @pytest.mark.parametrize("wrong", [None, "a", {"page_content": "a"}, 7], ids=repr)
+    async def test_what_is_no_document_is_left_out(self, embeddings: VllmJinaEmbeddings, wrong: Any) -> None:
+        """By its place; a generator is read once."""
+        documents = [Document("a"), wrong, Document("b")]
+        with pytest.warns(UserWarning, match=r"left out.*documents\[1\]: got \w+; expected a Document"):
+            found = embeddings.transform_documents(iter(documents))  # type: ignore[arg-type]
+        assert list(found) == [documents[0], documents[2]]
+        with pytest.warns(UserWarning, match=r"documents\[1\]"):
+            assert await embeddings.atransform_documents(documents) == found
+        with pytest.raises(InputError, match=r"documents: got"):
+            embeddings.transform_documents(None)  # type: ignore[arg-type]
+
     async def test_a_second_run_of_index_heals(
         self, embeddings: VllmJinaEmbeddings, engines: list[FakeEngine], tmp_path: Path
     ) -> None:

@@ -154,6 +154,17 @@ async def test_a_batch_is_a_list_and_any_list(embedding: VllmJinaEmbedding) -> N
     assert await embedding.aget_text_embedding_batch(iter("abc")) == rows  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("wrong", [None, "a", {"id": 1}, ["a"], 7], ids=repr)
+async def test_what_is_no_node_is_named(embedding: VllmJinaEmbedding, wrong: Any) -> None:
+    """It has no id to be left out by."""
+    with pytest.raises(InputError, match=r"nodes\[1\]: got \w+; expected a node"):
+        embedding([TextNode(text="a"), wrong])
+    with pytest.raises(InputError, match=r"nodes\[1\]: got \w+; expected a node"):
+        await embedding.acall([TextNode(text="a"), wrong])
+    with pytest.raises(InputError, match=r"nodes: got|nodes\[0\]: got"):
+        embedding(wrong)
+
+
 async def test_a_transformation_leaves_bad_nodes_out(embedding: VllmJinaEmbedding) -> None:
     """Blank ones, broken ones, and those whose image is lost; the warning names them once."""
     nodes = [
