@@ -5,7 +5,6 @@ A batch gets a *placeholder* there, a single call fails. This file knows no fram
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .calls import Calls
-from .errors import InputError
+from .errors import InputError, warn_of_items
 from .settings import OnError
 
 SAME = 0.9999
@@ -84,13 +83,14 @@ def stored(answer: Answer, *, stacklevel: int = 3) -> list[list[float]]:
     """Return rows for a store, as lists of Python floats; those of bad items are the placeholder, with one warning."""
     rows: list[list[float]] = answer.rows.tolist()
     bad = answer.bad
-    if bad:
-        warnings.warn(
-            f"the vector of each bad item is the placeholder, which ranks behind what fits: {answer.problem}",
-            stacklevel=stacklevel,
-        )
     for row in bad:
         rows[row] = placeholder(answer.rows.shape[1])
+    if bad:
+        warn_of_items(
+            f"the vector of each bad item is the placeholder, which ranks behind what fits: {answer.problem}",
+            rows,
+            stacklevel=stacklevel,
+        )
     return rows
 
 

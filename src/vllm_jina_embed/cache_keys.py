@@ -72,9 +72,15 @@ def pack(key: str, embedding: Floats, *, truncated: bool) -> bytes:
     return _checksum(key, body) + body
 
 
-def unpack(key: str, value: bytes | None, dimensions: int) -> tuple[Floats, bool] | None:
-    """Return an embedding and whether its text was cut; None where ``value`` is missing or not what was packed."""
-    if not isinstance(value, bytes) or len(value) != _CHECK_BYTES + 1 + 4 * dimensions:
+def unpack(key: str, value: bytes | bytearray | memoryview | None, dimensions: int) -> tuple[Floats, bool] | None:
+    """Return an embedding and whether its text was cut; None where ``value`` is missing or not what was packed.
+
+    Drivers of databases give a ``memoryview`` (psycopg2) or a ``bytearray`` for the bytes that they were given.
+    """
+    if not isinstance(value, bytes | bytearray | memoryview):
+        return None
+    value = bytes(value)
+    if len(value) != _CHECK_BYTES + 1 + 4 * dimensions:
         return None
     body = value[_CHECK_BYTES:]
     if _checksum(key, body) != value[:_CHECK_BYTES] or body[:1] not in (_WHOLE, _CUT):

@@ -1,4 +1,4 @@
-"""Everything this package raises on purpose.
+"""Everything this package raises on purpose, and what it warns of.
 
     VllmJinaError
     ├── InputError(ValueError)        an item that cannot be embedded; names its position
@@ -11,10 +11,15 @@
         └── EngineDeadError           the engine's process ended
 
 Leaves also inherit the built-in that people already catch.
+
+Where warnings are errors (``python -W error``) no vector is lost: one about the items of a call is an
+``EmbeddingWarning``, given once everything is computed and with it in ``.embeddings``; one about something beside the
+result, such as a cache that is full, is logged then.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,6 +69,23 @@ class InputError(VllmJinaError, ValueError):
         )
         merged.problems = tuple(str(error) for error in errors)
         return merged
+
+
+class EmbeddingWarning(UserWarning):
+    """Some items of a call were cut, left out or have no vector.
+
+    Attributes:
+        embeddings: What the call computed, for code that turns warnings into errors.
+    """
+
+    embeddings: Any = None
+
+
+def warn_of_items(message: str, embeddings: Any, *, stacklevel: int) -> None:
+    """Give an ``EmbeddingWarning`` with what the call computed; ``stacklevel`` counts from the caller of this."""
+    warning = EmbeddingWarning(message)
+    warning.embeddings = embeddings
+    warnings.warn(warning, stacklevel=stacklevel + 1)
 
 
 class ConfigError(VllmJinaError, ValueError):

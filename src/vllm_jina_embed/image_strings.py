@@ -1,13 +1,17 @@
 """Tell strings that are images from strings that are texts, by their form alone: no file is opened.
 
 Two forms are images where a string may also be a text: a strict data URI, and a reference (``sources``). A string that
-begins like one of them and is not one was cut or written otherwise on its way. It is an error, never a text.
+begins like one of them and is not one was cut or written otherwise on its way, and one that is nothing but such a
+string in quotes or brackets was taken out of another format. Both are errors, never texts; a text that quotes one is a
+text.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 import string
+import urllib.parse
 
 from .errors import InputError
 
@@ -15,8 +19,18 @@ SCHEME = "vllm-jina-embed:image:"
 """How references begin."""
 DIGITS = 32
 """Hex digits of a reference's hash."""
-MEDIA_TYPES = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "UklGR": "image/webp", "R0lGOD": "image/gif"}
-"""Media types of images, by the beginning of their base64."""
+_BEGINNINGS = {
+    "image/png": rb"\x89PNG\r\n\x1a\n",
+    "image/jpeg": rb"\xff\xd8\xff",
+    "image/gif": rb"GIF8[79]a",
+    "image/webp": rb"RIFF.{4}WEBP",
+    "image/bmp": rb"BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}",  # reserved zeros, size of the next header
+    "image/tiff": rb"II\*\0|MM\0\*",
+    "image/avif": rb".{4}ftypavi[fs]",
+    "image/heic": rb".{4}ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)",
+}
+_MEDIA_TYPES = {name: re.compile(beginning, re.DOTALL) for name, beginning in _BEGINNINGS.items()}
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*")
 
 # Line breaks as MIME writes them, but no spaces: "data:image/png;base64,AAAA and more" is a text.
 # Possessive (*+), so that a long text that only begins like one is refused in linear time.
@@ -37,11 +51,15 @@ _PARAMETERS = re.compile(  # possessive, and %3b and %2c always separate: whatev
     re.IGNORECASE,
 )
 _MARKED = re.compile(
-    r"data\s{0,9}:\s{0,9}(?P<kind>[^,;]{0,100})(?:;[^,;]{0,100}){0,9};\s{0,9}base64\s{0,9},\s{0,9}"
-    r"(?P<magic>iVBORw0KGgo|[/_]9j[/_]|UklGR|R0lGOD)?",
+    r"data\s{0,9}:\s{0,9}(?P<kind>[^,;]{0,100})(?:;[^,;]{0,100}){0,9};\s{0,9}base64\s{0,9},\s{0,9}",
     re.IGNORECASE,
 )
 _LIKE_REFERENCE = re.compile(r"vllm-jina-embed(?::|%3a)image(?::|%3a)(?!\s)", re.IGNORECASE)
+_QUOTES, _BRACKETS = "\\\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb", "<>()[]{}"
+_OPENING = re.compile(rf"(?:(?:!\[\]\(|[{re.escape(_QUOTES + _BRACKETS)}])\s{{0,9}}){{1,9}}")
+"""What stands in front of a string in JSON, Markdown, HTML or prose; ``![](...)`` is an image of Markdown."""
+_WORD = re.compile(rf"[^\s{re.escape(_QUOTES + _BRACKETS)}]+")
+_CLOSING = f"{_QUOTES}{_BRACKETS},;.{string.whitespace}"
 _PIECE = re.compile(r"(?<!\S)\S{24,}")
 _LONG, _VERY_LONG = 24, 64
 """Characters without white space that are data behind a proper beginning, and behind any beginning."""
@@ -108,6 +126,17 @@ def refuse_near_miss(text: str) -> None:
         )
 
 
+def media_type(payload: str) -> str | None:
+    """Return the media type of the image whose file begins like the base64 ``payload``, or None.
+
+    The URL-safe and the percent-encoded kind are understood too, and whitespace in between.
+    """
+    head = "".join(urllib.parse.unquote(payload[:200]).split()).replace("-", "+").replace("_", "/")
+    match = _BASE64.match(head)
+    data = base64.b64decode(head[: len(match[0]) // 4 * 4]) if match else b""
+    return next((name for name, beginning in _MEDIA_TYPES.items() if beginning.match(data)), None)
+
+
 def data_uri_payload(text: str) -> str | None:
     """Return the base64 of a strict data URI without its line breaks, or None."""
     match = _DATA_URI.fullmatch(text)
@@ -128,15 +157,27 @@ def _strict(text: str) -> str | None:
 def _near_miss(text: str) -> str | None:
     """Return what ``text`` begins like, if it is neither that nor prose. Linear in its length."""
     text = text.lstrip(_BLANK).rstrip()
+    opening = _OPENING.match(text)
+    if opening is None:
+        return _begins_like(text)
+    inside = text[opening.end() :].rstrip(_CLOSING)
+    if is_data_uri(inside):
+        return "data URI"
+    return _begins_like(inside) if _WORD.fullmatch(inside) else None  # else prose or code that begins with a quotation
+
+
+def _begins_like(text: str) -> str | None:
+    """Return what ``_near_miss`` does for a text that begins with it."""
     if _LIKE_REFERENCE.match(text) or _is_cut_scheme(text):
         return "reference"
     if _BEGINNING.match(text) and _holds_data(text):
         return "data URI"
     marked = _MARKED.match(text, 0, _HEAD)
-    if marked is None or not (marked["magic"] or "image" in marked["kind"].lower()):
+    if marked is None:
         return None
-    payload = text[marked.start("magic") if marked["magic"] else marked.end() :]
-    return "data URI" if _has_piece(payload, _LONG) else None
+    payload = text[marked.end() :]
+    is_image = "image" in marked["kind"].lower() or media_type(payload) is not None
+    return "data URI" if is_image and _has_piece(payload, _LONG) else None
 
 
 def _is_cut_scheme(text: str) -> bool:
@@ -160,6 +201,8 @@ def _has_piece(text: str, least: int) -> bool:
 
 
 def _reason(text: str) -> str:
+    if _OPENING.match(text.lstrip(_BLANK)):
+        return "it stands in quotes or brackets; leave them out"
     head, _, payload = text.strip().partition(",")
     if "svg" in head[:30].lower():
         return "SVG is a drawing and no image of pixels; render it to PNG"

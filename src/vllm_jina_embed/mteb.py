@@ -6,7 +6,6 @@ types to tasks and roles, and refuses to know prompts, pooling and engines.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from . import __version__, checkpoints
 from ._extras import require
 from ._forks import fork_safe_lock
 from .embedder import JinaEmbedder
+from .errors import warn_of_items
 from .image_strings import Text
 from .inputs import EmbedInput
 from .pooling import Floats
@@ -148,11 +148,11 @@ def _rows(embeddings: Floats, counts: list[int]) -> Floats:
     rows = np.zeros((len(counts), embeddings.shape[1]), dtype=np.float32)
     good = np.isfinite(embeddings).all(axis=1)
     np.add.at(rows, np.repeat(np.arange(len(counts)), counts)[good], embeddings[good])
-    if empty := counts.count(0):
-        warnings.warn(f"{empty} of {len(counts)} rows are empty; their embeddings are zero.", stacklevel=3)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     fused = (np.array(counts) > 1) & (norms[:, 0] > 0)  # a row of one item stays as it is, bit for bit
     rows[fused] /= norms[fused]
+    if empty := counts.count(0):
+        warn_of_items(f"{empty} of {len(counts)} rows are empty; their embeddings are zero.", rows, stacklevel=3)
     return rows
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from .errors import EmbeddingWarning, InputError, warn_of_items
 from .inputs import BadItem, Checked
 
 
@@ -50,22 +49,31 @@ class Outcome:
 
         Raises:
             InputError: There are errors, and ``on_error`` is ``raise``.
+            EmbeddingWarning: Where warnings are errors.
         """
-        total = len(self.embeddings)
+        fails = bool(self.errors) and on_error == "raise"
         if self.truncated:
-            warnings.warn(
-                f"{len(self.truncated)} of {total} texts were longer than max_length and lost their "
-                f"{truncate} (positions {_listed(self.truncated)}).",
-                stacklevel=4,
-            )
+            try:
+                self._warn_of_cuts(truncate)
+            except EmbeddingWarning:  # warnings are errors here, and the call's own error comes first
+                if not fails:
+                    raise
         if self.errors:
-            error = InputError.collect(self.errors, total=total)
+            error = InputError.collect(self.errors, total=len(self.embeddings))
             error.embeddings = self.embeddings
-            if on_error == "raise":
+            if fails:
                 raise error
             rows = "multi-vectors are empty" if isinstance(self.embeddings, list) else "rows are NaN"
-            warnings.warn(f"{skipped or rows}: {error}", stacklevel=4)
+            warn_of_items(f"{skipped or rows}: {error}", self.embeddings, stacklevel=4)
         return self.embeddings
+
+    def _warn_of_cuts(self, truncate: str) -> None:
+        warn_of_items(
+            f"{len(self.truncated)} of {len(self.embeddings)} texts were longer than max_length and lost their "
+            f"{truncate} (positions {_listed(self.truncated)}).",
+            self.embeddings,
+            stacklevel=5,
+        )
 
 
 def empty_rows(count: int, length: int, *, multi: bool) -> Any:

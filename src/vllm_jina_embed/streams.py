@@ -17,7 +17,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from . import inputs
-from .errors import ForkedError, InputError
+from .errors import EmbeddingWarning, ForkedError, InputError
 from .inputs import Checked, EmbedInput
 from .pooling import Floats
 
@@ -51,7 +51,7 @@ def _rows(start: int, future: concurrent.futures.Future[Floats], bar: tqdm[Any],
         raise ForkedError("this stream was begun in the parent process; begin a new one after the fork.")
     try:
         rows = future.result()
-    except InputError as error:
+    except (InputError, EmbeddingWarning) as error:
         yield from _told(_before(error, start), bar)
         raise
     yield from _told(rows, bar)
@@ -81,7 +81,7 @@ async def _arows(start: int, task: asyncio.Task[Floats], bar: tqdm[Any]) -> Asyn
     """Yield as ``_rows`` does."""
     try:
         rows = await task
-    except InputError as error:
+    except (InputError, EmbeddingWarning) as error:
         for row in _told(_before(error, start), bar):
             yield row
         raise
@@ -99,9 +99,11 @@ def _batches(items: Iterable[EmbedInput]) -> Iterator[tuple[int, list[Checked]]]
         start += len(batch)
 
 
-def _before(error: InputError, start: int) -> Any:
-    """Return what a window that starts at ``start`` gave before its first bad item."""
-    return [] if error.embeddings is None else error.embeddings[: error.positions[0] - start]
+def _before(error: InputError | EmbeddingWarning, start: int) -> Any:
+    """Return what a window that starts at ``start`` gave before its first bad item; all of it for a warning."""
+    if error.embeddings is None:
+        return []
+    return error.embeddings[: error.positions[0] - start] if isinstance(error, InputError) else error.embeddings
 
 
 def _told(embeddings: Any, bar: tqdm[Any]) -> Any:

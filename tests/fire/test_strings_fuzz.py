@@ -43,6 +43,7 @@ PIECES = st.sampled_from(
         '"', "=", "==", "%", "%2C", "%3A", "%3B", "%2F", "%00", " ", "\n", "\r\n", "\t", "\0", "\ufeff", "\u200b",
         "+", "-", "_", "A", "AAAA" * 10, "iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD", "<svg", "://", "file:", "file://",
         "file:///", "localhost", "~", "..", "#", "?", "\ud800", "\udcff", "é", "日", "\u212a", "a word",
+        "![](", ")", "<", ">", "[", "]", "`", "'", "\u201c", "\\", "Qk", "SUkqAA", "TU0AKg",
         SCHEME, SCHEME[:20], SCHEME.upper(), "0f" * 16, URI, URI[:50], REFERENCE, "https://example.org/",
     ]
 )  # fmt: skip
@@ -132,6 +133,20 @@ def test_a_changed_data_uri_is_never_a_text(fuzz: Callable[..., int]) -> None:
     fuzz(check, st.sampled_from(["", ";", ";base64", ";a=b", ";base64;a=b", "%3Bbase64", ";name=\"x, y\""]).flatmap(
         lambda head: st.sampled_from([",", "%2C", ", ", ",\n", ",\ufeff"]).map(lambda comma: head + comma)
     ))  # fmt: skip
+
+
+def test_a_wrapped_data_uri_is_never_a_text_and_a_quoted_one_is(fuzz: Callable[..., int]) -> None:
+    """Quotes and brackets around all of it, or words beside it."""
+    wrap = st.sampled_from(['"', "'", "`", "<", "(", "[", "![](", '["', '(\n"', " <"])
+
+    def check(parts: tuple[str, str, str]) -> None:
+        opening, uri, closing = parts
+        assert isinstance(quietly(lambda: picture_string(opening + uri + closing)), InputError)
+        assert picture_string(f"{opening}{uri}{closing} a word") is None
+        assert picture_string(f"see {opening}{uri}{closing}") is None
+
+    uris = st.sampled_from([URI, URI.replace(",", ",\n"), URI.upper()])
+    fuzz(check, st.tuples(wrap, uris, st.sampled_from(['"', "'", "`", ">", ")", "]", '"]', '"\n),', ""])))
 
 
 def test_reading(fuzz: Callable[..., int], tmp_path: Path) -> None:
@@ -267,7 +282,19 @@ def test_events(fuzz: Callable[..., int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "start", ["", "data:image/png;base64,", "data:image/png,", "Data: image", SCHEME, "file:///", "%PDF-"]
+    "start",
+    [
+        "",
+        "data:image/png;base64,",
+        "data:;base64,",
+        '"data:image/png;base64,',
+        "![](",
+        "data:image/png,",
+        "Data: image",
+        SCHEME,
+        "file:///",
+        "%PDF-",
+    ],
 )
 def test_time_grows_with_the_length_alone(start: str) -> None:
     """A million characters take at most about four times as long as a quarter of that, and no second a call."""
@@ -288,6 +315,7 @@ def test_time_grows_with_the_length_alone(start: str) -> None:
         "\ufeff",
         "/",
         '"',
+        "[(",
         "\0",
     ):
         spent = []

@@ -306,3 +306,17 @@ def test_advice_fits_the_error() -> None:
         assert "delete" not in cache_files.advice(error)
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     assert "delete it" in cache_files.advice(error)
+
+
+@pytest.mark.parametrize("store", [Faulty(get=OSError("reset")), Faulty(put=OSError("no space")), Faulty(get=[None])])
+async def test_a_store_that_fails_costs_no_vector_where_warnings_are_errors(
+    make: Make, store: Faulty, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``python -W error``: the log says once what the warning would."""
+    embedder = make(store)
+    bare = embedder.embedder.embed(TEXTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(embedder.embed(TEXTS), bare)
+        np.testing.assert_array_equal(await embedder.aembed(TEXTS), bare)
+    assert [record.levelname for record in caplog.records if "the cache cannot be" in record.message] == ["WARNING"]

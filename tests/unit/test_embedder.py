@@ -24,7 +24,15 @@ from tests.support.pictures import encoded, noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.engine.shared import EnginePool, running_engines
-from vllm_jina_embed.errors import ClosedError, ConfigError, EngineDeadError, EngineError, ForkedError, InputError
+from vllm_jina_embed.errors import (
+    ClosedError,
+    ConfigError,
+    EmbeddingWarning,
+    EngineDeadError,
+    EngineError,
+    ForkedError,
+    InputError,
+)
 from vllm_jina_embed.prompts import Prompt
 
 Make = Callable[..., JinaEmbedder]
@@ -370,6 +378,54 @@ class TestErrors:
         with pytest.raises(InputError, match=r"texts\[1\]: got \d+ tokens; max_length is 20") as caught:
             make(max_length=20, truncate="error").embed_queries(["a", "fox " * 50])
         assert caught.value.positions == (1,)
+
+
+class TestWarningsThatAreErrors:
+    """``python -W error``: what was computed hangs on the warning, complete."""
+
+    TEXTS: ClassVar[list[Any]] = ["a", "fox " * 50, None, "b"]
+
+    @pytest.fixture(autouse=True)
+    def strict(self) -> Iterator[None]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
+
+    async def test_a_cut_text(self, make: Make) -> None:
+        embedder = make(max_length=20)
+        with pytest.raises(UserWarning, match="lost their end") as caught:
+            embedder.embed(self.TEXTS[:2])
+        assert isinstance(caught.value, EmbeddingWarning)
+        np.testing.assert_array_equal(caught.value.embeddings[:1], embedder.embed(["a"]))
+        assert np.isfinite(caught.value.embeddings).all()
+        with pytest.raises(EmbeddingWarning) as caught:
+            await embedder.aembed_multi_vector(self.TEXTS[:2])
+        assert all(len(rows) for rows in caught.value.embeddings)
+
+    async def test_a_skipped_item(self, make: Make) -> None:
+        embedder = make(on_error="skip")
+        with pytest.raises(EmbeddingWarning, match=r"items\[2\]") as caught:
+            await embedder.aembed(self.TEXTS)
+        assert np.isnan(caught.value.embeddings).any(axis=1).tolist() == [False, False, True, False]
+        np.testing.assert_array_equal(caught.value.embeddings[3:], embedder.embed(["b"]))
+
+    def test_the_error_of_a_call_comes_first(self, make: Make) -> None:
+        """It says more than that a text was cut."""
+        with pytest.raises(InputError) as caught:
+            make(max_length=20).embed(self.TEXTS)
+        assert caught.value.positions == (2,)
+        assert np.isnan(caught.value.embeddings).any(axis=1).tolist() == [False, False, True, False]
+
+    async def test_a_stream(self, make: Make) -> None:
+        """All of the window was yielded before."""
+        rows = make(max_length=20).embed_stream(self.TEXTS[:2])
+        assert all(np.isfinite(next(rows)).all() for _ in range(2))
+        with pytest.raises(EmbeddingWarning):
+            next(rows)
+        awaited = make(on_error="skip").aembed_stream(self.TEXTS)
+        assert [bool(np.isfinite(await anext(awaited)).all()) for _ in range(4)] == [True, True, False, True]
+        with pytest.raises(EmbeddingWarning):
+            await anext(awaited)
 
 
 class TestSharing:

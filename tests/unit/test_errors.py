@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vllm_jina_embed import errors
-from vllm_jina_embed.errors import ClosedError, InputError, MissingExtraError, VllmJinaError
+from vllm_jina_embed.errors import ClosedError, EmbeddingWarning, InputError, MissingExtraError, VllmJinaError
 
 BUILT_INS = {
     "InputError": ValueError,
@@ -77,6 +77,9 @@ def test_errors_cross_processes() -> None:
     bad.embeddings = np.full((2, 3), np.nan, dtype=np.float32)
     copy = pickle.loads(pickle.dumps(bad))
     assert (str(copy), copy.positions, copy.embeddings.shape) == (str(bad), (1,), (2, 3))
+    warning = EmbeddingWarning("rows are NaN")
+    warning.embeddings = bad.embeddings
+    assert pickle.loads(pickle.dumps(warning)).embeddings.shape == (2, 3)
     extra = pickle.loads(pickle.dumps(MissingExtraError("vllm", "vllm")))
     assert (str(extra), extra.extra, extra.name) == (str(MissingExtraError("vllm", "vllm")), "vllm", "vllm")
     assert str(pickle.loads(pickle.dumps(ClosedError("closed")))) == "closed"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import urllib.parse
+from collections.abc import Callable
 
 import pytest
 
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed.errors import InputError
-from vllm_jina_embed.image_strings import SCHEME, Text, looks_like_image, picture_string, strict_image
+from vllm_jina_embed.image_strings import SCHEME, Text, looks_like_image, media_type, picture_string, strict_image
 from vllm_jina_embed.media import open_image
 from vllm_jina_embed.sources import MediaPolicy, read
 
@@ -65,6 +66,24 @@ NEAR = {
     "a GIF of one pixel": GIF.replace(";base64", ";name=a;base64"),
     "SVG as it is": "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg'><g/></svg>",
     "SVG percent-encoded": "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3C/svg%3E",
+    "double quotes": f'"{URI}"',
+    "single quotes": f" '{URI}' \n",
+    "backticks": f"`{URI}`",
+    "curly quotes": f"\u201c{URI}\u201d",
+    "quotes of JSON in JSON": f'\\"{URI}\\",',
+    "quotes and a mark in front": f'\ufeff"{URI}"',
+    "one quote": f'"{URI}',
+    "lines between brackets": f'[\n  "{URI}"\n]',
+    "brackets": f"[{URI}]",
+    "angle brackets": f"<{URI}>",
+    "parentheses": f"({URI}).",
+    "Markdown": f"![]({URI})",
+    "a list in JSON": f'["{URI}"]',
+    "quotes around a parameter": f'"{URI.replace(";base64", ";charset=utf-8;base64")}"',
+    "quotes around lines of 76": f'"data:image/png;base64,\n{base64.encodebytes(DATA).decode()}"',
+    "reference in quotes": f'"{REFERENCE}"',
+    "reference in angle brackets": f"<{REFERENCE}>",
+    "reference in Markdown": f"![]({REFERENCE})",
     "reference cut in the scheme": SCHEME[:20],
     "reference cut behind the scheme": SCHEME,
     "reference cut at 30": REFERENCE[:30],
@@ -88,8 +107,27 @@ TEXTS = [
     "Data: image/jpeg, image/png",
     "data:text/plain;base64,QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB",
     "database, images and so on",
-    f"[{URI}]",
     f"see {URI}",
+    f"[{URI}] is an image",
+    f'"{URI}" and more',
+    f"[chart]({URI})",
+    f'<img src="{URI}">',
+    f'{{"url": "{URI}"}}',
+    f'["{URI}", "{URI}"]',
+    '"data:image/png;base64,"+base64.b64encode(open("chart-of-sales.png","rb").read()).decode("ascii")',
+    "(data:image/png)",
+    "'data:image/png;base64'",
+    "[data: images of cats]",
+    "<vllm-jina-embed>",
+    "(see below)",
+    "[]",
+    "![](",
+    "QkZOX1JFUE9SVF9mb3JfdGhlX3llYXJfMjAyNg==",
+    "Qk words that begin like a bitmap, and go on for a while",
+    "data:application/octet-stream;base64," + base64.b64encode(b"BMW and other cars of the year 2026, a list").decode(),
+    "data:text/plain;base64," + base64.b64encode(b"II. The second chapter of a book, in which").decode(),
+    "data:audio/wav;base64," + base64.b64encode(b"RIFF\x24\x08\0\0WAVEfmt \x10\0\0\0" + bytes(24)).decode(),
+    "data:video/mp4;base64," + base64.b64encode(b"\0\0\0\x20ftypisom\0\0\2\0" + bytes(24)).decode(),
     f"![chart]({URI})",
     f"see {REFERENCE}",
     "vllm-jina-embed",
@@ -130,6 +168,7 @@ def test_what_is_nearly_an_image_is_an_error_that_says_what_to_write(name: str) 
         ("percent-encoded base64", "unquote"),
         ("through a form", "decoding a form turns + into a space"),
         ("another type", "its beginning 'data:application/octet-stream;base64' is written otherwise"),
+        ("Markdown", "quotes or brackets; leave them out"),
         ("SVG as it is", "render it to PNG"),
         ("a broken end", "characters in it that base64 does not have"),
     ],
@@ -138,6 +177,34 @@ def test_the_reason_is_named(name: str, reason: str) -> None:
     with pytest.raises(InputError) as caught:
         picture_string(NEAR[name])
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["BMP", "TIFF", "PNG", "JPEG", "GIF", "WEBP", "AVIF"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes])
+def test_what_pillow_writes_is_known_by_its_beginning(mode: str, encode: Callable[[bytes], bytes]) -> None:
+    """Where the type in a data URI says nothing."""
+    payload = encode(encoded(noise(40, 30), mode)).decode()
+    assert media_type(payload) == f"image/{mode.lower()}"
+    text = f"data:application/octet-stream;base64,{payload}"
+    with pytest.raises(InputError, match="begins like the data URI"):
+        picture_string(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"MM\0*\0\0\0\x08" + bytes(24), "image/tiff"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(8), "image/heic"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif" + bytes(8), "image/heic"),
+        (b"RIFF\x24\x08\0\0WAVEfmt " + bytes(24), None),
+        (b"BM and more of a text that is in no way a bitmap", None),
+        (b"\x89PN", None),
+        (b"", None),
+    ],
+)
+def test_beginnings_of_files(data: bytes, expected: str | None) -> None:
+    """Source: ISO/IEC 14496-12 (ftyp) and 23008-12 (heic, mif1), TIFF 6.0, and the headers of BMP and RIFF."""
+    assert media_type(base64.b64encode(data).decode()) == expected
 
 
 @pytest.mark.parametrize("text", TEXTS)

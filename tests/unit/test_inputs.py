@@ -213,7 +213,7 @@ def test_an_adapter_hands_over_what_it_found_out() -> None:
     [
         URI + " and more",
         "see " + URI,
-        f"[{URI}]",
+        f"[{URI}] is one",
         "data:text/plain;base64,AAAA",
     ],
 )
@@ -223,7 +223,7 @@ def test_only_a_string_that_is_wholly_a_data_uri_is_a_picture(text: str) -> None
 
 
 @pytest.mark.fire
-@pytest.mark.parametrize("text", ["data:image/png;base64,AA*A", "data:image/png,AAAA", REFERENCE[:30]])
+@pytest.mark.parametrize("text", ["data:image/png;base64,AA*A", "data:image/png,AAAA", REFERENCE[:30], f"[{URI}]"])
 def test_what_is_nearly_a_pictures_string_is_an_error_at_its_position(text: str) -> None:
     """In a mixed call, alone, in a list of pictures, and where strings are paths; never a text."""
     good, bad = inputs.mixed(["a", text])

@@ -7,12 +7,13 @@ Enters: a picture. Leaves: a ``Document`` whose content is the picture's data UR
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from langchain_core.documents import Document
 
+from .. import inputs
 from ..errors import ConfigError, InputError
 from ..file_names import local_path, readable_path, valid_metadata, valid_unicode
 from ..image_strings import is_reference, picture_string
@@ -70,6 +71,26 @@ def image_document(
     return Document(
         page_content=content, metadata={**valid_metadata(dict(metadata or {})), **known}, id=valid_metadata(id)
     )
+
+
+def listed_documents(documents: Iterable[Document]) -> list[Document]:
+    """Return ``documents`` as a list, to be read more than once.
+
+    Raises:
+        InputError: They are not one after the other.
+    """
+    found: list[Any] = list(inputs.listed(documents, "documents"))
+    return found
+
+
+def contents(documents: Sequence[Document]) -> list[Any]:
+    """Return what is embedded of each document, in order: its content, or an error where it is not a document."""
+    return [
+        document.page_content
+        if isinstance(document, Document)
+        else InputError(f"documents[{position}]: got {type(document).__name__}; expected a Document.")
+        for position, document in enumerate(documents)
+    ]
 
 
 def _reference(image: ImageInput, policy: MediaPolicy) -> str:

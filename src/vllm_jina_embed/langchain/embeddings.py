@@ -5,7 +5,6 @@ Enters: LangChain's calls. Leaves: lists of Python floats. This file refuses to 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, cast, overload
 
@@ -17,9 +16,10 @@ from pydantic import AliasChoices, Field
 from .._adapter import MODEL_SPELLINGS, Adapter, ModelName
 from .._skipping import Answer, answering, single, stored
 from ..checkpoints import DEMO
-from ..errors import InputError
+from ..errors import InputError, warn_of_items
 from ..media import ImageInput
 from .cache import ByteStoreCache
+from .documents import contents, listed_documents
 
 
 class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
@@ -168,14 +168,16 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         Raises:
             InputError: With ``on_error="raise"``, names every document that cannot be embedded.
         """
+        documents = listed_documents(documents)
         with answering(self.on_error) as answer:
-            answer.rows = self._embedder.embed(_contents(documents), prompt_name="passage", **self._strictly)
+            answer.rows = self._embedder.embed(contents(documents), prompt_name="passage", **self._strictly)
         return _kept(documents, answer)
 
     async def atransform_documents(self, documents: Sequence[Document], **kwargs: Any) -> Sequence[Document]:
         """Await ``transform_documents``."""
+        documents = listed_documents(documents)
         with answering(self.on_error) as answer:
-            answer.rows = await self._embedder.aembed(_contents(documents), prompt_name="passage", **self._strictly)
+            answer.rows = await self._embedder.aembed(contents(documents), prompt_name="passage", **self._strictly)
         return _kept(documents, answer)
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -195,15 +197,11 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         return ByteStoreCache(store) if isinstance(store, BaseStore) else store
 
 
-def _contents(documents: Sequence[Document]) -> list[str]:
-    return [document.page_content for document in documents]
-
-
 def _kept(documents: Sequence[Document], answer: Answer) -> list[Document]:
     """Return the documents with an embedding; warn about the others."""
     bad = set(answer.bad)
     if bad:
-        warnings.warn(f"documents are left out: {answer.problem}", stacklevel=3)
+        warn_of_items(f"documents are left out: {answer.problem}", answer.rows, stacklevel=3)
     return [document for position, document in enumerate(documents) if position not in bad]
 
 

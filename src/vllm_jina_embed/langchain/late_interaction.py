@@ -19,6 +19,7 @@ from ..image_strings import strict_image
 from ..late_interaction import Hit, LateInteractionIndex
 from ..media import MediaPolicy
 from ..pictures import HASH_KEY
+from .documents import contents, listed_documents
 
 CONTENT_KEY, METADATA_KEY = "page_content", "metadata"
 """Payload keys, those of langchain-qdrant: filters name ``metadata.source`` and its like."""
@@ -97,16 +98,24 @@ def _given(documents: Sequence[Document]) -> dict[str, Any]:
     Raises:
         InputError: One has a picture's metadata and no whole picture.
     """
-    for position, document in enumerate(documents):
+    documents = listed_documents(documents)
+    items = contents(documents)
+    payloads: list[dict[str, Any]] = []
+    ids: list[str | None] = []
+    for position, (document, item) in enumerate(zip(documents, items, strict=True)):
+        if isinstance(item, InputError):  # not a document: a bad item, as an empty text is
+            payloads.append({})
+            ids.append(None)
+            continue
         if HASH_KEY in document.metadata and strict_image(document.page_content) is None:
             raise InputError(
                 f"documents[{position}] has a picture's metadata ({HASH_KEY}) and its content is not a whole picture: "
                 "a text splitter cut it. Split the texts alone, and add image documents after that.",
                 positions=[position],
             )
-    payloads = [{CONTENT_KEY: document.page_content, METADATA_KEY: document.metadata} for document in documents]
-    items = [document.page_content for document in documents]
-    return {"items": items, "payloads": payloads, "ids": [document.id for document in documents]}
+        payloads.append({CONTENT_KEY: document.page_content, METADATA_KEY: document.metadata})
+        ids.append(document.id)
+    return {"items": items, "payloads": payloads, "ids": ids}
 
 
 def _document(hit: Hit) -> Document:

@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field
 
 from ..errors import InputError
 from ..file_names import shown_name, valid_unicode
-from ..image_strings import MEDIA_TYPES, is_data_uri, strict_image
+from ..image_strings import is_data_uri, media_type, strict_image
 from ..media import MediaPolicy, open_image
 from ..pictures import CAPTION_KEY, PATH_KEY, jpeg
 from ..sources import UNAVAILABLE
@@ -187,7 +187,7 @@ def _picture(content: str) -> str | None:
 
     ``Chroma.add_images`` keeps a picture as bare base64, which only here can mean nothing else.
     """
-    mimetype = next((mimetype for start, mimetype in MEDIA_TYPES.items() if content.startswith(start)), None)
+    mimetype = media_type(content)
     if mimetype is not None and is_data_uri(uri := f"data:{mimetype};base64,{content}"):
         return uri
     return strict_image(content)

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import cache_keys, inputs
 from ..errors import InputError
+from ..file_names import valid_unicode
 from ..inputs import BadItem, Checked, EmbedInput, ImageItem, Item
 from ..media import MediaPolicy, open_image
 from ..pooling import Floats, blocks
@@ -79,6 +80,7 @@ def batches(
     batch, pixels = Batch(), 0
     for position, (value, payload, name) in enumerate(_together(items, payloads, ids)):
         (item,) = inputs.mixed([value], start=position)
+        item = _with_its_company(item, payload, name)
         item, opened = _opened(item, media)
         batch.items.append(item)
         batch.payloads.append(payload)
@@ -120,6 +122,29 @@ def rows_of(
     return kept, errors
 
 
+def _with_its_company(item: Checked, payload: Any, name: Any) -> Checked:
+    """Return the item; a bad one where its payload or its id is none."""
+    try:
+        if not isinstance(payload, Mapping) or not all(isinstance(key, str) for key in payload):
+            raise InputError(f"its payload is a {type(payload).__name__}; expected a mapping whose keys are strings.")
+        if name is not None:
+            check_id(name)
+    except InputError as error:
+        bad = InputError(f"{item.where}: {error}", positions=[item.position])
+        return item if isinstance(item, BadItem) else BadItem(position=item.position, where=item.where, error=bad)
+    return item
+
+
+def check_id(name: object) -> None:
+    """Check what an item is to be known by.
+
+    Raises:
+        InputError: It is not a string, or not valid Unicode.
+    """
+    if not isinstance(name, str) or name != valid_unicode(name):
+        raise InputError(f"got the id {repr(name)[:80]} ({type(name).__name__}); expected a string of valid Unicode.")
+
+
 def _too_large(item: Checked, rows: Floats) -> InputError:
     return InputError(
         f"{item.where}: its multi-vector has {len(rows)} rows of {rows.shape[1]} numbers; Qdrant takes "
@@ -133,12 +158,12 @@ def _together(
 ) -> Iterator[tuple[EmbedInput, Payload, str | None]]:
     """Yield each item with its payload and id, where there are any."""
     given = {"items": items, "payloads": payloads, "ids": ids}
-    streams = {name: stream for name, stream in given.items() if stream is not None}
+    streams = {name: inputs.listed(stream, name) for name, stream in given.items() if stream is not None}
     for position, values in enumerate(zip_longest(*streams.values(), fillvalue=_END)):
         if any(value is _END for value in values):
             short = ", ".join(name for name, value in zip(streams, values, strict=True) if value is _END)
             raise InputError(f"{short} ended after {position}, and others did not; pass one per item.")
-        found = dict(zip(streams, values, strict=True))
+        found: dict[str, Any] = dict(zip(streams, values, strict=True))
         yield found["items"], found.get("payloads", {}), found.get("ids")
 
 

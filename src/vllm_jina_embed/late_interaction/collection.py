@@ -6,11 +6,13 @@ Enters: settings and numbers. Leaves: arguments for Qdrant's client. This file r
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .. import inputs
 from ..errors import ConfigError
 from ..pooling import Floats
+from .batches import check_id
 from .storage import Storage
 
 if TYPE_CHECKING:
@@ -130,16 +132,20 @@ def query(
     }
 
 
-def selector(ids: Sequence[str] | None, only: models.Filter | None) -> models.PointIdsList | models.FilterSelector:
+def selector(ids: Iterable[str] | None, only: models.Filter | None) -> models.PointIdsList | models.FilterSelector:
     """Return what ``delete`` takes.
 
     Raises:
         ConfigError: Neither or both were given.
+        InputError: ``ids`` is not a list, one string for example, or one of them is not a string.
     """
     from qdrant_client import models
 
     if ids is not None and only is None:
-        return models.PointIdsList(points=[point_id(name) for name in ids])
+        names: list[Any] = list(inputs.listed(ids, "ids"))
+        for name in names:
+            check_id(name)
+        return models.PointIdsList(points=[point_id(name) for name in names])
     if only is not None and ids is None:
         return models.FilterSelector(filter=only)
     raise ConfigError("delete takes ids or filter=..., and exactly one of them.")

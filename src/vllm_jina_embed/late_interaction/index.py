@@ -127,7 +127,7 @@ class LateInteractionIndex(Base):
     def delete(self, ids: Iterable[str] | None = None, *, filter: models.Filter | None = None) -> None:  # noqa: A002
         """Remove the items of these ids, or all that Qdrant's ``filter`` lets through; unknown ids are no error."""
         self._ready()
-        what = collection.selector(None if ids is None else list(ids), filter)
+        what = collection.selector(ids, filter)
         self._caller.call("delete", collection_name=self.name, points_selector=what, wait=True)
 
     async def adelete(
@@ -138,7 +138,7 @@ class LateInteractionIndex(Base):
     ) -> None:
         """Await ``delete``."""
         await asyncio.to_thread(self._ready)
-        what = collection.selector(None if ids is None else list(ids), filter)
+        what = collection.selector(ids, filter)
         await self._caller.acall("delete", collection_name=self.name, points_selector=what, wait=True)
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -234,6 +234,8 @@ def _limits(k: int, candidates: int | None) -> tuple[int, int]:
         raise ConfigError(f"k={k!r} must be a whole number over 0.")
     if candidates is None:
         return k, max(CANDIDATES, 10 * k)
+    if isinstance(candidates, bool) or not isinstance(candidates, int):
+        raise ConfigError(f"candidates={candidates!r} must be a whole number.")
     if candidates < k:
         raise ConfigError(f"candidates={candidates!r} are fewer than k={k}; MaxSim ranks what is handed to it.")
     return k, candidates

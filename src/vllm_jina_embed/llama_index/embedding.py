@@ -175,7 +175,7 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
 
 def _warn_of_stand_ins(texts: Sequence[str]) -> None:
     """Warn when an index embeds what stands for a picture as if it were the text."""
-    count = sum(map(names_a_picture, texts))
+    count = sum(isinstance(text, str) and names_a_picture(text) for text in texts)
     if count:
         warnings.warn(
             f"{count} of {len(texts)} texts stand for pictures, and are embedded as text: an index does so where the "
@@ -187,7 +187,8 @@ def _warn_of_stand_ins(texts: Sequence[str]) -> None:
 
 def _warn_of_misread(texts: Sequence[str]) -> None:
     """Warn when texts are the bytes of files that a reader decoded as text."""
-    parts = (part for text in texts for part in (text, text.partition("\n\n")[2]))  # metadata may stand before it
+    strings = (text for text in texts if isinstance(text, str))
+    parts = (part for text in strings for part in (text, text.partition("\n\n")[2]))  # metadata may stand before it
     kinds = {kind for kind in (misread(part, {}) for part in parts) if kind is not None}
     if kinds:
         warnings.warn(

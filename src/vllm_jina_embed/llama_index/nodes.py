@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from llama_index.core.schema import BaseNode, Document, ImageNode, MetadataMode, Node, NodeRelationship, TextNode
 
+from .. import inputs
 from ..errors import InputError
 from ..file_names import local_path, valid_unicode
 from ..image_strings import Text, is_data_uri, picture_string, strict_image
@@ -75,13 +76,20 @@ def items_of(nodes: Sequence[BaseNode]) -> list[Picture | InputError]:
 def whole(nodes: Iterable[BaseNode]) -> list[BaseNode]:
     """Return ``nodes`` with one node per picture of a document: splitters copy the picture to every piece of its text.
 
-    The first copy gets the texts of all of them, so nothing is lost and one picture is found once.
+    The first copy gets the texts of all of them, so nothing is lost and one picture is found once. Nodes with other
+    metadata, a page or a caption, are not copies: joining them would lose it.
+
+    Raises:
+        InputError: Something among them is not a node.
     """
     found: list[BaseNode] = []
     copies: dict[tuple[str | None, ...], list[ImageNode]] = {}
-    for node in nodes:
+    for position, node in enumerate(inputs.listed(nodes, "nodes")):
+        if not isinstance(node, BaseNode):
+            raise InputError(f"nodes[{position}]: got {type(node).__name__}; expected a node.", positions=[position])
         if isinstance(node, ImageNode) and node.ref_doc_id is not None:
-            same = copies.setdefault((node.ref_doc_id, node.image, node.image_path, node.image_url), [])
+            metadata = repr(sorted(node.metadata.items(), key=repr))
+            same = copies.setdefault((node.ref_doc_id, node.image, node.image_path, node.image_url, metadata), [])
             same.append(node)
             if len(same) > 1:
                 continue

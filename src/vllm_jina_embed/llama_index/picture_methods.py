@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llama_index.core.async_utils import run_jobs
@@ -16,8 +16,10 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import QueryBundle
 from llama_index.core.utils import get_tqdm_iterable, iter_batch
 
+from .. import inputs
 from .._adapter import Embedder
 from .._skipping import Answer, answering, single, stored, strictly
+from ..errors import InputError
 from ..file_names import local_path, readable_path
 from ..image_strings import looks_like_image, picture_string
 from ..media import ImageInput, MediaPolicy
@@ -62,41 +64,58 @@ class PictureMethods(MultiModalEmbedding):
         self, img_file_paths: Sequence[ImageInput], show_progress: bool = False
     ) -> list[list[float]]:
         """Return one embedding per picture, in order."""
-        return self._embed_batches(img_file_paths, show_progress, texts=False)
+        return self._embed_batches(_listed(img_file_paths, "images"), show_progress, texts=False)
 
     async def aget_image_embedding_batch(
         self, img_file_paths: Sequence[ImageInput], show_progress: bool = False
     ) -> list[list[float]]:
         """Await ``get_image_embedding_batch``; ``num_workers`` bounds the batches at a time, as for texts."""
-        return await self._aembed_batches(img_file_paths, show_progress, texts=False)
+        return await self._aembed_batches(_listed(img_file_paths, "images"), show_progress, texts=False)
 
     # --- strings that are pictures, where LlamaIndex hands over strings alone ---------------------------------------
 
     def get_query_embedding(self, query: str) -> list[float]:
         """Return the embedding of a question, or of the picture whose data URI or reference ``query`` is."""
-        return self._embed_one(query, "query") if looks_like_image(query) else super().get_query_embedding(query)
+        return super().get_query_embedding(query) if _is_plain_text(query) else self._embed_one(query, "query")
 
     async def aget_query_embedding(self, query: str) -> list[float]:
         """Await ``get_query_embedding``."""
-        if looks_like_image(query):
-            return await self._aembed_one(query, "query")
-        return await super().aget_query_embedding(query)
+        if _is_plain_text(query):
+            return await super().aget_query_embedding(query)
+        return await self._aembed_one(query, "query")
+
+    def get_agg_embedding_from_queries(
+        self, queries: list[str], agg_fn: Callable[..., list[float]] | None = None
+    ) -> list[float]:
+        """Return the mean of the questions' embeddings, or what ``agg_fn`` makes of them.
+
+        Raises:
+            InputError: There are none, or names every one that is neither a text nor an image's string.
+        """
+        return super().get_agg_embedding_from_queries(_checked_queries(queries), agg_fn)
+
+    async def aget_agg_embedding_from_queries(
+        self, queries: list[str], agg_fn: Callable[..., list[float]] | None = None
+    ) -> list[float]:
+        """Await ``get_agg_embedding_from_queries``."""
+        return await super().aget_agg_embedding_from_queries(_checked_queries(queries), agg_fn)
 
     def get_text_embedding(self, text: str) -> list[float]:
         """Return the embedding of a text, or of the picture whose data URI or reference ``text`` is."""
-        return self._embed_one(text, "passage") if looks_like_image(text) else super().get_text_embedding(text)
+        return super().get_text_embedding(text) if _is_plain_text(text) else self._embed_one(text, "passage")
 
     async def aget_text_embedding(self, text: str) -> list[float]:
         """Await ``get_text_embedding``."""
-        if looks_like_image(text):
-            return await self._aembed_one(text, "passage")
-        return await super().aget_text_embedding(text)
+        if _is_plain_text(text):
+            return await super().aget_text_embedding(text)
+        return await self._aembed_one(text, "passage")
 
     def get_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[list[float]]:
         """Return one embedding per string, in order, as ``get_text_embedding`` does."""
-        if not any(map(looks_like_image, texts)):
+        texts = _listed(texts, "texts")
+        if all(map(_is_plain_text, texts)):
             return super().get_text_embedding_batch(texts, show_progress, **kwargs)
         return self._embed_batches(texts, show_progress, texts=True)
 
@@ -104,7 +123,8 @@ class PictureMethods(MultiModalEmbedding):
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[list[float]]:
         """Await ``get_text_embedding_batch``."""
-        if not any(map(looks_like_image, texts)):
+        texts = _listed(texts, "texts")
+        if all(map(_is_plain_text, texts)):
             return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
         return await self._aembed_batches(texts, show_progress, texts=True)
 
@@ -194,6 +214,31 @@ class PictureMethods(MultiModalEmbedding):
     @property
     def _mode(self) -> OnError:
         return self._core.settings.on_error
+
+
+def _is_plain_text(value: object) -> bool:
+    """Tell whether LlamaIndex's own methods may have it: they take strings alone, and show them to observers."""
+    return isinstance(value, str) and not looks_like_image(value)
+
+
+def _listed(values: Any, name: str) -> list[Any]:
+    """Return ``values`` as a list, to be read more than once; an error where it is one item or no list."""
+    return list(inputs.listed(values, name))
+
+
+def _checked_queries(queries: Any) -> list[Any]:
+    """Return a list of texts and images' strings.
+
+    Raises:
+        InputError: It is none, it is empty, or names every other value in it.
+    """
+    found = _listed(queries, "queries")
+    bad = [item.error for item in inputs.mixed(found, name="queries") if isinstance(item, inputs.BadItem)]
+    if bad:
+        raise InputError.collect(bad, total=len(found))
+    if not found:
+        raise InputError("queries: got an empty list; there is nothing to aggregate.")
+    return found
 
 
 def _bundle(picture: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:

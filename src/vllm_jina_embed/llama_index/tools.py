@@ -163,6 +163,9 @@ class ImageRetrieverTool(AsyncBaseTool):
 
     def _source(self, query: str | None, picture: str | None) -> ImageInput | None:
         """Return the picture to search by, or None for a query of text."""
+        for name, value in (("query", query), ("picture", picture)):
+            if value is not None and not isinstance(value, str):  # a model's JSON may hold anything
+                raise InputError(f"{name}: got {type(value).__name__}; expected a string.")
         query, picture = (query or "").strip(), (picture or "").strip()
         if bool(query) == bool(picture):
             raise InputError(f"{_INPUTS}{', not both' if query else ''}.")

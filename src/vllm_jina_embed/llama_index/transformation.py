@@ -6,7 +6,6 @@ Enters: nodes. Leaves: the nodes with their embeddings. This file refuses to kno
 from __future__ import annotations
 
 import uuid
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -17,7 +16,7 @@ from llama_index.core.schema import BaseNode
 from .._adapter import vectors
 from .._skipping import Answer, answering, strictly
 from ..calls import Calls
-from ..errors import SHOWN, InputError
+from ..errors import SHOWN, InputError, warn_of_items
 from .events import achunks_of, chunks_of, embedding_event
 from .nodes import items_of, storable, warn_of_unnamed, whole
 from .picture_methods import PictureMethods
@@ -111,7 +110,7 @@ def _kept(answer: Answer, nodes: list[BaseNode], chunks: list[str]) -> list[list
     bad = answer.bad
     if bad:
         names = "; ".join(_names(nodes, bad))
-        warnings.warn(f"nodes are left out: {answer.problem}\n{names}", stacklevel=3)
+        warn_of_items(f"nodes are left out: {answer.problem}\n{names}", answer.rows, stacklevel=3)
     for position in reversed(bad):
         del nodes[position], chunks[position]
     return vectors(np.delete(answer.rows, bad, axis=0))

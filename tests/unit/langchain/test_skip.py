@@ -20,7 +20,7 @@ from vllm_jina_embed import InputError, MediaPolicy
 from vllm_jina_embed.langchain import VllmJinaEmbeddings, image_document
 
 pytestmark = pytest.mark.fire
-BAD: list[Any] = ["", " \n", "\ud800", "data:image/png;base64,AAAA", None, 7, ["a"], float("nan")]
+BAD: list[Any] = ["", " \n", "\ud800", "data:image/png;base64,AAAA", None, 7, ["a"], float("nan"), b"x", {"a": 1}]
 
 
 @pytest.fixture
@@ -54,6 +54,19 @@ async def test_a_batch_keeps_the_good_rows_and_gives_the_placeholder_for_a_bad_o
         assert rows == [good, embeddings.placeholder, other]
     assert np.isfinite(rows).all()
     assert [embeddings.is_placeholder(row) for row in rows] == [False, True, False]
+
+
+async def test_warnings_that_are_errors_hold_the_rows(embeddings: VllmJinaEmbeddings) -> None:
+    """``python -W error``: as they would have been returned."""
+    (good,) = embeddings.embed_documents(["a"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="placeholder") as caught:
+            embeddings.embed_documents(["a", ""])
+        assert caught.value.embeddings == [good, embeddings.placeholder]  # type: ignore[attr-defined]
+        with pytest.raises(UserWarning, match="left out") as caught:
+            await embeddings.atransform_documents([Document("a"), Document("")])
+        np.testing.assert_array_equal(caught.value.embeddings[:1], [good])  # type: ignore[attr-defined]
 
 
 async def test_images_too(embeddings: VllmJinaEmbeddings) -> None:
@@ -140,6 +153,18 @@ class TestTransformDocuments:
         with pytest.warns(UserWarning, match="left out"):
             assert await embeddings.atransform_documents(documents) == [documents[0], documents[2]]
         assert list(embeddings.transform_documents([])) == []
+
+    @pytest.mark.parametrize("wrong", [None, "a", {"page_content": "a"}, 7], ids=repr)
+    async def test_what_is_no_document_is_left_out(self, embeddings: VllmJinaEmbeddings, wrong: Any) -> None:
+        """By its place; a generator is read once."""
+        documents = [Document("a"), wrong, Document("b")]
+        with pytest.warns(UserWarning, match=r"left out.*documents\[1\]: got \w+; expected a Document"):
+            found = embeddings.transform_documents(iter(documents))  # type: ignore[arg-type]
+        assert list(found) == [documents[0], documents[2]]
+        with pytest.warns(UserWarning, match=r"documents\[1\]"):
+            assert await embeddings.atransform_documents(documents) == found
+        with pytest.raises(InputError, match=r"documents: got"):
+            embeddings.transform_documents(None)  # type: ignore[arg-type]
 
     async def test_a_second_run_of_index_heals(
         self, embeddings: VllmJinaEmbeddings, engines: list[FakeEngine], tmp_path: Path

@@ -158,13 +158,15 @@ async def test_a_bad_query_is_told_to_the_model(store: InMemoryVectorStore, quer
     assert awaited.content == message.content
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_what_chromas_add_images_kept_is_seen_too(store: InMemoryVectorStore, kind: str) -> None:
     """Bare base64; a text that begins like it is read."""
     content = base64.b64encode(encoded(noise(60, 40), kind)).decode()
-    store.add_documents([Document(content), Document("/9j/ is how a JPEG begins in base64."), Document("UklGR")])
+    store.add_documents(
+        [Document(content), Document("/9j/ is how a JPEG begins in base64."), Document("UklGR"), Document("QkJC" * 9)]
+    )
     message = call(tool_of(store), "anything")
-    assert len(texts(message)) == 3
+    assert len(texts(message)) == 4
     (seen,) = images(message)
     assert seen.size == (60, 40)
 

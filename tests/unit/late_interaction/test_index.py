@@ -86,8 +86,10 @@ class TestSearch:
         assert len(hits) == 5
         assert_best(hits, scores_of(embedder, QUERIES[0]), set(range(60, 70, 2)))
 
-    @pytest.mark.parametrize(("k", "candidates"), [(0, None), (-1, None), (2.5, None), (True, None), (10, 9)])
-    def test_refuses_senseless_limits(self, index: LateInteractionIndex, k: Any, candidates: int | None) -> None:
+    @pytest.mark.parametrize(
+        ("k", "candidates"), [(0, None), (-1, None), (2.5, None), (True, None), (10, 9), (1, 2.5), (1, True), (1, "2")]
+    )
+    def test_refuses_senseless_limits(self, index: LateInteractionIndex, k: Any, candidates: Any) -> None:
         with pytest.raises(ConfigError, match=r"k=|candidates="):
             index.search("a", k, candidates=candidates)
 
@@ -220,6 +222,33 @@ class TestAdd:
         with pytest.raises(InputError, match="Wrap it"):
             make().add("a text")
 
+    @pytest.mark.parametrize(
+        ("given", "told"),
+        [
+            ({"ids": ["1", 2]}, r"items\[1\]: got the id 2 \(int\); expected a string"),
+            ({"ids": ["1", "\ud800"]}, r"items\[1\]: got the id .* valid Unicode"),
+            ({"payloads": [{}, None]}, r"items\[1\]: its payload is a NoneType; expected a mapping"),
+            ({"payloads": [{}, {1: "a", "b": 2}]}, r"items\[1\]: its payload is a dict; .* keys are strings"),
+        ],
+    )
+    def test_names_what_has_a_bad_id_or_payload(
+        self, folder: Path, make: MakeIndex, given: dict[str, Any], told: str
+    ) -> None:
+        """By its place, as a bad item, and leaves it out where that is wanted."""
+        with pytest.raises(InputError, match=told) as caught:
+            make().add(["a", "b"], **given)
+        assert caught.value.positions == (1,)
+        with in_memory([])(folder, on_error="skip") as embedder:
+            index = make(of=embedder)
+            with pytest.warns(UserWarning, match=f"left out: {told}"):
+                assert len(index.add(["a", "b"], **given)) == index.count() == 1
+
+    @pytest.mark.parametrize("given", [{"ids": "ab"}, {"payloads": {"a": 1, "b": 2}}, {"ids": 7}, {"payloads": 7}])
+    def test_takes_ids_and_payloads_as_lists(self, make: MakeIndex, given: dict[str, Any]) -> None:
+        """A string would be its characters."""
+        with pytest.raises(InputError, match=r"(ids|payloads): got .*expected a list"):
+            make().add(["a", "b"], **given)
+
     def test_refuses_what_qdrant_cannot_hold(self, make: MakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(batches, "MOST_NUMBERS", 64 * 10)
         index = make()
@@ -261,6 +290,15 @@ class TestDelete:
     async def test_awaits(self, index: LateInteractionIndex) -> None:
         await index.adelete(["item 3"])
         assert index.count() == 69
+
+    @pytest.mark.parametrize("ids", ["item 3", 7, ["item 3", 7], [None], {"item 3": 1}])
+    async def test_takes_a_list_of_strings(self, index: LateInteractionIndex, ids: Any) -> None:
+        """One string would be its characters, each another item's id."""
+        with pytest.raises(InputError, match=r"ids: got|got the id"):
+            index.delete(ids)
+        with pytest.raises(InputError, match=r"ids: got|got the id"):
+            await index.adelete(ids)
+        assert index.count() == 70
 
     def test_refuses_neither_and_both(self, index: LateInteractionIndex) -> None:
         for given in ({}, {"ids": ["item 3"], "filter": models.Filter()}):

@@ -24,7 +24,10 @@ from vllm_jina_embed import InputError, JinaEmbedder
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_document, image_node
 
 pytestmark = pytest.mark.fire
-BAD = ["", " \n", "\ud800", "data:image/png;base64,AAAA"]
+BAD: list[Any] = [
+    *("", " \n", "\ud800", "data:image/png;base64,AAAA"),
+    *(None, 7, True, float("nan"), b"x", bytearray(b"x"), ["a"], [], [None], {"a": 1}, {1}, object),
+]
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def embedding(embedder: JinaEmbedder) -> VllmJinaEmbedding:
 
 @pytest.mark.parametrize("bad", BAD, ids=repr)
 async def test_a_batch_keeps_the_good_rows_and_gives_the_placeholder_for_a_bad_one(
-    embedding: VllmJinaEmbedding, bad: str
+    embedding: VllmJinaEmbedding, bad: Any
 ) -> None:
     good, other = embedding.get_text_embedding_batch(["a", "b"])
     expected = [good, embedding.placeholder, other]
@@ -54,6 +57,19 @@ async def test_a_batch_keeps_the_good_rows_and_gives_the_placeholder_for_a_bad_o
     with pytest.warns(UserWarning, match="placeholder"):
         assert await embedding.aget_text_embedding_batch(["a", bad, "b"]) == expected
     assert [embedding.is_placeholder(row) for row in expected] == [False, True, False]
+
+
+async def test_warnings_that_are_errors_hold_the_rows(embedding: VllmJinaEmbedding) -> None:
+    """``python -W error``: as they would have been returned."""
+    (good,) = embedding.get_text_embedding_batch(["a"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="placeholder") as caught:
+            await embedding.aget_text_embedding_batch(["a", ""])
+        assert caught.value.embeddings == [good, embedding.placeholder]  # type: ignore[attr-defined]
+        with pytest.raises(UserWarning, match="left out") as caught:
+            embedding([TextNode(text="a"), TextNode(text="")])
+        np.testing.assert_array_equal(caught.value.embeddings[:1], [good])  # type: ignore[attr-defined]
 
 
 async def test_images_too(embedding: VllmJinaEmbedding) -> None:
@@ -88,6 +104,65 @@ async def test_a_single_call_with_a_bad_item_fails(embedding: VllmJinaEmbedding)
                 call(b"broken")
         with pytest.raises(InputError, match=r"images\[0\]: "):
             await embedding.aget_image_embedding(b"broken")
+
+
+@pytest.mark.parametrize("bad", [None, 7, b"x", ["a"]], ids=repr)
+async def test_raise_names_the_position_of_what_is_no_string(tmp_path: Path, bad: Any) -> None:
+    """Where LlamaIndex asks for strings; what was computed is kept."""
+    with in_memory([])(write_folder(tmp_path / "checkpoint")) as embedder:
+        strict = VllmJinaEmbedding(embedder=embedder)
+        with pytest.raises(InputError, match=r"items\[1\]: ") as caught:
+            strict.get_text_embedding_batch(["a", bad, "b"])
+        assert caught.value.positions == (1,)
+        assert np.isnan(caught.value.embeddings).any(axis=1).tolist() == [False, True, False]
+        with pytest.raises(InputError, match=r"items\[1\]: "):
+            await strict.aget_text_embedding_batch(["a", bad, "b"])
+
+
+async def test_questions_that_are_joined_are_checked_first(
+    embedding: VllmJinaEmbedding, engines: list[FakeEngine]
+) -> None:
+    """A mean over a placeholder answers nothing, so on_error="skip" changes nothing here."""
+    for queries, told in [
+        (["a", None, 7], r"(?s)2 of 3 items.*queries\[1\]: got NoneType.*queries\[2\]: got int"),
+        ("abc", "queries: got one str; expected a list"),
+        (None, "queries: got NoneType; expected a list"),
+        ([], "queries: got an empty list"),
+    ]:
+        with pytest.raises(InputError, match=told):
+            embedding.get_agg_embedding_from_queries(queries)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=told):
+            await embedding.aget_agg_embedding_from_queries(queries)  # type: ignore[arg-type]
+    assert engines == []
+    rows = [embedding.get_query_embedding(text) for text in ("a", "b")]
+    np.testing.assert_allclose(embedding.get_agg_embedding_from_queries(["a", "b"]), np.mean(rows, axis=0))
+    found = await embedding.aget_agg_embedding_from_queries(["a", "b"], agg_fn=lambda rows: rows[1])
+    assert found == rows[1]
+
+
+async def test_a_batch_is_a_list_and_any_list(embedding: VllmJinaEmbedding) -> None:
+    """A string would be its characters; a generator can be read once."""
+    for call in (embedding.get_text_embedding_batch, embedding.get_image_embedding_batch):
+        for wrong in ("abc", None, 7, b"abc", {"a": 1}):
+            with pytest.raises(InputError, match="expected a list"):
+                call(wrong)  # type: ignore[operator]
+    for wrong in ("abc", None):
+        with pytest.raises(InputError, match="expected a list"):
+            await embedding.aget_text_embedding_batch(wrong)  # type: ignore[arg-type]
+    rows = embedding.get_text_embedding_batch(["a", "b", "c"])
+    assert embedding.get_text_embedding_batch(iter("abc")) == rows  # type: ignore[arg-type]
+    assert await embedding.aget_text_embedding_batch(iter("abc")) == rows  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [None, "a", {"id": 1}, ["a"], 7], ids=repr)
+async def test_what_is_no_node_is_named(embedding: VllmJinaEmbedding, wrong: Any) -> None:
+    """It has no id to be left out by."""
+    with pytest.raises(InputError, match=r"nodes\[1\]: got \w+; expected a node"):
+        embedding([TextNode(text="a"), wrong])
+    with pytest.raises(InputError, match=r"nodes\[1\]: got \w+; expected a node"):
+        await embedding.acall([TextNode(text="a"), wrong])
+    with pytest.raises(InputError, match=r"nodes: got|nodes\[0\]: got"):
+        embedding(wrong)
 
 
 async def test_a_transformation_leaves_bad_nodes_out(embedding: VllmJinaEmbedding) -> None:

@@ -160,7 +160,14 @@ def test_nothing_found_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({}, "give a query, or a picture"), ({"query": "a", "picture": "b"}, "not both"), ({"picture": "b"}, "none yet")],
+    [
+        ({}, "give a query, or a picture"),
+        ({"query": "a", "picture": "b"}, "not both"),
+        ({"picture": "b"}, "none yet"),
+        ({"query": 7}, "query: got int; expected a string"),
+        ({"query": ["a"]}, "query: got list"),
+        ({"picture": {"id": "a"}}, "picture: got dict"),
+    ],
 )
 def test_bad_arguments_are_named(
     retriever: BaseRetriever, embedding: VllmJinaEmbedding, arguments: dict[str, str], message: str

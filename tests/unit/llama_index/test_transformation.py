@@ -11,7 +11,17 @@ import pytest
 from llama_index.core import Document, QueryBundle, VectorStoreIndex
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import BaseNode, ImageDocument, ImageNode, IndexNode, MediaResource, Node, TextNode
+from llama_index.core.schema import (
+    BaseNode,
+    ImageDocument,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    Node,
+    NodeRelationship,
+    RelatedNodeInfo,
+    TextNode,
+)
 
 from tests.support.embedders import FakeEmbedder
 from vllm_jina_embed import InputError
@@ -79,6 +89,19 @@ def test_a_plain_index_gives_one_ranking(embedding: VllmJinaEmbedding, fake: Fak
     assert len(found) == len(documents)
     assert found[0].node.image_path == str(paths[1])
     assert found[0].score == pytest.approx(1)
+
+
+@pytest.mark.parametrize("key", ["page", "caption"])
+def test_nodes_with_other_metadata_are_no_copies(embedding: VllmJinaEmbedding, base64s: list[str], key: str) -> None:
+    """One logo on two pages of a document: each has its page, also in the order in which metadata were set."""
+    source = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="report")}
+    first, other, copy = (
+        ImageNode(image=base64s[0], text="a logo", metadata=metadata, relationships=source)
+        for metadata in ({key: 1, "file": "a"}, {key: 2, "file": "a"}, {"file": "a", key: 1})
+    )
+    nodes = embedding([first, other, copy])
+    assert [node.node_id for node in nodes] == [first.node_id, other.node_id]
+    assert [node.metadata[key] for node in nodes] == [1, 2]
 
 
 def test_a_splitter_makes_no_copies_of_a_picture(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
