@@ -12,7 +12,6 @@ import contextlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -218,14 +217,12 @@ class Server(Member):
         try:
             return http.decoded(reply.body)
         except ValueError:
-            begin = self.connection.hide(reply.body[:10_000])[:100]
+            begin = self.connection.hide(reply.body[:10_000].decode(errors="replace"))[:100]
             raise EngineError(f"{self.url}{path}: the answer is no JSON ({begin!r}).") from None
 
     def _check(self, reply: Reply, path: str) -> None:
         """See ``http.check``; an answer that repeats the request shows no key."""
-        if reply.status >= 300:
-            reply = replace(reply, body=self.connection.hide(reply.body))
-        http.check(reply, f"{self.url}{path}")
+        http.check(reply, f"{self.url}{path}", self.connection.hide)
 
 
 def _compare(config: EngineConfig, wanted: Checkpoint, served: Checkpoint, url: str) -> None:
