@@ -12,7 +12,7 @@ import concurrent.futures
 import contextlib
 import os
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -65,7 +65,7 @@ class HttpConnection:
             transport=transport,
         )
         # After all that can fail with them among the variables of its frame.
-        self.hide = _authorize(self._client, config, login)
+        self.hide: Callable[[str], str] = _authorize(self._client, config, login)
 
     async def send(self, method: str, path: str, body: bytes | None, *, most: int) -> Reply:
         """Return the answer.
@@ -176,6 +176,8 @@ class ServerEngine:
         config = self._config
         places = zip(config.servers, config.logins or [None] * len(config.servers), strict=True)
         servers = [Server(url, config, HttpConnection(url, config, transport, login)) for url, login in places]
+        for server in servers:
+            server.peers = servers
         self._fleet = Fleet(servers)
         self._batches: Batches[Wish] = Batches(self._send)
         for error in await asyncio.gather(*(_met(server) for server in servers), return_exceptions=True):
@@ -220,8 +222,8 @@ def _client(url: str, **options: Any) -> httpx.AsyncClient:
         named = [f"{name}={without_login(value)}" for name, value in os.environ.items() if name.lower() in ENVIRONMENT]
         reason = type(error).__name__ + f": {error}" * isinstance(error, OSError | ImportError)
     raise ConfigError(
-        f"server {url!r}: no connection can be made with {', '.join(named) or 'the proxies of this system'} ({reason}). "
-        "Correct what is wrong there, or unset it."
+        f"server {url!r}: no connection can be made with {', '.join(named) or 'the proxies of this system'} "
+        f"({reason}). Correct what is wrong there, or unset it."
     )
 
 
