@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections.abc import Iterable
@@ -124,3 +125,15 @@ def user_and_password(login: Secret) -> tuple[str, str]:
     """Return both parts of ``user:password``, percent-decoded."""
     user, _, password = login.reveal().partition(":")
     return unquote(user), unquote(password)
+
+
+def basic(login: Secret) -> str:
+    """Return the credentials of HTTP's basic authentication."""
+    return base64.b64encode(":".join(user_and_password(login)).encode()).decode()
+
+
+def shown_by(login: Secret) -> list[str]:
+    """Return what a server that is shown ``login`` may show again; for ``Hider``."""
+    user, password = user_and_password(login)
+    token = basic(login).rstrip("=")
+    return [user, password, f"{user}:{password}", token, token.translate(str.maketrans("+/", "-_"))]

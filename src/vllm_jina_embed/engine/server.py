@@ -7,7 +7,6 @@ One server or several behind one engine; what each is asked stands in ``served.p
 from __future__ import annotations
 
 import asyncio
-import base64
 import concurrent.futures
 import contextlib
 import os
@@ -16,7 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from .._secrets import HIDDEN, Hider, Secret, user_and_password, without_login
+from .._secrets import HIDDEN, Hider, Secret, basic, shown_by, without_login
 from ..errors import ConfigError, EngineError, InputError, MissingExtraError
 from ..pooling import Floats
 from ..prompts import Prompt
@@ -42,8 +41,6 @@ CONNECT = 10.0
 """Seconds for a connection to come up."""
 ENVIRONMENT = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"}
 """Variables that httpx reads, in small letters or capitals."""
-URL_SAFE = str.maketrans("+/", "-_")
-"""How base64 for URLs differs."""
 PLACE = 500_000
 """Pixels that count as much in a server's load as one text."""
 
@@ -230,11 +227,8 @@ def _client(url: str, **options: Any) -> httpx.AsyncClient:
 def _authorize(client: httpx.AsyncClient, config: EngineConfig, login: Secret | None) -> Hider:
     """Let requests show what the server wants to be shown, and return what hides that."""
     if login is not None:
-        user, password = user_and_password(login)
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        client.headers["authorization"] = f"Basic {token}"
-        bare = token.rstrip("=")
-        return Hider([user, password, f"{user}:{password}", bare, bare.translate(URL_SAFE)])
+        client.headers["authorization"] = f"Basic {basic(login)}"
+        return Hider(shown_by(login))
     if not isinstance(config.api_key, Secret):
         return Hider([])
     client.headers["authorization"] = f"Bearer {config.api_key.reveal()}"
