@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import re
 from collections.abc import Iterable
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -76,15 +79,61 @@ def without_login(url: object) -> str:
     return f"{url!r:.200}"
 
 
-def hide(body: bytes, secrets: Iterable[str]) -> bytes:
-    """Return ``body`` with ``***`` in place of each secret; those under four characters would hide what is not one."""
-    for secret in secrets:
-        if len(secret) >= 4:
-            body = body.replace(secret.encode(), HIDDEN.encode())
-    return body
+class Hider:
+    """Puts ``***`` in place of secrets, as they are and as JSON, URLs, HTML, and what quotes these, write them.
+
+    Those under four characters stay: hiding them would hide what is not one.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """Return ``text`` without the secrets; those that overlap are hidden as one."""
+        if not self._secrets:
+            return text
+        parts: list[str] = []
+        end = 0
+        for match in self._pattern.finditer(text):
+            start, stop = match.span(1)
+            if start >= end:
+                parts += [text[end:start], HIDDEN]
+            end = max(end, stop)
+        return "".join([*parts, text[end:]])
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        written = ["".join(map(_written, re.sub(r"\\+", r"\\", secret))) for secret in self._secrets]
+        return re.compile(f"(?=({'|'.join(written)}))")  # looked ahead for, so that overlapping ones are found too
+
+
+@lru_cache(maxsize=256)
+def _written(letter: str) -> str:
+    """Return a pattern of a letter in any writing; JSON in JSON has several backslashes before it."""
+    code, utf8, utf16 = ord(letter), letter.encode(), letter.encode("utf-16-be").hex()
+    json = "".join(rf"\\{{1,8}}u{utf16[place : place + 4]}" for place in range(0, len(utf16), 4))
+    quoted = "".join(rf"\\{{1,8}}x{byte:02x}" for byte in utf8)
+    percent = "".join(f"%(?:25)*{byte:02x}" for byte in utf8)
+    escaped = "|".join({json, quoted, percent, f"&#0*{code};", f"&#x0*{code:x};", html.escape(letter)} - {letter})
+    if letter == "\\":
+        return rf"(?:(?i:{escaped})|\\{{1,16}}+)"
+    lost = "|\ufffd+" if code > 127 else ""  # in an answer of another encoding
+    return rf"(?:(?i:{escaped})|\\{{0,8}}{re.escape(letter)}{lost})"
 
 
 def user_and_password(login: Secret) -> tuple[str, str]:
     """Return both parts of ``user:password``, percent-decoded."""
     user, _, password = login.reveal().partition(":")
     return unquote(user), unquote(password)
+
+
+def basic(login: Secret) -> str:
+    """Return the credentials of HTTP's basic authentication."""
+    return base64.b64encode(":".join(user_and_password(login)).encode()).decode()
+
+
+def shown_by(login: Secret) -> list[str]:
+    """Return what a server that is shown ``login`` may show again; for ``Hider``."""
+    user, password = user_and_password(login)
+    token = basic(login).rstrip("=")
+    return [user, password, f"{user}:{password}", token, token.translate(str.maketrans("+/", "-_"))]

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import checkpoint_values as values
 from .checkpoint_files import local_file
 from .checkpoints import read_json
 from .errors import ConfigError
@@ -119,7 +120,8 @@ def scaling(folder: Path) -> float:
 def _layer_count(location: str, revision: str | None) -> int:
     """Return the number of layers of the language model."""
     config = read_json(local_file(location, "config.json", revision))
-    return int((config.get("text_config") or config)["num_hidden_layers"])
+    where = f"{location!r}: config.json"
+    return values.whole(where, values.mapping(where, config, "text_config") or config, "num_hidden_layers", most=10_000)
 
 
 def _is_known(place: Part) -> bool:
@@ -136,9 +138,14 @@ def _rank_and_alpha(file: Path, settings: Mapping[str, Any]) -> tuple[int, float
     special = ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication")
     if odd := [name for name in special if settings.get(name)]:
         raise ConfigError(f"{str(file)!r} sets {', '.join(odd)}; expected a plain LoRA, as jina-embeddings-v4 has.")
-    rank, alpha = settings.get("r"), settings.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not alpha > 0:
-        raise ConfigError(f"{str(file)!r}: got r={rank!r} and lora_alpha={alpha!r}; expected two numbers over 0.")
+    rank: Any = settings.get("r")
+    alpha: Any = settings.get("lora_alpha")
+    numbers = type(rank) is int and type(alpha) in (int, float)
+    if not numbers or not 0 < rank <= values.LARGEST_SIZE or not 0 < alpha <= values.MOST_TOKENS:
+        raise ConfigError(
+            f"{str(file)!r}: got r={values.short(rank)} and lora_alpha={values.short(alpha)}; expected two numbers "
+            "over 0."
+        )
     return rank, alpha
 
 

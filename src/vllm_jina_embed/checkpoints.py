@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from . import checkpoint_values as values
 from . import recognition
 from .errors import ConfigError
 
@@ -155,13 +156,28 @@ def resolve(model: str, revision: str | None = None) -> Checkpoint:
     if model in PUBLISHED:
         return PUBLISHED[model]
     folder = DEMO_FOLDER if model == DEMO else Path(os.path.expanduser(model))  # noqa: PTH111 - never raises
-    if folder.is_dir():
+    if _is_folder(folder, model):
         # The demo is tiny, so it can afford the reference's exact arithmetic.
         options = {"dtype": "float32"} if model == DEMO else {}
         return _from_config(model, str(folder.resolve()), read_json(folder / "config.json"), options)
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ConfigError(f"model={model!r}: no such folder. Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}.")
     return _from_config(model, model, _hub_config(model, revision), revision=revision)
+
+
+def _is_folder(folder: Path, model: str) -> bool:
+    """Tell whether ``model`` is a folder.
+
+    Raises:
+        ConfigError: The system cannot tell: the name is longer than a path can be, or lies where nobody may look.
+    """
+    try:
+        return folder.is_dir()
+    except OSError as error:
+        raise ConfigError(
+            f"model={values.short(model)} cannot be looked for as a folder ({error.strerror}). "
+            f"Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}; or give the path of a checkpoint folder."
+        ) from None
 
 
 def warn_if_assumed(checkpoint: Checkpoint) -> None:
@@ -196,24 +212,20 @@ def _from_config(
         return _from_xlm_roberta(name, location, config, revision)
     if config.get("model_type") != "qwen2_5_vl":
         raise ConfigError(
-            f"model={name!r}: got architectures={config.get('architectures') or []!r}; {recognition.EXPECTED}."
+            f"model={name!r}: got architectures={values.short(config.get('architectures') or [])}; "
+            f"{recognition.EXPECTED}."
         )
     architecture = recognition.check_architecture(name, config, NATIVE_ARCHITECTURE, recognition.MERGED_ARCHITECTURE)
     has_adapters = architecture == NATIVE_ARCHITECTURE or (Path(location) / "adapters").is_dir()
     if not has_adapters:
         recognition.check_merged(name, location, config, revision)
-    try:
-        text_config = config.get("text_config") or config
-        hidden_size = int(text_config["hidden_size"])
-        max_length = min(JINA_V4_MAX_LENGTH, int(text_config.get("max_position_embeddings", JINA_V4_MAX_LENGTH)))
-        sizes = [int(size) for size in config.get("matryoshka_dims") or JINA_V4_DIMENSIONS]
-        tasks = tuple(config.get("task_names") or TASKS)
-        token_dimensions = int(config.get("multi_vector_projector_dim", JINA_V4_TOKEN_DIMENSIONS))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"model={name!r}: config.json has no usable hidden_size, max_position_embeddings, matryoshka_dims, "
-            f"task_names or multi_vector_projector_dim ({error!r})."
-        ) from None
+    where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
+    text_config = values.mapping(where, config, "text_config") or config
+    hidden_size = values.whole(where, text_config, "hidden_size", most=most)
+    positions = values.whole(where, text_config, "max_position_embeddings", JINA_V4_MAX_LENGTH, most=values.MOST_TOKENS)
+    sizes = values.wholes(where, config, "matryoshka_dims", JINA_V4_DIMENSIONS, most=most)
+    tasks = values.choices(where, config, "task_names", TASKS, allowed=TASKS)
+    token_dimensions = values.whole(where, config, "multi_vector_projector_dim", JINA_V4_TOKEN_DIMENSIONS, most=most)
     dimensions = tuple(sorted({size for size in sizes if 0 < size < hidden_size} | {hidden_size}))
     return Checkpoint(
         name=name,
@@ -223,7 +235,7 @@ def _from_config(
         dimensions=dimensions,
         token_dimensions=token_dimensions if has_adapters else hidden_size,
         has_adapters=has_adapters,
-        max_length=max_length,
+        max_length=min(JINA_V4_MAX_LENGTH, positions),
         options=options or {},
     )
 
@@ -231,16 +243,15 @@ def _from_config(
 def _from_xlm_roberta(name: str, location: str, config: Mapping[str, Any], revision: str | None) -> Checkpoint:
     recognition.check_architecture(name, config, recognition.XLM_ROBERTA_ARCHITECTURE)
     if (kind := config.get("position_embedding_type", "absolute")) != "absolute":
-        raise ConfigError(f"model={name!r}: got {kind} positions; expected absolute ones, as {BGE_M3} has.")
-    recognition.check_text_model(name, location, revision)
-    try:
-        hidden_size, positions = int(config["hidden_size"]), int(config["max_position_embeddings"])
-        padding = int(config.get("pad_token_id", 1))  # 1: XLMRobertaConfig's default
-    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"model={name!r}: config.json has no usable hidden_size, max_position_embeddings or pad_token_id "
-            f"({error!r})."
-        ) from None
+            f"model={name!r}: got position_embedding_type={values.short(kind)}; expected absolute, as {BGE_M3} has."
+        )
+    recognition.check_text_model(name, location, revision)
+    where = f"model={name!r}: config.json"
+    hidden_size = values.whole(where, config, "hidden_size", most=values.LARGEST_SIZE)
+    padding = values.whole(where, config, "pad_token_id", 1, least=0, most=values.MOST_TOKENS)  # XLMRobertaConfig's
+    least = padding + 1 + 3  # room for both special tokens and one of a text
+    positions = values.whole(where, config, "max_position_embeddings", least=least, most=2 * values.MOST_TOKENS)
     return _xlm_roberta(name, location, hidden_size=hidden_size, positions=positions, padding=padding)
 
 
@@ -254,7 +265,7 @@ def read_json(path: Path) -> dict[str, Any]:
         loaded = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(loaded, dict):
             raise ValueError(f"got a {type(loaded).__name__}, expected an object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{str(path)!r} cannot be read ({error}); a checkpoint folder holds a config.json.") from None
     return loaded
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import checkpoint_values as values
 from .adapters import PROJECTOR, WEIGHTS, adapter_parts, scaling
 from .checkpoint_files import local_file
 from .checkpoints import read_json
@@ -82,10 +83,12 @@ def projections(
 def _base(location: str, name: str, revision: str | None) -> Tensor:
     """Return one tensor of the base weights, wherever it lies among the shards."""
     try:
-        shards = read_json(local_file(location, INDEX, revision))["weight_map"]
-        file = shards.get(name, "")
+        index = read_json(local_file(location, INDEX, revision))
     except ConfigError:
         file = SINGLE
+    else:
+        where = f"{location!r}: {INDEX}"
+        file = values.text(where, values.mapping(where, index, "weight_map"), name)
     found = read_table(local_file(location, file, revision)).get(name) if file else None
     if found is None:
         raise ConfigError(f"{location!r} has no {name}; a native checkpoint of jina-embeddings-v4 has one.")

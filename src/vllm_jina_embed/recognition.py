@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from . import checkpoint_values as values
 from .checkpoint_files import optional_json
 from .errors import ConfigError
 
@@ -42,12 +43,13 @@ def check_architecture(name: str, config: Mapping[str, Any], *known: str) -> str
         return str(architectures[0])
     if not architectures:
         raise ConfigError(
-            f"model={name!r}: config.json of type {config.get('model_type')!r} names no architectures, so what the "
-            f"weights are cannot be told; {EXPECTED}. Copy the config.json of the checkpoint that the weights are of."
+            f"model={name!r}: config.json of type {values.short(config.get('model_type'))} names no architectures, "
+            f"so what the weights are cannot be told; {EXPECTED}. Copy the config.json of the "
+            "checkpoint that the weights are of."
         )
     raise ConfigError(
-        f"model={name!r}: got architectures={architectures!r}; {EXPECTED}. Other models have other prompts and "
-        "another pooling: their vectors would be wrong here."
+        f"model={name!r}: got architectures={values.short(architectures)}; {EXPECTED}. Other models have other "
+        "prompts and another pooling: their vectors would be wrong here."
     )
 
 
@@ -57,7 +59,7 @@ def check_merged(name: str, location: str, config: Mapping[str, Any], revision: 
     Raises:
         ConfigError: It has a head of a classifier or of late interaction, or another pooling than the mean.
     """
-    labels = config.get("id2label") or {}
+    labels = values.mapping(f"model={name!r}: config.json", config, "id2label")
     own_labels = len(labels) == 1 or any(str(label) != f"LABEL_{key}" for key, label in labels.items())
     signs = [key for key in (*_CLASSIFIER, *_LATE_INTERACTION) if config.get(key) is not None]
     if own_labels or signs:
@@ -78,11 +80,12 @@ def check_text_model(name: str, location: str, revision: str | None) -> None:
         ConfigError: sentence-transformers is told otherwise.
     """
     _check_modules(name, location, revision, pooling="cls", like="BAAI/bge-m3")
-    told = optional_json(location, "config_sentence_transformers.json", revision)
-    prompts = told.get("prompts") if isinstance(told, dict) else None
-    used = {role: text for role, text in prompts.items() if text} if isinstance(prompts, dict) else {}
+    file = "config_sentence_transformers.json"
+    told = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file, revision))
+    prompts = values.mapping(f"model={name!r}: {file}", told, "prompts")
+    used = {role: text for role, text in prompts.items() if text}
     if used:
-        _warn_of_prompts(name, str(used))
+        _warn_of_prompts(name, values.short(used))
 
 
 @lru_cache(maxsize=256)
@@ -94,27 +97,27 @@ def _warn_of_prompts(name: str, prompts: str) -> None:
 
 def _check_modules(name: str, location: str, revision: str | None, *, pooling: str, like: str) -> None:
     """Compare the modules of sentence-transformers, where they are listed, with what is computed here."""
-    modules = optional_json(location, "modules.json", revision)
-    kinds = [str(one.get("type", "")) for one in modules if isinstance(one, dict)] if isinstance(modules, list) else []
-    kinds = [kind.rpartition(".")[2] for kind in kinds]
+    where = f"model={name!r}: modules.json"
+    modules = values.as_mappings(f"{where} is ", optional_json(location, "modules.json", revision))
+    kinds = [values.text(where, one, "type").rpartition(".")[2] for one in modules]
     if others := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
         raise ConfigError(
             f"model={name!r}: modules.json has {', '.join(others)} behind the model, which would be left out here; "
             f"expected a model such as {like}: Transformer, Pooling, Normalize."
         )
-    folders = [one.get("path") for one in modules or [] if isinstance(one, dict) and "Pooling" in str(one.get("type"))]
-    told = optional_json(location, f"{folders[0] if folders else '1_Pooling'}/config.json", revision)
-    modes = _modes(told) if isinstance(told, dict) else set()
+    folders = [values.text(where, one, "path") for one, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
+    file = f"{folders[0] if folders else '1_Pooling'}/config.json"
+    told = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file, revision))
+    modes = _modes(f"model={name!r}: {file}", told)
     if modes and modes != {pooling}:
         raise ConfigError(
-            f"model={name!r}: its 1_Pooling/config.json has the pooling {', '.join(sorted(modes))}; expected "
+            f"model={name!r}: its {file} has the pooling {', '.join(sorted(modes))}; expected "
             f"{pooling}, as {like} has. Its vectors would be wrong here."
         )
 
 
-def _modes(told: Mapping[str, Any]) -> set[str]:
+def _modes(where: str, told: Mapping[str, Any]) -> set[str]:
     """Return the names of the poolings in sentence-transformers' configuration, old and new."""
     on = [key for key in told if told[key] is True and key.startswith("pooling_mode_")]
     modes = {key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for key in on}
-    new = told.get("pooling_mode")
-    return modes | ({new} if isinstance(new, str) else set(new) if isinstance(new, list) else set())
+    return modes | values.names(where, told, "pooling_mode")

@@ -140,7 +140,13 @@ def served(urls: str | Sequence[str], *, api_key: str | None, timeout: float) ->
         ConfigError: No URL, one that is none, two ways to authenticate, or no usable timeout. The message shows
             neither the key nor a password that stands in a URL.
     """
-    listed = [urls] if isinstance(urls, str) else list(urls)
+    try:
+        listed = [urls] if isinstance(urls, str) else list(urls)
+    except TypeError:
+        raise ConfigError(
+            f"servers={urls!r:.100} is a {type(urls).__name__}; expected a URL such as 'http://gpu-box:8000', or a "
+            "list of them."
+        ) from None
     if not listed:
         raise ConfigError("got no server; expected a URL such as 'http://gpu-box:8000', or a list of them.")
     split = [split_login(url) for url in listed]

@@ -153,6 +153,16 @@ def test_every_path_wants_the_key(servers: SimpleNamespace, path: str) -> None:
     assert httpx.get(f"{servers.tokens.url}{path}", headers={"authorization": "Bearer other"}).status_code == 401
 
 
+def test_every_answer_names_its_checkpoint(servers: SimpleNamespace) -> None:
+    """Errors too; only to who has the key."""
+    with httpx.Client(base_url=servers.pooling.url, headers={"authorization": f"Bearer {KEY}"}) as client:
+        answers = [client.get("/jina/checkpoint"), client.get("/nothing"), client.post("/v1/embeddings", json={})]
+        answers.append(client.post("/v1/embeddings", json={"model": "demo", "input": "a"}))
+    assert [answer.status_code for answer in answers] == [200, 404, 400, 200]
+    assert len({answer.headers["x-jina-checkpoint"] for answer in answers}) == 1
+    assert "x-jina-checkpoint" not in httpx.get(f"{servers.pooling.url}/v1/models").headers
+
+
 def test_a_wrong_key_is_told(servers: SimpleNamespace) -> None:
     with pytest.raises(ConfigError, match="api_key="):
         JinaEmbedder.from_server(servers.pooling.url, api_key="other")

@@ -46,6 +46,8 @@ class FakeServers:
     Attributes:
         kinds: What each host is: ``embed``, ``token_embed`` or ``plain``; hosts that are not named are ``embed``.
         fail: Gives a response instead of the right one, raises, or returns None.
+        facts_at: Facts of single hosts, over those of all.
+        fingerprints: What each host writes into every answer, as servers of ours do; nothing where it is missing.
         requests: How many requests each host got, by path.
         bodies: The decoded bodies of all POST requests, with their host.
         most_at_once: Most POST requests that were in each host at the same time.
@@ -59,6 +61,8 @@ class FakeServers:
         **kinds: str,
     ) -> None:
         self.kinds, self.fail, self.delay, self.facts = kinds, fail, delay, facts or {}
+        self.facts_at: dict[str, dict[str, Any]] = {}
+        self.fingerprints: dict[str, str] = {}
         self.requests: Counter[tuple[str, str]] = Counter()
         self.bodies: list[tuple[str, dict[str, Any]]] = []
         self.inside: Counter[str] = Counter()
@@ -80,7 +84,10 @@ class FakeServers:
             failure = self.fail(request)
         finally:
             self.inside[host] -= 1
-        return self._answer(host, path, request) if failure is None else failure
+        response = self._answer(host, path, request) if failure is None else failure
+        if host in self.fingerprints:
+            response.headers["x-jina-checkpoint"] = self.fingerprints[host]
+        return response
 
     def _answer(self, host: str, path: str, request: httpx.Request) -> httpx.Response:
         kind = self.kinds.get(host, "embed")
@@ -88,7 +95,7 @@ class FakeServers:
         if request.method == "POST":
             self.bodies.append((host, body))
         if path == "/jina/checkpoint" and kind != "plain":
-            return httpx.Response(200, json=facts_of(kind, **self.facts))
+            return httpx.Response(200, json=facts_of(kind, **self.facts, **self.facts_at.get(host, {})))
         if path == "/jina/tokenizer.json" and kind != "plain":
             return httpx.Response(200, content=(checkpoints.DEMO_FOLDER / "tokenizer.json").read_bytes())
         if path == "/v1/models":

@@ -127,7 +127,7 @@ def test_a_relative_folder_follows_the_working_directory(tmp_path: Path) -> None
         (qwen(matryoshka_dims=7), "matryoshka_dims"),
         (xlm(architectures=["XLMRobertaForSequenceClassification"]), "XLMRobertaForSequenceClassification"),
         (xlm(architectures=None), "names no architectures.*an embedding model such as BAAI/bge-m3"),
-        (xlm(position_embedding_type="rotary"), "rotary positions"),
+        (xlm(position_embedding_type="rotary"), "position_embedding_type='rotary'"),
         (xlm(max_position_embeddings=None), "max_position_embeddings"),
         ([], "cannot be read"),
         ("{", "cannot be read"),
@@ -342,3 +342,68 @@ def test_a_text_model_says_who_serves_another_task_or_size() -> None:
         check_task(resolve(BGE_M3), "code")
     with pytest.raises(ConfigError, match="choose one of 1024"):
         check_dimensions(resolve(BGE_M3), 512)
+
+
+INFINITE, DEEP = float("inf"), "[" * 200_000
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (qwen(text_config={"hidden_size": INFINITE}), "hidden_size=inf; expected a whole number from 1 to 65536"),
+        (qwen(text_config={"hidden_size": -5}), "hidden_size=-5"),
+        (qwen(text_config={"hidden_size": True}), "hidden_size=True"),
+        (qwen(text_config=[1]), "text_config"),
+        (qwen(text_config={"hidden_size": 64, "max_position_embeddings": INFINITE}), "max_position_embeddings=inf"),
+        (qwen(matryoshka_dims=[INFINITE]), r"matryoshka_dims=\[inf\]"),
+        (qwen(multi_vector_projector_dim=INFINITE), "multi_vector_projector_dim=inf"),
+        (qwen(task_names="code"), "task_names='code'; expected a list of some of retrieval, text-matching, code"),
+        (qwen(task_names=[1, [2]]), r"task_names=\[1, \[2\]\]"),
+        (qwen(task_names=["summarise"]), "summarise"),
+        (qwen(id2label=["LABEL_0", "LABEL_1"]), "id2label=.*expected a JSON object"),
+        (qwen(id2label=5), "id2label=5; expected a JSON object"),
+        (xlm(hidden_size=INFINITE), "hidden_size=inf"),
+        (xlm(max_position_embeddings=INFINITE), "max_position_embeddings=inf"),
+        (xlm(max_position_embeddings=2), "max_position_embeddings=2; expected a whole number from 5"),
+        (xlm(pad_token_id=INFINITE), "pad_token_id=inf"),
+        (DEEP, r"config\.json' cannot be read"),
+    ],
+)
+def test_a_value_of_another_type_or_range_is_named(tmp_path: Path, config: object, message: str) -> None:
+    """A checkpoint's files are anybody's: no value in them raises an error that is not ours."""
+    with pytest.raises(ConfigError, match=message):
+        resolve(str(folder_with(tmp_path, config)))
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("modules.json", 5, "modules.json is 5; expected a list of JSON objects"),
+        ("modules.json", [5], r"modules.json is \[5\]"),
+        ("modules.json", [{"type": 5}], "type=5; expected a string"),
+        ("modules.json", [{"type": POOLING, "path": [1]}], r"path=\[1\]; expected a string"),
+        ("modules.json", DEEP, "modules.json cannot be read"),
+        ("1_Pooling/config.json", {"pooling_mode": [["cls"]]}, "pooling_mode=.*expected a string, or a list"),
+        ("1_Pooling/config.json", [1], r"1_Pooling/config.json is \[1\]; expected a JSON object"),
+        ("config_sentence_transformers.json", {"prompts": 5}, "prompts=5; expected a JSON object"),
+    ],
+)
+def test_a_value_of_another_type_beside_the_config_is_named(
+    tmp_path: Path, file: str, content: object, message: str
+) -> None:
+    """What sentence-transformers is told is no safer than config.json."""
+    folder_with(tmp_path, xlm())
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(ConfigError, match=message):
+        resolve(str(tmp_path))
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("name", ["a" * 5000, "a" * 5000 + "/b"])
+def test_a_name_longer_than_a_path_can_be_is_refused(name: str) -> None:
+    """The system's error is the cause, not what the caller gets."""
+    with pytest.raises(ConfigError, match=r"cannot be looked for as a folder .*demo"):
+        resolve(name)

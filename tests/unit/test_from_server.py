@@ -144,3 +144,10 @@ def test_a_closed_one_says_so(servers: FakeServers) -> None:
     embedder.close()
     with pytest.raises(ClosedError):
         embedder.embed(["a"])
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("urls", [5, None])
+def test_servers_that_are_no_list_are_named(servers: FakeServers, urls: Any) -> None:
+    with pytest.raises(ConfigError, match=f"servers={urls} is a .*expected a URL"):
+        Served.from_server(urls)

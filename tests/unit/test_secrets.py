@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import base64
 import copy
+import html
+import json
 import logging
 import pickle
+import re
+import time
+import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
 
-from tests.support.fake_servers import PATHS, FakeServers, config_of
+from tests.support.fake_servers import PATHS, FakeServers, RawServer, config_of
 from vllm_jina_embed import ConfigError, JinaEmbedder, VllmJinaError, settings
-from vllm_jina_embed._secrets import Secret, split_login
+from vllm_jina_embed._secrets import Hider, Secret, split_login
 from vllm_jina_embed.engine import fleet
 from vllm_jina_embed.engine.server import ServerEngine
 from vllm_jina_embed.engine.shared import EnginePool
@@ -96,6 +103,114 @@ def test_an_error_that_repeats_the_request_shows_no_secret(servers: FakeServers,
             embedder.embed(["a"])
         token = base64.b64encode(f"user:{PLAIN}".encode()).decode()
         assert not [one for one in ("very-secret", "ss-word", token[:-4]) if one in str(caught.value)]
+
+
+HARD = 'p"a/ss\\w+ö<d'
+"""A password that every format writes in its own way."""
+WRITINGS = {
+    "plain": HARD,
+    "JSON": json.dumps(HARD),
+    "JSON in JSON": json.dumps(json.dumps(HARD)),
+    "JSON of PHP": json.dumps(HARD).replace("/", r"\/").replace('\\"', r"\u0022"),
+    "JSON of .NET": json.dumps(HARD).replace("+", r"\u002B").replace("<", r"\u003C"),
+    "all of it as numbers": "".join(rf"\u{ord(letter):04x}" for letter in HARD),
+    "percent-encoded": quote(HARD, safe=""),
+    "percent-encoded twice": quote(quote(HARD)),
+    "a form": urlencode({"at": HARD}),
+    "HTML": html.escape(HARD),
+    "repr": repr(HARD),
+    "repr of bytes": repr(HARD.encode()),
+    "Basic": base64.b64encode(f"user:{HARD}".encode()).decode(),
+    "Basic for URLs": base64.urlsafe_b64encode(f"user:{HARD}".encode()).decode().rstrip("="),
+}
+
+
+@pytest.mark.parametrize("writing", WRITINGS)
+@pytest.mark.parametrize("code", [200, 400, 500])
+def test_a_password_is_hidden_however_it_comes_back(servers: FakeServers, writing: str, code: int) -> None:
+    """As text, as JSON, and as JSON whose message is decoded before it is shown."""
+    sent = WRITINGS[writing]
+    for text in (f"got [{sent}]", json.dumps({"error": {"message": f"got [{sent}]"}})):
+        body = text if code >= 300 else f"page {text}"
+        servers.fail = lambda request, body=body: (  # type: ignore[misc]
+            httpx.Response(code, text=body) if request.url.path in PATHS else None
+        )
+        with (
+            Remote.from_server(f"http://user:{quote(HARD, safe='')}@a") as embedder,
+            pytest.raises(VllmJinaError, match="http://a") as caught,
+        ):
+            embedder.embed(["a"])
+        assert sent not in str(caught.value)
+        shown = str(caught.value).partition("got [")[2].partition("]")[0]
+        assert re.sub(r"\*\*\*|[\\\"'b=]|at", "", shown) == ""
+
+
+@pytest.mark.parametrize(
+    ("secrets", "text", "hidden"),
+    [
+        (["pass", "passwords"], "[passwords]", "[***]"),
+        (["passwords", "words-of"], "[passwords-of]", "[***]"),
+        (["aaaa"], "[aaaaaa]", "[***]"),
+        (["pass", "word"], "[password] pass", "[******] ***"),
+        (["abc"], "[abc]", "[abc]"),
+        ([], "[abc]", "[abc]"),
+    ],
+)
+def test_secrets_that_overlap_leave_nothing(secrets: list[str], text: str, hidden: str) -> None:
+    """Whatever their order; those under four characters are no secret that could be told from words."""
+    assert Hider(secrets)(text) == Hider(secrets[::-1])(text) == hidden
+
+
+@pytest.mark.parametrize("secret", ["a" * 500 + "b", "\\" * 40 + "x", "%&" * 40 + "x"])
+@pytest.mark.parametrize("unit", ["a", "\\", "%25", "&amp;", "\\u0061", "%&"])
+def test_hiding_takes_no_time(secret: str, unit: str) -> None:
+    """Whatever a server sends: nothing in the pattern can match in many ways."""
+    begin = time.monotonic()
+    Hider([secret])(unit * (8000 // len(unit)))
+    assert time.monotonic() - begin < 5
+
+
+def test_an_answer_that_is_not_http_shows_no_key() -> None:
+    """The library's message quotes what came; neither ours nor a traceback shows it."""
+    server = RawServer("/jina/checkpoint", lambda: [f"Authorization: Bearer {KEY}\r\n\r\n".encode()])
+    with closing(server), pytest.raises(VllmJinaError, match=r"RemoteProtocolError.*\*\*\*") as caught:
+        ServerEngine(config_of(server.url, api_key=Secret(KEY), timeout=5))
+    assert "very-secret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("HTTP_PROXY", "ftp://u:pass-word@proxy:1", r"HTTP_PROXY='\*\*\*@proxy:1'"),
+        ("all_proxy", "http://u:pa/ss-word@proxy:1", r"all_proxy='\*\*\*@proxy:1'"),
+        ("https_proxy", "http://[::1", "https_proxy='http://"),
+        ("NO_PROXY", "http://[::1", "NO_PROXY='http://"),
+        ("SSL_CERT_FILE", "/no/such/file", "SSL_CERT_FILE='/no/such/file' .FileNotFoundError"),
+        ("SSL_CERT_FILE", __file__, "SSL_CERT_FILE=.*SSLError"),
+    ],
+)
+def test_a_variable_that_nothing_connects_with_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+) -> None:
+    """By our error, without what may be a password."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=f"server 'http://a'.*{words}") as caught:
+        ServerEngine(config_of("http://a", api_key=Secret(KEY), timeout=1))
+    assert "ss-word" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_no_frame_of_an_error_of_the_start_has_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Error reporters show the variables of each frame."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
+    with pytest.raises(ConfigError) as caught:
+        ServerEngine(config_of("http://a", api_key=Secret(KEY), timeout=1))
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = [frame for frame in shown.stack if "vllm_jina_embed" in frame.filename]
+    assert ours
+    assert not [frame for frame in ours if "very-secret" in str(frame.locals)]
 
 
 def test_a_dead_server_with_a_password_is_named_without_it(servers: FakeServers) -> None:

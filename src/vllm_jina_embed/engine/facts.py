@@ -6,6 +6,8 @@ What is read has the right types and lies within bounds, whatever the server say
 
 from __future__ import annotations
 
+import hashlib
+import json
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -15,6 +17,8 @@ from ..checkpoints import JINA_V4, TASKS, XLM_ROBERTA, Checkpoint
 from ..errors import ConfigError
 
 FACTS_PATH, TOKENIZER_PATH = "/jina/checkpoint", "/jina/tokenizer.json"
+FINGERPRINT_HEADER = "x-jina-checkpoint"
+"""Stands in every answer of a server, so that none is taken for another checkpoint's."""
 LONGEST_NAME, LONGEST_LIST = 1000, 100
 """Characters of a text, and entries of a list, that are believed."""
 MOST_TOKENS = 10_000_000
@@ -58,6 +62,18 @@ class ServerFacts:
     priority: bool
     models: Mapping[str, str]
     version: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the vectors, by name; a server keeps it when it is started anew, or is another one."""
+        own = {"revision": self.revision, "files": self.files, "dtype": self.dtype}
+        names = [one.name for one in fields(Checkpoint) if one.name != "options"]
+        return {name: getattr(self.checkpoint, name) for name in names} | own
+
+    @property
+    def fingerprint(self) -> str:
+        """The identity as one short string."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """Return what a server answers."""

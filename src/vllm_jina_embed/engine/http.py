@@ -51,9 +51,8 @@ class Connection(Protocol):
         """Return the answer, of at most ``most`` bytes; ``LostError`` where there is none in time."""
         ...
 
-    def hide(self, body: bytes) -> bytes:
-        """Return ``body`` without what authenticates the client, which an answer may repeat."""
-        ...
+    hide: Callable[[str], str]
+    """Returns a text without what authenticates the client, which an answer may repeat."""
 
     async def close(self) -> None:
         """Close it."""
@@ -108,12 +107,13 @@ def _unpacking(encoding: str) -> Callable[[bytes, int], bytes] | None:
     return (lambda chunk, most: chunk) if encoding in {"", "identity"} else None
 
 
-def check(reply: Reply, url: str) -> None:
+def check(reply: Reply, url: str, hide: Callable[[str], str] = str) -> None:
     """Return if ``reply`` is what was asked for.
 
     Args:
         reply: What came.
         url: What was asked, for the message.
+        hide: Returns a text without secrets, for the message.
 
     Raises:
         LostError: It can be asked again.
@@ -124,7 +124,7 @@ def check(reply: Reply, url: str) -> None:
     status = reply.status
     if status < 300:
         return
-    said = message(reply.body)
+    said = message(reply.body, hide)
     if status in LATER or (status == 500 and DEAD in said):
         wait = retry_after(reply.headers.get("retry-after"))
         raise LostError(f"status {status} ({said})" + f", asks for a pause of {wait:g} s" * (wait > 0), wait=wait)
@@ -151,16 +151,16 @@ def decoded(body: bytes) -> Any:
         raise ValueError("JSON is nested too deeply") from None
 
 
-def message(body: bytes) -> str:
-    """Return what the server says, as one short line of printable characters."""
-    text = body[:4000].decode(errors="replace")
+def message(body: bytes, hide: Callable[[str], str] = str) -> str:
+    """Return what the server says, as one short line of printable characters and without what ``hide`` hides."""
+    text = body[:8000].decode(errors="replace")
     try:
         told = decoded(body)
         error = told.get("error", told)
         text = str(error.get("message", error) if isinstance(error, dict) else error)
     except (ValueError, AttributeError, RecursionError):
         pass  # a proxy's page
-    line = " ".join(text[:4000].split())[:500]
+    line = " ".join(hide(text[:8000])[:4000].split())[:500]
     return "".join(letter if letter.isprintable() else "?" for letter in line) or "no reason given"
 
 

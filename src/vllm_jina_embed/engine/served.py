@@ -12,7 +12,6 @@ import contextlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from ..pooling import Floats
 from ..prompts import Prompt
 from . import http, wire
 from .base import PATIENT, URGENT, EngineConfig
-from .facts import FACTS_PATH, TOKENIZER_PATH, ServerFacts
+from .facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 from .fleet import LostError, Member
 from .http import AnswerTooLargeError, Connection, Reply
 from .wire import Wish
@@ -41,11 +40,14 @@ class Server(Member):
     def __init__(self, url: str, config: EngineConfig, connection: Connection) -> None:
         super().__init__(url)
         self.connection = connection
+        self.peers: Sequence[Server] = ()
         self.facts: ServerFacts | None = None
         self.max_tokens = 0
         self._config = config
         self._width = 0  # numbers of one token's row, once it is known what it serves
         self._model: str | None = None
+        self._fingerprint: str | None = None
+        self._sure = False  # whether it was not lost since it told what it serves
         self._template_checked = False
         self._meeting, self._slots = asyncio.Lock(), asyncio.Semaphore(AT_ONCE)
 
@@ -64,25 +66,42 @@ class Server(Member):
             return wish.kind == "embed"
         return wish.kind == "multi" or not self.facts.projected
 
+    def failed(self, error: LostError) -> None:
+        """See ``Member.failed``; what comes back may be another server."""
+        super().failed(error)
+        self._sure = False
+
     async def meet(self) -> None:
-        """Learn what it serves, once.
+        """Learn what it serves: once, and again after it was lost.
 
         Raises:
             LostError: It does not answer.
-            ConfigError: It serves something else than was asked for.
+            ConfigError: It serves something else than was asked for, than before, or than the other servers.
         """
         async with self._meeting:
-            if self.known:
+            if self._sure:
                 return
             reply = await self.connection.send("GET", FACTS_PATH, None, most=http.SMALL)
-            if reply.status == 404:
+            if reply.status != 404:
+                self._learn(ServerFacts.from_json(self._read(reply, FACTS_PATH), self.url))
+                self._fingerprint = reply.headers.get(FINGERPRINT_HEADER)
+            elif self.facts is None:
                 await self._meet_plain()
-                return
-            facts = ServerFacts.from_json(self._read(reply, FACTS_PATH), self.url)
-            if self._config.checkpoint is not None:
-                _compare(self._config, self._config.checkpoint, facts.checkpoint, self.url)
-            self.facts, self.max_tokens = facts, facts.max_tokens
-            self._width = facts.checkpoint.token_dimensions if facts.projected else facts.checkpoint.hidden_size
+            else:
+                raise ConfigError(f"{self.url}: it served {self.facts.checkpoint.name}, and tells nothing any more.")
+            self._sure = True
+
+    def _learn(self, facts: ServerFacts) -> None:
+        """Take what it told, if that agrees with all that is known."""
+        if self._config.checkpoint is not None:
+            _compare(self._config, self._config.checkpoint, facts.checkpoint, self.url)
+        if self.facts is not None:
+            _compare_starts(self.facts, facts, self.url)
+        for peer in self.peers:
+            if peer is not self and peer.facts is not None:
+                _compare_peers(facts, self.url, peer.facts, peer.url)
+        self.facts, self.max_tokens = facts, facts.max_tokens
+        self._width = facts.checkpoint.token_dimensions if facts.projected else facts.checkpoint.hidden_size
 
     async def answer(self, wish: Wish, prompts: Sequence[Prompt], question: dict[str, Any]) -> list[Floats]:
         """Return an array per prompt: ``(dimensions,)``, or ``(n_tokens, width)`` of multi-vectors and states.
@@ -130,9 +149,12 @@ class Server(Member):
         return reply.body
 
     async def _meet_plain(self) -> None:
-        models = "/v1/models"
-        self._model, self.max_tokens = wire.model_of(await self._ask("GET", models), f"{self.url}{models}")
-        body = {"model": self._model, "task": "token_embed", "use_activation": False, "input": [[0, 1]]}
+        models, before = "/v1/models", self._model
+        model, self.max_tokens = wire.model_of(await self._ask("GET", models), f"{self.url}{models}")
+        if before not in (None, model):
+            raise ConfigError(_another(self.url, [f"model {before!r}, now {model!r}"]))
+        self._model, self._template_checked = model, False
+        body = {"model": model, "task": "token_embed", "use_activation": False, "input": [[0, 1]]}
         try:
             told = await self._ask("POST", "/pooling", body | wire.ENCODING)
             (flat,) = wire.answers(told, "data", 1, where=f"{self.url}/pooling")
@@ -211,21 +233,22 @@ class Server(Member):
         async with contextlib.nullcontext() if urgent else self._slots:
             if time.monotonic() < self.rests_until:
                 raise LostError("it was lost a moment ago")
-            return self._read(await self.connection.send(method, path, content, most=most), path)
+            reply = await self.connection.send(method, path, content, most=most)
+        if reply.status < 300 and reply.headers.get(FINGERPRINT_HEADER) != self._fingerprint:
+            raise LostError("another server answers there than the one that told what it serves")
+        return self._read(reply, path)
 
     def _read(self, reply: Reply, path: str) -> Any:
         self._check(reply, path)
         try:
             return http.decoded(reply.body)
         except ValueError:
-            begin = self.connection.hide(reply.body[:10_000])[:100]
+            begin = self.connection.hide(reply.body[:10_000].decode(errors="replace"))[:100]
             raise EngineError(f"{self.url}{path}: the answer is no JSON ({begin!r}).") from None
 
     def _check(self, reply: Reply, path: str) -> None:
         """See ``http.check``; an answer that repeats the request shows no key."""
-        if reply.status >= 300:
-            reply = replace(reply, body=self.connection.hide(reply.body))
-        http.check(reply, f"{self.url}{path}")
+        http.check(reply, f"{self.url}{path}", self.connection.hide)
 
 
 def _compare(config: EngineConfig, wanted: Checkpoint, served: Checkpoint, url: str) -> None:
@@ -237,6 +260,39 @@ def _compare(config: EngineConfig, wanted: Checkpoint, served: Checkpoint, url: 
             raise ConfigError(
                 f"{url}: the server has {name}={got!r} ({served.name}); expected {value!r} ({wanted.name}). Ask for "
                 "what it serves, or start it otherwise."
+            )
+
+
+def _compare_starts(before: ServerFacts, now: ServerFacts, url: str) -> None:
+    """Check that a server that was lost is the same one again."""
+    old, new = before.identity, now.identity
+    if changes := [f"{name}={old[name]!r}, now {new[name]!r}" for name in old if old[name] != new[name]]:
+        raise ConfigError(_another(url, changes))
+
+
+def _another(url: str, changes: Sequence[str]) -> str:
+    return (
+        f"{url}: the server there was started anew and serves another checkpoint ({'; '.join(changes)}). Its vectors "
+        "do not go with those from before. Make a new embedder and index anew, or start it as it was."
+    )
+
+
+def _compare_peers(facts: ServerFacts, url: str, peer: ServerFacts, peer_url: str) -> None:
+    """Check that two servers give equal vectors for the tasks that both serve.
+
+    Times of files are not compared: copies on two machines have others.
+    """
+    mine, other = facts.checkpoint, peer.checkpoint
+    if not set(mine.tasks) & set(other.tasks):
+        return
+    names = ["dtype"]
+    if mine.name == other.name or None not in (facts.revision, peer.revision):
+        names.append("revision")
+    for name in names:
+        if (got := getattr(facts, name)) != (known := getattr(peer, name)):
+            raise ConfigError(
+                f"{url}: the server has {name}={got!r} ({mine.name}), and {peer_url} has {known!r} ({other.name}); "
+                "expected servers that give equal vectors. Start them alike, or pass one of them."
             )
 
 

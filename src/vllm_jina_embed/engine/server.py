@@ -7,15 +7,15 @@ One server or several behind one engine; what each is asked stands in ``served.p
 from __future__ import annotations
 
 import asyncio
-import base64
 import concurrent.futures
 import contextlib
+import os
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from .._secrets import Secret, hide, user_and_password
+from .._secrets import HIDDEN, Hider, Secret, basic, shown_by, without_login
 from ..errors import ConfigError, EngineError, InputError, MissingExtraError
 from ..pooling import Floats
 from ..prompts import Prompt
@@ -39,6 +39,8 @@ Result = TypeVar("Result")
 
 CONNECT = 10.0
 """Seconds for a connection to come up."""
+ENVIRONMENT = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"}
+"""Variables that httpx reads, in small letters or capitals."""
 PLACE = 500_000
 """Pixels that count as much in a server's load as one text."""
 
@@ -50,23 +52,17 @@ class HttpConnection:
         self, url: str, config: EngineConfig, transport: httpx.AsyncBaseTransport | None, login: Secret | None = None
     ) -> None:
         self._url, self._timeout = url, config.timeout
-        # Compressed, vectors are hardly smaller; and what is never unpacked cannot fill the memory.
-        headers = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"}
-        if scheme := _authorization(config, login):
-            headers["authorization"] = " ".join(scheme)
-        self._secrets = [] if login is None else [*user_and_password(login), login.reveal()]
-        self._secrets += scheme[1:]
         self._connect = min(CONNECT, config.timeout)
-        try:
-            self._client = httpx.AsyncClient(
-                base_url=url,
-                headers=headers,
-                timeout=httpx.Timeout(config.timeout, connect=self._connect),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=2 * AT_ONCE),
-                transport=transport,
-            )
-        except httpx.InvalidURL as error:
-            raise ConfigError(f"server {url!r} is no URL ({error}).") from None
+        self._client = _client(
+            url,
+            # Compressed, vectors are hardly smaller; and what is never unpacked cannot fill the memory.
+            headers={"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"},
+            timeout=httpx.Timeout(config.timeout, connect=self._connect),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=2 * AT_ONCE),
+            transport=transport,
+        )
+        # After all that can fail with them among the variables of its frame.
+        self.hide: Callable[[str], str] = _authorize(self._client, config, login)
 
     async def send(self, method: str, path: str, body: bytes | None, *, most: int) -> Reply:
         """Return the answer.
@@ -82,15 +78,17 @@ class HttpConnection:
         except EngineError:
             raise
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise LostError(_reason(error), took=time.monotonic() - begin) from error
+            raise LostError(self._reason(error), took=time.monotonic() - begin) from error
         except (httpx.TimeoutException, TimeoutError) as error:
             raise LostError(f"no answer within timeout={self._timeout:g} s ({type(error).__name__})") from error
         except Exception as error:  # httpx's, and what slips through it from ssl, sockets and cookies
-            raise LostError(_reason(error)) from error
+            reason = self._reason(error)
+            # What it quotes of an answer that is not HTTP may be the request, and a traceback shows the cause.
+            raise LostError(reason) from (error if HIDDEN not in reason else None)
 
-    def hide(self, body: bytes) -> bytes:
-        """See ``http.Connection.hide``."""
-        return hide(body, self._secrets)
+    def _reason(self, error: Exception) -> str:
+        """Return what went wrong, with what caused it where the error itself does not say."""
+        return self.hide(f"{type(error).__name__}: {str(error) or repr(error.__cause__)}"[:4000])[:500]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -175,6 +173,8 @@ class ServerEngine:
         config = self._config
         places = zip(config.servers, config.logins or [None] * len(config.servers), strict=True)
         servers = [Server(url, config, HttpConnection(url, config, transport, login)) for url, login in places]
+        for server in servers:
+            server.peers = servers
         self._fleet = Fleet(servers)
         self._batches: Batches[Wish] = Batches(self._send)
         for error in await asyncio.gather(*(_met(server) for server in servers), return_exceptions=True):
@@ -202,11 +202,37 @@ class ServerEngine:
         return [answer for part in parts for answer in part]
 
 
-def _authorization(config: EngineConfig, login: Secret | None) -> tuple[str, ...]:
-    """Return the scheme and the credentials that a server wants to be shown; nothing where it wants none."""
+def _client(url: str, **options: Any) -> httpx.AsyncClient:
+    """Return httpx's client for one server.
+
+    Raises:
+        ConfigError: The URL, or a variable of the environment that says how to get there, cannot be used. No message
+            of httpx's about a URL is repeated: it may show a part of a proxy's password.
+    """
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"server {url!r} is no URL ({error}).") from None
+    try:
+        return httpx.AsyncClient(base_url=url, **options)
+    except Exception as error:  # of ssl, of sockets, and of reading URLs
+        named = [f"{name}={without_login(value)}" for name, value in os.environ.items() if name.lower() in ENVIRONMENT]
+        reason = type(error).__name__ + f": {error}" * isinstance(error, OSError | ImportError)
+    raise ConfigError(
+        f"server {url!r}: no connection can be made with {', '.join(named) or 'the proxies of this system'} "
+        f"({reason}). Correct what is wrong there, or unset it."
+    )
+
+
+def _authorize(client: httpx.AsyncClient, config: EngineConfig, login: Secret | None) -> Hider:
+    """Let requests show what the server wants to be shown, and return what hides that."""
     if login is not None:
-        return "Basic", base64.b64encode(":".join(user_and_password(login)).encode()).decode()
-    return ("Bearer", config.api_key.reveal()) if isinstance(config.api_key, Secret) else ()
+        client.headers["authorization"] = f"Basic {basic(login)}"
+        return Hider(shown_by(login))
+    if not isinstance(config.api_key, Secret):
+        return Hider([])
+    client.headers["authorization"] = f"Bearer {config.api_key.reveal()}"
+    return Hider([config.api_key.reveal()])
 
 
 async def _reply(response: httpx.Response, most: int, where: str) -> Reply:
@@ -220,11 +246,6 @@ async def _reply(response: httpx.Response, most: int, where: str) -> Reply:
     else:
         body = await http.read(chunks, encoding=encoding, most=most, where=where)
     return Reply(status=response.status_code, headers=response.headers, body=body)
-
-
-def _reason(error: Exception) -> str:
-    """Return what went wrong, with what caused it where the error itself does not say."""
-    return f"{type(error).__name__}: {str(error) or repr(error.__cause__)}"[:500]
 
 
 async def _met(server: Server) -> None:

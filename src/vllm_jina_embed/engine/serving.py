@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..adapters import Adapters
@@ -62,9 +62,14 @@ def serve_arguments(
         adapters: Those of a checkpoint that has one per task; clients ask for a task by its name as the model's.
 
     Raises:
-        ConfigError: ``passed`` holds an option that decides which vectors come out.
+        ConfigError: ``passed`` holds an option that decides which vectors come out, or names a file of options.
     """
-    if clash := sorted(filter(_is_fixed, passed)):
+    if any(_is_one_of(option, {"--config"}) for option in passed):
+        raise ConfigError(
+            "--config: 'serve' checks each option of vLLM's, and takes none from a file. Write those of the file "
+            "after '--', as --name value."
+        )
+    if clash := sorted(option for option in passed if _is_one_of(option, FIXED)):
         raise ConfigError(f"{', '.join(clash)}: 'serve' sets this by itself, so that the vectors are right.")
     arguments = engine_arguments(config, cpu=cpu, adapters=adapters) | {
         "served_model_name": name,
@@ -111,9 +116,9 @@ def _flag(key: str, value: Any) -> list[str]:
     return [f"--{name}", json.dumps(value) if isinstance(value, Mapping) else str(value)]
 
 
-def _is_fixed(option: str) -> bool:
-    """Tell whether an option is one of ``FIXED``: switched off, shortened, or with a key after a dot, too."""
+def _is_one_of(option: str, names: Collection[str]) -> bool:
+    """Tell whether an option is one of ``names``: switched off, shortened, or with a key after a dot, too."""
     if not option.startswith("--"):
         return False
     name = re.split(r"[=.]", option[2:].replace("_", "-"), maxsplit=1)[0].removeprefix("no-")
-    return any(one.startswith(f"--{name}") for one in FIXED)
+    return any(one.startswith(f"--{name}") for one in names)

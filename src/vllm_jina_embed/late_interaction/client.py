@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .._extras import require
-from .._secrets import split_login, user_and_password, without_login
+from .._secrets import HIDDEN, Hider, shown_by, split_login, user_and_password, without_login
 from ..errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Caller:
             raise ConfigError("async_client goes with client=..., which makes the collection; pass both.")
         if api_key is not None and url is None:
             raise ConfigError("api_key goes with url=...; a client that you pass has its own.")
+        login = split_login(url)[1] if isinstance(url, str) and "@" in url else None
+        self._hide = Hider([api_key or "", *(shown_by(login) if login is not None else ())])
         self._own = client is None
         self._place = "Qdrant" if url is None else f"Qdrant at {without_login(url)}"
         self._client, self._async = (client, async_client) if client is not None else _made(path, url, api_key)
@@ -69,8 +71,10 @@ class Caller:
         try:
             yield
         except Exception as error:  # qdrant-client's, httpx's, pydantic's, and those of its embedded store
-            said = " ".join(str(error).split())[:500]
-            raise EngineError(f"{self._place}: {name} failed: {type(error).__name__}: {said}") from error
+            said = self._hide(str(error)[:8000])
+            cause = error if HIDDEN not in said else None  # a traceback would show what an answer repeats
+            said = " ".join(said.split())[:500]
+            raise EngineError(f"{self._place}: {name} failed: {type(error).__name__}: {said}") from cause
 
     def close(self) -> None:
         """Close the clients that were made here; those that were passed in stay open."""

@@ -19,7 +19,7 @@ from vllm import envs
 from .. import __version__, checkpoints
 from ..checkpoints import Checkpoint
 from ..engine.base import DEFAULT_TASK_KEY
-from ..engine.facts import FACTS_PATH, TOKENIZER_PATH, ServerFacts
+from ..engine.facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 from .bodies import App, Bodies, Message, Receive, Send, reply
 from .proof import prove
 from .request_checks import check_requests
@@ -56,8 +56,9 @@ class Facts:
             if not _has_key(scope, [key for key in (state.args.api_key or [envs.VLLM_API_KEY]) if key]):
                 await reply(send, 401, json.dumps({"error": "Unauthorized"}).encode())
                 return
+            send = _stamped(send, state.jina_facts.fingerprint)
             if path == FACTS_PATH:
-                await reply(send, 200, json.dumps(facts_of(state).to_json()).encode())
+                await reply(send, 200, json.dumps(state.jina_facts.to_json()).encode())
                 return
             if path == TOKENIZER_PATH:
                 await reply(send, 200, _file(state.vllm_config.model_config, "tokenizer.json").read_bytes())
@@ -109,11 +110,24 @@ def _proving(state: Any, send: Send) -> Send:
                 await prove(state)
                 _name_default(state)
                 check_requests(state.engine_client)
+                state.jina_facts = facts_of(state)  # now: files that are replaced later are not what was loaded
             except Exception as error:
                 message = {"type": "lifespan.startup.failed", "message": f"vllm-jina-embed: {error}"}
         await send(message)
 
     return proved
+
+
+def _stamped(send: Send, fingerprint: str) -> Send:
+    """Return ``send`` that lets the answer say whose it is."""
+
+    async def stamped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            header = (FINGERPRINT_HEADER.encode(), fingerprint.encode())
+            message = {**message, "headers": [*message.get("headers", ()), header]}
+        await send(message)
+
+    return stamped
 
 
 def _name_default(state: Any) -> None:

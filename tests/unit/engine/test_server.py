@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import re
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -14,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.support.fake_engine import vector_of
-from tests.support.fake_servers import PATHS, WIDTH, FakeServers, config_of, picture_prompt, state_of
+from tests.support.fake_servers import PATHS, WIDTH, FakeServers, config_of, facts_of, picture_prompt, state_of
 from tests.support.pictures import SIZES, noise
 from vllm_jina_embed.engine import fleet
 from vllm_jina_embed.engine.server import ServerEngine
@@ -164,7 +166,7 @@ def test_a_busy_server_is_asked_again(start: Start, code: int) -> None:
     failures = iter([status(code)] * 3)
     servers = FakeServers()
     engine = start(servers)
-    servers.fail = lambda request: next(failures, lambda _: None)(request)
+    servers.fail = lambda request: next(failures, lambda _: None)(request) if request.url.path in PATHS else None
     (got,) = embed(engine, text(1))
     np.testing.assert_array_equal(got, vector_of(text(1), WIDTH))
     assert servers.posts("a") == 4
@@ -275,6 +277,125 @@ def test_facts_that_are_none_are_told(start: Start, told: dict[str, Any], words:
 def test_another_checkpoint_than_expected_is_told(start: Start) -> None:
     with pytest.raises(ConfigError, match=r"max_pixels=602112.*expected 5000"):
         start(FakeServers(), max_pixels=5000)
+
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize(("name", "values"), [("dtype", ("float32", "bfloat16")), ("revision", (OLD, NEW))])
+def test_servers_whose_vectors_differ_are_not_mixed(start: Start, name: str, values: tuple[str, str]) -> None:
+    """Both values and both servers are named; also where one of them comes later."""
+    servers = FakeServers()
+    servers.facts_at = {host: {name: value} for host, value in zip("ab", values, strict=True)}
+    with pytest.raises(
+        ConfigError, match=rf"http://[ab].*{name}='\w+' .*http://[ab] has '\w+'.*Start them alike"
+    ) as told:
+        start(servers, "http://a", "http://b")
+    assert all(part in str(told.value) for part in ("http://a", "http://b", *values))
+
+
+@pytest.mark.fire
+def test_servers_of_other_tasks_or_copies_are_taken(start: Start) -> None:
+    """Weights that are merged for other tasks are other weights; copies of files have other times."""
+    servers = FakeServers()
+    demo = facts_of("embed")["checkpoint"]
+    one, other = ({"checkpoint": demo | {"tasks": [task], "name": task}} for task in ("retrieval", "code"))
+    servers.facts_at = {"a": one | {"revision": OLD}, "b": other | {"revision": NEW}, "c": one | {"files": "else"}}
+    servers.facts_at["c"]["revision"] = OLD
+    embed(start(servers, "http://a", "http://b", "http://c"), text(1))
+
+
+def lose_once(servers: FakeServers) -> None:
+    """Break the connection of the next question."""
+    left = [1]
+
+    def fail(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path in PATHS and left:
+            left.pop()
+            raise httpx.ReadError("gone", request=request)
+        return None
+
+    servers.fail = fail
+
+
+@pytest.mark.fire
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"revision": NEW}, f"revision=None, now '{NEW}'"),
+        ({"files": "9999"}, "files='0123', now '9999'"),
+        ({"dtype": "float16"}, "dtype='float32', now 'float16'"),
+        ({"checkpoint": facts_of("embed")["checkpoint"] | {"name": "other"}}, "name='.*', now 'other'"),
+    ],
+)
+def test_a_server_that_comes_back_as_another_is_told(start: Start, changes: dict[str, Any], words: str) -> None:
+    """Until it is itself again."""
+    servers = FakeServers()
+    engine = start(servers)
+    lose_once(servers)
+    servers.facts_at["a"] = changes
+    for _ in range(2):
+        (error,) = embed(engine, text(1))
+        assert type(error) is ConfigError
+        assert re.search(f"http://a: .*started anew and serves another checkpoint.*{words}", str(error))
+    assert servers.posts("a") == 1
+    servers.facts_at.clear()
+    np.testing.assert_array_equal(embed(engine, text(1))[0], vector_of(text(1), WIDTH))
+
+
+@pytest.mark.fire
+@pytest.mark.usefixtures("hasty")
+def test_a_server_that_comes_back_as_itself_is_taken(start: Start) -> None:
+    """With other bounds, which decide no vector; of another version, which tells its fingerprint."""
+    servers = FakeServers()
+    engine = start(servers)
+    lose_once(servers)
+    servers.facts_at["a"], servers.fingerprints["a"] = {"max_tokens": 77, "version": "1"}, "new"
+    np.testing.assert_array_equal(embed(engine, text(1))[0], vector_of(text(1), WIDTH))
+    assert engine._servers[0].max_tokens == 77
+
+
+@pytest.mark.fire
+@pytest.mark.usefixtures("hasty")
+def test_answers_of_another_checkpoint_are_never_taken(start: Start) -> None:
+    """Though no connection was seen to break: every answer says whose it is, also those under way."""
+    servers = FakeServers(delay=0.005)
+    servers.fingerprints.update(a="one", b="one")
+    engine = start(servers, "http://a", "http://b")
+
+    def swap(request: httpx.Request) -> httpx.Response | None:
+        if request.url.host != "a":
+            return None
+        servers.fingerprints["a"], servers.facts_at["a"] = "other", {"files": "other"}
+        wrong = base64.b64encode(np.full(WIDTH, WIDTH**-0.5, dtype="<f4").tobytes()).decode()
+        answer = httpx.Response(200, json={"data": [{"index": 0, "embedding": wrong}]})
+        return answer if request.url.path in PATHS else None
+
+    servers.fail = swap
+    prompts = [Prompt(token_ids=(number,) * 1500) for number in range(64)]  # each in a request of its own
+    for prompt, got in zip(prompts, embed(engine, *prompts), strict=True):
+        if isinstance(got, ConfigError):
+            assert "http://a" in str(got)
+            assert "files='0123', now 'other'" in str(got)
+        else:
+            np.testing.assert_array_equal(got, vector_of(prompt, WIDTH))
+
+
+@pytest.mark.fire
+@pytest.mark.usefixtures("hasty")
+def test_a_plain_server_that_comes_back_with_another_model_is_told(start: Start) -> None:
+    servers = FakeServers(a="plain")
+    engine = start(servers)
+    other = httpx.Response(200, json={"data": [{"id": "else", "parent": None, "max_model_len": 4096}]})
+    lose_once(servers)
+    broken = servers.fail
+    servers.fail = lambda request: other if request.url.path == "/v1/models" else broken(request)
+    (error,) = embed(engine, text(1))
+    assert type(error) is ConfigError
+    assert "http://a: the server there was started anew" in str(error)
+    assert "model 'plain', now 'else'" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,14 @@ def test_what_decides_the_vectors_cannot_be_passed(option: str) -> None:
         line(option, "x")
 
 
+@pytest.mark.parametrize("option", ["--config", "--config=options.yaml", "--conf"])
+def test_options_in_a_file_are_refused(option: str) -> None:
+    """vLLM reads them after our check, and ``tokenizer``, ``hf-config-path`` or ``convert`` may be among them."""
+    with pytest.raises(ConfigError, match=r"none from a file.*after '--'"):
+        line(option, "options.yaml")
+    assert line("--config-format", "hf")[-2:] == ["--config-format", "hf"]
+
+
 def test_the_command_passes_on_what_follows_two_hyphens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our options before them, vLLM's after."""
     got = {}

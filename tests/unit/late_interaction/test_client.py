@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from base64 import b64encode
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,22 @@ async def test_an_answer_that_is_none_is_our_error(answer: bytes, awaited: bool)
     assert caught.value.__cause__ is not None
     assert str(caught.value).isprintable()
     assert "pass-word" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+@pytest.mark.parametrize("places", [{"login": "user:pass-word@"}, {"api_key": "pass-word"}])
+def test_an_answer_that_repeats_the_request_shows_no_secret(places: dict[str, str]) -> None:
+    """Neither in the message nor in the traceback, which shows the cause's."""
+    token = b64encode(b"user:pass-word")
+    body = b"HTTP/1.1 403 Forbidden\r\n" + HEAD + b'{"sent": "pass\\u002dword"} pass-word'
+    body += b" " + token if "login" in places else b""
+    server = RawServer(EXISTS, lambda: [body])
+    url = server.url.replace("http://", f"http://{places.get('login', '')}")
+    made = caller(url=url, api_key=places.get("api_key"))
+    with closing(server), closing(made), pytest.raises(EngineError, match=r"403.*\*\*\*") as caught:
+        made.call("collection_exists", collection_name="items")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert not [one for one in ("pass-word", r"pass\u002dword", token.decode()) if one in shown]
 
 
 def test_a_password_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
