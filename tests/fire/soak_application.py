@@ -271,6 +271,7 @@ def main() -> None:
     soak.run()
     seconds = time.monotonic() - begun
     soak.embedder.close()
+    assert "loky" not in sys.modules, "test_soak.py takes its semaphores for those of others"
     end = time.monotonic() + SLOW
     while (left := children_left()) and time.monotonic() < end:
         time.sleep(0.1)

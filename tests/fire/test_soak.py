@@ -82,8 +82,9 @@ def session(leader: int) -> list[psutil.Process]:
 
 
 def shared_memory() -> set[str]:
-    """Return the names in shared memory."""
-    return {path.name for path in SHARED.iterdir()} if SHARED.is_dir() else set()
+    """Return the names in shared memory; loky's are of other programs on this machine, the application has none."""
+    names = {path.name for path in SHARED.iterdir()} if SHARED.is_dir() else set()
+    return {name for name in names if not name.startswith("sem.loky-")}
 
 
 def in_use() -> set[str]:
