@@ -171,7 +171,7 @@ def _finish_depth(image: Image.Image, raw: str) -> None:
         raw: How its file packs a pixel, in Pillow's words.
     """
     clear = image.info.get("transparency")
-    if ";16" in raw and image.mode not in image_costs.GREY_MODES:
+    if ";16" in raw and image.mode not in image_costs.VALUE_MODES:
         check_sixteen_bit_colours(image)
         if isinstance(clear, tuple):
             image.info["transparency"] = tuple(value >> 8 for value in clear)

@@ -13,7 +13,9 @@ from typing import Any
 from PIL import Image
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
-GREY_MODES = (*SIXTEEN_BIT_MODES, "I", "F", "LA", "La")
+VALUE_MODES = (*SIXTEEN_BIT_MODES, "I", "F")
+"""Modes whose values Pillow keeps as they are in the file."""
+GREY_MODES = (*VALUE_MODES, "LA", "La")
 """Modes of one colour that Pillow cannot turn into RGB in one step."""
 ROW_MODES = ("1", "L", "P")
 """Modes of one byte a pixel."""

@@ -5,7 +5,7 @@
                                                      may be 12 bits in 16, 8 in 16, or a dark image
     the same in a TIFF that    the range it names    values outside of it
     names its range, in a PGM
-    16 bits per colour         0 to 65535            no sample over 4095
+    16 bits per colour         0 to 65535            no colour over 4095, or an alpha of at most that
     float array                0 to 1                outside of it, NaN
     F                          0 to 1; whole numbers everything else, NaN
                                up to 255 as Pillow
@@ -116,13 +116,16 @@ def check_sixteen_bit_colours(image: Image.Image) -> None:
     """Check an image that Pillow read from 16 bits per colour, of which it keeps the high byte.
 
     Raises:
-        InputError: No high byte tells that the 16 bits are used.
+        InputError: No high byte of its colours, or of an alpha channel that shows some of them, tells that the 16 bits
+            are used.
     """
-    extrema = image.getextrema()
-    if max(high for _, high in extrema) <= _DARK_8:  # type: ignore[misc]
+    extrema: Any = image.getextrema()
+    most = {band: high for band, (_, high) in zip(image.getbands(), extrema, strict=True)}
+    alpha = most.pop("A", 0)
+    if max(most.values()) <= _DARK_8 or 0 < alpha <= _DARK_8:
         raise InputError(
-            f"got 16 bits per colour and no value over {_DARK_16} of {WHITE_16}: whether they are 12 bits or fewer in "
-            f"16, or a dark image, is not known. {_ADVICE}"
+            f"got 16 bits per colour and no colour or no alpha over {_DARK_16} of {WHITE_16}: whether they are 12 bits "
+            f"or fewer in 16, or a dark image, is not known. {_ADVICE}"
         )
 
 

@@ -250,6 +250,13 @@ def depths(folder: Path) -> Iterator[Case]:
     rgba16 = np.dstack([VALUES, RAMP]).astype(">u2").reshape(17, -1) * np.array(257, ">u2")
     data = png_file((31, 17, 16, 6), rgba16.astype(">u2"))
     yield from forms("PNG of 16 bits a colour and alpha", data, folder, on_white(VALUES, RAMP), 1.0)
+    la16 = np.dstack([GREY, RAMP]).astype(">u2").reshape(17, -1) * np.array(257, ">u2")
+    data = png_file((31, 17, 16, 4), la16.astype(">u2"))
+    yield from forms("PNG of 16 bits grey and alpha", data, folder, on_white(grey(GREY), RAMP), 1.0)
+    for name, alpha in (("opaque", 65535), ("clear", 0)):
+        deep_rgba = np.dstack([VALUES.astype(np.uint16) * 257, np.full((17, 31), alpha, np.uint16)])
+        right_rgba = VALUES if alpha else np.full_like(VALUES, 255)
+        yield Case(f"array of 16 bits RGBA, {name}", lambda a=deep_rgba: a, right_rgba)
     twelve = GREY.astype(np.uint16) * 16 + 3
     for name, data in {
         "PGM of 4095": b"P5 31 17 4095\n" + twelve.astype(">u2").tobytes(),
@@ -260,6 +267,17 @@ def depths(folder: Path) -> Iterator[Case]:
     black = np.zeros((17, 31), np.uint16)
     yield Case("16 bits of black", lambda: black, grey(black))
     yield Case("I of black", lambda: Image.fromarray(black.astype(np.int32)), grey(black))
+
+
+def dark_beside_alpha(name: str, dark: Pixels, wide: Pixels, folder: Path) -> Iterator[Case]:
+    """Yield dark 16-bit grey and colours whose alpha channel uses all 16 bits."""
+    for clear, alpha in (("opaque", np.full((17, 31), 65535)), ("clear in part", RAMP.astype(int) * 257)):
+        rgba, la = np.dstack([wide, alpha]).astype(np.uint16), np.dstack([dark, alpha]).astype(np.uint16)
+        yield Case(f"{name} in 16, {clear} RGBA array", lambda a=rgba: a, words=("16-bit values", "uint8"))
+        for kind, colour, values in (("RGBA", 6, rgba), ("LA", 4, la)):
+            data = png_file((31, 17, 16, colour), values.astype(">u2").reshape(17, -1))
+            for form, make in list(_forms(data, folder, f"{name} {clear} {kind}"))[:6]:
+                yield Case(f"{name} in 16, {clear} {kind}, {form}", make, words=("16 bits per colour", "uint8"))
 
 
 def unknown_ranges(folder: Path) -> Iterator[Case]:
@@ -278,8 +296,9 @@ def unknown_ranges(folder: Path) -> Iterator[Case]:
             "TIFF MM": lambda d=dark: tiff_file(d, order=">"),
         }.items():
             yield Case(f"{name} in 16, {form}", make, words=words)
-        wide = (VALUES.astype(np.uint32) * most // int(VALUES.max())).astype(">u2").reshape(17, -1)
-        data = png_file((31, 17, 16, 2), wide)
+        wide = (VALUES.astype(np.uint32) * most // int(VALUES.max())).astype(np.uint16)
+        yield from dark_beside_alpha(name, dark, wide, folder)
+        data = png_file((31, 17, 16, 2), wide.astype(">u2").reshape(17, -1))
         for form, make in list(_forms(data, folder, f"{name} rgb"))[:6]:  # once loaded, nobody can tell
             yield Case(f"{name} in 16 a colour, {form}", make, words=("16 bits per colour", "uint8"))
     unit = GREY / np.float32(255)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, PngImagePlugin
 
-from tests.support.image_corpus import tiff_file
+from tests.support.image_corpus import png_file, tiff_file
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed.decoding import TURNS
 from vllm_jina_embed.errors import InputError
@@ -248,6 +248,23 @@ class TestModes:
         sources = [sixteen, big, Image.fromarray(high.astype(np.int32)), encoded(sixteen), encoded(sixteen, "TIFF")]
         for source in sources:
             np.testing.assert_array_equal(pixels(source), self.grey_rgb(self.GREY))
+
+    @pytest.mark.parametrize("colours", [1, 3])
+    def test_alpha_does_not_tell_the_colours_range(self, colours: int) -> None:
+        """12 bits in 16 with a full alpha channel, in a PNG of RGBA or LA and as an array; all 16 bits are scaled."""
+        values = (self.GREY[:, :, None] if colours == 1 else self.VALUES).astype(np.uint16)
+        full = np.full((17, 31), 65535)
+        for scale in (16, 257):
+            deep = np.dstack([values * scale, full]).astype(np.uint16)
+            sources: list[object] = [
+                png_file((31, 17, 16, 4 if colours == 1 else 6), deep.astype(">u2").reshape(17, -1))
+            ]
+            sources += [deep] if colours == 3 else []
+            for source in sources:
+                if scale == 16:
+                    assert "is not known" in refusal(source)
+                else:
+                    np.testing.assert_array_equal(pixels(source), np.broadcast_to(values, (17, 31, 3)))
 
     def test_thirty_two_bit_integers(self) -> None:
         """Values of 16 bits are taken as such; what does not fit is refused."""
