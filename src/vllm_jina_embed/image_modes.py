@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from .image_costs import GREY_MODES, ROW_MODES, SIXTEEN_BIT_MODES, VALUE_MODES
-from .image_ranges import Extent, Scale, array_scale, image_scale
+from .image_ranges import Extent, Scale, array_scale, check_signed, image_scale
 
 BAND = 250_000
 """Pixels of a large image that are converted at once; eight times as many are not large."""
@@ -107,6 +107,7 @@ def _array_scale(array: np.ndarray[Any, Any], rows: int) -> Scale:
 
 def _conversion(image: Image.Image, band: int) -> Convert:
     """Return what converts a part of ``image`` to RGB, or to L where its mode has no colour."""
+    check_signed(image)
     if image.mode in VALUE_MODES:
         rows = max(1, band // image.width)
         scale = image_scale(image, Extent.of(np.asarray(part) for _, part in _bands(image, rows)))

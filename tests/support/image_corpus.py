@@ -324,6 +324,39 @@ def unknown_ranges(folder: Path) -> Iterator[Case]:
     yield Case("TIFF over its own range", lambda: beyond, words=("says 0 to 4095",))
 
 
+def declared_values(folder: Path) -> Iterator[Case]:
+    """Yield TIFFs that say what black and white are: 0 as white, ranges of other widths, 12 bits, signed values."""
+    right, unit = grey(GREY), GREY / np.float32(255)
+    twelve = GREY.astype(np.uint16) * 16 + 3
+    percent = (GREY.astype(np.uint16) * 100) // 255
+    signed = (GREY.astype(np.int32) * 257 - 32_768).astype(np.int16)
+    bits = np.unpackbits(twelve.astype(">u2").view(np.uint8).reshape(17, 31, 2), axis=2)[:, :, 4:].reshape(17, -1)
+    white_is_0 = (262, 3, 0)
+    files = {
+        "8 bits, 0 is white": (tiff_file(255 - GREY, white_is_0), right),
+        "16 bits, 0 is white": (tiff_file(65_535 - HIGH, white_is_0), right),
+        "12 bits in 16, 0 is white": (tiff_file(4_095 - twelve, white_is_0, (341, 3, 4_095)), right),
+        "F, 0 is white": (tiff_file(1 - unit, white_is_0), right),
+        "F of MM, 0 is white": (tiff_file(1 - unit, white_is_0, order=">"), right),
+        "F of 0..10, 0 is white": (tiff_file(10 - unit * 10, white_is_0, (341, 12, 10.0)), right),
+        "12 bits": (tiff_file(np.packbits(bits, axis=1), (256, 4, 31), (258, 3, 12)), right),
+        "0..100": (tiff_file(percent, (341, 3, 100)), grey(np.rint(percent * 255 / 100))),
+        "0..1": (tiff_file((GREY > 99).astype(np.uint16), (281, 3, 1)), grey((GREY > 99) * 255)),
+        "signed 16 bits": (tiff_file(signed, (340, 12, -32_768.0), (341, 12, 32_767.0)), right),
+        "signed 16 bits of MM": (tiff_file(signed, (340, 12, -32_768.0), (341, 12, 32_767.0), order=">"), right),
+        "signed 16 bits of 0..32767": (tiff_file((GREY.astype(np.int16) << 7) + 5, (341, 3, 32_767)), right),
+    }
+    for name, (data, pixels) in files.items():
+        yield from forms(f"TIFF of {name}", data, folder, pixels)
+    for kind in ("i1", "i2"):
+        data = tiff_file((GREY // 2).astype(kind))
+        for form, make in _forms(data, folder, f"signed {kind}"):
+            yield Case(f"TIFF of {kind}, {form}", make, words=("signed integers",))
+    data = tiff_file((GREY * np.uint32(4_095) // GREY.max()).astype(np.uint16), white_is_0)
+    for form, make in _forms(data, folder, "unknown, 0 is white"):
+        yield Case(f"TIFF of 12 bits in 16, 0 is white, {form}", make, words=("4095", "is not known"))
+
+
 def floats(folder: Path) -> Iterator[Case]:
     """Yield floats whose range is known."""
     unit, right = GREY / np.float32(255), grey(GREY)
@@ -412,5 +445,16 @@ def broken(folder: Path) -> Iterator[Case]:
 
 def corpus(folder: Path) -> list[Case]:
     """Return every case; files lie in ``folder``."""
-    parts = (formats, orientations, transparency, depths, floats, unknown_ranges, sizes, animations, broken)
+    parts = (
+        formats,
+        orientations,
+        transparency,
+        depths,
+        declared_values,
+        floats,
+        unknown_ranges,
+        sizes,
+        animations,
+        broken,
+    )
     return [case for part in parts for case in part(folder)]

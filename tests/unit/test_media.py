@@ -266,6 +266,28 @@ class TestModes:
                 else:
                     np.testing.assert_array_equal(pixels(source), np.broadcast_to(values, (17, 31, 3)))
 
+    @pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+    def test_tiffs_where_0_is_white(self, kind: str) -> None:
+        """As the inverted values where 0 is black; Pillow inverts 8 bits alone."""
+        white = {"u1": 255, "u2": 65_535, "f4": np.float32(1)}[kind]
+        values = (self.GREY / 255 * white).astype(kind)
+        for file in (tiff_file(values), tiff_file(white - values, (262, 3, 0))):
+            np.testing.assert_array_equal(pixels(file), self.grey_rgb(self.GREY))
+
+    def test_a_range_that_a_tiff_names_reaches_white(self) -> None:
+        """Of any width, rounded; also from below 0."""
+        for white in (1, 100, 1000, 4095, 65_535):
+            ends = pixels(tiff_file(np.array([[0, white]], np.uint16), (341, 4, white)))
+            assert ends[0, :, 0].tolist() == [0, 255], white
+        values = np.array([[-100, -50, 0, 100]], np.int16)
+        signed = pixels(tiff_file(values, (340, 12, -100.0), (341, 12, 100.0)))
+        assert signed[0, :, 0].tolist() == [0, 64, 128, 255]
+
+    @pytest.mark.parametrize("kind", ["i1", "i2"])
+    def test_signed_tiffs_without_a_range_are_refused(self, kind: str) -> None:
+        """White may be half of what they can hold, or all of it."""
+        assert "signed integers" in refusal(tiff_file(np.full((4, 4), 99, kind)))
+
     def test_thirty_two_bit_integers(self) -> None:
         """Values of 16 bits are taken as such; what does not fit is refused."""
         high = Image.fromarray(self.GREY.astype(np.int32) * 257)
