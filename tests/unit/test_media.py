@@ -704,6 +704,44 @@ class TestHostile:
         picture.close()
         assert "a PIL image cannot be decoded" in refusal(picture)
 
+    @pytest.mark.parametrize("name", ["read", "seek", "tell", "seekable", "__fspath__", "__class__"])
+    def test_objects_whose_own_code_raises(self, name: str) -> None:
+        """Whatever they raise, as a property or when it is called: the message names the type and the cause."""
+
+        def fails(*_: object) -> object:
+            raise ZeroDivisionError("mine")
+
+        for member in (property(fails), fails):
+            members = {"read": lambda self, count=-1: PNG, "seek": lambda self, to: to, "tell": lambda self: 0}
+            if name != "__class__" or isinstance(member, property):
+                source = type("Mine", (), members | {name: member})()
+                message = refusal(source)
+                assert "cannot be read (" in message
+                assert "ZeroDivisionError: mine" in message or name == "__fspath__"  # os.fspath() has its own
+                assert "Mine" in message or "the file object" in message
+
+    @pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "WEBP", "JPEG"])
+    def test_an_image_that_was_loaded_and_closed(self, kind: str) -> None:
+        """Its pixels are gone; an image of no file as well."""
+        for picture in (Image.open(BytesIO(encoded(RGB, kind))), RGB.copy(), RGB.quantize(8)):
+            picture.load()
+            picture.close()
+            assert "ValueError: Operation on closed image" in refusal(picture)
+
+    @pytest.mark.parametrize("name", ["size", "info", "mode", "load", "getexif"])
+    def test_pil_images_whose_own_code_raises(self, name: str) -> None:
+        """A subclass that somebody else wrote."""
+
+        class Mine(Image.Image):
+            def __getattribute__(self, attribute: str) -> Any:
+                if attribute == name:
+                    raise ZeroDivisionError("mine")
+                return super().__getattribute__(attribute)
+
+        picture = Mine()
+        picture._im, picture._mode, picture._size = RGB.im, RGB.mode, RGB.size
+        assert "ZeroDivisionError: mine" in refusal(picture)
+
     @pytest.mark.parametrize("value", [None, 3, 1.5, object(), ["a"], {"url": "a"}])
     def test_other_types_are_refused(self, value: object) -> None:
         """The message names the type and what is taken."""
