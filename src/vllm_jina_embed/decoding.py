@@ -219,6 +219,7 @@ def _reopened(image: Any, file: IO[bytes], policy: MediaPolicy) -> Image.Image |
     with _limited(policy.max_pixels):
         if image.tell():
             copy.seek(image.tell())
+    _take_exif(image, copy)
     if kind == "JPEG" and len(image.decoderconfig) == 2:  # draft() was called
         scale = image.decoderconfig[0]
         copy.draft(image.mode, (copy.width // scale, copy.height // scale))
@@ -227,6 +228,20 @@ def _reopened(image: Any, file: IO[bytes], policy: MediaPolicy) -> Image.Image |
         copy.load()
         return copy  # type: ignore[no-any-return]
     return copy if copy.size == image.size else None
+
+
+def _take_exif(image: Image.Image, copy: Image.Image) -> None:
+    """Give ``copy`` the orientation that the owner of ``image`` has set or taken away since it was opened."""
+    for key in ("exif", "xmp", "XML:com.adobe.xmp"):  # where Pillow looks for it
+        if key in image.info:
+            copy.info[key] = image.info[key]
+        else:
+            copy.info.pop(key, None)
+    with lock_of(image):
+        own = image._exif
+        if own is not None and own._loaded:  # its owner has looked at it; info no longer counts
+            # Not copy.getexif(), which decodes a PNG without EXIF to look behind its pixels.
+            Image.Image.getexif(copy)[ExifTags.Base.Orientation] = own.get(ExifTags.Base.Orientation, 1)
 
 
 def _conversion_cost(image: Image.Image, *, turned: bool, ours: bool) -> int:

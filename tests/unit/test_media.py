@@ -9,7 +9,7 @@ import sys
 import types
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from tests.support.image_corpus import png_file, tiff_file
 from tests.support.pictures import encoded, noise
@@ -335,6 +335,33 @@ class TestModes:
             picture = open_image(source, MediaPolicy())
             np.testing.assert_array_equal(np.asarray(picture), turns[orientation])
             assert picture.getexif().get(ORIENTATION, 1) == 1
+
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "MPO"])
+    @pytest.mark.parametrize("first", [1, 6])
+    def test_the_orientation_that_the_owner_of_a_lazy_image_set(self, kind: str, first: int) -> None:
+        """Set, taken away, in the EXIF or in info: as Pillow turns it; and the image stays lazy."""
+        exif, other = Image.Exif(), Image.Exif()
+        exif[ORIENTATION], other[ORIENTATION] = first, 3
+        data = encoded(RGB, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+
+        def info(image: Image.Image) -> None:
+            image.info["exif"] = other.tobytes()
+
+        changes: list[Callable[[Image.Image], object]] = [
+            lambda image: image.getexif().update({ORIENTATION: 8}),
+            lambda image: image.getexif().pop(ORIENTATION, None),
+            lambda image: (image.getexif(), image.info.pop("exif", None)),
+            lambda image: image.info.pop("exif", None),
+            info,
+        ]
+        for change in changes:
+            mine, pillows = Image.open(BytesIO(data)), Image.open(BytesIO(data))
+            change(mine)
+            change(pillows)
+            tiles = len(mine.tile)
+            opened = pixels(mine)
+            assert len(mine.tile) == tiles
+            np.testing.assert_array_equal(opened, np.asarray(ImageOps.exif_transpose(pillows).convert("RGB")))
 
     def test_exif_with_alpha_and_sixteen_bits(self) -> None:
         """The turn and the conversion do not lose each other."""
