@@ -119,6 +119,7 @@ def _decoded(taken: list[Any], file: IO[bytes], name: str, policy: MediaPolicy, 
     image = taken.pop()
     check_size(image.size, policy)
     turn = _unless_broken(name, _turn, image) if image.format != "PNG" or "exif" in image.info else None
+    _unless_broken(name, _check_jpeg_2000, image)
     cost = _unless_broken(name, image_costs.peak, image, held, turned=turn is not None)
     _check_memory(image, cost, policy)
     with BUDGET.hold(cost):
@@ -161,6 +162,16 @@ def _opened(file: IO[bytes], formats: tuple[str, ...], policy: MediaPolicy) -> I
 def _load(image: Image.Image, policy: MediaPolicy) -> None:
     with _limited(policy.max_pixels):
         image.load()
+
+
+def _check_jpeg_2000(image: Image.Image) -> None:
+    """Check that colours have 8 bits: of more, Pillow 13 rounds white up to 256, which it keeps as 0."""
+    if image.format != "JPEG2000" or image.mode in image_costs.VALUE_MODES:
+        return
+    start = image_costs.head(image)
+    at = start.find(b"\xff\x4f\xff\x51")  # SOC and SIZ, whose Ssiz is the depth minus 1. Source: T.800, A.5.1
+    if at >= 0 and any(depth & 0x7F > 7 for depth in start[at + 42 : at + 43]):
+        raise InputError("got a JPEG 2000 of over 8 bits per colour, which is not read right. Save it as a PNG.")
 
 
 def _finish_depth(image: Image.Image, raw: str) -> None:

@@ -288,6 +288,15 @@ class TestModes:
         """White may be half of what they can hold, or all of it."""
         assert "signed integers" in refusal(tiff_file(np.full((4, 4), 99, kind)))
 
+    @pytest.mark.parametrize("value", [4080, 65_535])
+    def test_sixteen_bit_colours_of_jpeg_2000_are_refused(self, value: int) -> None:
+        """Pillow makes white black; dark ones may be 12 bits."""
+        cv2 = pytest.importorskip("cv2")
+        for channels in (3, 4):
+            file = cv2.imencode(".jp2", np.full((180, 200, channels), value, np.uint16))[1].tobytes()
+            for source in (file, Image.open(BytesIO(file))):
+                assert "over 8 bits per colour" in refusal(source)
+
     def test_thirty_two_bit_integers(self) -> None:
         """Values of 16 bits are taken as such; what does not fit is refused."""
         high = Image.fromarray(self.GREY.astype(np.int32) * 257)
