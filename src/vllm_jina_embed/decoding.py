@@ -119,6 +119,7 @@ def _decoded(taken: list[Any], file: IO[bytes], name: str, policy: MediaPolicy, 
     image = taken.pop()
     check_size(image.size, policy)
     turn = _unless_broken(name, _turn, image) if image.format != "PNG" or "exif" in image.info else None
+    _unless_broken(name, _check_jpeg_2000, image)
     cost = _unless_broken(name, image_costs.peak, image, held, turned=turn is not None)
     _check_memory(image, cost, policy)
     with BUDGET.hold(cost):
@@ -163,6 +164,16 @@ def _load(image: Image.Image, policy: MediaPolicy) -> None:
         image.load()
 
 
+def _check_jpeg_2000(image: Image.Image) -> None:
+    """Check that colours have 8 bits: of more, Pillow 13 rounds white up to 256, which it keeps as 0."""
+    if image.format != "JPEG2000" or image.mode in image_costs.VALUE_MODES:
+        return
+    start = image_costs.head(image)
+    at = start.find(b"\xff\x4f\xff\x51")  # SOC and SIZ, whose Ssiz is the depth minus 1. Source: T.800, A.5.1
+    if at >= 0 and any(depth & 0x7F > 7 for depth in start[at + 42 : at + 43]):
+        raise InputError("got a JPEG 2000 of over 8 bits per colour, which is not read right. Save it as a PNG.")
+
+
 def _finish_depth(image: Image.Image, raw: str) -> None:
     """Scale a transparent colour as Pillow scaled the pixels to 8 bits, and check that 16 bits were used.
 
@@ -171,7 +182,7 @@ def _finish_depth(image: Image.Image, raw: str) -> None:
         raw: How its file packs a pixel, in Pillow's words.
     """
     clear = image.info.get("transparency")
-    if ";16" in raw and image.mode not in image_costs.GREY_MODES:
+    if ";16" in raw and image.mode not in image_costs.VALUE_MODES:
         check_sixteen_bit_colours(image)
         if isinstance(clear, tuple):
             image.info["transparency"] = tuple(value >> 8 for value in clear)
@@ -219,6 +230,7 @@ def _reopened(image: Any, file: IO[bytes], policy: MediaPolicy) -> Image.Image |
     with _limited(policy.max_pixels):
         if image.tell():
             copy.seek(image.tell())
+    _take_exif(image, copy)
     if kind == "JPEG" and len(image.decoderconfig) == 2:  # draft() was called
         scale = image.decoderconfig[0]
         copy.draft(image.mode, (copy.width // scale, copy.height // scale))
@@ -227,6 +239,20 @@ def _reopened(image: Any, file: IO[bytes], policy: MediaPolicy) -> Image.Image |
         copy.load()
         return copy  # type: ignore[no-any-return]
     return copy if copy.size == image.size else None
+
+
+def _take_exif(image: Image.Image, copy: Image.Image) -> None:
+    """Give ``copy`` the orientation that the owner of ``image`` has set or taken away since it was opened."""
+    for key in ("exif", "xmp", "XML:com.adobe.xmp"):  # where Pillow looks for it
+        if key in image.info:
+            copy.info[key] = image.info[key]
+        else:
+            copy.info.pop(key, None)
+    with lock_of(image):
+        own = image._exif
+        if own is not None and own._loaded:  # its owner has looked at it; info no longer counts
+            # Not copy.getexif(), which decodes a PNG without EXIF to look behind its pixels.
+            Image.Image.getexif(copy)[ExifTags.Base.Orientation] = own.get(ExifTags.Base.Orientation, 1)
 
 
 def _conversion_cost(image: Image.Image, *, turned: bool, ours: bool) -> int:

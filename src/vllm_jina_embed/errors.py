@@ -88,6 +88,11 @@ def warn_of_items(message: str, embeddings: Any, *, stacklevel: int) -> None:
     warnings.warn(warning, stacklevel=stacklevel + 1)
 
 
+def unreadable(thing: object, error: Exception) -> InputError:
+    """Return the error for an object of a caller that raised ``error`` when it was looked at."""
+    return InputError(f"got a {type(thing).__name__} that cannot be read ({type(error).__name__}: {error}).")
+
+
 class ConfigError(VllmJinaError, ValueError):
     """A setting that this checkpoint or engine cannot honour."""
 

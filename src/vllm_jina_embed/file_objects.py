@@ -52,7 +52,7 @@ def read_all(source: Any, most: int) -> bytes:
         data = _read_descriptor(descriptor, most)
         if not source.closed:  # closed meanwhile, the number may name another file
             return data
-    if not (hasattr(source, "seekable") and source.seekable()):
+    if not _can_seek(source):
         return _read_parts(source, most)
     with lock_of(source):
         position = source.tell()
@@ -61,6 +61,13 @@ def read_all(source: Any, most: int) -> bytes:
             return _read_parts(source, most)
         finally:
             source.seek(position)
+
+
+def _can_seek(source: Any) -> bool:
+    """Tell whether a file object can be moved; mmap does not say so before Python 3.13."""
+    if hasattr(source, "seekable"):
+        return bool(source.seekable())
+    return hasattr(source, "seek") and hasattr(source, "tell")
 
 
 def own_file(source: Any) -> IO[bytes]:

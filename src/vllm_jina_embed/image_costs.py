@@ -13,7 +13,9 @@ from typing import Any
 from PIL import Image
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
-GREY_MODES = (*SIXTEEN_BIT_MODES, "I", "F", "LA", "La")
+VALUE_MODES = (*SIXTEEN_BIT_MODES, "I", "F")
+"""Modes whose values Pillow keeps as they are in the file."""
+GREY_MODES = (*VALUE_MODES, "LA", "La")
 """Modes of one colour that Pillow cannot turn into RGB in one step."""
 ROW_MODES = ("1", "L", "P")
 """Modes of one byte a pixel."""
@@ -100,9 +102,9 @@ def _webp(image: Image.Image) -> float:
 
 def _avif(image: Any) -> float:
     """Planes of 1 or 2 bytes a sample, then RGB twice, then Pillow's image."""
-    head = _head(image, 65_536)
-    at = head.find(b"av1C")
-    flags = head[at + 6] if 0 <= at < len(head) - 6 else 0x40  # unknown: 2 bytes a sample, 4:4:4
+    start = head(image)
+    at = start.find(b"av1C")
+    flags = start[at + 6] if 0 <= at < len(start) - 6 else 0x40  # unknown: 2 bytes a sample, 4:4:4
     chroma = 2 / ((2 if flags & 0x08 else 1) * (2 if flags & 0x04 else 1))
     alpha = image.mode == "RGBA"
     return float((2 if flags & 0x40 else 1) * (1 + chroma + alpha) + (10.5 if alpha else 8.5))
@@ -147,12 +149,13 @@ def _heif(image: Image.Image) -> float:
     return 14.0
 
 
-def _head(image: Any, most: int) -> bytes:
+def head(image: Any) -> bytes:
+    """Return the first 64 KiB of the file of an image that is not loaded."""
     position = image.fp.tell()
     image.fp.seek(0)
-    head: bytes = image.fp.read(most)
+    start: bytes = image.fp.read(65_536)
     image.fp.seek(position)
-    return head
+    return start
 
 
 def _share(image: Any) -> float:

@@ -21,12 +21,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from .image_costs import GREY_MODES, ROW_MODES, SIXTEEN_BIT_MODES
-from .image_ranges import Extent, array_scale, image_scale
+from .image_costs import GREY_MODES, ROW_MODES, SIXTEEN_BIT_MODES, VALUE_MODES
+from .image_ranges import Extent, Scale, array_scale, check_signed, image_scale
 
 BAND = 250_000
 """Pixels of a large image that are converted at once; eight times as many are not large."""
-_VALUE_MODES = (*SIXTEEN_BIT_MODES, "I", "F")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
 Convert: TypeAlias = Callable[[Image.Image], Image.Image]
@@ -86,10 +85,7 @@ def array_rgb(array: np.ndarray[Any, Any], *, band: int = BAND) -> Image.Image:
     height, width = array.shape[:2]
     rows = max(1, band // width)
     tops = range(0, height, rows)
-    extent = Extent()
-    if array.dtype.kind in "uf" and array.dtype != np.uint8:
-        extent = Extent.of(array[top : top + rows] for top in tops)
-    scale = array_scale(array.dtype, extent)
+    scale = _array_scale(array, rows)
     result = Image.new("RGB", (width, height))
     for top in tops:
         values = np.ascontiguousarray(scale(array[top : top + rows]))
@@ -98,9 +94,21 @@ def array_rgb(array: np.ndarray[Any, Any], *, band: int = BAND) -> Image.Image:
     return result
 
 
+def _array_scale(array: np.ndarray[Any, Any], rows: int) -> Scale:
+    """Return what turns an array into uint8; alpha is judged apart, as its range says nothing about the colours'."""
+    if array.dtype == np.uint8 or array.dtype.kind not in "uf":
+        return array_scale(array.dtype, Extent())
+    has_alpha = array.ndim == 3 and array.shape[2] == 4
+    parts = (array[:, :, :3], array[:, :, 3:]) if has_alpha else (array,)
+    extents = [Extent.of(part[top : top + rows] for top in range(0, len(part), rows)) for part in parts]
+    scale, *_ = [array_scale(array.dtype, extent) for extent in extents]
+    return scale
+
+
 def _conversion(image: Image.Image, band: int) -> Convert:
     """Return what converts a part of ``image`` to RGB, or to L where its mode has no colour."""
-    if image.mode in _VALUE_MODES:
+    check_signed(image)
+    if image.mode in VALUE_MODES:
         rows = max(1, band // image.width)
         scale = image_scale(image, Extent.of(np.asarray(part) for _, part in _bands(image, rows)))
         clear = image.info.get("transparency") if image.mode in SIXTEEN_BIT_MODES else None

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from .errors import InputError
+from .errors import InputError, unreadable
 from .image_strings import Text, picture_string
 from .media import ImageInput
 
@@ -101,6 +101,15 @@ def listed(values: Any, name: str) -> Iterable[object]:
     Raises:
         InputError: It is one item, or nothing that gives one item after the other.
     """
+    try:
+        return _listed(values, name)
+    except InputError:
+        raise
+    except Exception as error:  # of the value's own code
+        raise InputError(f"{name}: {unreadable(values, error)}") from None
+
+
+def _listed(values: Any, name: str) -> Iterable[object]:
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "OUT":
         found: list[object] = values.tolist()
         return found
@@ -136,7 +145,8 @@ def _each(
             if isinstance(value, InputError):  # an adapter knows already that there is nothing, and why
                 raise value
             items.append(read(value, position, where))
-        except InputError as error:
+        except Exception as failure:  # also of the value's own code
+            error = failure if isinstance(failure, InputError) else unreadable(value, failure)
             text = str(error) if error is value else f"{where}: {error}"
             items.append(BadItem(position=position, where=where, error=InputError(text, positions=[position])))
     return items

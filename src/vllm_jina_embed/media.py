@@ -10,6 +10,8 @@ or a decoded PIL image is read while the call runs: until it returns, it must no
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import TypeAlias
 
@@ -17,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from .decoding import BUDGET, MAX_SIDE_RATIO, check_size, decoded_file, decoded_pil
-from .errors import InputError
+from .errors import InputError, VllmJinaError, unreadable
 from .image_modes import array_rgb
 from .pictures import png
 from .sources import MediaPolicy, is_data_uri, picture_string, read
@@ -66,11 +68,12 @@ def open_image(source: object, policy: MediaPolicy) -> Image.Image:
         InputError: ``source`` is not an image, breaks the policy, has a side ratio over 200, or values whose range is
             not known.
     """
-    if isinstance(source, Image.Image):
-        return decoded_pil(source, policy)
-    if isinstance(source, np.ndarray):
-        return _from_array(source, policy)
-    return _from_bytes([_bytes_of(source, policy)], policy)[0]
+    with _readable(source):
+        if isinstance(source, Image.Image):
+            return decoded_pil(source, policy)
+        if isinstance(source, np.ndarray):
+            return _from_array(source, policy)
+        return _from_bytes([_bytes_of(source, policy)], policy)[0]
 
 
 def encoded(source: object, policy: MediaPolicy) -> tuple[bytes, str, Image.Image]:
@@ -82,10 +85,11 @@ def encoded(source: object, policy: MediaPolicy) -> tuple[bytes, str, Image.Imag
     Raises:
         InputError: As ``open_image``.
     """
-    if isinstance(source, Image.Image | np.ndarray):
-        image = open_image(source, policy)
-        return png(image), "image/png", image
-    data, name = _bytes_of(source, policy)
+    with _readable(source):
+        if isinstance(source, Image.Image | np.ndarray):
+            image = open_image(source, policy)
+            return png(image), "image/png", image
+        data, name = _bytes_of(source, policy)
     image, kind = _from_bytes([(data, name)], policy)
     if kind in _WEB_TYPES:
         return data, _WEB_TYPES[kind], image
@@ -104,15 +108,19 @@ def encoded_image(source: object, policy: MediaPolicy) -> tuple[bytes, str]:
     return encoded(source, policy)[:2]
 
 
-def _bytes_of(source: object, policy: MediaPolicy) -> tuple[bytes, str]:
+@contextmanager
+def _readable(source: object) -> Iterator[None]:
+    """Make whatever a caller's object raises an ``InputError``: a released memoryview, a closed image, its own code."""
     try:
-        found = read(source, policy)
-    except InputError:
+        yield
+    except VllmJinaError:
         raise
-    except Exception as error:  # a released memoryview, a path whose __fspath__ fails
-        raise InputError(
-            f"got a {type(source).__name__} that cannot be read ({type(error).__name__}: {error})."
-        ) from None
+    except Exception as error:
+        raise unreadable(source, error) from None
+
+
+def _bytes_of(source: object, policy: MediaPolicy) -> tuple[bytes, str]:
+    found = read(source, policy)
     if found is None:
         raise InputError(
             f"got {type(source).__name__}; expected a path, a data:image/...;base64, URI, encoded bytes, "

@@ -250,6 +250,13 @@ def depths(folder: Path) -> Iterator[Case]:
     rgba16 = np.dstack([VALUES, RAMP]).astype(">u2").reshape(17, -1) * np.array(257, ">u2")
     data = png_file((31, 17, 16, 6), rgba16.astype(">u2"))
     yield from forms("PNG of 16 bits a colour and alpha", data, folder, on_white(VALUES, RAMP), 1.0)
+    la16 = np.dstack([GREY, RAMP]).astype(">u2").reshape(17, -1) * np.array(257, ">u2")
+    data = png_file((31, 17, 16, 4), la16.astype(">u2"))
+    yield from forms("PNG of 16 bits grey and alpha", data, folder, on_white(grey(GREY), RAMP), 1.0)
+    for name, alpha in (("opaque", 65535), ("clear", 0)):
+        deep_rgba = np.dstack([VALUES.astype(np.uint16) * 257, np.full((17, 31), alpha, np.uint16)])
+        right_rgba = VALUES if alpha else np.full_like(VALUES, 255)
+        yield Case(f"array of 16 bits RGBA, {name}", lambda a=deep_rgba: a, right_rgba)
     twelve = GREY.astype(np.uint16) * 16 + 3
     for name, data in {
         "PGM of 4095": b"P5 31 17 4095\n" + twelve.astype(">u2").tobytes(),
@@ -260,6 +267,17 @@ def depths(folder: Path) -> Iterator[Case]:
     black = np.zeros((17, 31), np.uint16)
     yield Case("16 bits of black", lambda: black, grey(black))
     yield Case("I of black", lambda: Image.fromarray(black.astype(np.int32)), grey(black))
+
+
+def dark_beside_alpha(name: str, dark: Pixels, wide: Pixels, folder: Path) -> Iterator[Case]:
+    """Yield dark 16-bit grey and colours whose alpha channel uses all 16 bits."""
+    for clear, alpha in (("opaque", np.full((17, 31), 65535)), ("clear in part", RAMP.astype(int) * 257)):
+        rgba, la = np.dstack([wide, alpha]).astype(np.uint16), np.dstack([dark, alpha]).astype(np.uint16)
+        yield Case(f"{name} in 16, {clear} RGBA array", lambda a=rgba: a, words=("16-bit values", "uint8"))
+        for kind, colour, values in (("RGBA", 6, rgba), ("LA", 4, la)):
+            data = png_file((31, 17, 16, colour), values.astype(">u2").reshape(17, -1))
+            for form, make in list(_forms(data, folder, f"{name} {clear} {kind}"))[:6]:
+                yield Case(f"{name} in 16, {clear} {kind}, {form}", make, words=("16 bits per colour", "uint8"))
 
 
 def unknown_ranges(folder: Path) -> Iterator[Case]:
@@ -278,8 +296,9 @@ def unknown_ranges(folder: Path) -> Iterator[Case]:
             "TIFF MM": lambda d=dark: tiff_file(d, order=">"),
         }.items():
             yield Case(f"{name} in 16, {form}", make, words=words)
-        wide = (VALUES.astype(np.uint32) * most // int(VALUES.max())).astype(">u2").reshape(17, -1)
-        data = png_file((31, 17, 16, 2), wide)
+        wide = (VALUES.astype(np.uint32) * most // int(VALUES.max())).astype(np.uint16)
+        yield from dark_beside_alpha(name, dark, wide, folder)
+        data = png_file((31, 17, 16, 2), wide.astype(">u2").reshape(17, -1))
         for form, make in list(_forms(data, folder, f"{name} rgb"))[:6]:  # once loaded, nobody can tell
             yield Case(f"{name} in 16 a colour, {form}", make, words=("16 bits per colour", "uint8"))
     unit = GREY / np.float32(255)
@@ -303,6 +322,39 @@ def unknown_ranges(folder: Path) -> Iterator[Case]:
         yield Case(f"I of {value}", lambda v=value: Image.fromarray(np.full((4, 4), v, np.int32)), words=("32-bit",))
     beyond = tiff_file(HIGH, (341, 3, 4095))
     yield Case("TIFF over its own range", lambda: beyond, words=("says 0 to 4095",))
+
+
+def declared_values(folder: Path) -> Iterator[Case]:
+    """Yield TIFFs that say what black and white are: 0 as white, ranges of other widths, 12 bits, signed values."""
+    right, unit = grey(GREY), GREY / np.float32(255)
+    twelve = GREY.astype(np.uint16) * 16 + 3
+    percent = (GREY.astype(np.uint16) * 100) // 255
+    signed = (GREY.astype(np.int32) * 257 - 32_768).astype(np.int16)
+    bits = np.unpackbits(twelve.astype(">u2").view(np.uint8).reshape(17, 31, 2), axis=2)[:, :, 4:].reshape(17, -1)
+    white_is_0 = (262, 3, 0)
+    files = {
+        "8 bits, 0 is white": (tiff_file(255 - GREY, white_is_0), right),
+        "16 bits, 0 is white": (tiff_file(65_535 - HIGH, white_is_0), right),
+        "12 bits in 16, 0 is white": (tiff_file(4_095 - twelve, white_is_0, (341, 3, 4_095)), right),
+        "F, 0 is white": (tiff_file(1 - unit, white_is_0), right),
+        "F of MM, 0 is white": (tiff_file(1 - unit, white_is_0, order=">"), right),
+        "F of 0..10, 0 is white": (tiff_file(10 - unit * 10, white_is_0, (341, 12, 10.0)), right),
+        "12 bits": (tiff_file(np.packbits(bits, axis=1), (256, 4, 31), (258, 3, 12)), right),
+        "0..100": (tiff_file(percent, (341, 3, 100)), grey(np.rint(percent * 255 / 100))),
+        "0..1": (tiff_file((GREY > 99).astype(np.uint16), (281, 3, 1)), grey((GREY > 99) * 255)),
+        "signed 16 bits": (tiff_file(signed, (340, 12, -32_768.0), (341, 12, 32_767.0)), right),
+        "signed 16 bits of MM": (tiff_file(signed, (340, 12, -32_768.0), (341, 12, 32_767.0), order=">"), right),
+        "signed 16 bits of 0..32767": (tiff_file((GREY.astype(np.int16) << 7) + 5, (341, 3, 32_767)), right),
+    }
+    for name, (data, pixels) in files.items():
+        yield from forms(f"TIFF of {name}", data, folder, pixels)
+    for kind in ("i1", "i2"):
+        data = tiff_file((GREY // 2).astype(kind))
+        for form, make in _forms(data, folder, f"signed {kind}"):
+            yield Case(f"TIFF of {kind}, {form}", make, words=("signed integers",))
+    data = tiff_file((GREY * np.uint32(4_095) // GREY.max()).astype(np.uint16), white_is_0)
+    for form, make in _forms(data, folder, "unknown, 0 is white"):
+        yield Case(f"TIFF of 12 bits in 16, 0 is white, {form}", make, words=("4095", "is not known"))
 
 
 def floats(folder: Path) -> Iterator[Case]:
@@ -393,5 +445,16 @@ def broken(folder: Path) -> Iterator[Case]:
 
 def corpus(folder: Path) -> list[Case]:
     """Return every case; files lie in ``folder``."""
-    parts = (formats, orientations, transparency, depths, floats, unknown_ranges, sizes, animations, broken)
+    parts = (
+        formats,
+        orientations,
+        transparency,
+        depths,
+        declared_values,
+        floats,
+        unknown_ranges,
+        sizes,
+        animations,
+        broken,
+    )
     return [case for part in parts for case in part(folder)]

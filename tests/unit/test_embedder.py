@@ -349,6 +349,26 @@ class TestErrors:
         assert np.isnan(kept).any(axis=1).nonzero()[0].tolist() == [10, 30]
         np.testing.assert_array_equal(kept[11], answer("Passage: text 11"))
 
+    def test_objects_whose_own_code_raises_are_bad_items(self, make: Make) -> None:
+        """Looked at or read, alone or in a list of images: their positions, and the vectors of the others."""
+
+        class Broken:
+            def __getattribute__(self, name: str) -> Any:
+                raise ZeroDivisionError("mine")
+
+        closed = noise(20, 20)
+        closed.close()
+        items: list[Any] = ["a text", Broken(), noise(20, 20), closed, [noise(20, 20), Broken()], noise(30, 20)]
+        with pytest.raises(InputError, match="3 of 6 items") as caught:
+            make().embed(items)
+        assert caught.value.positions == (1, 3, 4)
+        assert np.isfinite(caught.value.embeddings[[0, 2, 5]]).all()
+        with pytest.raises(InputError, match="3 of 5 items") as caught:
+            make().embed_images(items[1:])
+        assert caught.value.positions == (0, 2, 3)
+        with pytest.raises(InputError):
+            make().embed(Broken())  # type: ignore[arg-type]
+
     def test_skip_gives_nan_rows_and_one_warning(self, make: Make) -> None:
         """The warning names the positions and points at the caller's line."""
         with pytest.warns(UserWarning, match=r"images\[1\]") as caught:

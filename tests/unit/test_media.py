@@ -9,7 +9,7 @@ import sys
 import types
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
-from tests.support.image_corpus import tiff_file
+from tests.support.image_corpus import png_file, tiff_file
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed.decoding import TURNS
 from vllm_jina_embed.errors import InputError
@@ -249,6 +249,54 @@ class TestModes:
         for source in sources:
             np.testing.assert_array_equal(pixels(source), self.grey_rgb(self.GREY))
 
+    @pytest.mark.parametrize("colours", [1, 3])
+    def test_alpha_does_not_tell_the_colours_range(self, colours: int) -> None:
+        """12 bits in 16 with a full alpha channel, in a PNG of RGBA or LA and as an array; all 16 bits are scaled."""
+        values = (self.GREY[:, :, None] if colours == 1 else self.VALUES).astype(np.uint16)
+        full = np.full((17, 31), 65535)
+        for scale in (16, 257):
+            deep = np.dstack([values * scale, full]).astype(np.uint16)
+            sources: list[object] = [
+                png_file((31, 17, 16, 4 if colours == 1 else 6), deep.astype(">u2").reshape(17, -1))
+            ]
+            sources += [deep] if colours == 3 else []
+            for source in sources:
+                if scale == 16:
+                    assert "is not known" in refusal(source)
+                else:
+                    np.testing.assert_array_equal(pixels(source), np.broadcast_to(values, (17, 31, 3)))
+
+    @pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+    def test_tiffs_where_0_is_white(self, kind: str) -> None:
+        """As the inverted values where 0 is black; Pillow inverts 8 bits alone."""
+        white = {"u1": 255, "u2": 65_535, "f4": np.float32(1)}[kind]
+        values = (self.GREY / 255 * white).astype(kind)
+        for file in (tiff_file(values), tiff_file(white - values, (262, 3, 0))):
+            np.testing.assert_array_equal(pixels(file), self.grey_rgb(self.GREY))
+
+    def test_a_range_that_a_tiff_names_reaches_white(self) -> None:
+        """Of any width, rounded; also from below 0."""
+        for white in (1, 100, 1000, 4095, 65_535):
+            ends = pixels(tiff_file(np.array([[0, white]], np.uint16), (341, 4, white)))
+            assert ends[0, :, 0].tolist() == [0, 255], white
+        values = np.array([[-100, -50, 0, 100]], np.int16)
+        signed = pixels(tiff_file(values, (340, 12, -100.0), (341, 12, 100.0)))
+        assert signed[0, :, 0].tolist() == [0, 64, 128, 255]
+
+    @pytest.mark.parametrize("kind", ["i1", "i2"])
+    def test_signed_tiffs_without_a_range_are_refused(self, kind: str) -> None:
+        """White may be half of what they can hold, or all of it."""
+        assert "signed integers" in refusal(tiff_file(np.full((4, 4), 99, kind)))
+
+    @pytest.mark.parametrize("value", [4080, 65_535])
+    def test_sixteen_bit_colours_of_jpeg_2000_are_refused(self, value: int) -> None:
+        """Pillow makes white black; dark ones may be 12 bits."""
+        cv2 = pytest.importorskip("cv2")
+        for channels in (3, 4):
+            file = cv2.imencode(".jp2", np.full((180, 200, channels), value, np.uint16))[1].tobytes()
+            for source in (file, Image.open(BytesIO(file))):
+                assert "over 8 bits per colour" in refusal(source)
+
     def test_thirty_two_bit_integers(self) -> None:
         """Values of 16 bits are taken as such; what does not fit is refused."""
         high = Image.fromarray(self.GREY.astype(np.int32) * 257)
@@ -296,6 +344,33 @@ class TestModes:
             picture = open_image(source, MediaPolicy())
             np.testing.assert_array_equal(np.asarray(picture), turns[orientation])
             assert picture.getexif().get(ORIENTATION, 1) == 1
+
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "MPO"])
+    @pytest.mark.parametrize("first", [1, 6])
+    def test_the_orientation_that_the_owner_of_a_lazy_image_set(self, kind: str, first: int) -> None:
+        """Set, taken away, in the EXIF or in info: as Pillow turns it; and the image stays lazy."""
+        exif, other = Image.Exif(), Image.Exif()
+        exif[ORIENTATION], other[ORIENTATION] = first, 3
+        data = encoded(RGB, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+
+        def info(image: Image.Image) -> None:
+            image.info["exif"] = other.tobytes()
+
+        changes: list[Callable[[Image.Image], object]] = [
+            lambda image: image.getexif().update({ORIENTATION: 8}),
+            lambda image: image.getexif().pop(ORIENTATION, None),
+            lambda image: (image.getexif(), image.info.pop("exif", None)),
+            lambda image: image.info.pop("exif", None),
+            info,
+        ]
+        for change in changes:
+            mine, pillows = Image.open(BytesIO(data)), Image.open(BytesIO(data))
+            change(mine)
+            change(pillows)
+            tiles = len(mine.tile)
+            opened = pixels(mine)
+            assert len(mine.tile) == tiles
+            np.testing.assert_array_equal(opened, np.asarray(ImageOps.exif_transpose(pillows).convert("RGB")))
 
     def test_exif_with_alpha_and_sixteen_bits(self) -> None:
         """The turn and the conversion do not lose each other."""
@@ -664,6 +739,44 @@ class TestHostile:
         picture = Image.open(BytesIO(PNG))
         picture.close()
         assert "a PIL image cannot be decoded" in refusal(picture)
+
+    @pytest.mark.parametrize("name", ["read", "seek", "tell", "seekable", "__fspath__", "__class__"])
+    def test_objects_whose_own_code_raises(self, name: str) -> None:
+        """Whatever they raise, as a property or when it is called: the message names the type and the cause."""
+
+        def fails(*_: object) -> object:
+            raise ZeroDivisionError("mine")
+
+        for member in (property(fails), fails):
+            members = {"read": lambda self, count=-1: PNG, "seek": lambda self, to: to, "tell": lambda self: 0}
+            if name != "__class__" or isinstance(member, property):
+                source = type("Mine", (), members | {name: member})()
+                message = refusal(source)
+                assert "cannot be read (" in message
+                assert "ZeroDivisionError: mine" in message or name == "__fspath__"  # os.fspath() has its own
+                assert "Mine" in message or "the file object" in message
+
+    @pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "WEBP", "JPEG"])
+    def test_an_image_that_was_loaded_and_closed(self, kind: str) -> None:
+        """Its pixels are gone; an image of no file as well."""
+        for picture in (Image.open(BytesIO(encoded(RGB, kind))), RGB.copy(), RGB.quantize(8)):
+            picture.load()
+            picture.close()
+            assert "ValueError: Operation on closed image" in refusal(picture)
+
+    @pytest.mark.parametrize("name", ["size", "info", "mode", "load", "getexif"])
+    def test_pil_images_whose_own_code_raises(self, name: str) -> None:
+        """A subclass that somebody else wrote."""
+
+        class Mine(Image.Image):
+            def __getattribute__(self, attribute: str) -> Any:
+                if attribute == name:
+                    raise ZeroDivisionError("mine")
+                return super().__getattribute__(attribute)
+
+        picture = Mine()
+        picture._im, picture._mode, picture._size = RGB.im, RGB.mode, RGB.size
+        assert "ZeroDivisionError: mine" in refusal(picture)
 
     @pytest.mark.parametrize("value", [None, 3, 1.5, object(), ["a"], {"url": "a"}])
     def test_other_types_are_refused(self, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections.abc import Callable
@@ -137,7 +138,13 @@ def test_while_its_owner_loads_it(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), expected)
 
 
-@pytest.mark.parametrize("make", [lambda folder: BytesIO(encoded(LARGE)), on_disk, spooled])
+def mapped(folder: Path) -> Any:
+    """Return a file's memory, which can seek and does not say so before Python 3.13."""
+    with on_disk(folder) as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+@pytest.mark.parametrize("make", [lambda folder: BytesIO(encoded(LARGE)), on_disk, spooled, mapped])
 def test_one_file_object_in_many_threads(make: Callable[[Path], Any], tmp_path: Path) -> None:
     """Right, and its position is where its owner left it."""
     with make(tmp_path) as file:

@@ -16,7 +16,6 @@ from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr
 from llama_index.core.instrumentation.event_handlers import NullEventHandler
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
 
-from ..errors import InputError
 from ..image_strings import Text, looks_like_image
 from ..media import MediaPolicy, open_image
 from ..pictures import content_hash, placeholder
@@ -70,11 +69,11 @@ async def achunks_of(model: BaseEmbedding, items: Sequence[object], media: Media
 def _stand_in(picture: object, media: MediaPolicy) -> str:
     if isinstance(picture, list | tuple):
         return " ".join(_stand_in(one, media) for one in picture)
-    if hasattr(picture, "read") and not (hasattr(picture, "seekable") and picture.seekable()):
-        return UNKNOWN  # it can be read once only, and that is for the model
     try:
+        if hasattr(picture, "read") and not (hasattr(picture, "seekable") and picture.seekable()):
+            return UNKNOWN  # it can be read once only, and that is for the model
         return placeholder(content_hash(open_image(picture, media)))
-    except InputError:  # the call itself says so, and at which position
+    except Exception:  # the call itself says so, and at which position
         return UNKNOWN
 
 
