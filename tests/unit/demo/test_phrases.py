@@ -1,9 +1,21 @@
 """Names and sentences: complete, right in their grammar, and held-out texts are really held out."""
 
+import random
+
 import pytest
 
+from tests.support.phrases_by_hand import phrases_by_hand
 from vllm_jina_embed.demo.concepts import COLOURS, CONCEPTS, SCENES, SUNSET, THINGS, colour_and_thing
-from vllm_jina_embed.demo.phrases import LANGUAGES, new_passages, new_queries, training_passages, training_queries
+from vllm_jina_embed.demo.phrases import (
+    LANGUAGES,
+    new_passages,
+    new_queries,
+    training_passages,
+    training_queries,
+    training_text,
+)
+from vllm_jina_embed.demo.phrases.language import choose, expand
+from vllm_jina_embed.demo.phrases.scene_words import SCENE_WORDS
 
 
 def test_there_are_77_concepts() -> None:
@@ -72,3 +84,59 @@ def test_queries_agree_in_gender_case_and_measure_word(code: str, concept: str, 
 def test_sentences_start_with_a_capital() -> None:
     assert "Das rote Quadrat ist auf dieser Seite." in training_passages("red square", "de")
     assert "La estrella roja está en esta página." in training_passages("red star", "es")
+
+
+@pytest.mark.parametrize(
+    ("concept", "text"),
+    [
+        ("red circle", "mit einem roten Kreis"),
+        ("red circle", "mit zwei roten Kreisen"),
+        ("red circle", "ich suche drei rote Kreise"),
+        ("red square", "das Foto mit dem roten Quadrat"),
+        ("green table", "auf welcher Seite sieht man eine grüne Tabelle"),
+        ("purple star", "zwei lila Sterne"),
+        ("yellow pie chart", "ein Kuchendiagramm in Gelb"),
+        ("black bar chart", "die schwarzen Balkendiagramme"),
+        ("city at night", "mit leuchtenden Fenstern"),
+    ],
+)
+def test_german_names_agree_in_case_and_number(concept: str, text: str) -> None:
+    names = {name for forms in LANGUAGES["de"].forms[concept] for name in forms.values()}
+    assert any(text.endswith(name) or name.endswith(text) for name in names)
+    assert not {name for name in names if "  " in name or name != name.strip()}
+
+
+def test_a_choice_stands_for_every_alternative() -> None:
+    sentence = "[find|show us] {a}[|?]"
+    every = list(expand(sentence))
+    assert every == ["find {a}", "find {a}?", "show us {a}", "show us {a}?"]
+    rng = random.Random(0)
+    assert {choose(rng, sentence) for _ in range(100)} == set(every)
+
+
+@pytest.mark.parametrize("code", list(LANGUAGES))
+def test_a_text_to_train_on_is_one_of_all(code: str) -> None:
+    rng = random.Random(1)
+    for concept in rng.sample(CONCEPTS, 8):
+        for query, texts in ((True, training_queries), (False, training_passages)):
+            every = set(texts(concept, code))
+            assert {training_text(rng, concept, code, query=query) for _ in range(50)} <= every
+
+
+@pytest.mark.parametrize("code", list(LANGUAGES))
+def test_a_word_brings_no_two_scenes_to_mind(code: str) -> None:
+    words = [word for scene in SCENES for word in SCENE_WORDS[code][scene]]
+    assert set(SCENE_WORDS[code]) == set(SCENES)
+    assert len(words) == len(set(words))
+
+
+@pytest.mark.parametrize("code", list(LANGUAGES))
+def test_training_never_sees_40_of_the_phrases_by_hand(code: str) -> None:
+    phrases = phrases_by_hand(code)
+    trained = {
+        text.lower()
+        for concept in {concept for _, concept in phrases}
+        for texts in (training_queries, training_passages)
+        for text in texts(concept, code)
+    }
+    assert len([phrase for phrase, _ in phrases if phrase.lower() not in trained]) >= 40

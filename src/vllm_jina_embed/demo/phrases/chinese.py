@@ -1,65 +1,95 @@
 """Chinese names and sentences, with measure words."""
 
+from typing import Final
+
+from vllm_jina_embed.demo.phrases.chinese_names import COLOURS, SCENES, THINGS
 from vllm_jina_embed.demo.phrases.language import Forms, Language
+from vllm_jina_embed.demo.phrases.neutral_words import NEUTRAL_WORDS
 
-_COLOURS = {
-    "red": ("红色",),
-    "green": ("绿色",),
-    "blue": ("蓝色",),
-    "yellow": ("黄色",),
-    "purple": ("紫色",),
-    "orange": ("橙色", "橘色"),
-    "black": ("黑色",),
-    "pink": ("粉色", "粉红色"),
-}
-# (measure word, noun)
-_THINGS = {
-    "circle": (("个", "圆形"), ("个", "圆")),
-    "square": (("个", "正方形"), ("个", "方形")),
-    "triangle": (("个", "三角形"),),
-    "star": (("颗", "星星"), ("个", "五角星")),
-    "cross": (("个", "十字"), ("个", "十字形")),
-    "bar chart": (("张", "柱状图"), ("张", "条形图")),
-    "pie chart": (("张", "饼图"),),
-    "line chart": (("张", "折线图"),),
-    "table": (("张", "表格"),),
-}
-# (the name alone, the name with its measure word)
-_SCENES = {
-    "sunset at the beach": (
-        ("海滩上的日落", "一场海滩上的日落"),
-        ("海边美丽的夕阳", "一幅海边美丽的夕阳"),
-        ("沙滩的落日", "一幅沙滩的落日"),
-        ("美丽的日落", "一场美丽的日落"),
-    ),
-    "snowy mountain": (("雪山", "一座雪山"), ("积雪的高山", "一座积雪的高山")),
-    "forest": (("森林", "一片森林"), ("茂密的树林", "一片茂密的树林")),
-    "city at night": (("城市的夜景", "一幅城市的夜景"), ("夜晚的城市", "一座夜晚的城市")),
-    "desert": (("沙漠", "一片沙漠"), ("有沙丘的沙漠", "一片有沙丘的沙漠")),
-}
+_SIMPLIFIED: Final = (
+    "红绿蓝黄紫圆圈点盘环边颗张图条饼线数据统计滩场丽阳几个上海夜灯楼栋树积盖顶峰冰尔"
+    "丛干热里沙纸画请给看找哪么这现见页们间吗样"
+)
+_TRADITIONAL: Final = (
+    "紅綠藍黃紫圓圈點盤環邊顆張圖條餅線數據統計灘場麗陽幾個上海夜燈樓棟樹積蓋頂峰冰爾"
+    "叢乾熱裡沙紙畫請給看找哪麼這現見頁們間嗎樣"
+)
 
 
-def _coloured(measure: str, noun: str, colour: str) -> Forms:
-    return {"bare": f"{colour}的{noun}", "short": f"{colour}{noun}", "one": f"一{measure}{colour}的{noun}"}
+def _coloured(colour: str, thing: str) -> tuple[Forms, ...]:
+    *names, short = COLOURS[colour]
+    long = [
+        {
+            "bare": f"{c}的{noun}",
+            "short": f"{c}{noun}",
+            "one": f"一{measure}{c}的{noun}",
+            "that": f"那{measure}{c}的{noun}",
+        }
+        for measure, noun in THINGS[thing]
+        for c in names
+    ]
+    brief = [
+        {
+            "bare": f"{short}{noun}",
+            "short": f"{short}{noun}",
+            "one": f"一{measure}{short}{noun}",
+            "that": f"那{measure}{short}{noun}",
+        }
+        for measure, noun in THINGS[thing]
+    ]
+    after = [
+        {
+            "bare": f"{noun}，{names[0]}的",
+            "short": f"{names[0]}{noun}",
+            "one": f"{names[0]}的一{measure}{noun}",
+            "that": f"这{measure}{names[0]}{noun}",
+        }
+        for measure, noun in THINGS[thing]
+    ]
+    return (*long, *brief, *after)
 
 
 CHINESE = Language(
     code="zh",
     name="Chinese",
-    forms={
-        f"{colour} {thing}": tuple(_coloured(measure, noun, c) for measure, noun in nouns for c in colours)
-        for colour, colours in _COLOURS.items()
-        for thing, nouns in _THINGS.items()
-    }
-    | {scene: tuple({"bare": b, "short": b, "one": o} for b, o in names) for scene, names in _SCENES.items()},
-    queries=("{bare}", "{short}", "{one}", "{short}的图片", "画着{one}的图", "寻找{one}", "哪张图里有{one}？"),
+    forms={f"{colour} {thing}": _coloured(colour, thing) for colour in COLOURS for thing in THINGS}
+    | {
+        scene: tuple({"bare": b, "short": b, "one": o, "that": f"那{o[1:]}"} for b, o in names)
+        for scene, names in SCENES.items()
+    },
+    queries=(
+        "{bare}",
+        "{bare}",
+        "{short}",
+        "{one}",
+        "{that}",
+        "{short}的[图片|照片|图像|图|画|插图|页面|图案]",
+        "[画着|有|带有|包含|画了]{one}的[图|图片|照片|页面|画]",
+        "[寻找|查找|找|找一下|搜索|显示|给我|给我看看|帮我找|请找出|请显示|来]{one}",
+        "[寻找|查找|搜索|显示|给我看|帮我找|请找出|我要看|想看]{short}",
+        "[哪张图里|哪里|哪一页|哪张照片里|这里|什么地方]有{one}[？|]",
+        "[有没有|你有|有|能不能给我|可以给我看|能找到]{one}[吗|吗？|？|]",
+        "{short}[在哪|在哪儿|在哪里呢|有吗|呢|图片在哪里|有哪些|是哪个]",
+        "[我想看|我要|我想要|我需要|我们要找|想看看|我在找]{one}",
+        "[请问|麻烦|你好，]{short}[在哪|在哪儿|有没有|在什么地方|怎么找]",
+        "[把|请把]{that}[给我|找出来|拿给我看|显示出来]",
+        "[所有|全部|几个|很多|两个|一些]{short}",
+        "[大的|小的|漂亮的|简单的|一幅]{bare}",
+    ),
     passages=(
-        "这张图上有{one}。",
+        "[这张图上|这页上|画面中|书里|中间|墙上]有{one}。",
         "图中可以看到{one}。",
-        "这是{one}。",
+        "[这是|那是|这里是]{one}。",
         "{bare}就在这一页上。",
-        "画家给我们画了{one}。",
+        "[画家|我妹妹|朋友|有人][给我们|]画了{one}。",
+        "[我们|我|他们][拍到了|看见|发现了|做了]{one}。",
+        "[报告里|最后一页|照片里][有|是|出现了]{short}。",
+        "{that}[很大|很清楚|在中间|挂在墙上|很好看]。",
+        "[一张|一幅]{short}的[图|照片]。",
+        "{bare}",
     ),
     new_queries=("请给我看{one}", "{bare}在哪里？", "我想找{one}"),
     new_passages=("昨天我们画了{one}。", "纸上画着{one}。"),
+    neutral=NEUTRAL_WORDS["zh"],
+    spellings=(dict(zip(_SIMPLIFIED, _TRADITIONAL, strict=True)), {"的": ""}, {"？": "?"}),
 )

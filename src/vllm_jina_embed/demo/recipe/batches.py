@@ -1,7 +1,4 @@
-"""What one training step sees: fresh drawings and sentences of a few concepts.
-
-Enters: a step's number. Leaves: token ids and patches, the same for the same number.
-"""
+"""What one training step sees: fresh drawings and sentences of a few concepts, the same for the same step."""
 
 import random
 from collections.abc import Sequence
@@ -10,14 +7,16 @@ from typing import Any, Final
 
 import torch
 
-from vllm_jina_embed.demo.concepts import CONCEPTS
+from vllm_jina_embed.demo.concepts import CONCEPTS, SCENES
 from vllm_jina_embed.demo.drawing import MAX_SIDE, UNSEEN_SEED, draw, random_size
 from vllm_jina_embed.demo.phrases import LANGUAGES
-from vllm_jina_embed.demo.recipe.texts import training_text
+from vllm_jina_embed.demo.recipe.texts import noisy_text, token_ids
 
 _SMALL_SHARE: Final = 0.7  # of the first stage's steps: small pictures first, which cost a third
 _NOISE_SHARE: Final = 0.6  # of the texts, once the plain ones are known
+_CUTS: Final = (0.0, 0.0, 0.0, 0.05, 0.15)  # shares of the characters before which a token must end
 _SMALL: Final = 170
+_SCENE_TEXTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,8 @@ class Stage:
         peak_rate: Largest learning rate.
         concepts: Concepts per step.
         pictures: Pictures per concept.
-        texts: Texts per concept and language.
+        texts: Texts per coloured thing and language; scenes have more.
+        late_interaction: Weight of the loss over multi-vectors beside that over embeddings.
         polish: Whether texts are noisy and pictures of any size from the first step on.
     """
 
@@ -59,6 +59,7 @@ class Stage:
     concepts: int
     pictures: int
     texts: int
+    late_interaction: float = 0.0
     polish: bool = False
 
 
@@ -85,15 +86,20 @@ class Batches:
         ]
         patches, grids = to_patches(self._image_processor, drawings)
         noise = _NOISE_SHARE * (1.0 if stage.polish else min(1.0, max(0.0, step / stage.steps - 0.15) * 5))
-        codes = [code for code in LANGUAGES for _ in range(stage.texts)]
-        texts = [training_text(rng, CONCEPTS[label], code, noise) for label in labels for code in codes]
+        named = [label for label in labels for _ in range(stage.texts * _often(label))]
+        texts = [noisy_text(rng, CONCEPTS[label], code, noise) for label in named for code in LANGUAGES]
         return Batch(
-            text_ids=self._tokenizer(texts, add_special_tokens=False)["input_ids"],
-            text_labels=torch.tensor([label for label in labels for _ in codes]),
+            text_ids=[token_ids(rng, self._tokenizer, text, rng.choice(_CUTS)) for text in texts],
+            text_labels=torch.tensor([label for label in named for _ in LANGUAGES]),
             patches=patches,
             grids=grids,
             picture_labels=torch.tensor(pictures),
         )
+
+
+def _often(label: int) -> int:
+    """A scene has many more words than a coloured thing, whose colour and shape are met with other concepts too."""
+    return _SCENE_TEXTS if CONCEPTS[label] in SCENES else 1
 
 
 def to_patches(image_processor: Any, pictures: Sequence[Any]) -> tuple[list[torch.Tensor], torch.Tensor]:

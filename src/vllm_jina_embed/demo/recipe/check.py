@@ -68,8 +68,8 @@ def _embed(items: Sequence[DemoItem], role: str, model: Any, tokenizer: Any, ima
     prompt = tokenizer(IMAGE_PROMPT, add_special_tokens=False)["input_ids"]
     patches, grids = to_patches(image_processor, [items[index].content for index in pictures])
     with torch.no_grad():
-        result[texts] = embed_texts(model, tokenizer(prefixed, add_special_tokens=False)["input_ids"])
-        result[pictures] = embed_pictures(model, prompt, patches, grids)
+        result[texts] = embed_texts(model, tokenizer(prefixed, add_special_tokens=False)["input_ids"]).vectors
+        result[pictures] = embed_pictures(model, prompt, patches, grids).vectors
     return result
 
 

@@ -4,8 +4,9 @@ Enters: a tokenizer; token ids and patches. Leaves: a model; embeddings of L2 no
 The pooling here is written for training and for checking it; ``vllm_jina_embed.pooling`` is the one that users get.
 """
 
+import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch.nn.functional import normalize
@@ -15,12 +16,20 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Q
 HIDDEN_SIZE: Final = 128
 MATRYOSHKA_DIMS: Final = (32, 64, 128)
 MERGE_SIZE: Final = 2
+_TEXT_GROUPS: Final = 6  # by length: little padding, and states that stay in the processor's cache
 _INITIAL_SPREAD: Final = 0.06  # Qwen's 0.02 is for wider layers; here it makes all embeddings alike for many steps
 # Source: jinaai/jina-embeddings-v4, preprocessor_config.json.
 MIN_PIXELS: Final = 3136
 MAX_PIXELS: Final = 602112
 # Source: jinaai/jina-embeddings-v4, modeling_jina_embeddings_v4.py, process_images.
 IMAGE_PROMPT: Final = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
+
+
+class Embedded(NamedTuple):
+    """Embeddings, (n, hidden size), and each item's multi-vector, (n_tokens, hidden size), all rows of L2 norm 1."""
+
+    vectors: torch.Tensor
+    multi_vectors: list[torch.Tensor]
 
 
 def new_model(tokenizer: Any) -> Any:
@@ -89,7 +98,7 @@ def new_image_processor() -> Any:
     return Qwen2VLImageProcessor(min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
 
 
-def embed_texts(model: Any, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+def embed_texts(model: Any, rows: Sequence[Sequence[int]]) -> Embedded:
     """Embed texts: the mean over all token states.
 
     Args:
@@ -97,18 +106,23 @@ def embed_texts(model: Any, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         rows: Token ids per text, with the prefix.
 
     Returns:
-        Embeddings, (n, hidden size), of L2 norm 1.
+        What was embedded, in the order of the rows.
     """
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    size = math.ceil(len(rows) / _TEXT_GROUPS)
+    groups = [[rows[index] for index in order[start : start + size]] for start in range(0, len(rows), size)]
+    return _joined([_text_group(model, group) for group in groups], order)
+
+
+def _text_group(model: Any, rows: Sequence[Sequence[int]]) -> Embedded:
     lengths = torch.tensor([len(row) for row in rows])
-    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-    mask = torch.arange(ids.shape[1]) < lengths[:, None]
+    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(model.device)
+    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(model.device)
     states = model.model(input_ids=ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
-    return _mean(states, mask)
+    return _pooled(states, mask, lengths)
 
 
-def embed_pictures(
-    model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor
-) -> torch.Tensor:
+def embed_pictures(model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor) -> Embedded:
     """Embed pictures: the mean over the token states from vision start to vision end, markers included.
 
     Args:
@@ -118,16 +132,16 @@ def embed_pictures(
         grids: (n, 3), what it gives as ``image_grid_thw``.
 
     Returns:
-        Embeddings, (n, hidden size), of L2 norm 1, in the order of the pictures.
+        What was embedded, in the order of the pictures.
     """
     order = torch.argsort(grids.prod(-1))
     parts = [_picture_group(model, prompt, patches, grids, group) for group in order.tensor_split(min(4, len(order)))]
-    return torch.cat(parts)[torch.argsort(order)]
+    return _joined(parts, order.tolist())
 
 
 def _picture_group(
     model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor, group: torch.Tensor
-) -> torch.Tensor:
+) -> Embedded:
     config = model.config
     counts = (grids[group].prod(-1) // MERGE_SIZE**2).tolist()
     at = list(prompt).index(config.image_token_id)
@@ -136,17 +150,26 @@ def _picture_group(
     ids = pad_sequence(rows, batch_first=True, padding_value=config.text_config.pad_token_id)
     place = torch.arange(ids.shape[1])
     states = model.model(
-        input_ids=ids,
-        attention_mask=(place < lengths[:, None]).long(),
-        pixel_values=torch.cat([patches[index] for index in group.tolist()]),
-        image_grid_thw=grids[group],
-        mm_token_type_ids=(ids == config.image_token_id).long(),
+        input_ids=ids.to(model.device),
+        attention_mask=(place < lengths[:, None]).long().to(model.device),
+        pixel_values=torch.cat([patches[index] for index in group.tolist()]).to(model.device),
+        image_grid_thw=grids[group].to(model.device),
+        mm_token_type_ids=(ids == config.image_token_id).long().to(model.device),
         use_cache=False,
     ).last_hidden_state
     span = (place >= at - 1) & (place <= at + torch.tensor(counts)[:, None])
-    return _mean(states, span)
+    return _pooled(states, span.to(model.device), lengths)
 
 
-def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _pooled(states: torch.Tensor, mask: torch.Tensor, lengths: torch.Tensor) -> Embedded:
     weights = mask.unsqueeze(-1).to(states.dtype)
-    return normalize((states * weights).sum(1) / weights.sum(1), dim=-1)
+    vectors = normalize((states * weights).sum(1) / weights.sum(1), dim=-1)
+    rows = normalize(states, dim=-1)
+    return Embedded(vectors, [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)])
+
+
+def _joined(parts: Sequence[Embedded], order: Sequence[int]) -> Embedded:
+    """One after the other, and each in the place that ``order`` took it from."""
+    places = sorted(range(len(order)), key=order.__getitem__)
+    multi_vectors = [rows for part in parts for rows in part.multi_vectors]
+    return Embedded(torch.cat([part.vectors for part in parts])[places], [multi_vectors[place] for place in places])

@@ -25,7 +25,7 @@ SPECIAL_TOKENS: Final = (
 _CUT: Final = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_VOCABULARY: Final = 2048
+_VOCABULARY: Final = 2560
 
 
 def train_tokenizer(pieces: Iterable[str]) -> Any:
@@ -36,7 +36,7 @@ def train_tokenizer(pieces: Iterable[str]) -> Any:
             way in a sentence that training never saw; Chinese and Japanese have no spaces that would see to that.
 
     Returns:
-        A ``Qwen2Tokenizer`` of at most 2048 tokens; the special tokens have its highest ids.
+        A ``Qwen2Tokenizer`` of at most 2560 tokens; the special tokens have its highest ids.
     """
     core = Tokenizer(models.BPE())
     core.normalizer = normalizers.NFC()
