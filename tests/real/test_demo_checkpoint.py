@@ -111,7 +111,7 @@ def test_a_text_that_is_cut_at_random_is_the_same_text(code: str) -> None:
 def test_a_multi_vector_of_the_recipe_is_the_normalised_token_states() -> None:
     tokenizer = Qwen2Tokenizer.from_pretrained(demo_folder())
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(demo_folder(), dtype=torch.float32).eval()
-    rows = tokenizer(["Query: a red star", "Passage: 森", "Query: wo ist der Wald?"])["input_ids"]
+    rows = tokenizer(["Query: wo ist der Wald?", "Passage: 森", "Query: a red star"])["input_ids"]
     with torch.no_grad():
         embedded = embed_texts(model, rows)
         for number, row in enumerate(rows):

@@ -42,6 +42,7 @@ _LEARN = Stage(name="", steps=1200, peak_rate=2e-3, concepts=40, pictures=2, tex
 # Pictures are known by then; twice the texts beside fewer pictures set apart names that differ in one word.
 _POLISH = Stage(name="polish", steps=300, peak_rate=5e-4, concepts=60, pictures=1, texts=2, polish=True)
 # MaxSim compares token states; without this stage it agrees with the embeddings less than an index can make up for.
+# Nothing here draws an item's states together: where they are alike, a wrong mean is right and tests see nothing.
 _TOKENS = Stage(
     name="tokens", steps=150, peak_rate=4e-4, concepts=40, pictures=1, texts=1, late_interaction=1.0, polish=True
 )
