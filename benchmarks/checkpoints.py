@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.checkpoints import Size, make_checkpoint
-from vllm_jina_embed.checkpoints import DEMO_FOLDER
+from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 
 SIZES = {
     "45M": Size(

@@ -64,8 +64,8 @@ class Bare:
     def __init__(self, folder: Path, dtype: str, options: dict[str, Any]) -> None:
         from tokenizers import Tokenizer
 
-        from vllm_jina_embed.engine.arguments import engine_arguments, environment, memory_kept
-        from vllm_jina_embed.engine.base import EngineConfig
+        from vllm_jina_embed.engine.config import EngineConfig
+        from vllm_jina_embed.engine.local.arguments import engine_arguments, environment, memory_kept
 
         for name, value in environment().items():
             os.environ.setdefault(name, value)

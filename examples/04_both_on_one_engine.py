@@ -8,7 +8,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from vllm_jina_embed.demo.drawing import draw
-from vllm_jina_embed.engine.shared import running_engines
+from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 

@@ -6,7 +6,7 @@ text / image -> inputs -> prompts -> engine -> pooling -> JinaEmbedder -> langch
 Importing this package loads neither vllm nor torch nor a framework.
 """
 
-from .cache import CachedEmbedder
+from .cache.embedder import CachedEmbedder
 from .embedder import JinaEmbedder
 from .errors import (
     ClosedError,
@@ -18,7 +18,7 @@ from .errors import (
     MissingExtraError,
     VllmJinaError,
 )
-from .media import MediaPolicy
+from .inputs.images import MediaPolicy
 
 __version__ = "0.1.0"
 

@@ -105,7 +105,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from .plugin.serve import serve
+    from .serve.command import serve
 
     names = ("host", "port", "api_key", "dtype", "multi_vector", "task", "revision", "min_pixels", "max_pixels")
     return serve(options.model, passed=options.passed, **{name: getattr(options, name) for name in names})
@@ -128,11 +128,11 @@ def _object(text: str) -> dict[str, Any]:
 
 def _index(options: argparse.Namespace) -> int:
     from .embedder import JinaEmbedder
+    from .inputs.images import MediaPolicy
     from .mcp.index import build
     from .mcp.layout import PICTURE_BYTES
     from .mcp.names import visible
     from .mcp.reading import read_folder
-    from .media import MediaPolicy
 
     if not options.folder.is_dir():
         raise ConfigError(f"{str(options.folder)!r} is no folder.")

@@ -13,21 +13,22 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from . import checkpoints, settings
+from . import settings
 from ._extras import require
 from ._forks import fork_safe_lock
-from .cache import CachedEmbedder
-from .cache_stores import Store
-from .calls import Calls
-from .engine.base import Engine
-from .engine.shared import POOL, EnginePool
+from .cache.embedder import CachedEmbedder
+from .cache.stores import Store
+from .checkpoints import description
+from .embedding.calls import Calls
+from .embedding.outcomes import Outcome
+from .embedding.pipeline import Plan, Progress, embed_items
+from .engine.pool import POOL, EnginePool
+from .engine.protocol import Engine
 from .errors import ClosedError, ConfigError, EngineError
-from .families import load_builder, prefix, read_builder
-from .inputs import Item
-from .media import MediaPolicy
-from .outcomes import Outcome
-from .pipeline import Plan, Progress, embed_items
-from .prompts import Builder, Truncate
+from .inputs.images import MediaPolicy
+from .inputs.items import Item
+from .prompts.base import Builder, Truncate
+from .prompts.build import load_builder, prefix, read_builder
 from .settings import OnError
 
 
@@ -43,7 +44,7 @@ class JinaEmbedder(Calls):
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = checkpoints.DEMO,
+        model: str | os.PathLike[str] = description.DEMO,
         *,
         task: str | None = None,
         dimensions: int | None = None,

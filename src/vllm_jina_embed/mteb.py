@@ -13,14 +13,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from . import __version__, checkpoints
+from . import __version__
+from ._arrays import Floats
 from ._extras import require
 from ._forks import fork_safe_lock
+from .checkpoints import description
 from .embedder import JinaEmbedder
 from .errors import warn_of_items
-from .image_strings import Text
-from .inputs import EmbedInput
-from .pooling import Floats
+from .inputs.items import EmbedInput
+from .inputs.references import Text
 
 require("mteb", "mteb.models")
 
@@ -44,7 +45,7 @@ class VllmJinaEncoder(AbsEncoder):
         mteb_model_meta: Name, revision and settings, under which mteb keeps results; made without the network.
     """
 
-    def __init__(self, model: str = checkpoints.DEMO, *, task: str | None = None, **settings: Any) -> None:
+    def __init__(self, model: str = description.DEMO, *, task: str | None = None, **settings: Any) -> None:
         """Check the settings; the engine starts with the first batch.
 
         Args:

@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from . import checkpoints
 from ._secrets import Secret, split_login
-from .checkpoints import NATIVE, TASKS, XLM_ROBERTA, Checkpoint
-from .engine.base import EngineConfig
-from .engine.facts import ServerFacts
-from .engine.shared import EnginePool
+from .checkpoints import description, files, resolve
+from .checkpoints.description import TASKS, XLM_ROBERTA, Checkpoint
+from .checkpoints.table.jina_v4 import NATIVE
+from .engine.config import EngineConfig
+from .engine.pool import EnginePool
+from .engine.remote.server_facts import ServerFacts
 from .errors import ConfigError
-from .media import MediaPolicy
-from .prompts import Truncate
+from .inputs.images import MediaPolicy
+from .prompts.base import Truncate
 
 OnError = Literal["raise", "skip"]
 LONGEST_TIMEOUT = 1_000_000
@@ -188,8 +189,8 @@ def check(
     if where is not None and where.facts is not None:
         checkpoint = where.facts.checkpoint
     else:
-        checkpoint = checkpoints.resolve(os.fspath(model or checkpoints.DEMO), revision)
-        checkpoints.warn_if_assumed(checkpoint)
+        checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision)
+        resolve.warn_if_assumed(checkpoint)
     if not checkpoint.sees_pictures and (min_pixels, max_pixels) != (None, None):
         raise ConfigError(f"min_pixels and max_pixels mean nothing to {checkpoint.name}, which takes texts only.")
     low = _positive("min_pixels", min_pixels, checkpoint.min_pixels)
@@ -202,7 +203,7 @@ def check(
         min_pixels=low,
         max_pixels=high,
         # A server names its checkpoint as it likes; that is not a path on this machine.
-        files="" if where is not None and where.facts is not None else checkpoints.files_state(checkpoint.location),
+        files="" if where is not None and where.facts is not None else files.files_state(checkpoint.location),
         max_tokens=checkpoint.max_length,
         tasks=checkpoint.tasks if checkpoint.has_adapters else (),
         options={} if where is not None else {**checkpoint.options, **(engine_kwargs or {})},

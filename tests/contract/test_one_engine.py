@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.pictures import noise
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.engine.shared import running_engines
+from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
@@ -69,7 +69,7 @@ async def test_both_adapters_may_be_awaited_together(demo_embedder: JinaEmbedder
 
 SCRIPT = """
 import json
-from vllm_jina_embed.engine.shared import running_engines
+from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 

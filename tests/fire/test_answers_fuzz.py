@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from tests.support.fake_servers import facts_of
 from vllm_jina_embed._secrets import split_login
-from vllm_jina_embed.engine import http, wire
-from vllm_jina_embed.engine.facts import ServerFacts
-from vllm_jina_embed.engine.fleet import LostError
+from vllm_jina_embed.engine.remote import http, messages
+from vllm_jina_embed.engine.remote.balancer import LostError
+from vllm_jina_embed.engine.remote.server_facts import ServerFacts
 from vllm_jina_embed.errors import ConfigError, EngineError, InputError
 
 pytestmark = [pytest.mark.fire, pytest.mark.siege]
@@ -111,14 +111,14 @@ def test_answers(seconds: float) -> None:
         for count in (1, 2):
 
             def ask(count: int = count) -> None:
-                arrays = wire.answers(told, "embedding", count, where=URL)
+                arrays = messages.answers(told, "embedding", count, where=URL)
                 assert len(arrays) == count
                 assert all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
                 for array in arrays:
-                    assert abs(np.linalg.norm(wire.unit(array, URL).astype(float)) - 1) < 0.011
+                    assert abs(np.linalg.norm(messages.unit(array, URL).astype(float)) - 1) < 0.011
 
             refused(ask)
-        refused(lambda: wire.model_of(told, URL))
+        refused(lambda: messages.model_of(told, URL))
 
     for_seconds(seconds, answers(), check)
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from tests.support.fake_servers import PATHS, WIDTH, FakeServers, config_of
-from vllm_jina_embed.engine.server import ServerEngine
+from vllm_jina_embed.engine.remote.engine import ServerEngine
 from vllm_jina_embed.errors import EngineDeadError
-from vllm_jina_embed.prompts import Prompt
+from vllm_jina_embed.prompts.base import Prompt
 
 pytestmark = [pytest.mark.fire, pytest.mark.siege]
 

@@ -24,7 +24,7 @@ from tests.support.image_corpus import Case, corpus
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.errors import InputError
-from vllm_jina_embed.media import MediaPolicy, open_image
+from vllm_jina_embed.inputs.images import MediaPolicy, open_image
 
 pytestmark = [
     pytest.mark.fire,
@@ -171,7 +171,7 @@ import sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np
 from vllm_jina_embed.errors import InputError
-from vllm_jina_embed.media import MediaPolicy, open_image
+from vllm_jina_embed.inputs.images import MediaPolicy, open_image
 def peak():
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 make = {"array": lambda: np.full((6000, 6000, 3), 0.5)}

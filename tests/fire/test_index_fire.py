@@ -23,11 +23,11 @@ from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.cli import main
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
 from vllm_jina_embed.errors import ConfigError
+from vllm_jina_embed.inputs.encoding import data_uri
+from vllm_jina_embed.inputs.sources import reference
 from vllm_jina_embed.mcp.index import Index
 from vllm_jina_embed.mcp.names import visible
 from vllm_jina_embed.mcp.reading import read_folder
-from vllm_jina_embed.pictures import data_uri
-from vllm_jina_embed.sources import reference
 
 pytestmark = [pytest.mark.fire, pytest.mark.siege, pytest.mark.timeout(900)]
 

@@ -14,7 +14,7 @@ pytest.importorskip("vllm")
 
 import torch
 
-from vllm_jina_embed.plugin.proof import prove
+from vllm_jina_embed.serve.startup_check import prove
 
 pytestmark = pytest.mark.fire
 

@@ -27,9 +27,9 @@ from tests.support.pictures import noise
 from tests.support.reference import distance
 from tests.support.servers import RealServer, served
 from vllm_jina_embed import InputError, JinaEmbedder
-from vllm_jina_embed.checkpoints import DEMO_FOLDER
-from vllm_jina_embed.media import MediaPolicy
-from vllm_jina_embed.prompts import PromptBuilder
+from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
+from vllm_jina_embed.inputs.images import MediaPolicy
+from vllm_jina_embed.prompts.template import PromptBuilder
 
 pytestmark = [pytest.mark.fire, pytest.mark.siege, pytest.mark.timeout(900)]
 

@@ -17,10 +17,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.pictures import encoded, noise
-from vllm_jina_embed import inputs
 from vllm_jina_embed.errors import InputError, VllmJinaError
-from vllm_jina_embed.file_names import local_path, readable_path, shown_name, valid_metadata, valid_unicode
-from vllm_jina_embed.image_strings import (
+from vllm_jina_embed.inputs import items as inputs
+from vllm_jina_embed.inputs.file_names import local_path, readable_path, shown_name, valid_metadata, valid_unicode
+from vllm_jina_embed.inputs.images import open_image
+from vllm_jina_embed.inputs.items import BadItem, ImageItem, TextItem
+from vllm_jina_embed.inputs.policy import MediaPolicy
+from vllm_jina_embed.inputs.references import (
     SCHEME,
     is_data_uri,
     is_reference,
@@ -28,9 +31,7 @@ from vllm_jina_embed.image_strings import (
     picture_string,
     strict_image,
 )
-from vllm_jina_embed.inputs import BadItem, ImageItem, TextItem
-from vllm_jina_embed.media import open_image
-from vllm_jina_embed.sources import MediaPolicy, path_of, read, reference
+from vllm_jina_embed.inputs.sources import path_of, read, reference
 
 pytestmark = [pytest.mark.fire, pytest.mark.siege, pytest.mark.timeout(1800)]
 
@@ -236,7 +237,7 @@ def test_llama_index_nodes(fuzz: Callable[..., int], tmp_path: Path) -> None:
     """Nodes with any string in any field: an item or our error, and never an image of a text."""
     from llama_index.core.schema import Document, ImageNode, NodeWithScore, TextNode
 
-    from vllm_jina_embed.image_strings import Text
+    from vllm_jina_embed.inputs.references import Text
     from vllm_jina_embed.llama_index import name_pictures
     from vllm_jina_embed.llama_index.nodes import items_of, storable
     from vllm_jina_embed.llama_index.results import Bounds, rendered
@@ -265,7 +266,7 @@ def test_events(fuzz: Callable[..., int]) -> None:
     from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
 
     from tests.support.embedders import FakeEmbedder
-    from vllm_jina_embed.image_strings import Text
+    from vllm_jina_embed.inputs.references import Text
     from vllm_jina_embed.llama_index import VllmJinaEmbedding
     from vllm_jina_embed.llama_index.events import chunks_of
 

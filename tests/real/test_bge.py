@@ -18,7 +18,7 @@ from tests.support.servers import plain_text, served
 from tests.support.unigram import segment
 from tests.support.xlm_roberta import HIDDEN, POSITIONS, XlmReference, make_xlm_roberta, unit
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.engine.shared import running_engines
+from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.errors import ConfigError, EngineError, InputError
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding

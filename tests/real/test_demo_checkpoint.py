@@ -16,17 +16,17 @@ import torch
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
 from tests.support.phrases_by_hand import phrases_by_hand
+from training.batches import Batch, Batches, Stage
+from training.loss import late_interaction_loss
+from training.model import embed_texts, new_image_processor, new_model
+from training.texts import noisy_text, pieces, token_ids
+from training.tokenizer import train_tokenizer
+from training.train import train
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.demo.concepts import CONCEPTS, SUNSET
 from vllm_jina_embed.demo.corpus import DemoCorpus, DemoItem, demo_corpus
 from vllm_jina_embed.demo.drawing import draw
 from vllm_jina_embed.demo.phrases import LANGUAGES
-from vllm_jina_embed.demo.recipe.batches import Batch, Batches, Stage
-from vllm_jina_embed.demo.recipe.loss import late_interaction_loss
-from vllm_jina_embed.demo.recipe.model import embed_texts, new_image_processor, new_model
-from vllm_jina_embed.demo.recipe.texts import noisy_text, pieces, token_ids
-from vllm_jina_embed.demo.recipe.tokenizer import train_tokenizer
-from vllm_jina_embed.demo.train import train
 
 pytestmark = pytest.mark.real
 
@@ -185,7 +185,7 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_the_recipe_writes_a_checkpoint_and_refuses_one_that_finds_too_little(tmp_path: Path) -> None:
     steps = ["--steps", "2", "--polish-steps", "1", "--token-steps", "1"]
-    command = [sys.executable, "-m", "vllm_jina_embed.demo.train", str(tmp_path), *steps]
+    command = [sys.executable, "-m", "training.train", str(tmp_path), *steps]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1, done.stderr

@@ -23,9 +23,9 @@ from tests.real.test_faithful import FLOAT32_GATE
 from tests.support.pictures import encoded, noise
 from tests.support.reference import Reference, distance
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.engine.shared import running_engines
+from vllm_jina_embed._arrays import Floats
+from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.errors import ClosedError, InputError
-from vllm_jina_embed.pooling import Floats
 
 pytestmark = pytest.mark.real
 

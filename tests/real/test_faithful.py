@@ -16,7 +16,7 @@ from PIL import Image
 from tests.support.pictures import SIZES, noise
 from tests.support.reference import Reference, distance
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.checkpoints import DEMO_FOLDER
+from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 
 FLOAT32_GATE = 1e-6
 BFLOAT16_GATE = 1e-4

@@ -15,25 +15,25 @@ from langchain_core.documents import Document
 from llama_index.core.schema import BaseNode, TextNode
 from qdrant_client import QdrantClient
 
+from benchmarks import demo_corpus, late_interaction
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.demo import late_interaction, retrieval
+from vllm_jina_embed.inputs.encoding import png
 from vllm_jina_embed.langchain import LateInteractionRetriever as LangChainRetriever
 from vllm_jina_embed.langchain import image_document
 from vllm_jina_embed.late_interaction import LateInteractionIndex
 from vllm_jina_embed.llama_index import LateInteractionRetriever as LlamaIndexRetriever
 from vllm_jina_embed.llama_index import image_node
-from vllm_jina_embed.pictures import png
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 K = 10
 WANTED = 0.98
-QUERIES = retrieval.queries()[::4]
+QUERIES = demo_corpus.queries()[::4]
 
 
 @pytest.fixture(scope="module")
-def items() -> list[retrieval.Item]:
-    items = retrieval.items()
+def items() -> list[demo_corpus.Item]:
+    items = demo_corpus.items()
     assert len(items) >= 2000
     assert sum(not isinstance(item.content, str) for item in items) >= 1000
     texts = [item.content for item in items if isinstance(item.content, str)]
@@ -42,7 +42,7 @@ def items() -> list[retrieval.Item]:
 
 
 @pytest.fixture(scope="module")
-def brute_force(demo_embedder: JinaEmbedder, items: list[retrieval.Item]) -> np.ndarray:
+def brute_force(demo_embedder: JinaEmbedder, items: list[demo_corpus.Item]) -> np.ndarray:
     """Every score, shape ``(n_queries, n_items)``."""
     asked = demo_embedder.embed_multi_vector([query.content for query in QUERIES], prompt_name="query")
     told = demo_embedder.embed_multi_vector([item.content for item in items], prompt_name="passage")
@@ -74,20 +74,20 @@ def recall(found: Sequence[Sequence[int]], brute_force: np.ndarray) -> float:
     return float(np.mean(shares))
 
 
-def document_of(number: int, item: retrieval.Item) -> Document:
+def document_of(number: int, item: demo_corpus.Item) -> Document:
     if isinstance(item.content, str):
         return Document(item.content, metadata={"number": number})
     return image_document(item.content, metadata={"number": number}, thumbnail=False)
 
 
-def node_of(number: int, item: retrieval.Item) -> BaseNode:
+def node_of(number: int, item: demo_corpus.Item) -> BaseNode:
     if isinstance(item.content, str):
         return TextNode(text=item.content, metadata={"number": number}, excluded_embed_metadata_keys=["number"])
     return image_node(item.content, metadata={"number": number}, thumbnail=False)
 
 
 @pytest.fixture(scope="module")
-def index(demo_embedder: JinaEmbedder, client: QdrantClient, items: list[retrieval.Item]) -> LateInteractionIndex:
+def index(demo_embedder: JinaEmbedder, client: QdrantClient, items: list[demo_corpus.Item]) -> LateInteractionIndex:
     """Filled through LangChain."""
     index = LateInteractionIndex(demo_embedder, "langchain", client=client)
     retriever = LangChainRetriever(index=index)
@@ -107,13 +107,13 @@ def test_langchain_finds_what_brute_force_finds(index: LateInteractionIndex, bru
 
 
 def test_llama_index_finds_what_brute_force_finds(
-    demo_embedder: JinaEmbedder, client: QdrantClient, items: list[retrieval.Item], brute_force: np.ndarray
+    demo_embedder: JinaEmbedder, client: QdrantClient, items: list[demo_corpus.Item], brute_force: np.ndarray
 ) -> None:
     """Filled and asked through LlamaIndex, awaited, eight questions at a time."""
     index = LateInteractionIndex(demo_embedder, "llama_index", client=client)
     retriever = LlamaIndexRetriever(index, similarity_top_k=K)
 
-    async def ask(query: retrieval.Item, room: asyncio.Semaphore) -> list[int]:
+    async def ask(query: demo_corpus.Item, room: asyncio.Semaphore) -> list[int]:
         bundle: Any = query.content if isinstance(query.content, str) else retriever.image_query(query.content)
         async with room:
             return [hit.node.metadata["number"] for hit in await retriever.aretrieve(bundle)]
@@ -153,7 +153,7 @@ def test_the_second_stage_gives_the_scores_of_brute_force(index: LateInteraction
             assert hit.score == pytest.approx(scores[hit.payload["metadata"]["number"]], abs=1e-3)
 
 
-def test_a_picture_is_stored_by_its_pixels(index: LateInteractionIndex, items: list[retrieval.Item]) -> None:
+def test_a_picture_is_stored_by_its_pixels(index: LateInteractionIndex, items: list[demo_corpus.Item]) -> None:
     """The file of a drawing that is in the index finds that drawing, with the drawing's own score at the top."""
     number, picture = next((n, item.content) for n, item in enumerate(items) if not isinstance(item.content, str))
     assert index.search(png(picture), 1)[0].payload["metadata"]["number"] == number

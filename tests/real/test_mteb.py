@@ -21,7 +21,7 @@ from mteb.types import PromptType
 from tests.support.pictures import noise
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.demo.corpus import demo_corpus
-from vllm_jina_embed.engine.shared import running_engines
+from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.mteb import VllmJinaEncoder, _rows, task_of
 
 pytestmark = pytest.mark.real

@@ -25,9 +25,9 @@ from tests.support.native import TASKS, TOKEN_DIMENSIONS, NativeReference, make_
 from tests.support.pictures import noise
 from tests.support.reference import distance
 from tests.support.weights import check_weights
-from tests.unit.test_maxsim import by_definition
+from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.engine.shared import running_engines
+from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.late_interaction import LateInteractionIndex

@@ -10,8 +10,9 @@ import torch
 from vllm import PoolingParams
 from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
 
-from vllm_jina_embed import EngineError, pooling
-from vllm_jina_embed.plugin.pooler import VisionSpanMean
+from vllm_jina_embed import EngineError
+from vllm_jina_embed.plugin.mean_pooler import VisionSpanMean
+from vllm_jina_embed.pooling import single_vector
 
 START, PAD, END, HIDDEN = 7, 8, 9, 32
 TEXT = [20, 21, 22, 23, 24]
@@ -29,8 +30,8 @@ class Request:
     done: int = 0
 
     def expected(self, dimensions: int = HIDDEN) -> np.ndarray:
-        mask = pooling.vision_mask(self.ids, vision_start=START, vision_end=END)
-        return pooling.finish(pooling.mean(self.states.float().numpy(), mask), dimensions)
+        mask = single_vector.vision_mask(self.ids, vision_start=START, vision_end=END)
+        return single_vector.finish(single_vector.mean(self.states.float().numpy(), mask), dimensions)
 
 
 def request(ids: list[int], seed: int = 0, dtype: torch.dtype = torch.float32) -> Request:

@@ -8,8 +8,10 @@ import pytest
 
 from tests.support.reference import PICTURE, Reference
 from tests.support.tokenizer import SPECIAL
-from vllm_jina_embed import MediaPolicy, inputs
-from vllm_jina_embed.prompts import Prompt, PromptBuilder
+from vllm_jina_embed import MediaPolicy
+from vllm_jina_embed.inputs import items as inputs
+from vllm_jina_embed.prompts.base import Prompt
+from vllm_jina_embed.prompts.template import PromptBuilder
 
 TEXTS = [
     "the quick brown fox",

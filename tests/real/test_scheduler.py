@@ -10,7 +10,7 @@ import pytest
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from vllm_jina_embed.engine.base import PATIENT, URGENT
+from vllm_jina_embed.engine.plugin_contract import PATIENT, URGENT
 from vllm_jina_embed.plugin import scheduler
 from vllm_jina_embed.plugin.scheduler import QuestionsFirst
 

@@ -23,10 +23,10 @@ from tests.support.pictures import SIZES, encoded, noise
 from tests.support.reference import Reference, distance
 from tests.support.servers import RealServer, plain, served
 from vllm_jina_embed import CachedEmbedder, ConfigError, InputError, JinaEmbedder
-from vllm_jina_embed.checkpoints import DEMO_FOLDER
+from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
-from vllm_jina_embed.prompts import chat_template
+from vllm_jina_embed.prompts.chat_template import chat_template
 
 pytestmark = pytest.mark.real
 

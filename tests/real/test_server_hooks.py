@@ -20,16 +20,16 @@ from tests.support.image_files import image_files
 from tests.support.pictures import encoded, noise
 from tests.support.unigram import make_unigram
 from vllm_jina_embed import ConfigError, InputError, settings
-from vllm_jina_embed.engine.arguments import engine_arguments
-from vllm_jina_embed.engine.local import _unit
-from vllm_jina_embed.engine.serving import TOKENIZER_MODE
-from vllm_jina_embed.inputs import TextItem
-from vllm_jina_embed.media import MediaPolicy, open_image
+from vllm_jina_embed.engine.local.arguments import engine_arguments
+from vllm_jina_embed.engine.local.engine import _unit
+from vllm_jina_embed.engine.plugin_contract import TOKENIZER_MODE
+from vllm_jina_embed.inputs.images import MediaPolicy, open_image
+from vllm_jina_embed.inputs.items import TextItem
 from vllm_jina_embed.plugin import _register_for_server
-from vllm_jina_embed.plugin.media_connector import OwnImages
-from vllm_jina_embed.plugin.request_checks import check_requests, position_of
-from vllm_jina_embed.plugin.server_process import _parsed
-from vllm_jina_embed.text_prompts import TextPromptBuilder
+from vllm_jina_embed.prompts.encoder import TextPromptBuilder
+from vllm_jina_embed.serve.media_connector import OwnImages
+from vllm_jina_embed.serve.request_checks import check_requests, position_of
+from vllm_jina_embed.serve.server_process import _parsed
 
 pytestmark = [pytest.mark.real, pytest.mark.fire]
 

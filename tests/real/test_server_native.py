@@ -18,7 +18,7 @@ from tests.support.pictures import noise
 from tests.support.reference import distance
 from tests.support.servers import RealServer, served
 from vllm_jina_embed import ConfigError, EngineDeadError, JinaEmbedder
-from vllm_jina_embed.engine import fleet
+from vllm_jina_embed.engine.remote import balancer
 
 pytestmark = [pytest.mark.real, pytest.mark.wide]
 
@@ -109,7 +109,7 @@ def test_a_server_whose_engine_dies_is_told_by_its_url(
     servers: tuple[RealServer, RealServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits in it is not lost silently; the server ends too, and nothing of it stays behind."""
-    monkeypatch.setattr(fleet, "PATIENCE", 2.0)
+    monkeypatch.setattr(balancer, "PATIENCE", 2.0)
     processes = servers[0].processes()
     (engine,) = [one for one in processes if "EngineCore" in " ".join(one.cmdline())]
     with JinaEmbedder.from_server(servers[0].url) as embedder:

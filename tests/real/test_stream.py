@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vllm_jina_embed import InputError, JinaEmbedder
-from vllm_jina_embed.streams import STREAMS, WINDOW
+from vllm_jina_embed.embedding.streams import STREAMS, WINDOW
 
 
 def corpus(number: int, taken: list[int]) -> Iterator[str]:

@@ -10,8 +10,8 @@ import torch
 from vllm import PoolingParams
 from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
 
-from vllm_jina_embed.plugin.native import MultiVectorProjector
-from vllm_jina_embed.plugin.token_pooler import TokenVectors
+from vllm_jina_embed.plugin.jina_v4_native import MultiVectorProjector
+from vllm_jina_embed.plugin.token_states_pooler import TokenVectors
 
 HIDDEN, ROWS = 32, 12
 WEIGHTS = {task: np.random.default_rng(seed).normal(size=(ROWS, HIDDEN)) for seed, task in enumerate(("code", "other"))}

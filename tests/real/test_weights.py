@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.weights import check_weights
 from tests.support.xlm_roberta import make_xlm_roberta
-from vllm_jina_embed.checkpoints import DEMO_FOLDER
+from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 
 pytestmark = pytest.mark.real
 

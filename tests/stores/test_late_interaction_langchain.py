@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from qdrant_client import models
 
-from tests.unit.test_maxsim import by_definition
+from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw

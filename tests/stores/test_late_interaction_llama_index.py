@@ -18,14 +18,14 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import BaseNode, ImageNode, NodeWithScore
 from qdrant_client import models
 
-from tests.unit.test_maxsim import by_definition
+from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
 from vllm_jina_embed.errors import InputError
+from vllm_jina_embed.inputs.encoding import data_uri
 from vllm_jina_embed.late_interaction import LateInteractionIndex
 from vllm_jina_embed.llama_index import LateInteractionRetriever, image_document, image_retriever_tool
-from vllm_jina_embed.pictures import data_uri
 
 pytestmark = pytest.mark.real
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.errors import ClosedError
-from vllm_jina_embed.media import picture_string
-from vllm_jina_embed.pooling import Floats
+from vllm_jina_embed.inputs.images import picture_string
 
 
 class FakeEmbedder:

@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from vllm_jina_embed.engine.base import EngineConfig, LoopThread, TokenStates
+from vllm_jina_embed._arrays import Floats
+from vllm_jina_embed.engine.config import EngineConfig
+from vllm_jina_embed.engine.loop import LoopThread
+from vllm_jina_embed.engine.protocol import TokenStates
 from vllm_jina_embed.errors import ClosedError
-from vllm_jina_embed.pooling import Floats
-from vllm_jina_embed.prompts import Prompt
+from vllm_jina_embed.prompts.base import Prompt
 
 Result = TypeVar("Result")
 

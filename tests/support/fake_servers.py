@@ -18,11 +18,11 @@ import numpy as np
 from PIL import Image
 
 from tests.support.fake_engine import vector_of
-from vllm_jina_embed import checkpoints
-from vllm_jina_embed.engine.base import EngineConfig
-from vllm_jina_embed.engine.wire import picture_tokens
-from vllm_jina_embed.pooling import finish, normalize
-from vllm_jina_embed.prompts import Prompt
+from vllm_jina_embed.checkpoints import description, resolve
+from vllm_jina_embed.engine.config import EngineConfig
+from vllm_jina_embed.engine.remote.messages import picture_tokens
+from vllm_jina_embed.pooling.single_vector import finish, normalize
+from vllm_jina_embed.prompts.base import Prompt
 
 WIDTH = 128  # of the demo checkpoint
 BEFORE, SPAN, AFTER = (90, 91), (92, 93, 94), (95,)
@@ -35,7 +35,7 @@ def picture_prompt(*images: Image.Image) -> Prompt:
 
 def config_of(*urls: str, **changes: Any) -> EngineConfig:
     """Return the configuration of servers that serve the demo checkpoint."""
-    demo = checkpoints.resolve("demo")
+    demo = resolve.resolve("demo")
     keywords = {"min_pixels": demo.min_pixels, "max_pixels": demo.max_pixels, "checkpoint": demo, **changes}
     return EngineConfig(location="demo", revision=None, servers=urls or ("http://a",), **keywords)
 
@@ -97,7 +97,7 @@ class FakeServers:
         if path == "/jina/checkpoint" and kind != "plain":
             return httpx.Response(200, json=facts_of(kind, **self.facts, **self.facts_at.get(host, {})))
         if path == "/jina/tokenizer.json" and kind != "plain":
-            return httpx.Response(200, content=(checkpoints.DEMO_FOLDER / "tokenizer.json").read_bytes())
+            return httpx.Response(200, content=(description.DEMO_FOLDER / "tokenizer.json").read_bytes())
         if path == "/v1/models":
             return httpx.Response(200, json={"data": [{"id": "plain", "parent": None, "max_model_len": 4096}]})
         if path == "/tokenize":
@@ -196,7 +196,7 @@ PATHS = ("/v1/embeddings", "/pooling")
 
 def facts_of(kind: str, **changes: Any) -> dict[str, Any]:
     """Return the facts that a server of the demo checkpoint tells, some of them changed."""
-    demo = asdict(checkpoints.resolve("demo")) | {"location": "demo"}
+    demo = asdict(resolve.resolve("demo")) | {"location": "demo"}
     del demo["options"]
     return {
         "checkpoint": demo, "revision": None, "files": "0123", "dtype": "float32", "pooler_task": kind,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.pictures import encoded, noise
-from vllm_jina_embed.prompts import SPECIAL_TOKENS, SpecialIds
+from vllm_jina_embed.prompts.template import SPECIAL_TOKENS, SpecialIds
 
 START, END, PAD = (SPECIAL_TOKENS[name] for name in ("vision_start", "vision_end", "image"))
 INSTRUCTION = {"type": "text", "text": "Describe the image."}

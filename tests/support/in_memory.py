@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from tests.support.fake_engine import FakeEngine
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.engine.shared import EnginePool
-from vllm_jina_embed.prompts import Prompt
+from vllm_jina_embed.engine.pool import EnginePool
+from vllm_jina_embed.prompts.base import Prompt
 
 
 def write_folder(path: Path) -> Path:

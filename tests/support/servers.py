@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from vllm_jina_embed.checkpoints import JINA_V4_MAX_PIXELS, JINA_V4_MIN_PIXELS
+from vllm_jina_embed.checkpoints.description import JINA_V4_MAX_PIXELS, JINA_V4_MIN_PIXELS
 
 SMALL = ["--kv-cache-memory-bytes", str(256 * 1024**2)]
 

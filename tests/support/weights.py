@@ -12,7 +12,7 @@ from tests.support.pictures import noise
 from tests.support.reference import Reference, distance
 from tests.support.xlm_roberta import XlmReference
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.checkpoints import JINA_V4, Checkpoint
+from vllm_jina_embed.checkpoints.description import JINA_V4, Checkpoint
 
 GATES = {"float32": 1e-5, "bfloat16": 1e-2}
 """Largest 1 - cosine: of vectors, and of the mean over a multi-vector's rows. Deep models round more than tiny ones."""

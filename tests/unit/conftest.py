@@ -13,8 +13,8 @@ HAS_TORCH = find_spec("torch") is not None
 collect_ignore = [
     *([] if HAS_LANGCHAIN else ["langchain"]),
     *([] if HAS_LLAMA_INDEX else ["llama_index"]),
-    *([] if HAS_LANGCHAIN and HAS_LLAMA_INDEX else ["test_adapter.py"]),
+    *([] if HAS_LANGCHAIN and HAS_LLAMA_INDEX else ["frameworks"]),
     *([] if HAS_QDRANT else ["late_interaction"]),
-    *([] if HAS_TORCH else ["test_maxsim_torch.py"]),
+    *([] if HAS_TORCH else ["scoring/test_maxsim_torch.py"]),
     *(["test_light.py"] if HAS_TORCH else []),
 ]

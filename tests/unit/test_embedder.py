@@ -23,7 +23,7 @@ from tests.support.fake_engine import FakeEngine, vector_of, wait_until
 from tests.support.pictures import encoded, noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
-from vllm_jina_embed.engine.shared import EnginePool, running_engines
+from vllm_jina_embed.engine.pool import EnginePool, running_engines
 from vllm_jina_embed.errors import (
     ClosedError,
     ConfigError,
@@ -33,7 +33,7 @@ from vllm_jina_embed.errors import (
     ForkedError,
     InputError,
 )
-from vllm_jina_embed.prompts import Prompt
+from vllm_jina_embed.prompts.base import Prompt
 
 Make = Callable[..., JinaEmbedder]
 

@@ -18,9 +18,9 @@ from tests.support.fake_engine import FakeEngine
 from tests.support.forks import in_child
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.cache_stores import SQLiteStore
-from vllm_jina_embed.engine.processes import check_process, engine_processes
-from vllm_jina_embed.engine.shared import EnginePool
+from vllm_jina_embed.cache.stores import SQLiteStore
+from vllm_jina_embed.engine.local.processes import check_process, engine_processes
+from vllm_jina_embed.engine.pool import EnginePool
 from vllm_jina_embed.errors import ForkedError
 
 pytestmark = [
@@ -30,8 +30,8 @@ pytestmark = [
 ]
 SOURCE = Path(sys.modules["vllm_jina_embed"].__file__ or "").parent
 SAFE = {
-    "_forks.py", "late_interaction/client.py", "engine/base.py", "budget.py",
-    "plugin/renderer.py", "plugin/serve.py",
+    "_forks.py", "late_interaction/qdrant_client.py", "engine/loop.py", "inputs/budget.py",
+    "serve/renderer.py", "serve/command.py",
 }  # fmt: skip
 """The helper itself, files whose tests of this are their own, and what only a server's process runs."""
 
@@ -71,7 +71,9 @@ def test_no_lock_is_made_without_a_fork_in_mind() -> None:
         if re.search(r"(threading\.|= |\()(Lock|RLock|Condition|Event|Semaphore|Barrier)\(", line)
         and "asyncio." not in line
     ]
-    assert found == ["engine/processes.py: _lock = threading.Lock()"] * 2, "engine/processes.py renews its own"
+    assert found == ["engine/local/processes.py: _lock = threading.Lock()"] * 2, (
+        "engine/local/processes.py renews its own"
+    )
 
 
 def test_a_cache_is_read_and_written_in_children_of_a_busy_process(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from tests.support.fake_servers import FakeServers
 from tests.support.pictures import noise
 from vllm_jina_embed import ClosedError, ConfigError, JinaEmbedder
-from vllm_jina_embed.engine.server import ServerEngine
-from vllm_jina_embed.engine.shared import EnginePool
+from vllm_jina_embed.engine.pool import EnginePool
+from vllm_jina_embed.engine.remote.engine import ServerEngine
 
 
 class Served(JinaEmbedder):

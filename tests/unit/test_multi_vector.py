@@ -14,7 +14,7 @@ from tests.support.in_memory import in_memory, write_folder
 from tests.support.pictures import noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.cache import CachedEmbedder
+from vllm_jina_embed.cache.embedder import CachedEmbedder
 from vllm_jina_embed.errors import ClosedError, ConfigError, InputError
 
 Make = Callable[..., JinaEmbedder]

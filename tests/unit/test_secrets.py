@@ -23,9 +23,9 @@ import pytest
 from tests.support.fake_servers import PATHS, FakeServers, RawServer, config_of
 from vllm_jina_embed import ConfigError, JinaEmbedder, VllmJinaError, settings
 from vllm_jina_embed._secrets import Hider, Secret, split_login
-from vllm_jina_embed.engine import fleet
-from vllm_jina_embed.engine.server import ServerEngine
-from vllm_jina_embed.engine.shared import EnginePool
+from vllm_jina_embed.engine.pool import EnginePool
+from vllm_jina_embed.engine.remote import balancer
+from vllm_jina_embed.engine.remote.engine import ServerEngine
 
 pytestmark = pytest.mark.fire
 
@@ -44,8 +44,8 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServers]:
     servers = FakeServers()
     pool = EnginePool(lambda config: ServerEngine(config, transport=servers.transport))
     monkeypatch.setattr(Remote, "_pool", pool)
-    monkeypatch.setattr(fleet, "PATIENCE", 0.05)
-    monkeypatch.setattr(fleet, "HURRY", 0.05)
+    monkeypatch.setattr(balancer, "PATIENCE", 0.05)
+    monkeypatch.setattr(balancer, "HURRY", 0.05)
     yield servers
     pool.close()
 
@@ -253,7 +253,7 @@ def test_a_url_that_is_none_shows_no_password(servers: FakeServers, url: str) ->
 @pytest.mark.parametrize("url", ["http://a:0", "http://:80", "http://", "http://xn--a", 7, None, "http://" + "a" * 300])
 def test_a_url_of_no_host_is_told(monkeypatch: pytest.MonkeyPatch, url: Any) -> None:
     """By our error, whether Python's parser or httpx's finds it."""
-    monkeypatch.setattr(fleet, "HURRY", 0.05)
+    monkeypatch.setattr(balancer, "HURRY", 0.05)
     with pytest.raises(VllmJinaError):
         Remote.from_server([url], timeout=1)
 

@@ -11,7 +11,7 @@ import pytest
 
 from vllm_jina_embed import settings
 from vllm_jina_embed.errors import ConfigError
-from vllm_jina_embed.media import MediaPolicy
+from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.settings import Settings
 
 RETRIEVAL = "jinaai/jina-embeddings-v4-vllm-retrieval"

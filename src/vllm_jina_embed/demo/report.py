@@ -16,7 +16,7 @@ from typing import Final
 
 from PIL import Image
 
-from vllm_jina_embed.checkpoints import DEMO
+from vllm_jina_embed.checkpoints.description import DEMO
 from vllm_jina_embed.demo.corpus import DemoItem
 from vllm_jina_embed.demo.result import PICTURE, REQUIRED_RECALL, Answer, DemoResult, directions
 from vllm_jina_embed.demo.summary import DIRECTIONS, EXAMPLES, LABELS, asker_name, example

@@ -17,9 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from vllm_jina_embed import checkpoints
 from vllm_jina_embed._extras import require
-from vllm_jina_embed.checkpoints import DEMO
+from vllm_jina_embed.checkpoints import resolve
+from vllm_jina_embed.checkpoints.description import DEMO
 from vllm_jina_embed.demo import machine
 from vllm_jina_embed.demo.corpus import DemoCorpus, demo_corpus
 from vllm_jina_embed.demo.interrupt import children_stop_first
@@ -27,7 +27,7 @@ from vllm_jina_embed.demo.report import report
 from vllm_jina_embed.demo.result import Answer, DemoResult, Hit
 from vllm_jina_embed.demo.summary import shortfalls, summary
 from vllm_jina_embed.demo.terminal import Advance, Terminal, set_aside
-from vllm_jina_embed.engine.shared import running_engines
+from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.errors import MissingExtraError, VllmJinaError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def run(options: DemoOptions) -> int:
         ConfigError: There is no such model.
     """
     _check_installed()
-    checkpoints.resolve(options.model)
+    resolve.resolve(options.model)
     options.output.mkdir(parents=True, exist_ok=True)
     # The engine would ask vLLM for errors alone; here the log has a file of its own.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")

@@ -13,13 +13,14 @@ from typing import Any, Literal
 
 from langchain_core.documents import Document
 
-from .. import inputs
 from ..errors import ConfigError, InputError
-from ..file_names import local_path, readable_path, valid_metadata, valid_unicode
-from ..image_strings import is_reference, picture_string
-from ..media import ImageInput, MediaPolicy, encoded
-from ..pictures import CAPTION_KEY, MIMETYPE_KEY, data_uri, facts
-from ..sources import path_of, reference
+from ..inputs import items as inputs
+from ..inputs.encoding import data_uri
+from ..inputs.file_names import local_path, readable_path, valid_metadata, valid_unicode
+from ..inputs.images import ImageInput, MediaPolicy, encoded
+from ..inputs.metadata import CAPTION_KEY, MIMETYPE_KEY, facts
+from ..inputs.references import is_reference, picture_string
+from ..inputs.sources import path_of, reference
 
 Mode = Literal["data-uri", "reference"]
 

@@ -13,11 +13,11 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.stores import BaseStore
 from pydantic import AliasChoices, Field
 
-from .._adapter import MODEL_SPELLINGS, Adapter, ModelName
-from .._skipping import Answer, answering, single, stored
-from ..checkpoints import DEMO
+from ..checkpoints.description import DEMO
 from ..errors import InputError, warn_of_items
-from ..media import ImageInput
+from ..frameworks.base import MODEL_SPELLINGS, Adapter, ModelName
+from ..frameworks.skipping import Answer, answering, single, stored
+from ..inputs.images import ImageInput
 from .cache import ByteStoreCache
 from .documents import contents, listed_documents
 

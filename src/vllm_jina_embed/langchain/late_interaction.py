@@ -15,10 +15,10 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field
 
 from ..errors import InputError
-from ..image_strings import strict_image
+from ..inputs.images import MediaPolicy
+from ..inputs.metadata import HASH_KEY
+from ..inputs.references import strict_image
 from ..late_interaction import Hit, LateInteractionIndex
-from ..media import MediaPolicy
-from ..pictures import HASH_KEY
 from .documents import contents, listed_documents
 
 CONTENT_KEY, METADATA_KEY = "page_content", "metadata"

@@ -23,11 +23,12 @@ from langchain_core.tools import StructuredTool, ToolException
 from pydantic import BaseModel, Field
 
 from ..errors import InputError
-from ..file_names import shown_name, valid_unicode
-from ..image_strings import is_data_uri, media_type, strict_image
-from ..media import MediaPolicy, open_image
-from ..pictures import CAPTION_KEY, PATH_KEY, jpeg
-from ..sources import UNAVAILABLE
+from ..inputs.encoding import jpeg
+from ..inputs.file_names import shown_name, valid_unicode
+from ..inputs.images import MediaPolicy, open_image
+from ..inputs.metadata import CAPTION_KEY, PATH_KEY
+from ..inputs.references import is_data_uri, media_type, strict_image
+from ..inputs.sources import UNAVAILABLE
 from .embeddings import VllmJinaEmbeddings
 from .late_interaction import LateInteractionRetriever
 

@@ -15,13 +15,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from .. import cache_keys, inputs
+from .._arrays import Floats
+from ..cache import keys as cache_keys
 from ..errors import InputError
-from ..file_names import valid_unicode
-from ..inputs import BadItem, Checked, EmbedInput, ImageItem, Item
-from ..media import MediaPolicy, open_image
-from ..pooling import Floats, blocks
-from ..token_pooling import pool_tokens
+from ..inputs import items as inputs
+from ..inputs.file_names import valid_unicode
+from ..inputs.images import MediaPolicy, open_image
+from ..inputs.items import BadItem, Checked, EmbedInput, ImageItem, Item
+from ..pooling.token_reduction import pool_tokens
+from ..scoring.maxsim import blocks
 
 ITEMS = 64
 """Items that are embedded together, and whose multi-vectors are held at the same time."""

@@ -12,13 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import inputs
+from ..embedding.outcomes import Outcome
 from ..errors import ConfigError
-from ..inputs import EmbedInput
-from ..outcomes import Outcome
-from . import collection
-from .base import Base
+from ..inputs import items as inputs
+from ..inputs.items import EmbedInput
+from . import qdrant_messages
 from .batches import Batch, Payload, Rows, batches, rows_of
+from .setup import Base
 from .vectors import Pair
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class LateInteractionIndex(Base):
     def delete(self, ids: Iterable[str] | None = None, *, filter: models.Filter | None = None) -> None:  # noqa: A002
         """Remove the items of these ids, or all that Qdrant's ``filter`` lets through; unknown ids are no error."""
         self._ready()
-        what = collection.selector(ids, filter)
+        what = qdrant_messages.selector(ids, filter)
         self._caller.call("delete", collection_name=self.name, points_selector=what, wait=True)
 
     async def adelete(
@@ -138,7 +138,7 @@ class LateInteractionIndex(Base):
     ) -> None:
         """Await ``delete``."""
         await asyncio.to_thread(self._ready)
-        what = collection.selector(ids, filter)
+        what = qdrant_messages.selector(ids, filter)
         await self._caller.acall("delete", collection_name=self.name, points_selector=what, wait=True)
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -212,13 +212,13 @@ class LateInteractionIndex(Base):
             await self._caller.acall("upsert", **self._points(part))
 
     def _points(self, rows: Rows) -> dict[str, Any]:
-        points = collection.points(rows.ids, rows.payloads, rows.embeddings, rows.multi_vectors)
+        points = qdrant_messages.points(rows.ids, rows.payloads, rows.embeddings, rows.multi_vectors)
         return {"collection_name": self.name, "points": points, "wait": True}
 
     def _query(self, found: Pair, limits: tuple[int, int], only: models.Filter | None) -> dict[str, Any]:
         (embedding,), (rows,) = found
         count, candidates = limits
-        return collection.query(
+        return qdrant_messages.query(
             self.name,
             embedding=embedding,
             multi_vector=rows,
@@ -245,5 +245,5 @@ def _hits(found: models.QueryResponse) -> list[Hit]:
     hits = []
     for point in found.points:
         payload = dict(point.payload or {})
-        hits.append(Hit(id=payload.pop(collection.ID_KEY, str(point.id)), score=point.score, payload=payload))
+        hits.append(Hit(id=payload.pop(qdrant_messages.ID_KEY, str(point.id)), score=point.score, payload=payload))
     return hits

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ..errors import ConfigError
-from ..token_pooling import WINDOW, check_factor
+from ..pooling.token_reduction import WINDOW, check_factor
 
 Datatype = Literal["float32", "float16"]
 Quantization = Literal["scalar", "binary"]

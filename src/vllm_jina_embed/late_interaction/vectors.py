@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from ..calls import Calls
-from ..inputs import Checked
-from ..outcomes import Outcome
-from ..pooling import Floats
+from .._arrays import Floats
+from ..embedding.calls import Calls
+from ..embedding.outcomes import Outcome
+from ..inputs.items import Checked
 
 Pair = tuple[Floats, list[Floats]]
 """Embeddings ``(n, dimensions)``, and ``n`` multi-vectors ``(n_tokens, token_dimensions)``."""

@@ -5,8 +5,8 @@ from .._extras import require
 require("llama-index", "llama_index.core")
 
 from .embedding import VllmJinaEmbedding  # noqa: E402  (after the check, whose error holds the pip line)
+from .image_nodes import image_document, image_node, name_pictures  # noqa: E402
 from .late_interaction import LateInteractionRetriever, PictureQuery  # noqa: E402
-from .pictures import image_document, image_node, name_pictures  # noqa: E402
 from .retrievers import unified_retriever  # noqa: E402
 from .tools import image_retriever_tool  # noqa: E402
 

@@ -13,13 +13,13 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr
 
-from .._adapter import MODEL_SPELLINGS, Adapter, Embedder, ModelName
-from .._skipping import Answer, answering, single, stored
-from ..checkpoints import DEMO
+from ..checkpoints.description import DEMO
 from ..errors import EngineError
-from ..media import MediaPolicy
-from ..pictures import names_a_picture
-from ..prompts import PromptName
+from ..frameworks.base import MODEL_SPELLINGS, Adapter, Embedder, ModelName
+from ..frameworks.skipping import Answer, answering, single, stored
+from ..inputs.images import MediaPolicy
+from ..inputs.metadata import names_a_picture
+from ..prompts.base import PromptName
 from .cache import as_store, refuse_embeddings_cache
 from .misread import misread
 from .transformation import NodeTransformation

@@ -16,9 +16,9 @@ from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr
 from llama_index.core.instrumentation.event_handlers import NullEventHandler
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
 
-from ..image_strings import Text, looks_like_image
-from ..media import MediaPolicy, open_image
-from ..pictures import content_hash, placeholder
+from ..inputs.images import MediaPolicy, open_image
+from ..inputs.metadata import content_hash, placeholder
+from ..inputs.references import Text, looks_like_image
 
 _dispatcher = get_dispatcher(__name__)
 UNKNOWN = "<image>"

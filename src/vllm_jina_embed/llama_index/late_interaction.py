@@ -17,11 +17,11 @@ from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 
 from ..errors import InputError
-from ..file_names import local_path
-from ..image_strings import picture_string
-from ..inputs import EmbedInput
+from ..inputs.file_names import local_path
+from ..inputs.images import ImageInput
+from ..inputs.items import EmbedInput
+from ..inputs.references import picture_string
 from ..late_interaction import Hit, LateInteractionIndex
-from ..media import ImageInput
 from .nodes import items_of, storable, whole
 
 DOCUMENT_KEY = "ref_doc_id"
@@ -177,6 +177,6 @@ def _file_or_picture(picture: ImageInput) -> ImageInput:
 
 
 def _of_document(name: str) -> Any:
-    from ..late_interaction.collection import having
+    from ..late_interaction.qdrant_messages import having
 
     return having(DOCUMENT_KEY, name)

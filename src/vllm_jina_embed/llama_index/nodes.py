@@ -15,11 +15,11 @@ from typing import TypeAlias
 
 from llama_index.core.schema import BaseNode, Document, ImageNode, MetadataMode, Node, NodeRelationship, TextNode
 
-from .. import inputs
 from ..errors import InputError
-from ..file_names import local_path, valid_unicode
-from ..image_strings import Text, is_data_uri, picture_string, strict_image
-from ..pictures import HASH_KEY
+from ..inputs import items as inputs
+from ..inputs.file_names import local_path, valid_unicode
+from ..inputs.metadata import HASH_KEY
+from ..inputs.references import Text, is_data_uri, picture_string, strict_image
 from .misread import refuse_misread
 
 Picture: TypeAlias = "bytes | Path | str"

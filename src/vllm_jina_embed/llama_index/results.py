@@ -14,11 +14,12 @@ from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 from PIL import Image
 
 from ..errors import InputError
-from ..file_names import is_path_key, shown_name, valid_metadata, valid_unicode
-from ..image_strings import is_data_uri
-from ..media import MediaPolicy, open_image
-from ..pictures import THUMBNAIL_KEY, jpeg
-from ..sources import UNAVAILABLE
+from ..inputs.encoding import jpeg
+from ..inputs.file_names import is_path_key, shown_name, valid_metadata, valid_unicode
+from ..inputs.images import MediaPolicy, open_image
+from ..inputs.metadata import THUMBNAIL_KEY
+from ..inputs.references import is_data_uri
+from ..inputs.sources import UNAVAILABLE
 from .nodes import picture_of
 
 _log = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ from llama_index.core.tools.types import AsyncBaseTool
 from pydantic import BaseModel, Field
 
 from ..errors import ConfigError, InputError
-from ..image_strings import is_data_uri, picture_string
-from ..media import ImageInput, MediaPolicy
-from ..sources import UNAVAILABLE
+from ..inputs.images import ImageInput, MediaPolicy
+from ..inputs.references import is_data_uri, picture_string
+from ..inputs.sources import UNAVAILABLE
 from .embedding import VllmJinaEmbedding
 from .late_interaction import LateInteractionRetriever
 from .results import Bounds, Seen, has_picture, opened, rendered

@@ -13,13 +13,13 @@ from typing import Any, Self
 import numpy as np
 from llama_index.core.schema import BaseNode
 
-from .._adapter import vectors
-from .._skipping import Answer, answering, strictly
-from ..calls import Calls
+from ..embedding.calls import Calls
 from ..errors import SHOWN, InputError, warn_of_items
+from ..frameworks.base import vectors
+from ..frameworks.skipping import Answer, answering, strictly
 from .events import achunks_of, chunks_of, embedding_event
+from .image_methods import PictureMethods
 from .nodes import items_of, storable, warn_of_unnamed, whole
-from .picture_methods import PictureMethods
 
 RUN_KEY = "run"
 

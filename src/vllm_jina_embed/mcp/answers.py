@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from tqdm.auto import tqdm
 
+from .._arrays import Floats
 from ..errors import InputError
-from ..pooling import Floats
 from .computed import Computed, is_unit, key_of
 
 WINDOW = 256

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .._arrays import Floats
 from ..errors import ConfigError, InputError, WriteError
-from ..pooling import Floats
 from .answers import Answer, Content, answers
 from .chunking import chunks
 from .computed import Computed, UnwrittenError, writing

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .._arrays import Floats
 from ..errors import ConfigError
-from ..pooling import NORM_LIMIT, Floats, norm_error
+from ..pooling.single_vector import NORM_LIMIT, norm_error
 
 ALIKE = 0.999
 """Cosine over which an embedding that is computed again is the stored one; those of one engine differ by 1e-7."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import Floats
 from ..errors import InputError
-from ..pooling import Floats
 from .building import build
 from .layout import EMBEDDINGS, FACTS, FORMAT, PICTURES, PLACES, SETTINGS, Entry, read_index
 from .names import visible

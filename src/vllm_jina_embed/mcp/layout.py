@@ -22,8 +22,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .._arrays import Floats
 from ..errors import ConfigError
-from ..pooling import NORM_LIMIT, Floats
+from ..pooling.single_vector import NORM_LIMIT
 from .chunking import chunks
 from .names import visible
 

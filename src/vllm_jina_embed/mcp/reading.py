@@ -17,8 +17,8 @@ from typing import Any
 
 from .._extras import require
 from ..errors import InputError, MissingExtraError
-from ..media import MediaPolicy, encoded_image
-from ..sources import read_file as read_bytes
+from ..inputs.images import MediaPolicy, encoded_image
+from ..inputs.sources import read_file as read_bytes
 from .chunking import CHARACTERS, chunks
 from .names import escape
 

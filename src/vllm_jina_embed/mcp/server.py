@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from .. import __version__
+from .._arrays import Floats
 from .._extras import require
 from ..embedder import JinaEmbedder
 from ..errors import ConfigError, InputError, VllmJinaError
-from ..media import MediaPolicy, is_data_uri, open_image
-from ..pictures import jpeg
-from ..pooling import Floats
+from ..inputs.encoding import jpeg
+from ..inputs.images import MediaPolicy, is_data_uri, open_image
 from .chunking import chunks
 from .index import PICTURES, Entry, Index
 from .layout import PICTURE_BYTES

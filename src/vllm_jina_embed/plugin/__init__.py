@@ -1,7 +1,7 @@
 """What vLLM loads in each of its own processes, through the entry point group ``vllm.general_plugins``.
 
 ``register`` adds the architectures that pool inside the engine; nothing else in vLLM changes. A checkpoint stays as it
-is: ``hf_overrides={"architectures": [ARCHITECTURE]}`` selects the one for merged weights, which ``engine/local.py``
+is: ``hf_overrides={"architectures": [ARCHITECTURE]}`` selects the one for merged weights, which ``engine/local/``
 does; jinaai/jina-embeddings-v4 itself names the other.
 This folder imports vllm and torch only when vLLM asks for the model.
 """
@@ -11,10 +11,9 @@ from __future__ import annotations
 import importlib
 import os
 
-from ..checkpoints import NATIVE_ARCHITECTURE
-from ..engine.base import ARCHITECTURE
-from ..engine.serving import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, TOKENIZER_MODE
-from .lifetime import end_with_parent
+from ..checkpoints.table.jina_v4 import NATIVE_ARCHITECTURE
+from ..engine.plugin_contract import ARCHITECTURE, CONNECTOR_VARIABLE, MEDIA_CONNECTOR, TOKENIZER_MODE
+from .end_with_parent import end_with_parent
 
 
 def register() -> None:
@@ -23,7 +22,7 @@ def register() -> None:
     from vllm import ModelRegistry
 
     known = ModelRegistry.get_supported_archs()
-    for name, module in ((ARCHITECTURE, "model"), (NATIVE_ARCHITECTURE, "native")):
+    for name, module in ((ARCHITECTURE, "jina_v4_merged"), (NATIVE_ARCHITECTURE, "jina_v4_native")):
         if name not in known:
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")
     if os.environ.get(CONNECTOR_VARIABLE) == MEDIA_CONNECTOR:
@@ -35,8 +34,8 @@ def _register_for_server() -> None:
     from vllm.renderers.registry import RENDERER_REGISTRY
     from vllm.tokenizers import TokenizerRegistry
 
-    importlib.import_module(f"{__name__}.media_connector")  # registers itself
+    importlib.import_module("vllm_jina_embed.serve.media_connector")  # registers itself
     if TOKENIZER_MODE not in RENDERER_REGISTRY.renderers:
-        RENDERER_REGISTRY.register(TOKENIZER_MODE, f"{__name__}.renderer", "TextRenderer")
+        RENDERER_REGISTRY.register(TOKENIZER_MODE, "vllm_jina_embed.serve.renderer", "TextRenderer")
     if TOKENIZER_MODE not in TokenizerRegistry.tokenizers:
         TokenizerRegistry.register(TOKENIZER_MODE, "vllm.tokenizers.hf", "CachedHfTokenizer")

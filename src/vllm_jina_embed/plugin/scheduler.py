@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm.v1.core.sched.scheduler import Scheduler
 
-from ..engine.base import URGENT
+from ..engine.plugin_contract import URGENT
 
 if TYPE_CHECKING:
     from vllm.v1.request import Request

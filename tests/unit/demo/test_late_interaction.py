@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vllm_jina_embed.demo import late_interaction, retrieval
+from benchmarks import demo_corpus, late_interaction
 from vllm_jina_embed.demo.concepts import CONCEPTS
 
 PAGE = Path(__file__).parents[3] / "docs" / "late-interaction.md"
@@ -36,7 +36,7 @@ def test_two_stages_are_the_best_of_the_selected(candidates: int) -> None:
 
 def test_the_corpus_is_large_and_mixed_and_without_doubles() -> None:
     few = CONCEPTS[:10]
-    items, queries = retrieval.items(concepts=few), retrieval.queries(concepts=few)
+    items, queries = demo_corpus.items(concepts=few), demo_corpus.queries(concepts=few)
     texts = [item.content for item in items if isinstance(item.content, str)]
     pictures = [item.content for item in items if not isinstance(item.content, str)]
     assert len(items) * len(CONCEPTS) >= 2000 * len(few)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_servers import FakeServers, config_of
-from vllm_jina_embed.engine.server import ServerEngine
+from vllm_jina_embed.engine.remote.engine import ServerEngine
 
 Start = Callable[..., ServerEngine]
 

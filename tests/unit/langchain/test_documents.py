@@ -20,9 +20,9 @@ from tests.support.in_memory import in_memory, write_folder
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed import InputError, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.errors import ConfigError
+from vllm_jina_embed.inputs.images import is_data_uri, open_image
+from vllm_jina_embed.inputs.sources import is_reference
 from vllm_jina_embed.langchain import VllmJinaEmbeddings, image_document
-from vllm_jina_embed.media import is_data_uri, open_image
-from vllm_jina_embed.sources import is_reference
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.support.fake_engine import FakeEngine
 from tests.support.in_memory import in_memory
 from tests.support.pictures import encoded, noise
 from tests.unit.late_interaction.conftest import MakeIndex
-from tests.unit.test_maxsim import by_definition
+from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.errors import ConfigError, InputError
 from vllm_jina_embed.late_interaction import Hit, LateInteractionIndex, Storage, batches
@@ -267,7 +267,7 @@ class TestAdd:
             await index.aadd([*TEXTS[:8], b"no picture"])
 
     def test_keeps_pooled_tokens(self, make: MakeIndex, embedder: JinaEmbedder) -> None:
-        from vllm_jina_embed.token_pooling import pool_tokens
+        from vllm_jina_embed.pooling.token_reduction import pool_tokens
 
         index = make(storage=Storage(pool_factor=3))
         index.add(ITEMS, payloads=PAYLOADS, ids=IDS)

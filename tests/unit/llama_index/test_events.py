@@ -21,11 +21,11 @@ from pydantic import Field
 
 from tests.support.embedders import FakeEmbedder
 from vllm_jina_embed import InputError, MediaPolicy
+from vllm_jina_embed._arrays import Floats
+from vllm_jina_embed.inputs.images import open_image
+from vllm_jina_embed.inputs.metadata import content_hash, placeholder
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_node
 from vllm_jina_embed.llama_index import events as events_module
-from vllm_jina_embed.media import open_image
-from vllm_jina_embed.pictures import content_hash, placeholder
-from vllm_jina_embed.pooling import Floats
 
 
 class Recorder(BaseEventHandler):

@@ -18,8 +18,8 @@ from tests.support.chat import ScriptedChat, asks, says
 from tests.support.embedders import FakeEmbedder
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed import ConfigError, InputError, MediaPolicy
+from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_node, image_retriever_tool, unified_retriever
-from vllm_jina_embed.pooling import Floats
 
 TOOL = "search_texts_and_pictures"
 

@@ -25,8 +25,8 @@ from llama_index.core.schema import (
 
 from tests.support.embedders import FakeEmbedder
 from vllm_jina_embed import InputError
+from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_document, image_node, name_pictures
-from vllm_jina_embed.pooling import Floats
 
 LONG = " ".join(f"Sentence number {number} of a long caption." for number in range(200))
 

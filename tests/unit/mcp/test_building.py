@@ -20,12 +20,12 @@ from tests.support.in_memory import in_memory, write_folder
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed import ConfigError, EngineError, InputError, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.errors import WriteError
+from vllm_jina_embed.inputs.encoding import data_uri
+from vllm_jina_embed.inputs.sources import reference
 from vllm_jina_embed.mcp import answers as answers_module
 from vllm_jina_embed.mcp.index import Index, build
 from vllm_jina_embed.mcp.reading import Place, read_folder
-from vllm_jina_embed.pictures import data_uri
-from vllm_jina_embed.prompts import Prompt
-from vllm_jina_embed.sources import reference
+from vllm_jina_embed.prompts.base import Prompt
 
 pytestmark = pytest.mark.fire
 

@@ -24,7 +24,7 @@ from vllm_jina_embed.mcp.index import Index, build
 from vllm_jina_embed.mcp.names import visible
 from vllm_jina_embed.mcp.reading import Place
 from vllm_jina_embed.mcp.server import Service
-from vllm_jina_embed.prompts import Prompt
+from vllm_jina_embed.prompts.base import Prompt
 
 pytestmark = pytest.mark.fire
 

@@ -1,0 +1,1 @@
+"""Embeddings that were computed before, in front of any embedder."""

@@ -1,0 +1,99 @@
+"""Names and values of cached embeddings, so that a cache cannot answer one question with another's vector.
+
+Enters: what decides a vector. Leaves: keys and checked bytes. This file refuses to know stores and engines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from .._arrays import Floats
+from ..errors import ConfigError
+from ..inputs.items import ImageItem, Item, TextItem
+from ..inputs.metadata import content_hash
+from ..settings import Settings
+
+PREFIX = "vllm-jina-embed-"
+_CHECK_BYTES = 16
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_WHOLE, _CUT = b"\0", b"\1"
+
+
+def identity(settings: Settings) -> str:
+    """Return what decides a vector beside the input and its role, as one string.
+
+    Raises:
+        ConfigError: The checkpoint is a hub repository without a commit, so its weights may change under the cache.
+    """
+    engine = settings.engine
+    if not engine.files and not _COMMIT.fullmatch(engine.revision or ""):
+        raise ConfigError(
+            f"revision={engine.revision!r} of {engine.location} may mean other weights tomorrow, so its embeddings "
+            "cannot be cached. Pass revision= with a full commit hash (40 hex digits), or a folder as model."
+        )
+    return settings.fingerprint
+
+
+def content(item: Item) -> str:
+    """Return the hash of an item's content; pictures must have been opened.
+
+    Text counts byte by byte, a picture by its size and RGB pixels, whatever file they came from.
+    """
+    if isinstance(item, TextItem):
+        return f"text {hashlib.sha256(item.text.encode()).hexdigest()}"
+    return " ".join(["image", *(content_hash(picture) for picture in _opened(item))])
+
+
+def key(identity: str, role: str, content: str) -> str:
+    """Return the name of one vector: letters, digits and hyphens, which every store takes.
+
+    Args:
+        identity: Result of ``identity``.
+        role: ``query`` or ``passage`` for texts; pictures have one role.
+        content: Result of ``content``.
+    """
+    return PREFIX + hashlib.sha256(json.dumps([identity, role, content]).encode()).hexdigest()
+
+
+def role_of(item: Item, prompt_name: str) -> str:
+    """Return the role that decides an item's vector: a picture has no prefix, so it has the same one in both."""
+    return prompt_name if isinstance(item, TextItem) else "image"
+
+
+def pack(key: str, embedding: Floats, *, truncated: bool) -> bytes:
+    """Return an embedding as bytes that only ``key`` opens: a checksum, whether the text was cut, float32 values."""
+    body = (_CUT if truncated else _WHOLE) + np.ascontiguousarray(embedding, dtype="<f4").tobytes()
+    return _checksum(key, body) + body
+
+
+def unpack(key: str, value: bytes | bytearray | memoryview | None, dimensions: int) -> tuple[Floats, bool] | None:
+    """Return an embedding and whether its text was cut; None where ``value`` is missing or not what was packed.
+
+    Drivers of databases give a ``memoryview`` (psycopg2) or a ``bytearray`` for the bytes that they were given.
+    """
+    if not isinstance(value, bytes | bytearray | memoryview):
+        return None
+    value = bytes(value)
+    if len(value) != _CHECK_BYTES + 1 + 4 * dimensions:
+        return None
+    body = value[_CHECK_BYTES:]
+    if _checksum(key, body) != value[:_CHECK_BYTES] or body[:1] not in (_WHOLE, _CUT):
+        return None
+    embedding = np.frombuffer(body, dtype="<f4", offset=1).astype(np.float32)
+    return (embedding, body[:1] == _CUT) if np.isfinite(embedding).all() else None
+
+
+def _checksum(key: str, body: bytes) -> bytes:
+    return hashlib.blake2b(key.encode() + body, digest_size=_CHECK_BYTES).digest()
+
+
+def _opened(item: ImageItem) -> Sequence[Image.Image]:
+    pictures = [picture for picture in item.images if isinstance(picture, Image.Image)]
+    assert len(pictures) == len(item.images), "open_image comes first"
+    return pictures

@@ -1,0 +1,1 @@
+"""Checkpoints: what each model is, and where its files lie."""

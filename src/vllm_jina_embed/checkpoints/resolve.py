@@ -1,0 +1,176 @@
+"""What is known about a checkpoint before any engine starts.
+
+Enters: a model name (``demo``, a hub repository, a folder). Leaves: a frozen ``Checkpoint``.
+This file refuses to know prompts, vLLM and weights; it reads at most ``config.json``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from . import recognition, values
+from .description import (
+    DEMO,
+    DEMO_FOLDER,
+    JINA_V4,
+    JINA_V4_DIMENSIONS,
+    JINA_V4_MAX_LENGTH,
+    JINA_V4_TOKEN_DIMENSIONS,
+    TASKS,
+    Checkpoint,
+)
+from .files import read_json
+from .table.bge import BGE_M3, _xlm_roberta
+from .table.jina_v4 import MERGED, NATIVE, NATIVE_ARCHITECTURE
+
+logger = logging.getLogger(__name__)
+
+
+PUBLISHED = {
+    NATIVE: Checkpoint(
+        name=NATIVE,
+        location=NATIVE,
+        tasks=TASKS,
+        hidden_size=JINA_V4_DIMENSIONS[-1],
+        dimensions=JINA_V4_DIMENSIONS,
+        token_dimensions=JINA_V4_TOKEN_DIMENSIONS,
+        has_adapters=True,
+    ),
+    **MERGED,
+    # Source: config.json of BAAI/bge-m3; 8192 tokens are left, which is also its tokenizer's model_max_length.
+    BGE_M3: _xlm_roberta(BGE_M3, BGE_M3, hidden_size=1024, positions=8194, padding=1),
+}
+
+
+def resolve(model: str, revision: str | None = None) -> Checkpoint:
+    """Return the facts of ``model``.
+
+    Args:
+        model: ``demo``, a published repository, or the path of a folder with a Qwen2.5-VL or XLM-RoBERTa checkpoint.
+        revision: Commit or tag of a hub repository; meaningless for folders.
+
+    Returns:
+        The frozen facts; nothing is downloaded for published names.
+
+    Raises:
+        ConfigError: The name is neither known nor a folder, or the folder holds another architecture.
+    """
+    if model in PUBLISHED:
+        return PUBLISHED[model]
+    folder = DEMO_FOLDER if model == DEMO else Path(os.path.expanduser(model))  # noqa: PTH111 - never raises
+    if _is_folder(folder, model):
+        # The demo is tiny, so it can afford the reference's exact arithmetic.
+        options = {"dtype": "float32"} if model == DEMO else {}
+        return _from_config(model, str(folder.resolve()), read_json(folder / "config.json"), options)
+    if model.count("/") != 1 or model.startswith((".", "/", "~")):
+        raise ConfigError(f"model={model!r}: no such folder. Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}.")
+    return _from_config(model, model, _hub_config(model, revision), revision=revision)
+
+
+def _is_folder(folder: Path, model: str) -> bool:
+    """Tell whether ``model`` is a folder.
+
+    Raises:
+        ConfigError: The system cannot tell: the name is longer than a path can be, or lies where nobody may look.
+    """
+    try:
+        return folder.is_dir()
+    except OSError as error:
+        raise ConfigError(
+            f"model={values.short(model)} cannot be looked for as a folder ({error.strerror}). "
+            f"Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}; or give the path of a checkpoint folder."
+        ) from None
+
+
+def warn_if_assumed(checkpoint: Checkpoint) -> None:
+    """Log, once for each place, that a plain Qwen2.5-VL checkpoint is taken for one of jina-embeddings-v4.
+
+    Nothing in its files says so; in a folder or repository that carries the name, that is enough.
+    """
+    assumed = checkpoint.family == JINA_V4 and not checkpoint.has_adapters
+    ours = checkpoint.name == DEMO or checkpoint.location == str(DEMO_FOLDER.resolve())
+    if assumed and not ours and NATIVE.partition("/")[2] not in checkpoint.location.lower():
+        _warn_once(checkpoint.name)
+
+
+@lru_cache(maxsize=256)
+def _warn_once(name: str) -> None:
+    logger.warning(
+        "model=%r is a %s checkpoint, served as jina-embeddings-v4 merged for vLLM; the vectors of any other "
+        "Qwen2.5-VL model are wrong.",
+        name,
+        recognition.MERGED_ARCHITECTURE,
+    )
+
+
+def _from_config(
+    name: str,
+    location: str,
+    config: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
+    revision: str | None = None,
+) -> Checkpoint:
+    if config.get("model_type") == "xlm-roberta":
+        return _from_xlm_roberta(name, location, config, revision)
+    if config.get("model_type") != "qwen2_5_vl":
+        raise ConfigError(
+            f"model={name!r}: got architectures={values.short(config.get('architectures') or [])}; "
+            f"{recognition.EXPECTED}."
+        )
+    architecture = recognition.check_architecture(name, config, NATIVE_ARCHITECTURE, recognition.MERGED_ARCHITECTURE)
+    has_adapters = architecture == NATIVE_ARCHITECTURE or (Path(location) / "adapters").is_dir()
+    if not has_adapters:
+        recognition.check_merged(name, location, config, revision)
+    where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
+    text_config = values.mapping(where, config, "text_config") or config
+    hidden_size = values.whole(where, text_config, "hidden_size", most=most)
+    positions = values.whole(where, text_config, "max_position_embeddings", JINA_V4_MAX_LENGTH, most=values.MOST_TOKENS)
+    sizes = values.wholes(where, config, "matryoshka_dims", JINA_V4_DIMENSIONS, most=most)
+    tasks = values.choices(where, config, "task_names", TASKS, allowed=TASKS)
+    token_dimensions = values.whole(where, config, "multi_vector_projector_dim", JINA_V4_TOKEN_DIMENSIONS, most=most)
+    dimensions = tuple(sorted({size for size in sizes if 0 < size < hidden_size} | {hidden_size}))
+    return Checkpoint(
+        name=name,
+        location=location,
+        tasks=tasks,
+        hidden_size=hidden_size,
+        dimensions=dimensions,
+        token_dimensions=token_dimensions if has_adapters else hidden_size,
+        has_adapters=has_adapters,
+        max_length=min(JINA_V4_MAX_LENGTH, positions),
+        options=options or {},
+    )
+
+
+def _from_xlm_roberta(name: str, location: str, config: Mapping[str, Any], revision: str | None) -> Checkpoint:
+    recognition.check_architecture(name, config, recognition.XLM_ROBERTA_ARCHITECTURE)
+    if (kind := config.get("position_embedding_type", "absolute")) != "absolute":
+        raise ConfigError(
+            f"model={name!r}: got position_embedding_type={values.short(kind)}; expected absolute, as {BGE_M3} has."
+        )
+    recognition.check_text_model(name, location, revision)
+    where = f"model={name!r}: config.json"
+    hidden_size = values.whole(where, config, "hidden_size", most=values.LARGEST_SIZE)
+    padding = values.whole(where, config, "pad_token_id", 1, least=0, most=values.MOST_TOKENS)  # XLMRobertaConfig's
+    least = padding + 1 + 3  # room for both special tokens and one of a text
+    positions = values.whole(where, config, "max_position_embeddings", least=least, most=2 * values.MOST_TOKENS)
+    return _xlm_roberta(name, location, hidden_size=hidden_size, positions=positions, padding=padding)
+
+
+@lru_cache(maxsize=64)
+def _hub_config(repository: str, revision: str | None) -> dict[str, Any]:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return read_json(Path(hf_hub_download(repository, "config.json", revision=revision)))
+    except Exception as error:  # the hub raises OSError, HTTP errors and its own
+        raise ConfigError(
+            f"model={repository!r}: config.json could not be fetched ({type(error).__name__}: {error}). "
+            f"Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}; or give the path of a checkpoint folder."
+        ) from None

@@ -1,0 +1,103 @@
+"""Values of a checkpoint's JSON files, checked for type and range before anything is computed from them.
+
+Each function returns the value itself, or raises a ``ConfigError`` that names the file, the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ..errors import ConfigError
+
+LARGEST_SIZE = 65_536
+"""Numbers of a vector, at most."""
+MOST_TOKENS = 10_000_000
+"""Tokens of a text, at most."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+
+
+def short(value: Any) -> str:
+    """Return ``repr(value)``, shortened; also of what is nested too deeply for ``repr`` itself."""
+    return _SHORT.repr(value)
+
+
+def whole(
+    where: str, values: Mapping[str, Any], key: str, default: int | None = None, *, least: int = 1, most: int
+) -> int:
+    """Return a whole number from ``least`` to ``most``; ``default`` where the key is missing."""
+    value = values.get(key, default)
+    if not _is_whole(value, least, most):
+        raise ConfigError(f"{where} has {key}={short(value)}; expected a whole number from {least} to {most}.")
+    return int(value)
+
+
+def wholes(where: str, values: Mapping[str, Any], key: str, default: Sequence[int], *, most: int) -> list[int]:
+    """Return a list of whole numbers from 0 to ``most``; ``default`` where it is missing, null or empty."""
+    value = values.get(key)
+    if value is None or value == []:
+        return list(default)
+    if not isinstance(value, list) or not all(_is_whole(one, 0, most) for one in value):
+        raise ConfigError(f"{where} has {key}={short(value)}; expected a list of whole numbers from 0 to {most}.")
+    return value
+
+
+def choices(
+    where: str, values: Mapping[str, Any], key: str, default: Sequence[str], *, allowed: Collection[str]
+) -> tuple[str, ...]:
+    """Return a list of names out of ``allowed``; ``default`` where it is missing, null or empty."""
+    value = values.get(key)
+    if value is None or value == []:
+        return tuple(default)
+    if not isinstance(value, list) or not all(isinstance(one, str) and one in allowed for one in value):
+        raise ConfigError(f"{where} has {key}={short(value)}; expected a list of some of {', '.join(allowed)}.")
+    return tuple(dict.fromkeys(value))
+
+
+def mapping(where: str, values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return a JSON object; an empty one where it is missing or null."""
+    return as_mapping(f"{where} has {key}=", values.get(key))
+
+
+def as_mapping(what: str, value: Any) -> dict[str, Any]:
+    """Return ``value``, which is a JSON object; an empty one for null. ``what`` begins the error's message."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{what}{short(value)}; expected a JSON object.")
+    return value
+
+
+def as_mappings(what: str, value: Any) -> list[dict[str, Any]]:
+    """Return ``value``, which is a list of JSON objects; an empty one for null."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise ConfigError(f"{what}{short(value)}; expected a list of JSON objects.")
+    return value
+
+
+def text(where: str, values: Mapping[str, Any], key: str, default: str = "") -> str:
+    """Return a string; ``default`` where the key is missing or null."""
+    value = values.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, str):
+        raise ConfigError(f"{where} has {key}={short(value)}; expected a string.")
+    return value
+
+
+def names(where: str, values: Mapping[str, Any], key: str) -> set[str]:
+    """Return one string or a list of strings as a set; an empty one where the key is missing or null."""
+    value = values.get(key)
+    listed = [] if value is None else value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str) for one in listed):
+        raise ConfigError(f"{where} has {key}={short(value)}; expected a string, or a list of strings.")
+    return set(listed)
+
+
+def _is_whole(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most  # bool is an int, and true is no size

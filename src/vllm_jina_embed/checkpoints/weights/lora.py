@@ -1,0 +1,221 @@
+"""The one adapter file of jina-embeddings-v4, which holds every task, as one plain PEFT folder per task.
+
+Enters: a native checkpoint's folder or repository. Leaves: a folder per task, in the user's cache, for vLLM's LoRA.
+Refuses to know vLLM and torch. The projector's adapters stay behind: vLLM's LoRA has no place for them, ``projector``
+and the plugin read them where they are.
+Source: adapters/ of jinaai/jina-embeddings-v4 (1518 tensors: 36 layers, 7 projections, 3 tasks, A and B; 6 of the
+projector); custom_lora_module.py, y = W x + b + (x A^T) B^T * alpha / r.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigError
+from .. import values
+from ..files import local_file, read_json
+from .safetensors import Tensor, read_table, write_tensors
+
+FOLDER, WEIGHTS, CONFIG = "adapters", "adapter_model.safetensors", "adapter_config.json"
+PROJECTIONS = (*(f"self_attn.{one}_proj" for one in "qkvo"), *(f"mlp.{one}_proj" for one in ("gate", "up", "down")))
+"""What has an adapter in every layer."""
+PROJECTOR = "multi_vector_projector"
+
+_FORMAT = "1"  # of the folders in the cache
+_KEY = re.compile(
+    r"base_model\.model\.(?:model\.language_model\.layers\.(?P<layer>\d+)\.)?"
+    r"(?P<module>[\w.]+)\.lora_(?P<side>[AB])\.(?P<task>[\w-]+)\.weight"
+)
+_DEAD = "single_vector_projector"  # named by the checkpoint's own configuration, used by nothing
+_SHOWN = 5
+
+Part = tuple[str, str, str]
+"""Layer (empty for the projector), module and side of one tensor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapters:
+    """The adapters of one checkpoint, split.
+
+    Attributes:
+        source: Folder of the one file.
+        rank: Rows of each A.
+        scale: What ``B @ A`` is multiplied by, ``alpha / rank``.
+        folders: A plain PEFT folder per task.
+    """
+
+    source: Path
+    rank: int
+    scale: float
+    folders: Mapping[str, Path]
+
+
+def split_adapters(location: str, tasks: tuple[str, ...], *, revision: str | None = None) -> Adapters:
+    """Return one PEFT folder per task; they are written once and found again by every process.
+
+    Args:
+        location: Folder or hub repository of a native checkpoint.
+        tasks: What must be there.
+        revision: Commit or tag of a hub repository.
+
+    Raises:
+        ConfigError: The files are missing or broken, or are no plain LoRA of every projection in every layer.
+    """
+    source = local_file(location, f"{FOLDER}/{WEIGHTS}", revision).parent
+    settings = read_json(local_file(location, f"{FOLDER}/{CONFIG}", revision))
+    rank, alpha = _rank_and_alpha(source / CONFIG, settings)
+    layers = _layer_count(location, revision)
+    parts = adapter_parts(source / WEIGHTS, tasks)
+    for task in tasks:
+        _check_complete(source / WEIGHTS, task, parts[task], layers, rank)
+    config = {**settings, "r": rank, "lora_alpha": alpha, "peft_type": "LORA"}
+    config["target_modules"] = [name.rpartition(".")[2] for name in PROJECTIONS]
+    target = _cache() / _key(source, settings, tasks)
+    if not target.is_dir():
+        _write(target, {task: _renamed(parts[task]) for task in tasks}, config)
+    folders = {task: target / task for task in tasks}
+    return Adapters(source=source, rank=rank, scale=alpha / rank, folders=folders)
+
+
+def adapter_parts(file: Path, tasks: tuple[str, ...]) -> dict[str, dict[Part, Tensor]]:
+    """Return the tensors of each task by their place in the model.
+
+    Raises:
+        ConfigError: Some are of no known place, for example of the vision tower: vLLM would ignore them silently.
+    """
+    parts: dict[str, dict[Part, Tensor]] = {task: {} for task in tasks}
+    unknown = []
+    for name, tensor in read_table(file).items():
+        found = _KEY.fullmatch(name)
+        place = None if found is None else (found["layer"] or "", found["module"], found["side"])
+        if found is None or place is None or not _is_known(place) or found["task"] not in parts:
+            unknown.append(name)
+        elif place[1] != _DEAD:
+            parts[found["task"]][place] = tensor
+    if unknown:
+        raise ConfigError(
+            f"{str(file)!r} holds {len(unknown)} tensors that are no adapter of {', '.join(tasks)} in the language "
+            f"model: {_listed(unknown)}. Expected names like "
+            f"base_model.model.model.language_model.layers.0.mlp.up_proj.lora_A.{tasks[0]}.weight."
+        )
+    return parts
+
+
+def scaling(folder: Path) -> float:
+    """Return what ``B @ A`` is multiplied by, read from the adapters' folder."""
+    rank, alpha = _rank_and_alpha(folder / CONFIG, read_json(folder / CONFIG))
+    return alpha / rank
+
+
+def _layer_count(location: str, revision: str | None) -> int:
+    """Return the number of layers of the language model."""
+    config = read_json(local_file(location, "config.json", revision))
+    where = f"{location!r}: config.json"
+    return values.whole(where, values.mapping(where, config, "text_config") or config, "num_hidden_layers", most=10_000)
+
+
+def _is_known(place: Part) -> bool:
+    layer, module, _ = place
+    return module in PROJECTIONS if layer else module in (PROJECTOR, _DEAD)
+
+
+def _rank_and_alpha(file: Path, settings: Mapping[str, Any]) -> tuple[int, float]:
+    """Return r and alpha of a plain LoRA.
+
+    Raises:
+        ConfigError: It is none, or has no such numbers.
+    """
+    special = ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication")
+    if odd := [name for name in special if settings.get(name)]:
+        raise ConfigError(f"{str(file)!r} sets {', '.join(odd)}; expected a plain LoRA, as jina-embeddings-v4 has.")
+    rank: Any = settings.get("r")
+    alpha: Any = settings.get("lora_alpha")
+    numbers = type(rank) is int and type(alpha) in (int, float)
+    if not numbers or not 0 < rank <= values.LARGEST_SIZE or not 0 < alpha <= values.MOST_TOKENS:
+        raise ConfigError(
+            f"{str(file)!r}: got r={values.short(rank)} and lora_alpha={values.short(alpha)}; expected two numbers "
+            "over 0."
+        )
+    return rank, alpha
+
+
+def _check_complete(file: Path, task: str, parts: Mapping[Part, Tensor], layers: int, rank: int) -> None:
+    """Check that ``task`` has A and B of every projection in every layer and of the projector, all of ``rank``.
+
+    Raises:
+        ConfigError: Names what is missing, or too much.
+    """
+    places = [(str(layer), module) for layer in range(layers) for module in PROJECTIONS] + [("", PROJECTOR)]
+    wanted = {(*place, side) for place in places for side in "AB"}
+    for problem, names in (("lacks", wanted - parts.keys()), ("has, beyond its layers,", parts.keys() - wanted)):
+        if names:
+            listed = _listed(sorted(".".join(filter(None, (one[0], one[1], f"lora_{one[2]}"))) for one in names))
+            raise ConfigError(
+                f"{str(file)!r}: task {task!r} {problem} {len(names)} of {len(wanted)} tensors: {listed}."
+            )
+    for (layer, module, side), tensor in parts.items():
+        if len(tensor.shape) != 2 or tensor.shape[0 if side == "A" else 1] != rank:
+            name = ".".join(filter(None, (layer, module, f"lora_{side}", task)))
+            raise ConfigError(f"{str(file)!r}: {name} has shape {tensor.shape}; its configuration tells r={rank}.")
+
+
+def _renamed(parts: Mapping[Part, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of the layers under PEFT's names, without the task."""
+    layers = "base_model.model.model.language_model.layers"
+    return {
+        f"{layers}.{layer}.{module}.lora_{side}.weight": tensor
+        for (layer, module, side), tensor in parts.items()
+        if layer
+    }
+
+
+def _key(source: Path, settings: Mapping[str, Any], tasks: tuple[str, ...]) -> str:
+    """Return what tells these adapters from others; a file is known by its place, size and time of change."""
+    file = (source / WEIGHTS).resolve()
+    stat = file.stat()
+    facts = [_FORMAT, str(file), stat.st_size, stat.st_mtime_ns, settings, tasks]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "vllm-jina-embed" / FOLDER
+
+
+def _write(target: Path, tasks: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:
+    """Write all folders beside ``target`` and put them there in one step, unless another process was first.
+
+    Raises:
+        ConfigError: The cache cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
+        try:
+            for task, tensors in tasks.items():
+                (new / task).mkdir()
+                write_tensors(new / task / WEIGHTS, tensors)
+                (new / task / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+            new.rename(target)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    except OSError as error:
+        if target.is_dir():  # another process was first, with the same content
+            return
+        raise ConfigError(
+            f"the adapters cannot be written to {str(target.parent)!r} ({error}); set XDG_CACHE_HOME to a folder with "
+            "room for them (as much as the adapter file takes)."
+        ) from None
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -1,0 +1,1 @@
+"""Calls of the embedder: from checked items to arrays."""

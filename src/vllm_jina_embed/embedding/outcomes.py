@@ -1,0 +1,88 @@
+"""What a call gave: rows, and the errors of the items that have none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import EmbeddingWarning, InputError, warn_of_items
+from ..inputs.items import BadItem, Checked
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What one call gave.
+
+    Attributes:
+        embeddings: Shape ``(n, dimensions)``, float32; rows of items with an error are NaN. For multi-vectors a list
+            of ``(n_tokens, dimensions)``, with no tokens where there was an error.
+        errors: One error per bad item, ascending by position.
+        truncated: Positions of texts that were cut.
+    """
+
+    embeddings: Any
+    errors: list[InputError] = field(default_factory=list)
+    truncated: list[int] = field(default_factory=list)
+
+    def among(self, items: Sequence[Checked], length: int) -> Outcome:
+        """Return the outcome of all ``items``, where this one is of the good ones; ``length`` is that of a row."""
+        bad = [item.error for item in items if isinstance(item, BadItem)]
+        if not bad:
+            return self
+        rows = empty_rows(len(items), length, multi=isinstance(self.embeddings, list))
+        places = [row for row, item in enumerate(items) if not isinstance(item, BadItem)]
+        for place, row in zip(places, self.embeddings, strict=True):
+            rows[place] = row
+        errors = sorted([*bad, *self.errors], key=lambda error: error.positions)
+        return Outcome(embeddings=rows, errors=errors, truncated=self.truncated)
+
+    def checked(self, *, on_error: str, truncate: str, skipped: str | None = None) -> Any:
+        """Return the rows; warn about cut texts, and raise or warn where there are errors.
+
+        Args:
+            on_error: ``raise`` or ``skip``.
+            truncate: Which end was cut.
+            skipped: What a warning says became of the bad items; None says what their rows are.
+
+        Raises:
+            InputError: There are errors, and ``on_error`` is ``raise``.
+            EmbeddingWarning: Where warnings are errors.
+        """
+        fails = bool(self.errors) and on_error == "raise"
+        if self.truncated:
+            try:
+                self._warn_of_cuts(truncate)
+            except EmbeddingWarning:  # warnings are errors here, and the call's own error comes first
+                if not fails:
+                    raise
+        if self.errors:
+            error = InputError.collect(self.errors, total=len(self.embeddings))
+            error.embeddings = self.embeddings
+            if fails:
+                raise error
+            rows = "multi-vectors are empty" if isinstance(self.embeddings, list) else "rows are NaN"
+            warn_of_items(f"{skipped or rows}: {error}", self.embeddings, stacklevel=4)
+        return self.embeddings
+
+    def _warn_of_cuts(self, truncate: str) -> None:
+        warn_of_items(
+            f"{len(self.truncated)} of {len(self.embeddings)} texts were longer than max_length and lost their "
+            f"{truncate} (positions {_listed(self.truncated)}).",
+            self.embeddings,
+            stacklevel=5,
+        )
+
+
+def empty_rows(count: int, length: int, *, multi: bool) -> Any:
+    """Return the rows of ``count`` items without a vector: NaN, and multi-vectors of no tokens."""
+    if multi:
+        return [np.empty((0, length), dtype=np.float32) for _ in range(count)]
+    return np.full((count, length), np.nan, dtype=np.float32)
+
+
+def _listed(positions: list[int], most: int = 10) -> str:
+    shown = ", ".join(map(str, sorted(positions)[:most]))
+    return shown if len(positions) <= most else f"{shown}, ..."

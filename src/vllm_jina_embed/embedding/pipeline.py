@@ -1,0 +1,163 @@
+"""Items to embeddings on the engine's loop: prepared in a thread, bounded, order kept, errors kept apart.
+
+Enters: items and an engine. Leaves: a float32 array ``(n, dimensions)``, or one array per item for multi-vectors, and
+the errors by position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .._arrays import Floats
+from ..engine.protocol import Engine
+from ..errors import InputError
+from ..inputs.items import ImageItem, Item, TextItem
+from ..prompts.base import Builder, Prompt, Truncate
+from .outcomes import Outcome, empty_rows
+
+Progress = Callable[[int], object]
+
+CHUNK = 32
+"""Texts that are tokenised together."""
+QUICK = 1000
+"""Characters that are tokenised at once, in about 0.1 ms."""
+QUESTIONS = 32
+"""Queries of one call up to which somebody waits for them; a longer list is bulk work and overtakes nothing."""
+PICTURES = 4
+"""Items with pictures that are decoded together."""
+IN_FLIGHT = 512
+"""Places of one call in the engine: a prompt takes one, and one more for each ``PIXELS`` of its pictures."""
+PIXELS = 500_000
+"""Pixels per place, so that the decoded pictures of one call hold at most 0.75 GB, however large they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How the items of one call are embedded.
+
+    Attributes:
+        task: ``retrieval``, ``text-matching`` or ``code``.
+        text_prefix: What stands before a text.
+        dimensions: Length of an embedding, or of each row of a multi-vector.
+        max_length: Longest text in tokens, prefix included.
+        truncate: Which end of a longer text is cut, or ``error``.
+        urgent: Whether somebody waits for a short list.
+        multi: Whether multi-vectors are wanted.
+    """
+
+    task: str
+    text_prefix: str
+    dimensions: int
+    max_length: int
+    truncate: Truncate
+    urgent: bool = False
+    multi: bool = False
+
+    def empty(self, count: int) -> Any:
+        """Return the rows of ``count`` items that have no vector yet."""
+        return empty_rows(count, self.dimensions, multi=self.multi)
+
+    async def ask(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
+        """Return what ``engine`` gives for one prompt.
+
+        Raises:
+            InputError: The engine refuses the prompt, or its answer holds NaN or infinity.
+        """
+        if self.multi:
+            rows = await engine.multi_vector(prompt, task=self.task, urgent=urgent)
+        else:
+            rows = await engine.embed(prompt, dimensions=self.dimensions, task=self.task, urgent=urgent)
+        if not np.isfinite(rows).all():
+            raise InputError("the model gave NaN or infinity for it. Where its dtype is a short one, try float32.")
+        return rows
+
+
+async def embed_items(
+    items: Sequence[Item],
+    *,
+    engine: Engine,
+    builder: Builder,
+    plan: Plan,
+    progress: Progress,
+) -> Outcome:
+    """Embed ``items`` in order; ``progress`` is called with 1 for each one that is done."""
+    outcome = Outcome(embeddings=plan.empty(len(items)))
+    room = asyncio.Semaphore(IN_FLIGHT)
+    urgent = plan.urgent and len(items) <= QUESTIONS
+
+    async def embed_one(row: int, prompt: Prompt, places: int) -> None:
+        try:
+            outcome.embeddings[row] = await plan.ask(engine, prompt, urgent=urgent)
+        except InputError as error:
+            outcome.errors.append(_at(items[row], error))
+        finally:
+            for _ in range(places):
+                room.release()
+            progress(1)
+
+    async def embed_all(tasks: asyncio.TaskGroup) -> None:
+        async for row, prompt in _prompts(items, builder, plan, max_length=min(plan.max_length, engine.max_tokens)):
+            if isinstance(prompt, InputError):
+                outcome.errors.append(prompt)
+                progress(1)
+                continue
+            if prompt.truncated:
+                outcome.truncated.append(items[row].position)
+            places = _places(prompt)
+            for _ in range(places):
+                await room.acquire()
+            tasks.create_task(embed_one(row, prompt, places))
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            await embed_all(tasks)
+    except BaseExceptionGroup as group:  # callers catch EngineError and its like, never a group
+        raise group.exceptions[0] from group.exceptions[0].__cause__
+    outcome.errors.sort(key=lambda error: error.positions)
+    return outcome
+
+
+async def _prompts(
+    items: Sequence[Item], builder: Builder, plan: Plan, *, max_length: int
+) -> AsyncIterator[tuple[int, Prompt | InputError]]:
+    """Yield each row and its prompt in order; tokenising and decoding run in a thread, unless they are quick."""
+    build = partial(builder.build, text_prefix=plan.text_prefix, max_length=max_length, truncate=plan.truncate)
+    row = 0
+    for chunk in _chunks(items):
+        for prompt in build(chunk) if _is_quick(chunk) else await asyncio.to_thread(build, chunk):
+            yield row, prompt
+            row += 1
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Yield ``items`` in order, in lists of at most ``CHUNK`` items with ``PICTURES`` pictures among them."""
+    chunk: list[Item] = []
+    pictures = 0
+    for item in items:
+        chunk.append(item)
+        pictures += isinstance(item, ImageItem)
+        if len(chunk) == CHUNK or pictures == PICTURES:
+            yield chunk
+            chunk, pictures = [], 0
+    if chunk:
+        yield chunk
+
+
+def _is_quick(chunk: list[Item]) -> bool:
+    """Tell whether tokenising takes less time than going to a thread and back, as a question's does."""
+    return sum(len(item.text) if isinstance(item, TextItem) else QUICK for item in chunk) < QUICK
+
+
+def _places(prompt: Prompt) -> int:
+    pixels = sum(image.width * image.height for image in prompt.images)
+    return min(IN_FLIGHT, 1 + pixels // PIXELS)
+
+
+def _at(item: Item, error: InputError) -> InputError:
+    return InputError(f"{item.where}: {error}", positions=[item.position])

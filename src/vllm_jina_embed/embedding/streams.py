@@ -1,0 +1,111 @@
+"""A corpus of any length in constant memory: windows of it are embedded while the last ones are read.
+
+Enters: items, and the call that embeds a checked window. Leaves: one embedding per item, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from .._arrays import Floats
+from ..errors import EmbeddingWarning, ForkedError, InputError
+from ..inputs import items as inputs
+from ..inputs.items import Checked, EmbedInput
+
+WINDOW = 256
+"""Items of a stream that are embedded together."""
+STREAMS = 2
+"""Windows of a stream that are in the engine at the same time, so that it never waits for the next one."""
+
+
+def stream(items: Iterable[EmbedInput], call: Callable[[list[Checked]], Floats], bar: tqdm[Any]) -> Iterator[Floats]:
+    """Yield one embedding ``(dimension,)`` per item; ``call`` embeds one window, in a thread of its own."""
+    process = os.getpid()
+    with ThreadPoolExecutor(STREAMS) as pool, bar:
+        pending: deque[tuple[int, concurrent.futures.Future[Floats]]] = deque()
+        try:
+            for start, batch in _batches(items):
+                pending.append((start, pool.submit(call, batch)))
+                if len(pending) > STREAMS:
+                    yield from _rows(*pending.popleft(), bar, process)
+            while pending:
+                yield from _rows(*pending.popleft(), bar, process)
+        finally:
+            if os.getpid() == process:
+                for _, future in pending:
+                    future.cancel()
+
+
+def _rows(start: int, future: concurrent.futures.Future[Floats], bar: tqdm[Any], process: int) -> Iterator[Floats]:
+    """Yield a window's rows; those before its first bad item, and then the error, where it has some."""
+    if os.getpid() != process:  # the threads that compute it are the parent's
+        raise ForkedError("this stream was begun in the parent process; begin a new one after the fork.")
+    try:
+        rows = future.result()
+    except (InputError, EmbeddingWarning) as error:
+        yield from _told(_before(error, start), bar)
+        raise
+    yield from _told(rows, bar)
+
+
+async def astream(
+    items: Iterable[EmbedInput], call: Callable[[list[Checked]], Coroutine[Any, Any, Floats]], bar: tqdm[Any]
+) -> AsyncIterator[Floats]:
+    """Yield as ``stream`` does, without blocking the loop."""
+    with bar:
+        pending: deque[tuple[int, asyncio.Task[Floats]]] = deque()
+        try:
+            for start, batch in _batches(items):
+                pending.append((start, asyncio.create_task(call(batch))))
+                if len(pending) > STREAMS:
+                    async for embedding in _arows(*pending.popleft(), bar):
+                        yield embedding
+            while pending:
+                async for embedding in _arows(*pending.popleft(), bar):
+                    yield embedding
+        finally:
+            for _, task in pending:
+                task.cancel()
+
+
+async def _arows(start: int, task: asyncio.Task[Floats], bar: tqdm[Any]) -> AsyncIterator[Floats]:
+    """Yield as ``_rows`` does."""
+    try:
+        rows = await task
+    except (InputError, EmbeddingWarning) as error:
+        for row in _told(_before(error, start), bar):
+            yield row
+        raise
+    finally:
+        task.cancel()
+    for row in _told(rows, bar):
+        yield row
+
+
+def _batches(items: Iterable[EmbedInput]) -> Iterator[tuple[int, list[Checked]]]:
+    """Yield ``items`` in checked batches of ``WINDOW`` that know their positions in the whole, and where they start."""
+    start, rest = 0, iter(inputs.listed(items, "items"))
+    while batch := list(islice(rest, WINDOW)):
+        yield start, inputs.mixed(batch, start=start)
+        start += len(batch)
+
+
+def _before(error: InputError | EmbeddingWarning, start: int) -> Any:
+    """Return what a window that starts at ``start`` gave before its first bad item; all of it for a warning."""
+    if error.embeddings is None:
+        return []
+    return error.embeddings[: error.positions[0] - start] if isinstance(error, InputError) else error.embeddings
+
+
+def _told(embeddings: Any, bar: tqdm[Any]) -> Any:
+    bar.update(len(embeddings))
+    return embeddings

@@ -1,0 +1,162 @@
+"""What vLLM is started with.
+
+Enters: an ``EngineConfig``. Leaves: keyword arguments for vLLM's engine and variables for its environment.
+Every default gives way to the user's ``engine_kwargs`` and to variables that are already set.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...checkpoints.description import JINA_V4
+from ...checkpoints.table.jina_v4 import NATIVE_ARCHITECTURE
+from ...checkpoints.weights.lora import Adapters
+from ...errors import ConfigError
+from ..config import EngineConfig
+from ..plugin_contract import ADAPTERS_KEY, ARCHITECTURE, TASKS_KEY
+
+logger = logging.getLogger(__name__)
+
+SMALL_MACHINE = 4
+"""Cores up to which vLLM gets all of them; by itself it keeps one free, which is half of a machine of two."""
+
+COMPILE_FROM_BYTES = 32 * 1024**2
+"""Weights from which compiling pays on the CPU: smaller ones are for trying out, where its 20 s of start count more."""
+
+CPU_CACHE_BYTES = 2 * 1024**3
+"""Room for keys and values on the CPU: 32768 tokens of the published checkpoints take 1.2 GB in bfloat16."""
+SMALL_CACHE_BYTES = 256 * 1024**2
+"""The same for small checkpoints: less to clear when an engine starts."""
+
+CPU_STEP_TOKENS = 4096
+"""Tokens of a full step on the CPU, in servers too: a tenth faster with texts than the 2048 that those have."""
+
+ALLOCATOR = "GLIBC_TUNABLES"
+"""Variable of the C library, read when a process starts."""
+KEEP_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
+"""Large blocks stay with the process, in huge pages. By itself the C library returns each to the system, which then
+clears it for the next layer: a tenth of the time of pictures."""
+
+TOKENIZERS = {"TOKENIZERS_PARALLELISM": "false"}
+"""For as long as an engine runs: with pictures vLLM's tokenizer would start threads in the application, and say so in
+each of its forks."""
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Values of vLLM's ``max_lora_rank``."""
+
+
+def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | None = None) -> dict[str, Any]:
+    """Return the arguments of ``AsyncEngineArgs``: ours, overridden by the user's options.
+
+    Args:
+        config: What to start.
+        cpu: Whether vLLM runs on the CPU.
+        adapters: Those of a checkpoint that has one per task.
+
+    Raises:
+        ConfigError: The adapters' rank is over what vLLM can serve, or the options switch adapters off.
+    """
+    defaults: dict[str, Any] = {
+        "revision": config.revision,
+        "runner": "pooling",
+        "max_model_len": config.max_tokens,
+        "pooler_config": {"task": "embed"},
+        "scheduling_policy": "priority",
+        # Off: a prompt's first tokens must be seen to be averaged.
+        "enable_prefix_caching": False,
+        "enable_log_requests": False,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+    }
+    # Both families take ``dimensions`` with each request; those that a checkpoint has are checked before.
+    overrides: dict[str, Any] = {"is_matryoshka": True}
+    if config.family == JINA_V4:
+        defaults |= _jina_v4(config)
+        overrides["architectures"] = [ARCHITECTURE]
+    else:  # vLLM's own model; its pooler must normalise, whatever the checkpoint's modules.json leaves out
+        defaults["pooler_config"] = {"task": "embed", "use_activation": True}
+    if cpu:
+        cache = SMALL_CACHE_BYTES if _is_small(config.location) else CPU_CACHE_BYTES
+        defaults |= {"kv_cache_memory_bytes": cache, "distributed_executor_backend": "mp"}
+        if config.family == JINA_V4:  # an encoder's step holds whole texts: vLLM knows how long those are
+            defaults["max_num_batched_tokens"] = CPU_STEP_TOKENS
+        if "enforce_eager" not in config.options:
+            defaults["enforce_eager"] = not _compiles(config.location)
+    if adapters is not None:
+        if not config.options.get("enable_lora", True):
+            raise ConfigError(f"enable_lora=False: {config.location!r} serves each task by an adapter; leave it on.")
+        defaults |= {"enable_lora": True, "max_loras": len(adapters.folders), "max_lora_rank": _lora_rank(adapters)}
+        overrides |= {"architectures": [NATIVE_ARCHITECTURE], ADAPTERS_KEY: str(adapters.source)}
+        overrides[TASKS_KEY] = list(adapters.folders)
+    fixed = {"model": config.location, "tokenizer": config.location, "hf_overrides": overrides}
+    return defaults | dict(config.options) | fixed
+
+
+def environment() -> dict[str, str]:
+    """Return variables to set before vLLM is imported, where the user has not: quiet, private, on every core."""
+    values = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", **TOKENIZERS}
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if 0 < len(cores) <= SMALL_MACHINE:
+        values["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))  # read by the CPU build only
+    return values
+
+
+def memory_kept(*, cpu: bool) -> AbstractContextManager[None]:
+    """Let processes that start meanwhile keep their memory, on the CPU and where the user has not chosen otherwise."""
+    return variables({ALLOCATOR: KEEP_MEMORY} if cpu else {})
+
+
+@contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables that are not set, and take them back afterwards."""
+    own = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in own.items():
+            if os.environ.get(name) == value:
+                del os.environ[name]
+
+
+def _jina_v4(config: EngineConfig) -> dict[str, Any]:
+    """Return what pictures and causal attention ask for."""
+    return {
+        # Its small steps cut prompts, which an encoder does not allow: it would leave long texts waiting.
+        "scheduler_cls": "vllm_jina_embed.plugin.scheduler.QuestionsFirst",
+        "limit_mm_per_prompt": {"video": 0},
+        "mm_processor_kwargs": {"size": {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}},
+        # Off: after a failed request vLLM 0.32 answers the next one with the same picture with an empty tensor.
+        "mm_processor_cache_gb": 0,
+    }
+
+
+def _lora_rank(adapters: Adapters) -> int:
+    """Return the smallest rank that vLLM has room for these adapters with."""
+    for rank in LORA_RANKS:
+        if adapters.rank <= rank:
+            return rank
+    raise ConfigError(f"{str(adapters.source)!r}: got adapters of rank {adapters.rank}; vLLM serves {LORA_RANKS[-1]}.")
+
+
+def _is_small(location: str) -> bool:
+    """Tell whether these are weights for trying out."""
+    folder = Path(location)
+    weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
+    return folder.is_dir() and sum(file.stat().st_size for file in weights) < COMPILE_FROM_BYTES
+
+
+def _compiles(location: str) -> bool:
+    """Tell whether compiling pays for these weights and can be done on this CPU machine."""
+    if _is_small(location):
+        return False
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        logger.warning("No C++ compiler (g++) found: vLLM runs uncompiled, at about half the speed on a CPU.")
+        return False
+    return True

@@ -1,0 +1,299 @@
+"""vLLM in processes of its own, driven from this one: one ``AsyncLLM`` on its own loop, for every thread and loop.
+
+The only file outside ``plugin/`` that imports vllm, and only when an engine starts.
+A bare ``vllm.LLM`` may never be shared by threads; ``AsyncLLM`` merges its callers by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import gc
+import itertools
+import logging
+import multiprocessing
+import os
+import shutil
+from collections.abc import Coroutine
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..._arrays import Floats
+from ..._extras import require
+from ...checkpoints.description import XLM_ROBERTA
+from ...checkpoints.weights.lora import Adapters, split_adapters
+from ...checkpoints.weights.projector import projections
+from ...errors import ClosedError, EngineDeadError, EngineError, InputError
+from ...pooling.single_vector import NORM_LIMIT, norm_error
+from ...prompts.base import Prompt
+from ..config import EngineConfig
+from ..loop import LoopThread
+from ..plugin_contract import PATIENT, TASK_KEY, URGENT
+from ..protocol import TokenStates
+from ..self_check import check_first_token, check_multi_vector, check_pooling
+from .arguments import TOKENIZERS, engine_arguments, environment, memory_kept, variables
+from .processes import check_process, engine_processes, make_folder
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class LocalEngine:
+    """A vLLM pooling engine. Start-up blocks for as long as vLLM needs."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        check_process(config.options)
+        self._config = config
+        self._pid = os.getpid()
+        self._while_open = contextlib.ExitStack()
+        self._folder: str | None = None
+        self._thread = LoopThread("vllm-jina-embed")
+        self._numbers = itertools.count()
+        self._llm: Any = None
+        self._restartable = False
+        self._adapters: Adapters | None = None
+        self._while_open.enter_context(variables(TOKENIZERS))
+        others = multiprocessing.active_children()
+        start = self.run(self._start())
+        try:
+            start.result()
+        except BaseException:  # Ctrl-C included: vLLM cannot be stopped half-way, but gives up when its process ends
+            while not start.done():
+                for process in set(multiprocessing.active_children()).difference(others):
+                    if process.name.startswith("EngineCore"):
+                        process.kill()
+                concurrent.futures.wait([start], timeout=0.1)
+            self.close()
+            raise
+        # vLLM leaves a million objects here: Python would stop every thread for half a second to walk through them.
+        gc.collect()
+        gc.freeze()
+
+    def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
+        """See ``Engine.run``."""
+        return self._thread.run(job)
+
+    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+        """See ``Engine.embed``."""
+        shorter = dimensions if dimensions < self._dimensions else None  # vLLM looks long at any other value
+        output = await self._answer(prompt, task, urgent, _params("embed", dimensions=shorter))
+        return _unit(_finite(output.outputs.data.numpy()))
+
+    async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
+        """See ``Engine.multi_vector``."""
+        projected = task if self._adapters is not None else None
+        params = _params("token_embed", use_activation=True, projected_for=projected)
+        output = await self._answer(prompt, task, urgent, params)
+        return _finite(output.outputs.data.float().numpy())
+
+    async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
+        """See ``Engine.token_states``."""
+        # Raw states: vLLM would otherwise normalise each token, which an average must not see.
+        output = await self._answer(prompt, task, False, _params("token_embed", use_activation=False))
+        return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
+
+    def close(self) -> None:
+        """See ``Engine.close``; in a forked child there is nothing to close."""
+        if os.getpid() != self._pid:
+            return
+        if self._llm is not None:
+            llm, self._llm = self._llm, None
+            self.run(_shutdown(llm)).result()
+            gc.unfreeze()  # what vLLM leaves behind may be collected
+        self._thread.close()
+        self._while_open.close()
+        self._remove_folder()
+
+    def _launch(self) -> Any:
+        """Return a started ``AsyncLLM`` with a folder of its own; what a dead one left in the last is removed."""
+        self._remove_folder()
+        self._folder = make_folder()
+        with variables(environment()):
+            return _start_vllm(self._config, self._adapters, self._folder)
+
+    def _remove_folder(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    async def _start(self) -> None:
+        config = self._config
+        if config.tasks:
+            self._adapters = split_adapters(config.location, config.tasks, revision=config.revision)
+        self._llm = self._launch()
+        settings = self._llm.vllm_config
+        self.max_tokens = int(settings.model_config.max_model_len)
+        self._dimensions = int(settings.model_config.embedding_size)
+        self._restart_lock = asyncio.Lock()
+        # What one step can hold: with more in the engine, answers come in bursts that questions wait behind.
+        self._slots = asyncio.Semaphore(settings.scheduler_config.max_num_seqs)
+        await self._check(settings.model_config.hf_config)
+
+    async def _check(self, hf_config: Any) -> None:
+        """Let the engine prove what it gives, with every adapter if it has some."""
+        config, adapters = self._config, self._adapters
+        check = check_first_token if config.family == XLM_ROBERTA else check_pooling
+        for task in config.tasks or ("",):
+            await check(self, hf_config, task=task)
+        if adapters is not None:
+            found = projections(config.location, adapters.source, config.tasks, revision=config.revision)
+            for task, projection in found.items():
+                await check_multi_vector(self, hf_config, task=task, expected=projection.multi_vector)
+
+    def _lora(self, task: str) -> Any | None:
+        """Return vLLM's name for the adapter of ``task``; None where the weights are merged."""
+        if self._adapters is None:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest(task, 1 + self._config.tasks.index(task), str(self._adapters.folders[task]))
+
+    async def _restart(self, dead: Any) -> None:
+        """Start vLLM again after its process ended; not twice in a row without an answer in between."""
+        async with self._restart_lock:
+            if self._llm is not dead:
+                return  # another request saw to it
+            if not self._restartable:
+                raise EngineDeadError("vLLM's engine process ended, and ended again after a restart.")
+            self._restartable = False
+            logger.warning("vLLM's engine process ended; starting it again and repeating what was lost.")
+            dead.shutdown()
+            self._llm = self._launch()
+
+    async def _answer(self, prompt: Prompt, task: str, urgent: bool, params: Any) -> Any:
+        """Return vLLM's finished output; repeats once what an ended process or a lost cache entry took along."""
+        async with contextlib.nullcontext() if urgent else self._slots:
+            llm = self._llm
+            if llm is None:
+                raise ClosedError("the engine is closed.")
+            output = await self._try(llm, prompt, task, urgent, params)
+            if output is None:
+                if llm.errored:
+                    await self._restart(llm)
+                output = await self._try(self._llm, prompt, task, urgent, params)
+        if output is None:
+            raise EngineDeadError("vLLM's engine process ended twice while it worked on this item.")
+        self._restartable = True
+        return output
+
+    async def _try(self, llm: Any, prompt: Prompt, task: str, urgent: bool, params: Any) -> Any | None:
+        """Return the finished output, or None where a second try can help."""
+        request: dict[str, Any] = {"prompt_token_ids": list(prompt.token_ids)}
+        if prompt.images:
+            request["multi_modal_data"] = {"image": list(prompt.images)}
+        else:
+            request["type"] = "token"  # nothing is left to be done, so vLLM need not send it through a thread
+        number, priority = f"jina-{next(self._numbers)}", URGENT if urgent else PATIENT
+        try:
+            answers = llm.encode(request, params, number, lora_request=self._lora(task), priority=priority)
+            outputs = [one async for one in answers]
+        except Exception as error:
+            if _is_death(error):
+                return None
+            raise _translated(error) from error
+        # After a failed request vLLM 0.32 may answer the next one with the same picture with an empty tensor.
+        complete = getattr(outputs[-1], "error", None) is None and outputs[-1].outputs.data.numel() > 0
+        return outputs[-1] if complete else None
+
+
+def _start_vllm(config: EngineConfig, adapters: Adapters | None, folder: str | None) -> Any:
+    """Return a started ``AsyncLLM``; it binds to the running loop.
+
+    Raises:
+        MissingExtraError: vLLM is not installed.
+        EngineError: It cannot be imported, or refuses to start.
+    """
+    require("vllm" if shutil.which("nvidia-smi") else "cpu", "vllm")
+    with engine_processes(folder):  # from here on: a child that is forked while vLLM is imported has half of it
+        return _from_arguments(config, adapters)
+
+
+def _from_arguments(config: EngineConfig, adapters: Adapters | None) -> Any:
+    try:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.platforms import current_platform
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.async_llm import AsyncLLM
+    except ImportError as error:
+        raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
+    try:
+        cpu = current_platform.is_cpu()
+        arguments = engine_arguments(config, cpu=cpu, adapters=adapters)
+        with memory_kept(cpu=cpu):
+            # As vLLM sizes its steps for bulk work: by itself this engine takes those of the smallest machine.
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
+    except Exception as error:
+        raise EngineError(
+            f"vLLM could not start on {config.location!r}: {type(error).__name__}: {error} "
+            "(set VLLM_LOGGING_LEVEL=INFO to see its log)"
+        ) from error
+
+
+@cache
+def _params(
+    kind: str, *, dimensions: int | None = None, use_activation: bool | None = None, projected_for: str | None = None
+) -> Any:
+    """Return what vLLM is to do with a prompt, one object for all prompts alike: vLLM copies it for each.
+
+    Args:
+        kind: ``embed`` or ``token_embed``.
+        dimensions: Length of an embedding; None for the full one.
+        use_activation: Whether each token's vector is normalised.
+        projected_for: The task whose projector makes the multi-vectors.
+    """
+    from vllm import PoolingParams
+
+    return PoolingParams(
+        task=kind,
+        dimensions=dimensions,
+        use_activation=use_activation,
+        skip_reading_prefix_cache=True,
+        extra_kwargs=None if projected_for is None else {TASK_KEY: projected_for},
+    )
+
+
+def _is_death(error: Exception) -> bool:
+    """Tell whether vLLM's process ended."""
+    from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+    return isinstance(error, VllmDeadError)
+
+
+def _finite(values: Floats) -> Floats:
+    """Return ``values`` themselves.
+
+    Raises:
+        InputError: Some are not finite.
+    """
+    if not np.isfinite(values).all():
+        raise InputError("the model's numbers overflowed on this item; use dtype bfloat16 or float32.")
+    return values
+
+
+def _unit(vector: Floats) -> Floats:
+    """Return ``vector`` itself.
+
+    Raises:
+        InputError: Its norm is not 1, as where what was averaged is 0.
+    """
+    if not norm_error(vector) <= NORM_LIMIT:
+        raise InputError(f"the model's vector of this item has norm {np.linalg.norm(vector):g} instead of 1.")
+    return vector
+
+
+async def _shutdown(llm: Any) -> None:
+    llm.shutdown()
+
+
+def _translated(error: Exception) -> Exception:
+    """Return our error for one of vLLM's."""
+    from vllm.exceptions import VLLMClientError
+    from vllm.v1.engine.exceptions import EngineGenerateError
+
+    cause = error.__cause__ if isinstance(error, EngineGenerateError) else error
+    if isinstance(cause, VLLMClientError | ValueError | OSError):
+        return InputError(f"the engine refuses this item: {cause}")
+    return EngineError(f"vLLM failed: {type(cause).__name__}: {cause}")

@@ -1,0 +1,173 @@
+"""How vLLM's processes are started in an application: without its main module, without the terminal, and never alone.
+
+Only what the thread that starts an engine starts meanwhile is meant; the application's other processes are left alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import resource_tracker, spawn
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigError, EngineError, ForkedError
+from .arguments import variables
+
+MAIN = "vllm_jina_embed.plugin.main_module"
+"""What spawned processes import in place of the application's main module."""
+
+PARENT_VARIABLE = "JINA_EMBED_ENGINE_PARENT"
+"""Environment variable with the id of the process that starts vLLM's; only ``MAIN`` reads it."""
+
+FOLDER_VARIABLE = "JINA_EMBED_ENGINE_FOLDER"
+"""Environment variable with the folder for temporary files of vLLM's processes."""
+SOCKETS_VARIABLE = "VLLM_RPC_BASE_PATH"
+"""vLLM's environment variable for the folder of its sockets."""
+LONGEST = 64
+"""Characters of a folder's path up to which a socket in it can be named: the kernel takes 107, vLLM's names have 37."""
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+_lock = threading.Lock()
+_starting: set[int] = set()  # threads that start an engine now
+_parent = 0  # the process that started the threads
+_half_started = False  # whether this process is a fork of one in which an engine was starting
+_preparation_data = spawn.get_preparation_data
+
+
+def check_process(options: Mapping[str, Any]) -> None:
+    """Refuse at once where vLLM would fail half a minute later, and not say why.
+
+    Args:
+        options: Arguments for vLLM, which its processes get by pickle.
+
+    Raises:
+        EngineError: This process is not allowed to have children, or is still importing the main module.
+        ForkedError: This process was forked while its parent started an engine.
+        ConfigError: ``options`` hold an object of the main module, which vLLM's processes do not import.
+    """
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False):
+        raise EngineError(
+            "an engine cannot start while a spawned process imports the application's main module: every process that "
+            'is spawned runs that module again. Put what starts work under `if __name__ == "__main__":`.'
+        )
+    if getattr(process, "daemon", False):
+        raise EngineError(
+            f"an engine cannot start in {process.name!r}: it is a daemonic process, such as a worker of "
+            "multiprocessing.Pool or Celery, and those are not allowed to have the processes that vLLM needs. Run "
+            "'vllm-jina-embed serve' and use JinaEmbedder.from_server in the workers; or embed in the parent process, "
+            "or in workers of concurrent.futures.ProcessPoolExecutor."
+        )
+    if _half_started:
+        raise ForkedError(
+            "this process was forked while its parent started an engine, so vLLM cannot be imported here; fork before "
+            "or after the start, or start worker processes with 'spawn'."
+        )
+    if names := [name for name, value in options.items() if _is_of_main(value)]:
+        raise ConfigError(
+            f"engine_kwargs: {', '.join(names)} refers to the main module, which vLLM's processes do not import; "
+            "define it in a module of its own and import it."
+        )
+
+
+def _is_of_main(value: Any) -> bool:
+    """Tell whether ``value``, or something in it, is pickled as a name of the main module."""
+    try:
+        return b"__main__" in pickle.dumps(value)
+    except Exception:  # for vLLM to tell
+        return False
+
+
+def make_folder() -> str | None:
+    """Return a new folder for one start of an engine; None where a socket in it could not be named."""
+    folder = tempfile.mkdtemp(prefix="jina-")
+    if len(folder) <= LONGEST:
+        return folder
+    Path(folder).rmdir()
+    return None
+
+
+def end_with_thread(parent: int) -> None:
+    """Ask the kernel to kill this process when the thread that started it ends; do so where ``parent`` has ended.
+
+    That thread is the engine's loop, which ends after an orderly shutdown, or with the application.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the request
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def begin() -> None:
+    """Bind a spawned process of vLLM's, and let those that it spawns name it."""
+    end_with_thread(int(os.environ[PARENT_VARIABLE]))
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
+    tempfile.tempdir = os.environ.get(FOLDER_VARIABLE)
+
+
+@contextmanager
+def engine_processes(folder: str | None = None) -> Iterator[None]:
+    """Let processes that this thread starts meanwhile end with this application, and ignore its terminal.
+
+    - They do not import the application's main module: vLLM needs nothing of it, and a script that starts an engine
+      outside of ``if __name__ == "__main__":`` would start it again in each of them.
+    - SIGINT is blocked in them, which no handler of theirs undoes: Ctrl-C reaches every process of a terminal's group.
+    - They ask the kernel to end them with this thread, from the first moment.
+    - Their sockets and temporary files are in ``folder``, so that those of a killed one can be removed.
+    """
+    resource_tracker.ensure_running()  # up to Python 3.12, starting it unblocks SIGINT
+    thread = threading.get_ident()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    _mark(thread, starting=True)
+    try:
+        places = {} if folder is None else {FOLDER_VARIABLE: folder, SOCKETS_VARIABLE: folder}
+        with variables({PARENT_VARIABLE: str(os.getpid()), **places}):
+            yield
+    finally:
+        _mark(thread, starting=False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _mark(thread: int, *, starting: bool) -> None:
+    """Count ``thread`` in or out; while there is one, spawned processes are prepared here."""
+    global _parent
+    with _lock:
+        _parent = os.getpid()
+        (_starting.add if starting else _starting.discard)(thread)
+        spawn.get_preparation_data = _without_main if _starting else _preparation_data
+
+
+def _without_main(name: str) -> dict[str, Any]:
+    """Return what ``multiprocessing`` sends to a spawned process, with our main module in vLLM's."""
+    data: dict[str, Any] = _preparation_data(name)
+    if threading.get_ident() in _starting:
+        data.pop("init_main_from_path", None)
+        data["init_main_from_name"] = MAIN
+    return data
+
+
+def _forked() -> None:
+    """Bind vLLM's own forks to their parent; forget in all others that an engine was starting."""
+    global _lock, _half_started, _parent
+    _lock = threading.Lock()
+    if threading.get_ident() in _starting:
+        end_with_thread(_parent)
+        _parent = os.getpid()
+        tempfile.tempdir = os.environ.get(FOLDER_VARIABLE)
+        return
+    _half_started = _half_started or bool(_starting)
+    _starting.clear()
+    spawn.get_preparation_data = _preparation_data
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,158 @@
+"""Prompts to the bodies of HTTP requests, and answers to arrays.
+
+Enters: ``Prompt`` objects and decoded JSON. Leaves: JSON and float32 arrays. Knows neither sockets nor servers.
+Texts travel as token ids, so they stay text; pictures as lossless PNG. Vectors come back as base64 of float32.
+Source of the bodies: vLLM 0.32, entrypoints/pooling/{embed,pooling}/protocol.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from ..._arrays import Floats
+from ...errors import ConfigError, EngineError, InputError
+from ...pooling.single_vector import NORM_LIMIT, norm_error
+from ...prompts.base import Prompt
+from ...prompts.template import IMAGE_INSTRUCTION
+from .server_facts import MOST_TOKENS, is_name, is_within
+
+ENCODING = {"encoding_format": "base64", "embed_dtype": "float32", "endianness": "little"}
+Kind = Literal["embed", "multi", "states"]
+# Source: Qwen2-VL's image processor (smart_resize): patches of 14 pixels, merged 2 by 2.
+FACTOR = 28
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is asked for a prompt: texts with equal wishes may share a request."""
+
+    kind: Kind
+    task: str
+    dimensions: int = 0
+    urgent: bool = False
+
+
+def question(prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """Return the part of a body that holds the prompts: texts together, or one item with pictures."""
+    if prompts[0].images:
+        (prompt,) = prompts
+        return {"messages": messages(prompt.images), "add_generation_prompt": False}
+    return {"input": [list(prompt.token_ids) for prompt in prompts]}
+
+
+def messages(images: Sequence[Image.Image]) -> list[dict[str, Any]]:
+    """Return the chat messages of one item with pictures."""
+    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": data_uri(image)}} for image in images]
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": IMAGE_INSTRUCTION}]}]
+
+
+def data_uri(image: Image.Image) -> str:
+    """Return an RGB picture as a PNG data URI: the same pixels, compressed quickly."""
+    file = BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def answers(told: Any, name: str, count: int, *, where: str = "the server") -> list[Floats]:
+    """Return the flat float32 arrays of an answer, in the order of the prompts.
+
+    Args:
+        told: The decoded JSON.
+        name: Where each entry holds its numbers: ``embedding`` or ``data``.
+        count: How many prompts were sent.
+        where: Who answered, for the message.
+
+    Raises:
+        EngineError: The answer is not what vLLM gives; names the entry.
+        InputError: Some numbers are not finite.
+    """
+    entries = told.get("data") if isinstance(told, dict) else None
+    if not isinstance(entries, list) or len(entries) != count:
+        got = f"{len(entries)} entries" if isinstance(entries, list) else reprlib.repr(told)
+        raise EngineError(f"{where}: the server gave no answer for each of {count} prompts (got {got}).")
+    found: dict[int, Floats] = {}
+    for place, entry in enumerate(entries):
+        index = entry.get("index") if isinstance(entry, dict) else None
+        if type(index) is not int or not 0 <= index < count or index in found:
+            what = f"index {reprlib.repr(index)}" + " twice" * (type(index) is int and index in found)
+            raise EngineError(f"{where}: data[{place}]: got {what}; expected each of 0 to {count - 1} once.")
+        found[index] = _numbers(entry.get(name), f"{where}: data[{place}].{name}")
+    if not all(np.isfinite(array).all() for array in found.values()):
+        raise InputError(
+            f"{where}: the model's numbers overflowed on this item; use dtype bfloat16 or float32 on the server."
+        )
+    return [found[index] for index in range(count)]
+
+
+def unit(rows: Floats, where: str) -> Floats:
+    """Return ``rows`` ``(..., n)`` themselves.
+
+    Raises:
+        EngineError: One of them does not have an L2 norm of 1.
+    """
+    off = norm_error(rows)
+    if not (off <= NORM_LIMIT).all():
+        raise EngineError(
+            f"{where}: got a vector whose L2 norm is {float(off.max()):.3g} off; expected a norm of 1, within "
+            f"{NORM_LIMIT:g}. Does something between here and vLLM change its answers?"
+        )
+    return rows
+
+
+def model_of(told: Any, where: str) -> tuple[str, int]:
+    """Return the name and the longest prompt, in tokens, of the model that ``/v1/models`` tells.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    entries = told.get("data") if isinstance(told, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and entry.get("parent") is None:
+            name, length = entry.get("id"), entry.get("max_model_len")
+            if is_name(name) and is_within(length, MOST_TOKENS):
+                return name, length
+    raise ConfigError(f"{where}: expected a vLLM server's model; got {reprlib.repr(told)}.")
+
+
+def _numbers(encoded: Any, where: str) -> Floats:
+    try:
+        if isinstance(encoded, str):
+            return np.frombuffer(base64.b64decode(encoded, validate=True), dtype="<f4").astype(np.float32)
+    except ValueError:
+        pass  # not base64, or not of whole numbers
+    raise EngineError(f"{where}: got {reprlib.repr(encoded)}; expected float32 numbers in base64.")
+
+
+def expanded(prompt: Prompt, *, min_pixels: int, max_pixels: int) -> tuple[int, ...]:
+    """Return the prompt's token ids with every picture's token repeated as the model's processor does."""
+    before, after = prompt.around
+    ids = list(prompt.token_ids[:before])
+    for number, image in enumerate(prompt.images):
+        start, pad, end = prompt.token_ids[before + 3 * number : before + 3 * number + 3]
+        tokens = picture_tokens(*image.size, min_pixels=min_pixels, max_pixels=max_pixels)
+        ids += [start, *[pad] * tokens, end]
+    return (*ids, *prompt.token_ids[len(prompt.token_ids) - after :]) if prompt.images else prompt.token_ids
+
+
+def picture_tokens(width: int, height: int, *, min_pixels: int, max_pixels: int) -> int:
+    """Return how many tokens a picture takes.
+
+    Source: smart_resize in transformers' image_processing_qwen2_vl.py.
+    """
+    rows, columns = round(height / FACTOR), round(width / FACTOR)
+    if rows * columns * FACTOR**2 > max_pixels:
+        beta = math.sqrt((height * width) / max_pixels)
+        rows, columns = max(1, math.floor(height / beta / FACTOR)), max(1, math.floor(width / beta / FACTOR))
+    elif rows * columns * FACTOR**2 < min_pixels:
+        beta = math.sqrt(min_pixels / (height * width))
+        rows, columns = math.ceil(height * beta / FACTOR), math.ceil(width * beta / FACTOR)
+    return rows * columns

@@ -1,0 +1,317 @@
+"""One vLLM server as its clients see it: what it serves, and how it is asked.
+
+Knows the paths and bodies of vLLM's HTTP interface, but no sockets; checks all that a server answers.
+A server that ``vllm-jina-embed serve`` started tells its facts. A plain one does not: it gives token states, and what
+its chat template and image processor make of a picture is compared with the trained prompt before anything is pooled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..._arrays import Floats
+from ...checkpoints.description import XLM_ROBERTA, Checkpoint
+from ...errors import ConfigError, EngineError, InputError
+from ...pooling import single_vector
+from ...prompts.base import Prompt
+from ..config import EngineConfig
+from ..plugin_contract import PATIENT, URGENT
+from . import http, messages
+from .balancer import LostError, Member
+from .http import AnswerTooLargeError, Connection, Reply
+from .messages import Wish
+from .server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
+
+AT_ONCE = 32
+"""Requests in one server at the same time; urgent ones come on top."""
+TOKENIZER = 100_000_000
+"""Bytes of a tokenizer.json, at most; Gemma's has 33 million."""
+
+
+class Server(Member):
+    """One server: its connection, what it serves, and the requests that are in it."""
+
+    def __init__(self, url: str, config: EngineConfig, connection: Connection) -> None:
+        super().__init__(url)
+        self.connection = connection
+        self.peers: Sequence[Server] = ()
+        self.facts: ServerFacts | None = None
+        self.max_tokens = 0
+        self._config = config
+        self._width = 0  # numbers of one token's row, once it is known what it serves
+        self._model: str | None = None
+        self._fingerprint: str | None = None
+        self._sure = False  # whether it was not lost since it told what it serves
+        self._template_checked = False
+        self._meeting, self._slots = asyncio.Lock(), asyncio.Semaphore(AT_ONCE)
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known what it serves."""
+        return self._width > 0
+
+    def can(self, wish: Wish) -> bool:
+        """Tell whether it gives what is wished for; it may give anything while it is unknown."""
+        if self.facts is None:
+            return True  # a plain one gives token states, of which everything can be made
+        if wish.task not in self.facts.checkpoint.tasks:
+            return False
+        if self.facts.pooler_task == "embed":
+            return wish.kind == "embed"
+        return wish.kind == "multi" or not self.facts.projected
+
+    def failed(self, error: LostError) -> None:
+        """See ``Member.failed``; what comes back may be another server."""
+        super().failed(error)
+        self._sure = False
+
+    async def meet(self) -> None:
+        """Learn what it serves: once, and again after it was lost.
+
+        Raises:
+            LostError: It does not answer.
+            ConfigError: It serves something else than was asked for, than before, or than the other servers.
+        """
+        async with self._meeting:
+            if self._sure:
+                return
+            reply = await self.connection.send("GET", FACTS_PATH, None, most=http.SMALL)
+            if reply.status != 404:
+                self._learn(ServerFacts.from_json(self._read(reply, FACTS_PATH), self.url))
+                self._fingerprint = reply.headers.get(FINGERPRINT_HEADER)
+            elif self.facts is None:
+                await self._meet_plain()
+            else:
+                raise ConfigError(f"{self.url}: it served {self.facts.checkpoint.name}, and tells nothing any more.")
+            self._sure = True
+
+    def _learn(self, facts: ServerFacts) -> None:
+        """Take what it told, if that agrees with all that is known."""
+        if self._config.checkpoint is not None:
+            _compare(self._config, self._config.checkpoint, facts.checkpoint, self.url)
+        if self.facts is not None:
+            _compare_starts(self.facts, facts, self.url)
+        for peer in self.peers:
+            if peer is not self and peer.facts is not None:
+                _compare_peers(facts, self.url, peer.facts, peer.url)
+        self.facts, self.max_tokens = facts, facts.max_tokens
+        self._width = facts.checkpoint.token_dimensions if facts.projected else facts.checkpoint.hidden_size
+
+    async def answer(self, wish: Wish, prompts: Sequence[Prompt], question: dict[str, Any]) -> list[Floats]:
+        """Return an array per prompt: ``(dimensions,)``, or ``(n_tokens, width)`` of multi-vectors and states.
+
+        Args:
+            wish: What is asked for.
+            prompts: Texts, or one item with pictures.
+            question: Result of ``wire.question``; encoding pictures is not repeated when another server is asked.
+
+        Raises:
+            LostError: It can be asked again.
+            InputError: It refuses the prompts.
+            ConfigError: Its API key, template or pixel bounds are others.
+        """
+        await self.meet()
+        if not self.can(wish):
+            raise LostError("it does not serve this kind of vector, or this task")
+        path, body = "/pooling", dict[str, Any](task="token_embed", use_activation=wish.kind == "multi")
+        if self.facts is not None and self.facts.pooler_task == "embed":
+            path, body = "/v1/embeddings", {"dimensions": wish.dimensions}
+        model = self.facts.models.get(wish.task) if self.facts is not None else self._model
+        body |= {**question, **messages.ENCODING, **({"model": model} if model else {})}
+        if self.facts is not None and self.facts.priority:
+            body["priority"] = URGENT if wish.urgent else PATIENT
+        where = f"{self.url}{path}"
+        if path == "/v1/embeddings":
+            told = await self._ask("POST", path, body, most=_bytes(len(prompts) * wish.dimensions), urgent=wish.urgent)
+            flat = messages.answers(told, "embedding", len(prompts), where=where)
+            return [messages.unit(_of_length(row, wish.dimensions, where), where) for row in flat]
+        rows = await self._states(prompts, path, body, urgent=wish.urgent)
+        if wish.kind == "states":
+            return rows
+        if wish.kind == "multi":
+            return [messages.unit(one, where) for one in rows]
+        return [
+            messages.unit(self._pooled(prompt, one, wish), where) for prompt, one in zip(prompts, rows, strict=True)
+        ]
+
+    async def tokenizer(self) -> bytes:
+        """Return the tokenizer.json that it gives.
+
+        Raises:
+            LostError: It can be asked again.
+        """
+        reply = await self.connection.send("GET", TOKENIZER_PATH, None, most=TOKENIZER)
+        self._check(reply, TOKENIZER_PATH)
+        return reply.body
+
+    async def _meet_plain(self) -> None:
+        models, before = "/v1/models", self._model
+        model, self.max_tokens = messages.model_of(await self._ask("GET", models), f"{self.url}{models}")
+        if before not in (None, model):
+            raise ConfigError(_another(self.url, [f"model {before!r}, now {model!r}"]))
+        self._model, self._template_checked = model, False
+        body = {"model": model, "task": "token_embed", "use_activation": False, "input": [[0, 1]]}
+        try:
+            told = await self._ask("POST", "/pooling", body | messages.ENCODING)
+            (flat,) = messages.answers(told, "data", 1, where=f"{self.url}/pooling")
+        except (InputError, ConfigError) as error:
+            raise ConfigError(
+                f"{self.url}: this plain vLLM server gives no token states ({error}). Start it by 'vllm-jina-embed "
+                'serve CHECKPOINT\', or with --runner pooling --pooler-config \'{"task":"token_embed"}\'.'
+            ) from None
+        checkpoint = self._config.checkpoint
+        if checkpoint is None or checkpoint.has_adapters or len(flat) != 2 * checkpoint.hidden_size:
+            wanted = "a merged checkpoint" if checkpoint is None else f"{checkpoint.name} ({checkpoint.hidden_size})"
+            raise ConfigError(
+                f"{self.url}: this plain vLLM server gives token states of {len(flat) // 2} numbers; expected those of "
+                f"{wanted}. Pass the checkpoint that it serves as model=, or start it by 'vllm-jina-embed serve'."
+            )
+        self._width = len(flat) // 2
+
+    async def _states(
+        self, prompts: Sequence[Prompt], path: str, body: dict[str, Any], *, urgent: bool
+    ) -> list[Floats]:
+        """Return one row per token of each expanded prompt."""
+        ids = [self._expanded(prompt) for prompt in prompts]
+        most = _bytes(sum(map(len, ids)) * self._width)
+        try:
+            told = await self._ask("POST", path, body, most=most, urgent=urgent)
+        except AnswerTooLargeError:
+            if not prompts[0].images:
+                raise
+            raise ConfigError(self._other_prompt("many more", len(ids[0]))) from None
+        flat = messages.answers(told, "data", len(prompts), where=f"{self.url}{path}")
+        return [await self._rows(*each) for each in zip(prompts, ids, flat, strict=True)]
+
+    def _expanded(self, prompt: Prompt) -> tuple[int, ...]:
+        return messages.expanded(prompt, min_pixels=self._config.min_pixels, max_pixels=self._config.max_pixels)
+
+    async def _rows(self, prompt: Prompt, ids: Sequence[int], flat: Floats) -> Floats:
+        """Return flat numbers as one row per token of the expanded prompt ``ids``."""
+        count, left = divmod(len(flat), self._width)
+        if left or (count != len(ids) and not prompt.images):
+            raise EngineError(f"{self.url}: got {len(flat)} numbers for {len(ids)} tokens of {self._width} each.")
+        if count != len(ids):
+            raise ConfigError(self._other_prompt(count, len(ids)))
+        if prompt.images and self.facts is None and not self._template_checked:
+            body = {"model": self._model, "messages": messages.messages(prompt.images), "add_generation_prompt": False}
+            told = await self._ask("POST", "/tokenize", body, most=http.SMALL + 32 * len(ids))
+            if not isinstance(told, dict) or told.get("tokens") != list(ids):
+                raise ConfigError(self._other_prompt(count, len(ids)))
+            self._template_checked = True
+        return flat.reshape(count, self._width)
+
+    def _other_prompt(self, got: int | str, expected: int) -> str:
+        size = {"size": {"shortest_edge": self._config.min_pixels, "longest_edge": self._config.max_pixels}}
+        return (
+            f"{self.url}: the server's prompt of a picture has {got} tokens and is not the trained one of {expected}: "
+            "it has another chat template or other pixel bounds. Start it by 'vllm-jina-embed serve', or with "
+            f"--chat-template (vllm_jina_embed.prompts.chat_template) and --mm-processor-kwargs '{json.dumps(size)}'."
+        )
+
+    def _pooled(self, prompt: Prompt, states: Floats, wish: Wish) -> Floats:
+        """Return the embedding ``(dimensions,)`` of a prompt's token states, as the checkpoint pools them."""
+        with np.errstate(over="ignore"):  # of numbers that no model gives; the norm tells it
+            if self._config.family == XLM_ROBERTA:
+                return single_vector.finish(states[0], wish.dimensions)
+            return _mean(prompt, states, wish.dimensions)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        most: int = http.SMALL,
+        urgent: bool = False,
+    ) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        async with contextlib.nullcontext() if urgent else self._slots:
+            if time.monotonic() < self.rests_until:
+                raise LostError("it was lost a moment ago")
+            reply = await self.connection.send(method, path, content, most=most)
+        if reply.status < 300 and reply.headers.get(FINGERPRINT_HEADER) != self._fingerprint:
+            raise LostError("another server answers there than the one that told what it serves")
+        return self._read(reply, path)
+
+    def _read(self, reply: Reply, path: str) -> Any:
+        self._check(reply, path)
+        try:
+            return http.decoded(reply.body)
+        except ValueError:
+            begin = self.connection.hide(reply.body[:10_000].decode(errors="replace"))[:100]
+            raise EngineError(f"{self.url}{path}: the answer is no JSON ({begin!r}).") from None
+
+    def _check(self, reply: Reply, path: str) -> None:
+        """See ``http.check``; an answer that repeats the request shows no key."""
+        http.check(reply, f"{self.url}{path}", self.connection.hide)
+
+
+def _compare(config: EngineConfig, wanted: Checkpoint, served: Checkpoint, url: str) -> None:
+    """Check that a server serves the checkpoint and the pixel bounds that were asked for."""
+    asked = {name: getattr(wanted, name) for name in ("family", "hidden_size", "token_dimensions")}
+    asked |= {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
+    for name, value in asked.items():
+        if value != (got := getattr(served, name)):
+            raise ConfigError(
+                f"{url}: the server has {name}={got!r} ({served.name}); expected {value!r} ({wanted.name}). Ask for "
+                "what it serves, or start it otherwise."
+            )
+
+
+def _compare_starts(before: ServerFacts, now: ServerFacts, url: str) -> None:
+    """Check that a server that was lost is the same one again."""
+    old, new = before.identity, now.identity
+    if changes := [f"{name}={old[name]!r}, now {new[name]!r}" for name in old if old[name] != new[name]]:
+        raise ConfigError(_another(url, changes))
+
+
+def _another(url: str, changes: Sequence[str]) -> str:
+    return (
+        f"{url}: the server there was started anew and serves another checkpoint ({'; '.join(changes)}). Its vectors "
+        "do not go with those from before. Make a new embedder and index anew, or start it as it was."
+    )
+
+
+def _compare_peers(facts: ServerFacts, url: str, peer: ServerFacts, peer_url: str) -> None:
+    """Check that two servers give equal vectors for the tasks that both serve.
+
+    Times of files are not compared: copies on two machines have others.
+    """
+    mine, other = facts.checkpoint, peer.checkpoint
+    if not set(mine.tasks) & set(other.tasks):
+        return
+    names = ["dtype"]
+    if mine.name == other.name or None not in (facts.revision, peer.revision):
+        names.append("revision")
+    for name in names:
+        if (got := getattr(facts, name)) != (known := getattr(peer, name)):
+            raise ConfigError(
+                f"{url}: the server has {name}={got!r} ({mine.name}), and {peer_url} has {known!r} ({other.name}); "
+                "expected servers that give equal vectors. Start them alike, or pass one of them."
+            )
+
+
+def _bytes(numbers: int) -> int:
+    return http.SMALL + http.PER_NUMBER * numbers
+
+
+def _of_length(embedding: Floats, dimensions: int, where: str) -> Floats:
+    if len(embedding) != dimensions:
+        raise EngineError(f"{where}: the server gave {len(embedding)} numbers; expected {dimensions}.")
+    return embedding
+
+
+def _mean(prompt: Prompt, states: Floats, dimensions: int) -> Floats:
+    """Return the embedding ``(dimensions,)``: the mean of the vision spans, which stand side by side, or of a text."""
+    before, after = prompt.around
+    mask = np.zeros(len(states), dtype=bool)
+    mask[before : len(states) - after] = True
+    return single_vector.finish(single_vector.mean(states, mask), dimensions)

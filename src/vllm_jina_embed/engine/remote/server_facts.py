@@ -1,0 +1,171 @@
+"""What a served engine tells its clients, who have none of the checkpoint's files.
+
+The JSON of ``GET /jina/checkpoint``: ``plugin/`` writes it, ``served.py`` reads it.
+What is read has the right types and lies within bounds, whatever the server says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeGuard, get_type_hints
+
+from ...checkpoints.description import JINA_V4, TASKS, XLM_ROBERTA, Checkpoint
+from ...errors import ConfigError
+
+FACTS_PATH, TOKENIZER_PATH = "/jina/checkpoint", "/jina/tokenizer.json"
+FINGERPRINT_HEADER = "x-jina-checkpoint"
+"""Stands in every answer of a server, so that none is taken for another checkpoint's."""
+LONGEST_NAME, LONGEST_LIST = 1000, 100
+"""Characters of a text, and entries of a list, that are believed."""
+MOST_TOKENS = 10_000_000
+"""Tokens of a prompt that are believed."""
+MOST = {
+    "hidden_size": 65_536,
+    "dimensions": 65_536,
+    "token_dimensions": 65_536,
+    "min_pixels": 10**9,
+    "max_pixels": 10**9,
+    "max_length": MOST_TOKENS,
+    "max_tokens": MOST_TOKENS,
+}
+"""The largest value of each whole number that is believed; the smallest is 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """What one server serves.
+
+    Attributes:
+        checkpoint: Its facts; pixel bounds as the server uses them, and its name for a location.
+        revision: Commit of a hub repository.
+        files: State of the files in a folder, as in ``EngineConfig``.
+        dtype: Type of the weights, such as ``bfloat16``.
+        pooler_task: ``embed`` for one vector per item, ``token_embed`` for one per token.
+        projected: Whether ``token_embed`` gives projected multi-vectors, never the token states.
+        max_tokens: Longest prompt in tokens, pictures expanded.
+        priority: Whether requests may have a priority.
+        models: The request's model name for each task, where tasks differ by it.
+        version: Version of this package on the server.
+    """
+
+    checkpoint: Checkpoint
+    revision: str | None
+    files: str
+    dtype: str
+    pooler_task: str
+    projected: bool
+    max_tokens: int
+    priority: bool
+    models: Mapping[str, str]
+    version: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the vectors, by name; a server keeps it when it is started anew, or is another one."""
+        own = {"revision": self.revision, "files": self.files, "dtype": self.dtype}
+        names = [one.name for one in fields(Checkpoint) if one.name != "options"]
+        return {name: getattr(self.checkpoint, name) for name in names} | own
+
+    @property
+    def fingerprint(self) -> str:
+        """The identity as one short string."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a server answers."""
+        told = asdict(self)
+        del told["checkpoint"]["options"]
+        return told
+
+    @classmethod
+    def from_json(cls, told: Any, url: str) -> ServerFacts:
+        """Return what a server told; fields that this version does not know are left out.
+
+        Raises:
+            ConfigError: A fact is missing, of another type, or out of bounds.
+        """
+        try:
+            known = _known(cls, told, without=("checkpoint",))
+            checkpoint = Checkpoint(**_known(Checkpoint, told.get("checkpoint"), without=("options",)))
+            facts = cls(checkpoint=checkpoint, **known)
+            _check(facts)
+        except ValueError as error:
+            raise ConfigError(
+                f"{url}{FACTS_PATH}: the server's facts cannot be read: {error}. Is it another version of this package?"
+            ) from None
+        return facts
+
+
+def is_within(value: Any, most: int) -> TypeGuard[int]:
+    """Tell whether ``value`` is a whole number from 1 to ``most``."""
+    return type(value) is int and 1 <= value <= most
+
+
+def is_name(value: Any) -> TypeGuard[str]:
+    """Tell whether ``value`` is a printable text of at most ``LONGEST_NAME`` characters."""
+    return isinstance(value, str) and len(value) <= LONGEST_NAME and value.isprintable()
+
+
+def _known(kind: type[Any], told: Any, *, without: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields of ``kind`` that were told, each of its type and within its bounds.
+
+    Raises:
+        ValueError: Names the field and what was told.
+    """
+    if not isinstance(told, dict):
+        raise ValueError(f"got {reprlib.repr(told)}; expected {kind.__name__}'s fields")
+    hints = get_type_hints(kind)
+    found: dict[str, Any] = {}
+    for one in fields(kind):
+        if one.name in without:
+            continue
+        if one.name not in told:
+            raise ValueError(f"{one.name} is missing")
+        value = told[one.name]
+        most = MOST.get(one.name, 0)
+        if not _IS[hints[one.name]](value, most):
+            bounds = f", from 1 to {most}" if most else ""
+            raise ValueError(f"{one.name}: got {reprlib.repr(value)}; expected {hints[one.name]}{bounds}")
+        found[one.name] = tuple(value) if isinstance(value, list) else value
+    return found
+
+
+_IS: dict[Any, Callable[[Any, int], bool]] = {
+    int: is_within,
+    bool: lambda value, most: isinstance(value, bool),
+    str: lambda value, most: is_name(value),
+    str | None: lambda value, most: value is None or is_name(value),
+    tuple[int, ...]: lambda value, most: _is_list(value) and all(is_within(one, most) for one in value),
+    tuple[str, ...]: lambda value, most: _is_list(value) and all(is_name(one) for one in value),
+    Mapping[str, str]: lambda value, most: (
+        isinstance(value, dict) and len(value) <= LONGEST_LIST and all(map(is_name, (*value, *value.values())))
+    ),
+}
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= LONGEST_LIST
+
+
+def _check(facts: ServerFacts) -> None:
+    """Check what more than one fact decides, and what only some values mean anything.
+
+    Raises:
+        ValueError: Names the fact and what was told.
+    """
+    checkpoint = facts.checkpoint
+    sizes = checkpoint.dimensions
+    rules = {
+        "tasks": (checkpoint.tasks, set(checkpoint.tasks) <= set(TASKS)),
+        "dimensions": (sizes, sizes == tuple(sorted({*sizes})) and sizes[-1] == checkpoint.hidden_size),
+        "min_pixels": (checkpoint.min_pixels, checkpoint.min_pixels <= checkpoint.max_pixels),
+        "family": (checkpoint.family, checkpoint.family in {JINA_V4, XLM_ROBERTA}),
+        "pooler_task": (facts.pooler_task, facts.pooler_task in {"embed", "token_embed"}),
+    }
+    for name, (value, is_right) in rules.items():
+        if not is_right:
+            raise ValueError(f"{name}: got {reprlib.repr(value)}, which means nothing to this version")

@@ -1,0 +1,107 @@
+"""A started engine proves that it pools as it should, or does not serve.
+
+Catches a plugin that vLLM did not load, a version that ignores the pooler, a prefix cache that was left on, and an
+adapter or a projector of another task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .._arrays import Floats
+from ..errors import EngineError
+from ..pooling import single_vector
+from ..prompts.base import Prompt
+from .protocol import Engine
+
+LIMIT = 1e-3
+"""Largest ``_distance``; bfloat16 rounding stays under 1e-4, another pooling is over 1e-2."""
+
+
+async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
+    """Compare the engine's embeddings of a text and a picture with host pooling of its own token states.
+
+    Raises:
+        EngineError: They differ.
+    """
+    for prompt in _prompts(config):
+        tokens = await engine.token_states(prompt, task=task)
+        span = {"vision_start": config.vision_start_token_id, "vision_end": config.vision_end_token_id}
+        mask = single_vector.vision_mask(tokens.token_ids, **span)
+        expected = single_vector.finish(single_vector.mean(tokens.states, mask), tokens.states.shape[1])
+        for _ in range(2):  # the second time a prefix cache would have something to give
+            got = await engine.embed(prompt, dimensions=len(expected), task=task)
+            if not _distance(got, expected) <= LIMIT:
+                raise EngineError(
+                    f"vLLM does not pool as jina-embeddings-v4 does (got {_described(got, expected)} to the right "
+                    "vector). Was the plugin 'vllm_jina_embed' loaded? Check VLLM_PLUGINS, and that this package is "
+                    "installed in the environment that vLLM runs in."
+                )
+
+
+async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
+    """Compare the engine's embeddings of two texts with the state of their first token, as bge-m3 is trained.
+
+    Raises:
+        EngineError: They differ.
+    """
+    ends = (config.bos_token_id, config.eos_token_id)
+    plain = [token_id for token_id in range(64) if token_id not in {*ends, config.pad_token_id}]
+    for prompt in (Prompt(token_ids=(ends[0], *plain[:count], ends[1])) for count in (9, 5)):
+        states = (await engine.token_states(prompt, task=task)).states
+        expected = single_vector.finish(states[0], states.shape[1])
+        got = await engine.embed(prompt, dimensions=len(expected), task=task)
+        if not _distance(got, expected) <= LIMIT:
+            raise EngineError(
+                f"vLLM does not pool this checkpoint by its first token (got {_described(got, expected)} to the right "
+                "vector). Its own modules.json asks for another pooling: it is none of bge-m3's kind."
+            )
+
+
+async def check_multi_vector(engine: Engine, config: Any, *, task: str, expected: Callable[[Floats], Floats]) -> None:
+    """Compare the engine's multi-vectors of a text and a picture with what ``expected`` makes of its token states.
+
+    Raises:
+        EngineError: They differ.
+    """
+    for prompt in _prompts(config):
+        wanted = expected((await engine.token_states(prompt, task=task)).states)
+        got = await engine.multi_vector(prompt, task=task)
+        if not _distance(got, wanted) <= LIMIT:
+            raise EngineError(
+                f"vLLM does not project multi-vectors of task {task!r} as jina-embeddings-v4 does (got "
+                f"{_described(got, wanted)} to the right rows). Was the plugin 'vllm_jina_embed' loaded?"
+            )
+
+
+def _distance(got: Floats, expected: Floats) -> float:
+    """Return the largest half squared distance between rows: 1 - cosine where both have L2 norm 1, more where not.
+
+    It is NaN where a number is, so that only ``not _distance(...) <= LIMIT`` refuses all that is wrong.
+    """
+    if got.shape != expected.shape:
+        return math.inf
+    return float(np.square(got.astype(np.float64) - expected).sum(-1).max() / 2)
+
+
+def _described(got: Floats, expected: Floats) -> str:
+    if got.shape != expected.shape:
+        return f"shape {got.shape}, not {expected.shape},"
+    norms = np.linalg.norm(got.astype(np.float64), axis=-1)
+    return f"L2 norms {norms.min():.4f} to {norms.max():.4f} and a distance of {_distance(got, expected):.4f}"
+
+
+def _prompts(config: Any) -> tuple[Prompt, Prompt]:
+    """Return a text and a picture in ordinary tokens of this checkpoint."""
+    span = (config.vision_start_token_id, config.image_token_id, config.vision_end_token_id)
+    plain = [token_id for token_id in range(64) if token_id not in {*span, config.video_token_id}]
+    picture = np.random.default_rng(0).integers(0, 256, (84, 56, 3), dtype=np.uint8)
+    return (
+        Prompt(token_ids=tuple(plain[:9])),
+        Prompt(token_ids=(*plain[9:12], *span, *plain[12:16]), images=(Image.fromarray(picture),)),
+    )

@@ -1,0 +1,272 @@
+"""What both framework adapters share: the keywords, their checks, and who closes what.
+
+Enters: the keywords of an adapter. Leaves: the one embedder that the adapter asks.
+This file refuses to know LangChain, LlamaIndex and vLLM. It needs pydantic, which each framework brings along.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any, Protocol, Self, runtime_checkable
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StrictInt,
+    field_serializer,
+    model_validator,
+)
+
+from .._arrays import Floats
+from .._closing import Closing
+from ..cache.embedder import CachedEmbedder
+from ..embedder import JinaEmbedder
+from ..errors import ConfigError
+from ..inputs.images import ImageInput, MediaPolicy
+from ..inputs.items import EmbedInput
+from ..prompts.base import PromptName, Truncate
+from ..settings import OnError, Settings
+from . import skipping
+
+SETTINGS = (
+    "task", "dimensions", "truncate", "max_length", "min_pixels", "max_pixels",
+    "media", "show_progress", "on_error", "engine_kwargs", "revision",
+)  # fmt: skip
+"""Keywords that go to ``JinaEmbedder`` under their own names; ``model`` comes on top."""
+
+MODEL_SPELLINGS = ("model", "model_name")
+
+ModelName = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)]
+"""``demo``, a hub repository, or a checkpoint's folder; a ``pathlib.Path`` becomes a string."""
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """What an adapter asks of an embedder; ``JinaEmbedder`` is one."""
+
+    settings: Settings
+
+    def embed_queries(self, texts: Sequence[str]) -> Floats:
+        """Return embeddings ``(n, dimension)`` of questions."""
+        ...
+
+    def embed_passages(self, texts: Sequence[str]) -> Floats:
+        """Return embeddings ``(n, dimension)`` of documents."""
+        ...
+
+    def embed_images(self, images: Sequence[ImageInput]) -> Floats:
+        """Return embeddings ``(n, dimension)`` of pictures."""
+        ...
+
+    def embed(
+        self, items: Sequence[EmbedInput], *, prompt_name: PromptName = "passage", show_progress: bool | None = None
+    ) -> Floats:
+        """Return embeddings ``(n, dimension)`` of texts and pictures, mixed as they come."""
+        ...
+
+    async def aembed_queries(self, texts: Sequence[str]) -> Floats:
+        """Await ``embed_queries``."""
+        ...
+
+    async def aembed_passages(self, texts: Sequence[str]) -> Floats:
+        """Await ``embed_passages``."""
+        ...
+
+    async def aembed_images(self, images: Sequence[ImageInput]) -> Floats:
+        """Await ``embed_images``."""
+        ...
+
+    async def aembed(
+        self, items: Sequence[EmbedInput], *, prompt_name: PromptName = "passage", show_progress: bool | None = None
+    ) -> Floats:
+        """Await ``embed``."""
+        ...
+
+    def close(self) -> None:
+        """Give the engine back."""
+        ...
+
+    async def aclose(self) -> None:
+        """Await ``close``."""
+        ...
+
+
+class Adapter(Closing, BaseModel):
+    """The keywords of both adapters, and the embedder that they make; ``model`` is spelt by each framework itself.
+
+    Making one checks every keyword and starts nothing. A copy is made from the keywords; so is an unpickled one.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+
+    task: str | None = Field(default=None, frozen=True, description="retrieval, text-matching or code.")
+    dimensions: StrictInt | None = Field(
+        default=None,
+        frozen=True,
+        validation_alias=AliasChoices("dimensions", "truncate_dim"),
+        description="Matryoshka size of the embeddings; None keeps the full length.",
+    )
+    truncate: Truncate = Field(default="end", frozen=True, description="What happens to a text over max_length.")
+    max_length: StrictInt | None = Field(default=None, frozen=True, description="Longest text in tokens.")
+    min_pixels: StrictInt | None = Field(default=None, frozen=True, description="Smaller pictures are enlarged to it.")
+    max_pixels: StrictInt | None = Field(default=None, frozen=True, description="Larger pictures are reduced to it.")
+    media: MediaPolicy | None = Field(default=None, frozen=True, description="Limits for pictures.")
+    show_progress: bool = Field(default=False, frozen=True, description="Whether calls draw a progress bar on stderr.")
+    on_error: OnError = Field(
+        default="raise",
+        frozen=True,
+        description="raise, or skip: a warning names bad items.",
+    )
+    engine_kwargs: dict[str, Any] | None = Field(
+        default=None,
+        frozen=True,
+        validation_alias=AliasChoices("engine_kwargs", "model_kwargs"),
+        description="Keyword arguments for vLLM.",
+    )
+    revision: str | None = Field(default=None, frozen=True, description="Commit or tag of a hub repository.")
+    embedder: Embedder | None = Field(
+        default=None,
+        frozen=True,
+        exclude=True,
+        repr=False,
+        description="An existing JinaEmbedder; its maker closes it.",
+    )
+    _embedder: Embedder = PrivateAttr()
+    _is_owner: bool = PrivateAttr(default=False)  # of the embedder that ``cached`` made
+
+    @model_validator(mode="after")
+    def _take_embedder(self) -> Self:
+        spelling = next(name for name in MODEL_SPELLINGS if name in type(self).model_fields)
+        if self.embedder is None:
+            self._embedder = JinaEmbedder(getattr(self, spelling), **{name: getattr(self, name) for name in SETTINGS})
+            return self
+        clash = sorted(self.model_fields_set & {spelling, *SETTINGS})
+        if clash:
+            raise ConfigError(f"embedder=... has its own {', '.join(clash)}; pass an embedder or settings, not both.")
+        theirs = keywords(self.embedder.settings)
+        self.__dict__.update({spelling: theirs.pop("model"), **theirs})  # not as if the caller had set them
+        self._embedder = self.embedder
+        return self
+
+    @property
+    def dimension(self) -> int:
+        """Length of the embeddings."""
+        return self._embedder.settings.dimensions
+
+    @property
+    def fingerprint(self) -> str:
+        """What decides a vector, as one string: equal ones give equal vectors for equal inputs and roles."""
+        return self._embedder.settings.fingerprint
+
+    @property
+    def placeholder(self) -> list[float]:
+        """The vector that a batch gets for an item that cannot be embedded, with ``on_error="skip"``.
+
+        It is a unit vector that ranks behind what fits, and the same for all embeddings of this length.
+        """
+        return skipping.placeholder(self.dimension)
+
+    @staticmethod
+    def is_placeholder(vector: Sequence[float]) -> bool:
+        """Tell whether a vector, as a store gives it back, is the placeholder."""
+        return skipping.is_placeholder(vector)
+
+    def cached(self, store: Any) -> Self:
+        """Return an adapter with the same settings that asks ``store`` first; each of the two is closed by itself.
+
+        A hit starts no engine and is the stored vector bit for bit. Keys hold everything that decides a vector:
+        checkpoint, task, role, dimensions, prompts, pixel bounds, and the text's bytes or the picture's pixels.
+        A copy for another process (pickle) leaves the store behind and computes.
+
+        Args:
+            store: A path for an SQLite file, a store of the framework, or an object with ``get_many(keys)`` and
+                ``put_many(values)`` of bytes.
+
+        Raises:
+            ConfigError: The checkpoint is a hub repository without a commit as ``revision``, or ``store`` is no store.
+        """
+        own = self.embedder is None
+        embedder = JinaEmbedder(**keywords(self._embedder.settings)) if own else self._embedder
+        others = self.model_fields_set - {*MODEL_SPELLINGS, *SETTINGS, "embedder"}
+        kept = {name: getattr(self, name) for name in others}
+        cached = type(self)(embedder=CachedEmbedder(embedder, self._as_store(store)), **kept)  # type: ignore[arg-type]
+        cached._is_owner = own
+        return cached
+
+    @staticmethod
+    def _as_store(store: Any) -> Any:
+        """Translate a store of the framework."""
+        return store
+
+    @property
+    def _strictly(self) -> dict[str, Any]:
+        return skipping.strictly(self._embedder, self.on_error)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give the engine back; an embedder that was passed in stays open. Further calls do nothing."""
+        if self.embedder is None or self._is_owner:
+            self._embedder.close()
+
+    async def aclose(self) -> None:
+        """Await ``close`` without blocking the loop."""
+        if self.embedder is None or self._is_owner:
+            await self._embedder.aclose()
+
+    # --- copies -----------------------------------------------------------------------------------------------------
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a new adapter with ``update`` applied and checked; it shares the engine where the settings allow."""
+        return type(self)(**{name: getattr(self, name) for name in self.model_fields_set} | dict(update or {}))
+
+    def __copy__(self) -> Self:
+        return self.model_copy()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.model_copy()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return the keywords alone: no engine travels to another process, nor does an embedder that was passed in."""
+        return {name: getattr(self, name) for name, field in type(self).model_fields.items() if not field.exclude}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        type(self).__init__(self, **state)
+
+    @field_serializer("media")
+    def _dump_media(self, media: MediaPolicy | None) -> dict[str, Any] | None:
+        if media is None:
+            return None
+        root = media.allowed_root
+        return {**asdict(media), "allowed_root": None if root is None else os.fspath(root)}
+
+
+def keywords(settings: Settings) -> dict[str, Any]:
+    """Return the keywords that make an embedder of equal settings: ``model`` and ``SETTINGS``."""
+    engine = settings.engine
+    return {
+        "model": settings.checkpoint.name,
+        "task": settings.task,
+        "dimensions": settings.dimensions,
+        "truncate": settings.truncate,
+        "max_length": settings.max_length,
+        "min_pixels": engine.min_pixels,
+        "max_pixels": engine.max_pixels,
+        "media": settings.media,
+        "show_progress": settings.show_progress,
+        "on_error": settings.on_error,
+        "engine_kwargs": dict(engine.options),
+        "revision": engine.revision,
+    }
+
+
+def vectors(embeddings: Floats) -> list[list[float]]:
+    """Return an array ``(n, dimension)`` as lists of Python floats, which both frameworks and their stores expect."""
+    rows: list[list[float]] = embeddings.tolist()
+    return rows

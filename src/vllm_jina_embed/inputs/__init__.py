@@ -1,0 +1,1 @@
+"""Texts and images as callers hand them over: checked, read and opened."""

@@ -1,0 +1,134 @@
+"""Reading a caller's file object: from its beginning, without moving, closing or changing it.
+
+``BytesIO`` and files on disk are read without their position, so any number of threads may pass the same object, even
+while its owner reads it. Any other object that can seek is moved and put back under a lock of this package: safe
+between our own threads, but not against a thread of the owner. A stream that cannot seek is read from where it stands.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from io import BufferedReader, BytesIO, FileIO
+from threading import Lock
+from typing import IO, Any
+
+from .._forks import fork_safe_lock
+from ..errors import InputError
+
+_STRIPES = 64
+_PART = 8 * 1024 * 1024
+
+
+class _Stripe:
+    """A lock that some of all objects share."""
+
+    def __init__(self) -> None:
+        self._lock = fork_safe_lock(self)
+
+    def get(self) -> Lock:
+        return self._lock
+
+
+_LOCKS = tuple(_Stripe() for _ in range(_STRIPES))
+
+
+def lock_of(thing: object) -> Lock:
+    """Return the lock of one object, out of a fixed number."""
+    return _LOCKS[(id(thing) >> 4) % _STRIPES].get()
+
+
+def read_all(source: Any, most: int) -> bytes:
+    """Return the first ``most`` bytes of a binary file object, or all of them if there are fewer.
+
+    Raises:
+        InputError: It gives something else than bytes. Errors of the object itself pass through.
+    """
+    if isinstance(source, BytesIO):
+        data = source.getvalue()
+        return data if len(data) <= most else data[:most]
+    descriptor = _regular_file(source)
+    if descriptor is not None:
+        data = _read_descriptor(descriptor, most)
+        if not source.closed:  # closed meanwhile, the number may name another file
+            return data
+    if not _can_seek(source):
+        return _read_parts(source, most)
+    with lock_of(source):
+        position = source.tell()
+        source.seek(0)
+        try:
+            return _read_parts(source, most)
+        finally:
+            source.seek(position)
+
+
+def _can_seek(source: Any) -> bool:
+    """Tell whether a file object can be moved; mmap does not say so before Python 3.13."""
+    if hasattr(source, "seekable"):
+        return bool(source.seekable())
+    return hasattr(source, "seek") and hasattr(source, "tell")
+
+
+def own_file(source: Any) -> IO[bytes]:
+    """Return a file object of our own with the same content as ``source``; nothing is copied where it is a file.
+
+    Raises:
+        InputError: It gives something else than bytes. Errors of the object itself pass through.
+    """
+    descriptor = _regular_file(source)
+    if descriptor is not None and isinstance(getattr(source, "name", None), str | bytes):
+        try:
+            file = open(source.name, "rb")  # noqa: PTH123, SIM115 - the caller of this function closes it
+        except OSError:  # moved or deleted meanwhile: it is read through the open one
+            return BytesIO(read_all(source, _size(descriptor)))
+        try:
+            same = os.path.samestat(os.fstat(file.fileno()), os.fstat(descriptor)) and not source.closed
+        except OSError:  # closed meanwhile
+            same = False
+        if same:
+            return file
+        file.close()
+    return BytesIO(read_all(source, 2**62))
+
+
+def _regular_file(source: Any) -> int | None:
+    """Return the descriptor of a file on disk that is only read; None for any other object."""
+    raw = source.raw if type(source) is BufferedReader else source
+    if type(raw) is not FileIO or raw.closed:
+        return None
+    descriptor = raw.fileno()
+    return descriptor if hasattr(os, "pread") and stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
+def _size(descriptor: int) -> int:
+    return os.fstat(descriptor).st_size
+
+
+def _read_descriptor(descriptor: int, most: int) -> bytes:
+    most = min(most, max(_size(descriptor), _PART))  # some files of the system have no size
+    parts: list[bytes] = []
+    position = 0
+    while position < most and (part := os.pread(descriptor, min(most - position, _PART), position)):
+        parts.append(part)
+        position += len(part)
+    return b"".join(parts)
+
+
+def _read_parts(source: Any, most: int) -> bytes:
+    """Return what ``source`` gives, however short its parts are: a pipe hands out what it has."""
+    parts: list[bytes] = []
+    rest = most
+    while rest > 0:
+        part = source.read(min(rest, most))
+        if part is None:
+            raise BlockingIOError("it does not block and has nothing to read yet")
+        if not isinstance(part, bytes):
+            raise InputError(
+                f"the file object gave {type(part).__name__}; expected bytes. Open it in binary mode ('rb')."
+            )
+        if not part:
+            break
+        parts.append(part)
+        rest -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,196 @@
+"""What callers may pass, told apart without any I/O.
+
+Returns ``TextItem`` and ``ImageItem`` objects that know their position, and a ``BadItem`` where a value is neither.
+A list as a whole that cannot be read is an error at once.
+A string is text; only a string that is wholly a ``data:image/...;base64,`` URI or a reference is an image, white space
+around it aside, and one that is nearly that is an error (``image_strings``). A ``Text`` is a text whatever it says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError, unreadable
+from .images import ImageInput
+from .references import Text, picture_string
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextItem:
+    """One text and its position in the caller's list."""
+
+    position: int
+    where: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageItem:
+    """One item of one or more pictures, not opened yet, and its position in the caller's list."""
+
+    position: int
+    where: str
+    images: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadItem:
+    """A value that is neither a text nor an image, its position in the caller's list, and what is wrong with it."""
+
+    position: int
+    where: str
+    error: InputError
+
+
+Item: TypeAlias = TextItem | ImageItem
+Checked: TypeAlias = Item | BadItem
+EmbedInput: TypeAlias = "ImageInput | Sequence[ImageInput]"
+"""A text, a picture, or a list or tuple of pictures that make one item together."""
+
+_PICTURE_TYPES = (os.PathLike, bytes, bytearray, memoryview, BytesIO, Image.Image, np.ndarray)
+_AN_IMAGE = "a path, a data URI, encoded bytes, a PIL image, a uint8 array (height, width, 3)"
+
+
+def texts(values: Iterable[object], *, name: str = "texts") -> list[Checked]:
+    """Return one ``TextItem`` per value, a ``BadItem`` where it is not a string, or empty or only white space.
+
+    Raises:
+        InputError: ``values`` is not a list.
+    """
+    return _each(values, name, _text)
+
+
+def images(values: Iterable[object], *, name: str = "images") -> list[Checked]:
+    """Return one ``ImageItem`` per value, a ``BadItem`` where no image has its type; a string is a path or a URI.
+
+    Raises:
+        InputError: ``values`` is not a list.
+    """
+    return _each(values, name, _image)
+
+
+def mixed(values: Iterable[object], *, name: str = "items", start: int = 0) -> list[Checked]:
+    """Return one item per value; a string is text unless all of it is an image's data URI or reference.
+
+    Args:
+        values: Texts and images.
+        name: What errors call the list.
+        start: Position of the first value, where ``values`` is a part of a longer stream.
+
+    Raises:
+        InputError: ``values`` is not a list.
+    """
+    return _each(values, name, _text_or_image, start)
+
+
+def good(items: Iterable[Checked]) -> list[Item]:
+    """Return the items that are texts or images."""
+    return [item for item in items if not isinstance(item, BadItem)]
+
+
+def listed(values: Any, name: str) -> Iterable[object]:
+    """Return ``values`` itself, or as a list where it is an array of one dimension that holds objects or strings.
+
+    Raises:
+        InputError: It is one item, or nothing that gives one item after the other.
+    """
+    try:
+        return _listed(values, name)
+    except InputError:
+        raise
+    except Exception as error:  # of the value's own code
+        raise InputError(f"{name}: {unreadable(values, error)}") from None
+
+
+def _listed(values: Any, name: str) -> Iterable[object]:
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "OUT":
+        found: list[object] = values.tolist()
+        return found
+    if isinstance(values, np.ndarray) and values.ndim == 4:
+        raise InputError(
+            f"{name}: got an array of shape {values.shape}, which looks like {len(values)} images; expected a list. "
+            "Pass list(array), which makes each image one item."
+        )
+    if isinstance(values, (str, *_PICTURE_TYPES)) or hasattr(values, "read"):
+        raise InputError(
+            f"{name}: got one {type(values).__name__}; expected a list. Wrap it: [{name[:-1]}].{_hint(values)}"
+        )
+    is_table = isinstance(values, Mapping) or hasattr(values, "columns")  # which gives names, not rows
+    if is_table or not isinstance(values, Iterable):
+        raise InputError(f"{name}: got {type(values).__name__}; expected a list with one {name[:-1]} after the other.")
+    return values
+
+
+def _hint(values: object) -> str:
+    """Return what an array may have been meant for that is not one image."""
+    if not isinstance(values, np.ndarray) or (values.ndim in (2, 3) and values.dtype.kind not in "OUT"):
+        return ""
+    return f" An array of shape {values.shape} and dtype {values.dtype} is not one image; for texts pass a list."
+
+
+def _each(
+    values: Iterable[object], name: str, read: Callable[[object, int, str], Item], start: int = 0
+) -> list[Checked]:
+    items: list[Checked] = []
+    for position, value in enumerate(listed(values, name), start):
+        where = f"{name}[{position}]"
+        try:
+            if isinstance(value, InputError):  # an adapter knows already that there is nothing, and why
+                raise value
+            items.append(read(value, position, where))
+        except Exception as failure:  # also of the value's own code
+            error = failure if isinstance(failure, InputError) else unreadable(value, failure)
+            text = str(error) if error is value else f"{where}: {error}"
+            items.append(BadItem(position=position, where=where, error=InputError(text, positions=[position])))
+    return items
+
+
+def _text(value: object, position: int, where: str) -> Item:
+    if not isinstance(value, str):
+        raise InputError(f"got {type(value).__name__}; expected a string.")
+    if not value.strip():
+        raise InputError(f"got an empty text ({value[:20]!r}); there is nothing to embed.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"got a text that is not valid Unicode ({error.reason} at character {error.start}). Clean it "
+            "first, for example with text.encode('utf-8', 'replace').decode()."
+        ) from None
+    return TextItem(position=position, where=where, text=str.__str__(value))
+
+
+def _image(value: object, position: int, where: str, *, or_text: bool = False) -> Item:
+    pictures = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not pictures:
+        raise InputError("got an empty list of images.")
+    for picture in pictures:
+        if not isinstance(picture, (str, *_PICTURE_TYPES)) and not hasattr(picture, "read"):
+            inside = f"a {type(value).__name__} that holds {type(picture).__name__}"
+            got = inside if isinstance(value, list | tuple) else type(picture).__name__
+            text = "a text as a string, or an image: " if or_text else ""
+            raise InputError(f"got {got}; expected {text}{_AN_IMAGE}, or a list of those for one item.")
+    return ImageItem(position=position, where=where, images=pictures)
+
+
+def _text_or_image(value: object, position: int, where: str) -> Item:
+    if isinstance(value, Text):
+        return _text(value, position, where)
+    if isinstance(value, str):
+        picture = picture_string(value)
+        return _text(value, position, where) if picture is None else _image(picture, position, where)
+    if isinstance(value, list | tuple):
+        for picture in value:
+            if isinstance(picture, str) and picture_string(picture) is None:
+                raise InputError(
+                    f"got a {type(value).__name__} that holds a text; one item is one text or some images. "
+                    "Pass a pathlib.Path to name a file."
+                )
+    return _image(value, position, where, or_text=True)

@@ -1,0 +1,170 @@
+"""What is said to Qdrant: a collection with two named vectors, its points, and the query in two stages.
+
+Enters: settings and numbers. Leaves: arguments for Qdrant's client. This file refuses to call it, and to embed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .._arrays import Floats
+from ..errors import ConfigError
+from ..inputs import items as inputs
+from .batches import check_id
+from .storage import Storage
+
+if TYPE_CHECKING:
+    from qdrant_client import models
+
+EMBEDDING, MULTI_VECTOR = "embedding", "multi_vector"
+"""Names of the two vectors of a point."""
+ID_KEY = "_vllm_jina_embed_id"
+"""Payload key of the id that the caller knows; Qdrant itself takes UUIDs and numbers alone."""
+METADATA_KEY = "vllm_jina_embed"
+_NAMESPACE = uuid.UUID("6f0b7e0a-3a52-5d0c-9f0e-0d7a1c5b8e21")
+
+
+def creation(name: str, *, facts: Mapping[str, Any], storage: Storage) -> dict[str, Any]:
+    """Return the arguments of ``create_collection``.
+
+    Args:
+        name: Of the collection.
+        facts: What its vectors are made with; ``dimensions`` and ``token_dimensions`` are their lengths.
+        storage: How they are kept.
+    """
+    from qdrant_client import models
+
+    kept: dict[str, Any] = {
+        "datatype": models.Datatype(storage.datatype),
+        "on_disk": storage.on_disk,
+        "quantization_config": _quantization(storage),
+    }
+    return {
+        "collection_name": name,
+        "vectors_config": {
+            EMBEDDING: models.VectorParams(size=facts["dimensions"], distance=models.Distance.COSINE, **kept),
+            MULTI_VECTOR: models.VectorParams(
+                size=facts["token_dimensions"],
+                distance=models.Distance.DOT,  # the rows have norm 1
+                multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+                hnsw_config=models.HnswConfigDiff(m=0),  # it only ranks candidates: a graph would cost and never serve
+                **kept,
+            ),
+        },
+        "metadata": {METADATA_KEY: dict(facts)},
+    }
+
+
+def check(name: str, info: models.CollectionInfo, facts: Mapping[str, Any]) -> None:
+    """Check that a collection that is there was made for the same vectors.
+
+    Raises:
+        ConfigError: It was made otherwise; names what differs.
+    """
+    vectors = info.config.params.vectors
+    sizes = {"dimensions": EMBEDDING, "token_dimensions": MULTI_VECTOR}
+    if not isinstance(vectors, Mapping) or any(vector not in vectors for vector in sizes.values()):
+        raise ConfigError(f"collection={name!r} is there and is none of this index; choose another name.")
+    noted = (info.config.metadata or {}).get(METADATA_KEY)  # older servers note nothing
+    theirs = noted or {key: vectors[vector].size for key, vector in sizes.items()}
+    wrong = [
+        f"{key}={theirs[key]!r} (here {facts[key]!r})" for key in facts if theirs.get(key, facts[key]) != facts[key]
+    ]
+    if wrong:
+        raise ConfigError(
+            f"collection={name!r} was made with {', '.join(wrong)}; its vectors cannot be compared with these. "
+            "Choose another name, or pass the settings that it was made with."
+        )
+
+
+def point_id(name: str) -> str:
+    """Return the id of an item's point: a UUID stays as it is, any other id gives always the same one."""
+    try:
+        return str(uuid.UUID(name))
+    except ValueError:
+        return str(uuid.uuid5(_NAMESPACE, name))
+
+
+def points(
+    ids: Sequence[str], payloads: Sequence[Mapping[str, Any]], embeddings: Sequence[Floats], rows: Sequence[Floats]
+) -> list[models.PointStruct]:
+    """Return one point per item."""
+    from qdrant_client import models
+
+    return [
+        models.PointStruct(
+            id=point_id(name),
+            payload={**payload, ID_KEY: name},
+            vector={EMBEDDING: embedding.tolist(), MULTI_VECTOR: multi.tolist()},
+        )
+        for name, payload, embedding, multi in zip(ids, payloads, embeddings, rows, strict=True)
+    ]
+
+
+def query(
+    name: str,
+    *,
+    embedding: Floats,
+    multi_vector: Floats,
+    count: int,
+    candidates: int,
+    only: models.Filter | None,
+    storage: Storage,
+) -> dict[str, Any]:
+    """Return the arguments of ``query_points``: both stages in one call; Qdrant hands the filter to both."""
+    from qdrant_client import models
+
+    how = None
+    if storage.quantization is not None:
+        quantization = models.QuantizationSearchParams(rescore=True, oversampling=storage.oversampling)
+        how = models.SearchParams(quantization=quantization)
+    return {
+        "collection_name": name,
+        "prefetch": models.Prefetch(query=embedding.tolist(), using=EMBEDDING, limit=candidates, params=how),
+        "query": multi_vector.tolist(),
+        "using": MULTI_VECTOR,
+        "limit": count,
+        "query_filter": only,
+        "search_params": how,
+        "with_payload": True,
+    }
+
+
+def selector(ids: Iterable[str] | None, only: models.Filter | None) -> models.PointIdsList | models.FilterSelector:
+    """Return what ``delete`` takes.
+
+    Raises:
+        ConfigError: Neither or both were given.
+        InputError: ``ids`` is not a list, one string for example, or one of them is not a string.
+    """
+    from qdrant_client import models
+
+    if ids is not None and only is None:
+        names: list[Any] = list(inputs.listed(ids, "ids"))
+        for name in names:
+            check_id(name)
+        return models.PointIdsList(points=[point_id(name) for name in names])
+    if only is not None and ids is None:
+        return models.FilterSelector(filter=only)
+    raise ConfigError("delete takes ids or filter=..., and exactly one of them.")
+
+
+def having(key: str, value: str) -> models.Filter:
+    """Return the filter that lets the payloads through where ``key`` is ``value``."""
+    from qdrant_client import models
+
+    return models.Filter(must=[models.FieldCondition(key=key, match=models.MatchValue(value=value))])
+
+
+def _quantization(storage: Storage) -> Any:
+    from qdrant_client import models
+
+    if storage.quantization == "scalar":
+        return models.ScalarQuantization(
+            scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+        )
+    if storage.quantization == "binary":
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
+    return None

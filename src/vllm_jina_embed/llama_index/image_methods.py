@@ -1,0 +1,247 @@
+"""The public picture methods of a MultiModalEmbedding, with what LlamaIndex's own leave out.
+
+LlamaIndex's own send no events for pictures, hand them to callbacks as they are, and launch all asynchronous batches at
+once. Its text methods hand every string to observers as it is; here a string that is a picture is announced as one.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llama_index.core.async_utils import run_jobs
+from llama_index.core.embeddings import MultiModalEmbedding
+from llama_index.core.schema import QueryBundle
+from llama_index.core.utils import get_tqdm_iterable, iter_batch
+
+from ..errors import InputError
+from ..frameworks.base import Embedder
+from ..frameworks.skipping import Answer, answering, single, stored, strictly
+from ..inputs import items as inputs
+from ..inputs.file_names import local_path, readable_path
+from ..inputs.images import ImageInput, MediaPolicy
+from ..inputs.references import looks_like_image, picture_string
+from ..prompts.base import PromptName
+from ..settings import OnError
+from .events import achunks_of, chunks_of, embedding_event
+
+_PROGRESS = "Generating image embeddings"
+
+
+class PictureMethods(MultiModalEmbedding):
+    """Picture methods of ``VllmJinaEmbedding``, single and in batches, and queries by picture."""
+
+    @property
+    @abstractmethod
+    def _core(self) -> Embedder:
+        """What computes embeddings."""
+
+    @property
+    @abstractmethod
+    def _media(self) -> MediaPolicy:
+        """Limits for pictures."""
+
+    def get_image_embedding(self, img_file_path: ImageInput) -> list[float]:
+        """Return the embedding of a picture: path, data URI, bytes, ``BytesIO``, PIL image or uint8 array."""
+        if self.rate_limiter is not None:
+            self.rate_limiter.acquire()
+        with embedding_event(self, chunks_of(self, [img_file_path], self._media, texts=False)) as rows:
+            rows.append(self._get_image_embedding(img_file_path))
+        return rows[0]
+
+    async def aget_image_embedding(self, img_file_path: ImageInput) -> list[float]:
+        """Await ``get_image_embedding``."""
+        if self.rate_limiter is not None:
+            await self.rate_limiter.async_acquire()
+        chunks = await achunks_of(self, [img_file_path], self._media, texts=False)
+        with embedding_event(self, chunks) as rows:
+            rows.append(await self._aget_image_embedding(img_file_path))
+        return rows[0]
+
+    def get_image_embedding_batch(
+        self, img_file_paths: Sequence[ImageInput], show_progress: bool = False
+    ) -> list[list[float]]:
+        """Return one embedding per picture, in order."""
+        return self._embed_batches(_listed(img_file_paths, "images"), show_progress, texts=False)
+
+    async def aget_image_embedding_batch(
+        self, img_file_paths: Sequence[ImageInput], show_progress: bool = False
+    ) -> list[list[float]]:
+        """Await ``get_image_embedding_batch``; ``num_workers`` bounds the batches at a time, as for texts."""
+        return await self._aembed_batches(_listed(img_file_paths, "images"), show_progress, texts=False)
+
+    # --- strings that are pictures, where LlamaIndex hands over strings alone ---------------------------------------
+
+    def get_query_embedding(self, query: str) -> list[float]:
+        """Return the embedding of a question, or of the picture whose data URI or reference ``query`` is."""
+        return super().get_query_embedding(query) if _is_plain_text(query) else self._embed_one(query, "query")
+
+    async def aget_query_embedding(self, query: str) -> list[float]:
+        """Await ``get_query_embedding``."""
+        if _is_plain_text(query):
+            return await super().aget_query_embedding(query)
+        return await self._aembed_one(query, "query")
+
+    def get_agg_embedding_from_queries(
+        self, queries: list[str], agg_fn: Callable[..., list[float]] | None = None
+    ) -> list[float]:
+        """Return the mean of the questions' embeddings, or what ``agg_fn`` makes of them.
+
+        Raises:
+            InputError: There are none, or names every one that is neither a text nor an image's string.
+        """
+        return super().get_agg_embedding_from_queries(_checked_queries(queries), agg_fn)
+
+    async def aget_agg_embedding_from_queries(
+        self, queries: list[str], agg_fn: Callable[..., list[float]] | None = None
+    ) -> list[float]:
+        """Await ``get_agg_embedding_from_queries``."""
+        return await super().aget_agg_embedding_from_queries(_checked_queries(queries), agg_fn)
+
+    def get_text_embedding(self, text: str) -> list[float]:
+        """Return the embedding of a text, or of the picture whose data URI or reference ``text`` is."""
+        return super().get_text_embedding(text) if _is_plain_text(text) else self._embed_one(text, "passage")
+
+    async def aget_text_embedding(self, text: str) -> list[float]:
+        """Await ``get_text_embedding``."""
+        if _is_plain_text(text):
+            return await super().aget_text_embedding(text)
+        return await self._aembed_one(text, "passage")
+
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[list[float]]:
+        """Return one embedding per string, in order, as ``get_text_embedding`` does."""
+        texts = _listed(texts, "texts")
+        if all(map(_is_plain_text, texts)):
+            return super().get_text_embedding_batch(texts, show_progress, **kwargs)
+        return self._embed_batches(texts, show_progress, texts=True)
+
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[list[float]]:
+        """Await ``get_text_embedding_batch``."""
+        texts = _listed(texts, "texts")
+        if all(map(_is_plain_text, texts)):
+            return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
+        return await self._aembed_batches(texts, show_progress, texts=True)
+
+    # --- queries ----------------------------------------------------------------------------------------------------
+
+    def image_query(self, picture: ImageInput, query_str: str = "") -> QueryBundle:
+        """Return a query by picture, for any retriever on an index of these embeddings.
+
+        Args:
+            picture: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
+            query_str: What rerankers and chat models read as the question; it does not change the embedding.
+        """
+        return _bundle(picture, query_str, self.get_image_embedding(picture))
+
+    async def aimage_query(self, picture: ImageInput, query_str: str = "") -> QueryBundle:
+        """Await ``image_query``."""
+        return _bundle(picture, query_str, await self.aget_image_embedding(picture))
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _embed_one(self, item: str, role: PromptName) -> list[float]:
+        embed = self._get_query_embedding if role == "query" else self._get_text_embedding
+        if self.rate_limiter is not None:
+            self.rate_limiter.acquire()
+        with embedding_event(self, chunks_of(self, [item], self._media, texts=True)) as rows:
+            rows.append(embed(item))
+        return rows[0]
+
+    async def _aembed_one(self, item: str, role: PromptName) -> list[float]:
+        embed = self._aget_query_embedding if role == "query" else self._aget_text_embedding
+        if self.rate_limiter is not None:
+            await self.rate_limiter.async_acquire()
+        with embedding_event(self, await achunks_of(self, [item], self._media, texts=True)) as rows:
+            rows.append(await embed(item))
+        return rows[0]
+
+    def _embed_batches(self, items: Sequence[Any], show_progress: bool, *, texts: bool) -> list[list[float]]:
+        embed = self._get_text_embeddings if texts else self._get_image_embeddings
+        found: list[list[float]] = []
+        batches = list(iter_batch(items, self.embed_batch_size))
+        for batch in get_tqdm_iterable(batches, show_progress, _PROGRESS):
+            if self.rate_limiter is not None:
+                self.rate_limiter.acquire()
+            with embedding_event(self, chunks_of(self, batch, self._media, texts=texts)) as rows:
+                rows += embed(batch)
+            found += rows
+        return found
+
+    async def _aembed_batches(self, items: Sequence[Any], show_progress: bool, *, texts: bool) -> list[list[float]]:
+        embed = self._aget_text_embeddings if texts else self._aget_image_embeddings
+
+        async def embed_one(batch: list[Any]) -> list[list[float]]:
+            if self.rate_limiter is not None:
+                await self.rate_limiter.async_acquire()
+            with embedding_event(self, await achunks_of(self, batch, self._media, texts=texts)) as rows:
+                rows += await embed(batch)
+            return rows
+
+        jobs = [embed_one(batch) for batch in iter_batch(items, self.embed_batch_size)]
+        nested = await run_jobs(jobs, show_progress, self.num_workers or max(1, len(jobs)), _PROGRESS)
+        return [row for rows in nested for row in rows]
+
+    def _get_image_embedding(self, img_file_path: ImageInput) -> list[float]:
+        return single(self._images([img_file_path]))
+
+    async def _aget_image_embedding(self, img_file_path: ImageInput) -> list[float]:
+        return single(await self._aimages([img_file_path]))
+
+    def _get_image_embeddings(self, img_file_paths: Sequence[ImageInput]) -> list[list[float]]:
+        answer = self._images(img_file_paths)
+        return stored(answer, stacklevel=4)
+
+    async def _aget_image_embeddings(self, img_file_paths: Sequence[ImageInput]) -> list[list[float]]:
+        answer = await self._aimages(img_file_paths)
+        return stored(answer, stacklevel=4)
+
+    def _images(self, images: Sequence[ImageInput]) -> Answer:
+        with answering(self._mode) as answer:
+            answer.rows = self._core.embed_images(images, **strictly(self._core, self._mode))
+        return answer
+
+    async def _aimages(self, images: Sequence[ImageInput]) -> Answer:
+        with answering(self._mode) as answer:
+            answer.rows = await self._core.aembed_images(images, **strictly(self._core, self._mode))
+        return answer
+
+    @property
+    def _mode(self) -> OnError:
+        return self._core.settings.on_error
+
+
+def _is_plain_text(value: object) -> bool:
+    """Tell whether LlamaIndex's own methods may have it: they take strings alone, and show them to observers."""
+    return isinstance(value, str) and not looks_like_image(value)
+
+
+def _listed(values: Any, name: str) -> list[Any]:
+    """Return ``values`` as a list, to be read more than once; an error where it is one item or no list."""
+    return list(inputs.listed(values, name))
+
+
+def _checked_queries(queries: Any) -> list[Any]:
+    """Return a list of texts and images' strings.
+
+    Raises:
+        InputError: It is none, it is empty, or names every other value in it.
+    """
+    found = _listed(queries, "queries")
+    bad = [item.error for item in inputs.mixed(found, name="queries") if isinstance(item, inputs.BadItem)]
+    if bad:
+        raise InputError.collect(bad, total=len(found))
+    if not found:
+        raise InputError("queries: got an empty list; there is nothing to aggregate.")
+    return found
+
+
+def _bundle(picture: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:
+    is_path = isinstance(picture, os.PathLike) or (isinstance(picture, str) and picture_string(picture) is None)
+    path = readable_path(local_path(picture)) if is_path else None  # type: ignore[arg-type]
+    return QueryBundle(query_str, image_path=path, embedding=embedding)

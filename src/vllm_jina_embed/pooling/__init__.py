@@ -1,0 +1,1 @@
+"""Token states to embeddings, in numpy: the reference for what the engine does."""

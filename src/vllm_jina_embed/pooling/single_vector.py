@@ -1,0 +1,74 @@
+"""Token states to embeddings, in numpy: the reference for what the engine does; and multi-vectors to scores.
+
+Enters: token states ``(n_tokens, hidden_size)`` after the final norm, never normalised; multi-vectors, one row per
+token. Leaves: float32 embeddings and scores.
+Source: modeling_jina_embeddings_v4.py, get_single_vector_embeddings; paper arXiv:2506.18902, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .._arrays import Floats
+from ..errors import EngineError
+
+EPSILON = 1e-12  # torch.nn.functional.normalize's
+NORM_LIMIT = 1e-2
+"""How far an L2 norm may be from 1: a row rounded to bfloat16, whose numbers have 8 bits, is at most 4e-3 off."""
+
+
+def norm_error(rows: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return how far the L2 norm of each row ``(..., n)`` is from 1, float64 ``(...,)``; NaN where a row holds NaN."""
+    found: npt.NDArray[np.float64] = np.abs(np.linalg.norm(rows.astype(np.float64), axis=-1) - 1)
+    return found
+
+
+def vision_mask(token_ids: Sequence[int], *, vision_start: int, vision_end: int) -> npt.NDArray[np.bool_]:
+    """Return which tokens are averaged.
+
+    Args:
+        token_ids: Expanded prompt tokens, shape ``(n_tokens,)``.
+        vision_start: Token id that opens a vision span.
+        vision_end: Token id that closes it.
+
+    Returns:
+        Booleans ``(n_tokens,)``: every vision span with both its markers; all tokens where there is none.
+
+    Raises:
+        EngineError: A span is not closed.
+    """
+    ids = np.asarray(token_ids)
+    starts, ends = np.flatnonzero(ids == vision_start), np.flatnonzero(ids == vision_end)
+    if len(starts) == 0:
+        return np.ones(len(ids), dtype=bool)
+    if len(starts) != len(ends) or (ends < starts).any() or (starts[1:] < ends[:-1]).any():
+        raise EngineError(f"got {len(starts)} vision starts and {len(ends)} vision ends; expected closed spans.")
+    mask = np.zeros(len(ids), dtype=bool)
+    for start, end in zip(starts, ends, strict=True):
+        mask[start : end + 1] = True
+    return mask
+
+
+def mean(states: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_]) -> Floats:
+    """Return the float32 mean ``(hidden_size,)`` of the masked rows of ``states`` ``(n_tokens, hidden_size)``.
+
+    Raises:
+        EngineError: ``states`` and ``mask`` differ in length.
+    """
+    if len(states) != len(mask):
+        raise EngineError(f"got {len(states)} token states for {len(mask)} tokens.")
+    return np.asarray(states[mask].mean(axis=0, dtype=np.float64), dtype=np.float32)
+
+
+def finish(pooled: npt.NDArray[np.floating], dimensions: int) -> Floats:
+    """Return the first ``dimensions`` numbers of ``pooled`` ``(..., hidden_size)`` with L2 norm 1, float32."""
+    return normalize(np.asarray(pooled, dtype=np.float32)[..., :dimensions])
+
+
+def normalize(values: Floats) -> Floats:
+    """Return ``values`` ``(..., n)`` with L2 norm 1 along the last axis (norms under 1e-12 are not enlarged)."""
+    norms = np.linalg.norm(values, axis=-1, keepdims=True)
+    return np.asarray(values / np.maximum(norms, EPSILON), dtype=np.float32)

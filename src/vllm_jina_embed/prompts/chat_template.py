@@ -1,0 +1,30 @@
+"""The chat template of a served engine."""
+
+from __future__ import annotations
+
+from .template import IMAGE_INSTRUCTION, SPECIAL_TOKENS
+
+
+def chat_template() -> str:
+    """Return the Jinja template by which a server makes the same prompts of messages, on one line.
+
+    A message of text parts is their bare text; one with pictures is the image template, whose instruction may be
+    sent or left out. Anything else is refused: the model was trained with no other prompt.
+    """
+    token = SPECIAL_TOKENS
+    picture = token["vision_start"] + token["image"] + token["vision_end"]
+    opening, closing = f"{token['turn_start']}user\\n", f"{token['turn_end']}\\n"
+    return (
+        "{%- if messages | length != 1 or messages[0]['role'] != 'user' -%}"
+        "{{- raise_exception('send one user message: a text, or pictures') -}}{%- endif -%}"
+        "{%- set ns = namespace(pictures=0, text='') -%}"
+        "{%- for message in messages -%}{%- for part in message['content'] -%}"  # in this form vLLM knows its content
+        "{%- if part['type'] == 'text' -%}{%- set ns.text = ns.text + part['text'] -%}"
+        "{%- else -%}{%- set ns.pictures = ns.pictures + 1 -%}{%- endif -%}"
+        "{%- endfor -%}{%- endfor -%}"
+        "{%- if ns.pictures == 0 -%}{{- ns.text -}}"
+        f"{{%- elif ns.text not in ['', '{IMAGE_INSTRUCTION}'] -%}}"
+        f"{{{{- raise_exception('beside pictures only the text \"{IMAGE_INSTRUCTION}\" may stand') -}}}}"
+        f"{{%- else -%}}{{{{- '{opening}' + '{picture}' * ns.pictures + '{IMAGE_INSTRUCTION}{closing}' -}}}}"
+        "{%- endif -%}"
+    )

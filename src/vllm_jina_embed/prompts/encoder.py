@@ -1,0 +1,137 @@
+"""Texts to prompts of an XLM-RoBERTa checkpoint: ``<s>``, the text's tokens, ``</s>``.
+
+Enters: items. Leaves: ``Prompt`` objects, and an error for each picture. A text can never become a special token.
+This file refuses to know roles: these models are given their texts as they are.
+Source: transformers, tokenization_xlm_roberta.py; FlagEmbedding, M3Embedder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer
+
+from ..errors import ConfigError, InputError
+from ..inputs.items import Item, TextItem
+from .base import Prompt, Truncate
+from .template import tokenizer_file
+from .tokenizing import Tokens, tokenize, too_long
+
+
+class TextPromptBuilder:
+    """Turns texts into prompts with one checkpoint's tokenizer; safe to share between threads."""
+
+    def __init__(self, tokenizer_json: str) -> None:
+        """Read a tokenizer.json.
+
+        Raises:
+            ConfigError: It is not the one of an XLM-RoBERTa checkpoint.
+        """
+        self._tokenizer = without_special_tokens(tokenizer_json)
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._ends = len(self._tokenizer.encode("").ids)
+        if self._ends != 2:
+            raise ConfigError(f"the tokenizer puts {self._ends} tokens around a text; expected <s> and </s>.")
+
+    @classmethod
+    def load(cls, location: str, *, revision: str | None) -> TextPromptBuilder:
+        """Return a builder with the tokenizer of a folder or hub repository.
+
+        Raises:
+            ConfigError: There is no tokenizer.json, or it is not the one of an XLM-RoBERTa checkpoint.
+        """
+        try:
+            return cls(tokenizer_file(location, revision).read_text(encoding="utf-8"))
+        except ConfigError:
+            raise
+        except Exception as error:  # tokenizers and the hub raise bare exceptions of their own
+            raise ConfigError(f"{location!r}: tokenizer.json cannot be read ({error}).") from None
+
+    @classmethod
+    def from_json(cls, tokenizer: bytes) -> TextPromptBuilder:
+        """Return a builder with the content of a tokenizer.json.
+
+        Raises:
+            ConfigError: It is no tokenizer, or not the one of an XLM-RoBERTa checkpoint.
+        """
+        try:
+            return cls(tokenizer.decode())
+        except ConfigError:
+            raise
+        except Exception as error:  # tokenizers raises bare exceptions
+            raise ConfigError(f"the server's tokenizer.json cannot be read ({error}).") from None
+
+    def build(
+        self, items: Sequence[Item], *, text_prefix: str, max_length: int, truncate: Truncate
+    ) -> list[Prompt | InputError]:
+        """Return one prompt per item, or the error that this item alone met.
+
+        Args:
+            items: Texts; a picture becomes an error in its place.
+            text_prefix: Stands before each text.
+            max_length: Longest prompt in tokens, ``<s>`` and ``</s>`` included.
+            truncate: Which end of a longer text to cut, or ``error``.
+
+        Raises:
+            ConfigError: ``max_length`` leaves no room for a text.
+        """
+        if max_length <= self._ends:
+            raise ConfigError(f"max_length={max_length} leaves no room for a text: <s> and </s> take {self._ends}.")
+        texts = [item for item in items if isinstance(item, TextItem)]
+        tokens = tokenize(
+            self._tokenizer,
+            texts,
+            text_prefix=text_prefix,
+            max_length=max_length,
+            truncate=truncate,
+            special_tokens=True,
+        )
+        return [
+            _text_prompt(next(tokens), item, max_length, truncate)
+            if isinstance(item, TextItem)
+            else InputError(
+                f"{item.where}: got a picture; this checkpoint takes texts only.", positions=[item.position]
+            )
+            for item in items
+        ]
+
+
+def _text_prompt(
+    tokens: Tokens | InputError, item: TextItem, max_length: int, truncate: Truncate
+) -> Prompt | InputError:
+    if isinstance(tokens, InputError):
+        return tokens
+    ids = tokens.encoding.ids
+    if len(ids) <= max_length:
+        return Prompt(token_ids=tuple(ids), truncated=tokens.cut)
+    if truncate == "error":
+        return too_long(item, len(ids), max_length)
+    if truncate == "end":
+        return Prompt(token_ids=(*ids[: max_length - 1], ids[-1]), truncated=True)
+    return Prompt(token_ids=(ids[0], *ids[len(ids) - max_length + 1 :]), truncated=True)
+
+
+def without_special_tokens(tokenizer_json: str) -> Tokenizer:
+    """Return a tokenizer that puts special tokens around a text and finds none in it.
+
+    The unigram vocabulary itself holds ``<s>`` with the best score of all, so that switching the added tokens off
+    (``encode_special_tokens``) is not enough. Their entries get a space in front here, which no text has after it was
+    split: then ``<s>`` in a text is tokenised as sentencepiece does it, where control symbols match nothing.
+    """
+    content = json.loads(tokenizer_json)
+    model = content.get("model") or {}
+    if model.get("type") != "Unigram":
+        raise ConfigError(f"got a tokenizer of type {model.get('type')!r}; XLM-RoBERTa's is 'Unigram'.")
+    special = [token for token in content["added_tokens"] if token["special"]]
+    for token in special:
+        if token["id"] < len(model["vocab"]):
+            model["vocab"][token["id"]][0] = " " + token["content"]
+    content["added_tokens"] = [token for token in content["added_tokens"] if not token["special"]]
+    tokenizer = Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
+    hostile = "".join(f" {token['content']}" for token in special)
+    found = set(tokenizer.encode(hostile, add_special_tokens=False).ids) - {model.get("unk_id")}
+    if not found.isdisjoint(token["id"] for token in special):
+        raise ConfigError("the tokenizer finds its special tokens in a text; texts could hold them.")
+    return tokenizer

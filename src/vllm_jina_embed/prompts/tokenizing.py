@@ -1,0 +1,188 @@
+"""Texts to tokens, no more of them than are needed: the cost is bounded by ``max_length``, not by the text.
+
+A text over the window is tokenised in part, the part that its first (or last) tokens come from. What stands next to
+the cut may be tokenised otherwise than in the whole text, so the tokens of the last ``MARGIN`` characters do not count,
+and a part with too few others is doubled. That ends where ``max_length`` of the longest tokens would end; only
+characters that a tokenizer drops, such as white space for XLM-RoBERTa's, can take more; where nothing else stands at
+the kept side, it is looked behind them.
+
+Inside a run longer than the margin that is one piece (a letter, combining marks), the tokens of ``truncate="start"``
+can be others than the whole text's: where they begin depends on where the run does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Encoding, Tokenizer
+
+from ..errors import InputError
+from ..inputs.items import TextItem
+
+CHARACTERS = 8
+"""Characters per token of the first part; English has 4 to 5."""
+MARGIN = 4096
+"""Characters at the cut whose tokens do not count: many words, so that the pieces before are the whole text's."""
+
+DROPPED = 64
+"""Characters per token that are looked at at least, where a tokenizer drops most of them."""
+COMPOSED = 4
+"""Characters that become one when a text is normalised, at most."""
+
+_WHITE_SPACE = re.compile(r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*")
+_LINE_END = re.compile(r"[\r\n]")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of a text, or of the part that matters.
+
+    Attributes:
+        encoding: Ids and the characters that they come from.
+        cut: Whether it is a part, of which only the first (or last) ``max_length`` are the whole text's.
+    """
+
+    encoding: Encoding
+    cut: bool = False
+
+
+def tokenize(
+    tokenizer: Tokenizer,
+    items: Sequence[TextItem],
+    *,
+    text_prefix: str,
+    max_length: int,
+    truncate: str,
+    special_tokens: bool,
+) -> Iterator[Tokens | InputError]:
+    """Yield the tokens of each text after its prefix, or the error that it alone met.
+
+    Args:
+        tokenizer: Neither truncates nor pads.
+        items: The texts.
+        text_prefix: What stands before each text.
+        max_length: How many tokens are kept.
+        truncate: ``start`` where the last tokens are kept, ``end`` for the first; ``error`` gives an error where a
+            part of the text is too long.
+        special_tokens: Whether the tokenizer adds its own around each text.
+    """
+    window = CHARACTERS * max_length + MARGIN
+    whole = [text_prefix + item.text for item in items if len(item.text) <= window]
+    encodings = iter(_all(tokenizer, whole, special_tokens))
+    for item in items:
+        if cut := len(item.text) > window:
+            encoding, cut = _part(
+                tokenizer, item.text, text_prefix, max_length, truncate == "start", special_tokens, truncate != "error"
+            )
+        else:
+            encoding = next(encodings)
+        if isinstance(encoding, Exception):
+            yield _unreadable(item, encoding)
+        elif cut and truncate == "error":
+            most = len(encoding) > max_length
+            count = f"more than {max_length}" if most else f"{len(item.text)} characters and at least {len(encoding)}"
+            yield too_long(item, count, max_length)
+        else:
+            yield Tokens(encoding, cut)
+
+
+def too_long(item: TextItem, count: int | str, max_length: int) -> InputError:
+    """Return the error of a text of ``count`` tokens."""
+    return InputError(
+        f"{item.where}: got {count} tokens; max_length is {max_length}. Split the text, or pass truncate='end'.",
+        positions=[item.position],
+    )
+
+
+def _unreadable(item: TextItem, error: Exception) -> InputError:
+    return InputError(
+        f"{item.where}: the tokenizer fails on this text of {len(item.text)} characters ({error}). Split the text, or "
+        "shorten its white space.",
+        positions=[item.position],
+    )
+
+
+def _all(tokenizer: Tokenizer, texts: list[str], special_tokens: bool) -> list[Encoding | Exception]:
+    """Return the encoding or the error of each text."""
+    together = _translated(lambda: tokenizer.encode_batch(texts, add_special_tokens=special_tokens))
+    if isinstance(together, list):
+        return together
+    return [_one(tokenizer, text, special_tokens) for text in texts]
+
+
+def _one(tokenizer: Tokenizer, text: str, special_tokens: bool) -> Encoding | Exception:
+    found: Encoding | Exception = _translated(lambda: tokenizer.encode(text, add_special_tokens=special_tokens))
+    return found
+
+
+def _translated(call: Any) -> Any:
+    """Return what ``call`` gives, or its error.
+
+    Where a search takes too long, tokenizers 0.23 panics with an error that is no ``Exception``.
+    """
+    try:
+        return call()
+    except Exception as error:
+        return error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        return RuntimeError(str(error))
+
+
+def _part(
+    tokenizer: Tokenizer,
+    text: str,
+    text_prefix: str,
+    max_length: int,
+    from_end: bool,
+    special_tokens: bool,
+    strip: bool = True,
+) -> tuple[Encoding | Exception, bool]:
+    """Return the encoding of a part of ``text`` that holds the tokens to keep, and whether something is left out."""
+    size, most = CHARACTERS * max_length, 0
+    while size + MARGIN < len(text):
+        part = text[-size - MARGIN :] if from_end else _beginning(text, size + MARGIN)
+        encoding = _one(tokenizer, text_prefix + part, special_tokens)
+        if isinstance(encoding, Exception) or _safe(encoding, len(text_prefix), size, from_end) > max_length:
+            return encoding, True
+        most = most or max_length * max(DROPPED, COMPOSED * max(map(len, tokenizer.get_vocab())))
+        if size >= most:
+            kept = part[MARGIN:] if from_end else part[:size]
+            if not strip or _has_tokens(encoding, len(text_prefix), size, from_end):
+                return encoding, True
+            dropped = "".join(set(kept))  # no token comes from any of them: what is kept begins behind them
+            left = text.rstrip(dropped) if from_end else kept[:1] + text.lstrip(dropped)
+            if len(left) <= 1 or len(left) >= len(text):
+                return encoding, True
+            found, _ = _part(tokenizer, left, text_prefix, max_length, from_end, special_tokens)
+            return found, True
+        size *= 2
+    return _one(tokenizer, text_prefix + text, special_tokens), False
+
+
+def _beginning(text: str, length: int) -> str:
+    """Return the first characters of ``text``.
+
+    Tokenizers like Qwen2's take white space up to the last end of line in it as one piece, however long it is: where
+    the cut parts such a piece, it ends in an end of line again.
+    """
+    run = _WHITE_SPACE.match(text, length)
+    cuts_line_ends = run is not None and _LINE_END.search(text, length, run.end())
+    return text[:length] + ("\n" if cuts_line_ends else "")
+
+
+def _has_tokens(encoding: Encoding, prefix: int, size: int, from_end: bool) -> bool:
+    """Tell whether a token comes from the text itself, outside the margin."""
+    first, last = (prefix + MARGIN, None) if from_end else (prefix, prefix + size)
+    return any(start < end and end > first and (last is None or end <= last) for start, end in encoding.offsets)
+
+
+def _safe(encoding: Encoding, prefix: int, size: int, from_end: bool) -> int:
+    """Count the tokens that do not touch the margin; special tokens have no characters."""
+    if from_end:
+        return sum(1 for start, end in encoding.offsets if end > start >= prefix + MARGIN)
+    return sum(1 for start, end in encoding.offsets if start < end <= prefix + size)

@@ -1,0 +1,1 @@
+"""The command ``serve`` and what it adds to vLLM's server."""

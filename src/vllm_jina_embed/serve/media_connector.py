@@ -1,0 +1,112 @@
+"""How a served engine opens the images that clients send: as the embedder does, and without fetching anything.
+
+vLLM by itself fetches every URL that a client names, follows redirects, and converts images in another way than
+``vllm_jina_embed.inputs.images`` (a 16-bit image becomes white). Selected by ``VLLM_MEDIA_CONNECTOR``, vLLM's own hook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import vllm.envs as envs
+from PIL import Image
+from vllm.exceptions import VLLMValidationError
+from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, MediaConnector
+from vllm.multimodal.media.image import ImageMediaIO
+
+from ..engine.plugin_contract import MEDIA_CONNECTOR
+from ..errors import InputError
+from ..inputs.images import MediaPolicy, open_image
+from .arguments import MAX_BODY_BYTES
+
+POLICY = MediaPolicy(max_bytes=MAX_BODY_BYTES, allow_local_files=False)
+"""Pixels are bounded as in the embedder; bytes by the request, since a client sends images as PNG of their pixels."""
+_THREADS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="image")
+"""Few: each may hold a large image, and vLLM's processor behind them has one thread."""
+
+
+class ImageOpener(ImageMediaIO):
+    """Opens bytes with ``media.open_image``; options of requests (``media_io_kwargs``) change nothing."""
+
+    def load_bytes(self, data: bytes) -> Image.Image:
+        """Return an RGB image."""
+        return open_image(data, POLICY)
+
+    def load_file(self, filepath: Path) -> Image.Image:
+        """Return an RGB image from below ``--allowed-local-media-path``."""
+        return open_image(filepath.read_bytes(), POLICY)
+
+
+@MEDIA_CONNECTOR_REGISTRY.register(MEDIA_CONNECTOR)
+class OwnImages(MediaConnector):
+    """Data URIs; URLs only of hosts that ``--allowed-media-domains`` names; nothing but images."""
+
+    def fetch_image(self, image_url: str, *, image_mode: str | None = "RGB") -> Image.Image:
+        """Return an RGB image."""
+        self._check(image_url)
+        try:
+            if _scheme(image_url) == "data":
+                return open_image(image_url, POLICY)
+            seconds = envs.VLLM_IMAGE_FETCH_TIMEOUT
+            image: Image.Image = self.load_from_url(image_url, ImageOpener(), fetch_timeout=seconds)
+        except Exception as error:
+            raise _refusal(image_url, error) from None
+        return image
+
+    async def fetch_image_async(self, image_url: str, *, image_mode: str | None = "RGB") -> Image.Image:
+        """Return an RGB image."""
+        self._check(image_url)
+        try:
+            if _scheme(image_url) == "data":
+                return await asyncio.get_running_loop().run_in_executor(_THREADS, open_image, image_url, POLICY)
+            seconds = envs.VLLM_IMAGE_FETCH_TIMEOUT
+            image: Image.Image = await self.load_from_url_async(image_url, ImageOpener(), fetch_timeout=seconds)
+        except Exception as error:
+            raise _refusal(image_url, error) from None
+        return image
+
+    def _check(self, url: object) -> None:
+        """Refuse what this server does not read, before anything is opened."""
+        if not isinstance(url, str):
+            raise VLLMValidationError(f"got an image_url of type {type(url).__name__}; expected a string.")
+        scheme = _scheme(url)
+        allowed = {"data"}
+        allowed |= {"http", "https"} if self.allowed_media_domains else set()
+        allowed |= {"file"} if self.allowed_local_media_path is not None else set()
+        if scheme not in allowed:
+            raise VLLMValidationError(
+                "this server fetches no images from URLs and files: send a data:image/...;base64, URI. Who runs it can "
+                "allow hosts: vllm-jina-embed serve ... -- --allowed-media-domains HOST",
+                parameter="image_url",
+            )
+
+    def _only_images(self, *_: object, **__: object) -> NoReturn:
+        raise VLLMValidationError("this server takes texts and images: no video, no audio, no embeddings of media.")
+
+    async def _only_images_async(self, *_: object, **__: object) -> NoReturn:
+        self._only_images()
+
+    fetch_audio = fetch_video = fetch_image_embedding = fetch_audio_embedding = _only_images
+    fetch_audio_async = fetch_video_async = _only_images_async
+    fetch_image_embedding_async = fetch_audio_embedding_async = _only_images_async
+
+
+def _scheme(url: str) -> str:
+    if url[:5].lower() == "data:":
+        return "data"
+    try:
+        return urlsplit(url).scheme.lower()
+    except ValueError:
+        return ""
+
+
+def _refusal(url: str, error: Exception) -> Exception:
+    """Return what the client is told: why its image cannot be opened, but nothing about other machines."""
+    own = _scheme(url) == "data" and isinstance(error, InputError)
+    told = str(error) if own else "no image can be read at this URL."
+    refusal: Exception = VLLMValidationError(told, parameter="image_url")
+    return refusal

@@ -1,0 +1,146 @@
+"""How a served engine makes prompts of what clients send: a text stays a text, whatever it spells.
+
+vLLM by itself parses special tokens in clients' strings, so that ``<|vision_start|>`` in a document opened an image.
+Selected by ``--tokenizer-mode``, vLLM's own hook for a renderer; paths of every kind use it (embeddings, pooling,
+score, rerank, tokenize, and the texts of chat messages).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tokenizers import Tokenizer
+from vllm.exceptions import VLLMValidationError
+from vllm.inputs import TokensPrompt
+from vllm.renderers.hf import HfRenderer
+
+from ..checkpoints.description import XLM_ROBERTA
+from ..errors import InputError
+from ..inputs.items import TextItem
+from ..prompts.encoder import without_special_tokens
+from ..prompts.template import tokenizer_file
+from ..prompts.tokenizing import Tokens, tokenize
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+LONGEST_TEXT = 1_000_000
+"""Characters that ``/tokenize`` takes where they are more than a prompt can have."""
+
+
+class TextRenderer(HfRenderer):
+    """vLLM's own renderer, but for the strings of clients: no special token is ever found in them."""
+
+    def __init__(self, config: VllmConfig, tokenizer: Any) -> None:
+        super().__init__(config, tokenizer)
+        model = config.model_config
+        content = tokenizer_file(str(model.tokenizer), model.tokenizer_revision).read_text(encoding="utf-8")
+        self._plain = _plain(content, model_type=model.hf_config.model_type)
+
+    def _tokenize_prompt(self, prompt: Any, params: Any) -> Any:
+        """Return a prompt with its token ids; with images it is our chat template's, special tokens and all."""
+        if prompt.get("multi_modal_data"):
+            return self._image_prompt(prompt, params)
+        if params.pad_prompt_tokens is not None:
+            raise VLLMValidationError("padding would be averaged with the text; leave it out.", parameter="padding")
+        return TokensPrompt(prompt_token_ids=self._ids(prompt["prompt"], params), **prompt)
+
+    def _process_multimodal(self, prompt: Any, mm_data: Any, mm_uuids: Any = None, *others: Any, **options: Any) -> Any:
+        """Give each image an id that nobody can guess: vLLM takes what it computed for an id before.
+
+        A client's ``uuid`` would choose the image that is embedded, of other clients too, so it never counts.
+        """
+        return super()._process_multimodal(prompt, mm_data, _fresh_ids(mm_data), *others, **options)
+
+    def _image_prompt(self, prompt: Any, params: Any) -> Any:
+        keep = params.truncate_prompt_tokens
+        if keep is not None and 0 <= keep < len(self.get_tokenizer()(prompt["prompt"])["input_ids"]):
+            raise VLLMValidationError(
+                f"truncate_prompt_tokens={keep} would cut an image off; leave it out.",
+                parameter="truncate_prompt_tokens",
+            )
+        return super()._tokenize_prompt(prompt, params)
+
+    def _ids(self, text: str, params: Any) -> list[int]:
+        """Return the token ids of a text, tokenising no more of it than can be in the prompt.
+
+        Raises:
+            VLLMValidationError: It is too long and not to be truncated, or cannot be tokenised.
+        """
+        most, keep = self.model_config.max_model_len, params.truncate_prompt_tokens
+        if keep is not None and keep < 0:
+            keep = getattr(params, "max_truncation_tokens", None) or most
+        if params.max_input_tokens is None and len(text) <= LONGEST_TEXT:
+            most = max(most, len(text))  # of /tokenize, which counts
+        keep = None if keep is None else min(keep, most + 1)  # vLLM refuses what is then still too long
+        truncate = "error" if keep is None else self._truncate(params)
+        (tokens,) = tokenize(
+            self._plain,
+            [TextItem(text=text, where="input", position=0)],
+            text_prefix="",
+            max_length=most if keep is None else keep,
+            truncate=truncate,
+            special_tokens=params.add_special_tokens,
+        )
+        if isinstance(tokens, InputError):
+            raise VLLMValidationError(_refusal(text, tokens), parameter="input")
+        return tokens.encoding.ids if keep is None else _kept(tokens, keep, truncate)
+
+    def _truncate(self, params: Any) -> str:
+        side = getattr(params, "truncation_side", None) or self.get_tokenizer().truncation_side
+        return "start" if side == "left" else "end"
+
+
+def _fresh_ids(mm_data: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return one id per item of a request.
+
+    Raises:
+        VLLMValidationError: An item has no data, as where a client names an image by its ``uuid`` alone.
+    """
+    counts = {}
+    for modality, items in mm_data.items():
+        items = items if isinstance(items, list | tuple) else [items]
+        if any(item is None for item in items):
+            raise VLLMValidationError(f"got a uuid without its {modality}; send the {modality}.", parameter="input")
+        counts[modality] = len(items)
+    return {modality: [uuid.uuid4().hex for _ in range(count)] for modality, count in counts.items()}
+
+
+def _kept(tokens: Tokens, keep: int, truncate: str) -> list[int]:
+    """Return ``keep`` ids, the tokenizer's own around the text among them."""
+    ids = list(tokens.encoding.ids)
+    if len(ids) <= keep:
+        return ids
+    mask = tokens.encoding.special_tokens_mask
+    first = next((place for place, special in enumerate(mask) if not special), len(ids))
+    last = next((place for place, special in enumerate(reversed(mask)) if not special), 0)
+    room = keep - first - last
+    if room < 1:
+        raise VLLMValidationError(
+            f"truncate_prompt_tokens={keep} leaves no room for a text.", parameter="truncate_prompt_tokens"
+        )
+    text = ids[first : len(ids) - last]
+    return ids[:first] + (text[-room:] if truncate == "start" else text[:room]) + ids[len(ids) - last :]
+
+
+def _refusal(text: str, error: InputError) -> str:
+    """Return what a client is told, in the words of its request."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        return "the text cannot be encoded as UTF-8."
+    return (
+        str(error).replace("truncate='end'", "truncate_prompt_tokens").replace("max_length is", "the longest prompt is")
+    )
+
+
+def _plain(content: str, *, model_type: str) -> Tokenizer:
+    """Return the tokenizer of a checkpoint as the embedder uses it for texts."""
+    if model_type == XLM_ROBERTA:
+        tokenizer = without_special_tokens(content)
+    else:
+        tokenizer = Tokenizer.from_str(content)
+        tokenizer.encode_special_tokens = True
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

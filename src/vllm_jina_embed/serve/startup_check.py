@@ -1,0 +1,91 @@
+"""A served engine proves that it gives the right vectors before it serves.
+
+Enters: the state of vLLM's server. Leaves: nothing, or an error.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vllm import PoolingParams
+
+from .._arrays import Floats
+from ..checkpoints.description import XLM_ROBERTA
+from ..checkpoints.weights.projector import projections
+from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, TASK_KEY, TASKS_KEY
+from ..engine.protocol import TokenStates
+from ..engine.self_check import check_first_token, check_multi_vector, check_pooling
+from ..prompts.base import Prompt
+
+Result = TypeVar("Result")
+
+
+class ClientEngine:
+    """Asks vLLM's engine client inside the server, past HTTP; it serves both kinds of vectors there."""
+
+    def __init__(self, client: Any, adapters: Mapping[str, Any]) -> None:
+        """Take vLLM's client, and its adapters by the name of their task."""
+        self._client, self._adapters = client, adapters
+        self._numbers = itertools.count()
+        self.max_tokens = int(client.model_config.max_model_len)
+
+    def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
+        """Not needed: the server's own loop runs the check."""
+        job.close()
+        raise NotImplementedError
+
+    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+        """See ``Engine.embed``."""
+        output = await self._answer(prompt, task, {"task": "embed", "dimensions": dimensions})
+        embedding: Floats = output.outputs.data.numpy()
+        return embedding
+
+    async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
+        """See ``Engine.multi_vector``."""
+        output = await self._answer(prompt, task, {"task": "token_embed", "use_activation": True})
+        rows: Floats = output.outputs.data.float().numpy()
+        return rows
+
+    async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
+        """See ``Engine.token_states``."""
+        params: dict[str, Any] = {"task": "token_embed", "use_activation": False}
+        if self._adapters:
+            params["extra_kwargs"] = {TASK_KEY: None}  # raw, though the server has a default task
+        output = await self._answer(prompt, task, params)
+        return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
+
+    def close(self) -> None:
+        """The server closes its engine."""
+
+    async def _answer(self, prompt: Prompt, task: str, params: dict[str, Any]) -> Any:
+        request: dict[str, Any] = {"prompt_token_ids": list(prompt.token_ids)}
+        if prompt.images:
+            request["multi_modal_data"] = {"image": list(prompt.images)}
+        wanted = PoolingParams(skip_reading_prefix_cache=True, **params)
+        number, adapter = f"jina-proof-{next(self._numbers)}", self._adapters.get(task)
+        outputs = [one async for one in self._client.encode(request, wanted, number, lora_request=adapter)]
+        return outputs[-1]
+
+
+async def prove(state: Any) -> None:
+    """Check what the server with this application state is about to give, with every adapter if it has some.
+
+    Raises:
+        EngineError: It gives something else.
+    """
+    model = state.vllm_config.model_config
+    config = model.hf_config
+    adapters = dict(state.openai_serving_models.lora_requests)
+    engine = ClientEngine(state.engine_client, adapters)
+    check = check_first_token if config.model_type == XLM_ROBERTA else check_pooling
+    for task in adapters or ("",):
+        await check(engine, config, task=task)
+    task = getattr(config, DEFAULT_TASK_KEY, None)
+    if task is not None and model.pooler_config.task == "token_embed":
+        source = Path(getattr(config, ADAPTERS_KEY))
+        found = projections(str(model.model), source, tuple(getattr(config, TASKS_KEY)), revision=model.revision)
+        await check_multi_vector(engine, config, task=task, expected=found[task].multi_vector)

@@ -1,0 +1,212 @@
+"""Items to embeddings on an engine in memory: order, errors by position, bounds, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.fake_engine import FakeEngine, vector_of, wait_until
+from tests.support.pictures import noise
+from tests.support.tokenizer import make_tokenizer
+from vllm_jina_embed.embedding import pipeline
+from vllm_jina_embed.embedding.pipeline import Outcome, Plan, embed_items
+from vllm_jina_embed.errors import ConfigError, EngineDeadError, EngineError, InputError
+from vllm_jina_embed.inputs import items as inputs
+from vllm_jina_embed.inputs.images import MediaPolicy
+from vllm_jina_embed.prompts.base import Prompt, Truncate
+from vllm_jina_embed.prompts.template import PromptBuilder
+
+BUILDER = PromptBuilder(make_tokenizer(), policy=MediaPolicy())
+DIMENSIONS = 16
+
+
+async def embed(
+    items: list[Any],
+    engine: FakeEngine,
+    *,
+    max_length: int = 1000,
+    truncate: Truncate = "end",
+    progress: pipeline.Progress = lambda count: None,
+) -> Outcome:
+    """Run a mixed list of passages through ``engine``."""
+    plan = Plan(
+        task="retrieval",
+        text_prefix="Passage: ",
+        dimensions=DIMENSIONS,
+        max_length=max_length,
+        truncate=truncate,
+        urgent=False,
+    )
+    return await embed_items(inputs.mixed(items), engine=engine, builder=BUILDER, plan=plan, progress=progress)
+
+
+def expected(items: list[Any]) -> np.ndarray:
+    """Return what the engine gives for each item by itself."""
+    prompts = BUILDER.build(inputs.mixed(items), text_prefix="Passage: ", max_length=1000, truncate="end")
+    return np.stack([vector_of(prompt, DIMENSIONS) for prompt in prompts if isinstance(prompt, Prompt)])
+
+
+def says(text: str, prompt: Prompt) -> bool:
+    """Tell whether ``text`` is the end of what ``prompt`` asks."""
+    ids = make_tokenizer().encode("Passage: " + text).ids
+    return list(prompt.token_ids) == ids
+
+
+async def test_rows_follow_the_items_whatever_finishes_first() -> None:
+    """Answers that come in random order; texts and pictures mixed, more than two chunks."""
+    chance = random.Random(0)
+    items = [f"text {n}" if n % 7 else noise(20 + n, 20, n) for n in range(150)]
+    outcome = await embed(items, FakeEngine(delay=lambda prompt: chance.uniform(0, 0.01)))
+    np.testing.assert_array_equal(outcome.embeddings, expected(items))
+    assert (outcome.errors, outcome.truncated) == ([], [])
+    assert outcome.embeddings.dtype == np.float32
+
+
+async def test_equal_items_get_equal_rows() -> None:
+    """Nothing is keyed by the text."""
+    outcome = await embed(["a", "b", "a"], FakeEngine())
+    np.testing.assert_array_equal(outcome.embeddings[0], outcome.embeddings[2])
+    assert not np.array_equal(outcome.embeddings[0], outcome.embeddings[1])
+
+
+async def test_a_bad_item_costs_its_own_row_only() -> None:
+    """A broken picture and one that the engine refuses, each with its position, ascending."""
+    items = [f"text {n}" for n in range(50)]
+    items[40] = b"broken"  # type: ignore[call-overload]
+    engine = FakeEngine(fail=lambda prompt: InputError("too many tokens") if says("text 7", prompt) else None)
+    outcome = await embed(items, engine)
+    assert [error.positions for error in outcome.errors] == [(7,), (40,)]
+    assert str(outcome.errors[0]) == "items[7]: too many tokens"
+    good = [n for n in range(50) if n not in (7, 40)]
+    assert np.isnan(outcome.embeddings[[7, 40]]).all()
+    np.testing.assert_array_equal(outcome.embeddings[good], expected([items[n] for n in good]))
+
+
+@pytest.mark.parametrize("error", [EngineDeadError("gone"), EngineError("lost"), MemoryError("full")])
+async def test_an_engine_error_reaches_the_caller_as_itself(error: Exception) -> None:
+    """Never inside an ExceptionGroup, which ``except EngineError`` would not catch."""
+    engine = FakeEngine(fail=lambda prompt: error, delay=lambda prompt: 0.001)
+    with pytest.raises(type(error)) as caught:
+        await embed([f"text {n}" for n in range(40)], engine)
+    assert caught.value is error
+
+
+async def test_an_engine_error_stops_the_rest() -> None:
+    """What waits is cancelled at once."""
+    engine = FakeEngine(
+        fail=lambda prompt: EngineDeadError("gone") if says("text 0", prompt) else None,
+        delay=lambda prompt: 0.01 if says("text 0", prompt) else 60,
+    )
+    async with asyncio.timeout(5):
+        with pytest.raises(EngineDeadError):
+            await embed([f"text {n}" for n in range(20)], engine)
+    assert engine.cancelled == 19
+
+
+async def test_a_setting_error_from_building_reaches_the_caller_as_itself() -> None:
+    """The same for what the prompts find out."""
+    with pytest.raises(ConfigError, match="leaves no room"):
+        await embed(["a"], FakeEngine(), max_length=1)
+
+
+async def test_cancelling_cancels_every_prompt() -> None:
+    """The engine is not left working for nobody."""
+    engine = FakeEngine(delay=lambda prompt: 60)
+    task = asyncio.create_task(embed([f"text {n}" for n in range(20)], engine))
+    await asyncio.to_thread(wait_until, lambda: len(engine.prompts) == 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine.cancelled == 20
+
+
+async def test_truncated_texts_are_listed_by_position() -> None:
+    """Bad items before them do not shift the count."""
+    outcome = await embed(["a", b"broken", "fox " * 50, "b", "fox " * 60], FakeEngine(), max_length=20)
+    assert outcome.truncated == [2, 4]
+    assert [error.positions for error in outcome.errors] == [(1,)]
+
+
+async def test_the_engines_own_limit_holds_too() -> None:
+    """The shorter of max_length and what the engine can take."""
+    engine = FakeEngine(max_tokens=12)
+    outcome = await embed(["fox " * 50], engine, max_length=1000)
+    assert outcome.truncated == [0]
+    assert len(engine.prompts[0].token_ids) == 12
+    refused = await embed(["fox " * 50], engine, max_length=1000, truncate="error")
+    assert "max_length is 12" in str(refused.errors[0])
+
+
+async def test_progress_counts_every_item_once() -> None:
+    """Good, bad and refused ones."""
+    seen: list[int] = []
+    engine = FakeEngine(fail=lambda prompt: InputError("no") if says("b", prompt) else None)
+    await embed(["a", "b", b"broken", "c"], engine, progress=seen.append)
+    assert seen == [1, 1, 1, 1]
+
+
+async def test_prompts_in_flight_are_bounded() -> None:
+    """A million texts do not become a million requests."""
+    engine = FakeEngine(delay=lambda prompt: 0.5)
+    await embed([f"text {n}" for n in range(2 * pipeline.IN_FLIGHT)], engine)
+    assert engine.most_at_once == pipeline.IN_FLIGHT
+
+
+async def test_decoded_pictures_in_flight_are_bounded_by_their_pixels() -> None:
+    """500 photographs of 12 million pixels would be 18 GB."""
+    photograph = Image.new("RGB", (4000, 3000))
+    engine = FakeEngine(until=lambda engine: engine.most_pixels >= 10 * 12_000_000)
+    async with asyncio.timeout(300):
+        outcome = await embed([photograph] * 40, engine)
+    assert outcome.errors == []
+    assert engine.most_pixels <= pipeline.IN_FLIGHT * pipeline.PIXELS
+
+
+async def test_a_picture_larger_than_the_bound_passes_alone() -> None:
+    """It must not wait for ever."""
+
+    class Huge:
+        width = height = 100_000
+        size = (100_000, 100_000)
+
+        def resize(self, *_: object) -> Image.Image:
+            return Image.new("RGB", (1, 1))
+
+    class Builder:
+        def build(self, items: list[Any], **_: object) -> list[Prompt]:
+            return [Prompt(token_ids=(1,), images=(cast(Image.Image, Huge()),)) for _ in items]
+
+    engine = FakeEngine(delay=lambda prompt: 0.001)
+    plan = Plan(task="retrieval", text_prefix="", dimensions=DIMENSIONS, max_length=9, truncate="end", urgent=False)
+    items = inputs.mixed(["a"] * 6)
+    builder = cast(PromptBuilder, Builder())
+    async with asyncio.timeout(10):
+        outcome = await embed_items(items, engine=engine, builder=builder, plan=plan, progress=lambda count: None)
+    assert not np.isnan(outcome.embeddings).any()
+    assert engine.most_at_once == 1
+
+
+async def test_two_calls_share_an_engine_without_mixing() -> None:
+    """Each gets its own rows."""
+    engine = FakeEngine(delay=lambda prompt: 0.001 * (len(prompt.token_ids) % 3))
+    lists = [[f"{call} {n}" for n in range(40)] for call in range(5)]
+    outcomes = await asyncio.gather(*(embed(items, engine) for items in lists))
+    for items, outcome in zip(lists, outcomes, strict=True):
+        np.testing.assert_array_equal(outcome.embeddings, expected(items))
+
+
+async def test_a_long_list_of_queries_is_bulk_work() -> None:
+    """Nobody waits for one of ten thousand; it must not overtake those that somebody waits for."""
+    for number, urgent in ((pipeline.QUESTIONS, True), (pipeline.QUESTIONS + 1, False)):
+        engine = FakeEngine()
+        plan = Plan(
+            task="retrieval", text_prefix="Query: ", dimensions=DIMENSIONS, max_length=1000, truncate="end", urgent=True
+        )
+        items = inputs.mixed([f"text {n}" for n in range(number)])
+        await embed_items(items, engine=engine, builder=BUILDER, plan=plan, progress=lambda count: None)
+        assert engine.urgent == [urgent] * number

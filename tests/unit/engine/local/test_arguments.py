@@ -1,0 +1,135 @@
+"""What vLLM is started with for a checkpoint with adapters."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vllm_jina_embed.checkpoints.description import XLM_ROBERTA
+from vllm_jina_embed.checkpoints.weights.lora import Adapters
+from vllm_jina_embed.engine.config import EngineConfig
+from vllm_jina_embed.engine.local.arguments import (
+    ALLOCATOR,
+    COMPILE_FROM_BYTES,
+    CPU_CACHE_BYTES,
+    SMALL_CACHE_BYTES,
+    engine_arguments,
+    memory_kept,
+)
+from vllm_jina_embed.errors import ConfigError
+
+
+def config(**options: object) -> EngineConfig:
+    return EngineConfig(location="org/name", revision=None, min_pixels=1, max_pixels=2, options=options)
+
+
+def adapters(rank: int) -> Adapters:
+    folders = {task: Path(task) for task in ("retrieval", "code")}
+    return Adapters(source=Path("/native/adapters"), rank=rank, scale=1.0, folders=folders)
+
+
+def test_merged_weights_know_nothing_of_adapters() -> None:
+    """Neither LoRA nor a projector."""
+    arguments = engine_arguments(config(), cpu=True)
+    assert "enable_lora" not in arguments
+    assert arguments["hf_overrides"] == {"architectures": ["JinaV4VisionSpanModel"], "is_matryoshka": True}
+
+
+@pytest.mark.parametrize(("rank", "room"), [(1, 1), (3, 8), (8, 8), (32, 32), (33, 64), (512, 512)])
+def test_every_adapter_stays_loaded_in_room_for_its_rank(rank: int, room: int) -> None:
+    """vLLM takes certain ranks only."""
+    arguments = engine_arguments(config(), cpu=True, adapters=adapters(rank))
+    assert (arguments["enable_lora"], arguments["max_loras"], arguments["max_lora_rank"]) == (True, 2, room)
+    assert arguments["hf_overrides"] == {
+        "architectures": ["JinaEmbeddingsV4Model"],
+        "is_matryoshka": True,
+        "jina_adapters": "/native/adapters",
+        "jina_tasks": ["retrieval", "code"],
+    }
+
+
+def test_a_rank_over_vllms_is_refused() -> None:
+    """Before anything starts."""
+    with pytest.raises(ConfigError, match="rank 513; vLLM serves 512"):
+        engine_arguments(config(), cpu=True, adapters=adapters(513))
+
+
+def test_adapters_cannot_be_switched_off() -> None:
+    """Every vector would be wrong."""
+    with pytest.raises(ConfigError, match="enable_lora=False"):
+        engine_arguments(config(enable_lora=False), cpu=True, adapters=adapters(4))
+
+
+def test_the_users_options_win() -> None:
+    """As everywhere."""
+    assert engine_arguments(config(max_loras=1), cpu=True, adapters=adapters(4))["max_loras"] == 1
+
+
+def test_a_step_on_the_cpu_is_larger_than_vllms() -> None:
+    """Where prompts may be cut into steps; on a GPU vLLM knows better, and the user everywhere."""
+    assert engine_arguments(config(), cpu=True)["max_num_batched_tokens"] == 4096
+    assert "max_num_batched_tokens" not in engine_arguments(config(), cpu=False)
+    assert engine_arguments(config(max_num_batched_tokens=64), cpu=True)["max_num_batched_tokens"] == 64
+
+
+def test_processes_keep_their_memory_while_an_engine_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application's own later processes are left alone, and so is what the user has set."""
+    monkeypatch.delenv(ALLOCATOR, raising=False)
+    with memory_kept(cpu=False):
+        assert ALLOCATOR not in os.environ
+    with memory_kept(cpu=True):
+        assert "trim_threshold" in os.environ[ALLOCATOR]
+    assert ALLOCATOR not in os.environ
+    with pytest.raises(RuntimeError), memory_kept(cpu=True):
+        raise RuntimeError
+    assert ALLOCATOR not in os.environ
+    monkeypatch.setenv(ALLOCATOR, "glibc.malloc.check=0")
+    with memory_kept(cpu=True):
+        assert os.environ[ALLOCATOR] == "glibc.malloc.check=0"
+    assert os.environ[ALLOCATOR] == "glibc.malloc.check=0"
+
+
+def test_xlm_roberta_is_vllms_own_model() -> None:
+    """No architecture of ours, nothing about pictures, and no scheduler that cuts prompts into steps."""
+    config = EngineConfig(
+        location="org/name", revision=None, min_pixels=1, max_pixels=2, max_tokens=512, family=XLM_ROBERTA
+    )
+    arguments = engine_arguments(config, cpu=True)
+    assert arguments["hf_overrides"] == {"is_matryoshka": True}
+    assert arguments["pooler_config"] == {"task": "embed", "use_activation": True}
+    assert arguments["enable_prefix_caching"] is False
+    assert arguments["max_model_len"] == 512
+    assert arguments["scheduling_policy"] == "priority"
+    assert not [name for name in arguments if name.startswith(("mm_", "limit_mm", "scheduler_cls", "max_num_batched"))]
+
+
+def test_the_scheduler_and_the_pixel_bounds_are_jinas() -> None:
+    """As they were before there were families."""
+    arguments = engine_arguments(config(), cpu=False)
+    assert arguments["scheduler_cls"] == "vllm_jina_embed.plugin.scheduler.QuestionsFirst"
+    assert arguments["mm_processor_kwargs"] == {"size": {"shortest_edge": 1, "longest_edge": 2}}
+    assert (arguments["limit_mm_per_prompt"], arguments["mm_processor_cache_gb"]) == ({"video": 0}, 0)
+    assert arguments["pooler_config"] == {"task": "embed"}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_of_either_kind_decide_whether_compiling_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Large ones are compiled where there is a compiler."""
+    (tmp_path / "g++").write_text("")
+    (tmp_path / "g++").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    place = EngineConfig(location=str(tmp_path), revision=None, min_pixels=1, max_pixels=2)
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(COMPILE_FROM_BYTES - 1)
+        file.flush()
+        assert engine_arguments(place, cpu=True)["enforce_eager"] is True
+        assert engine_arguments(place, cpu=True)["kv_cache_memory_bytes"] == SMALL_CACHE_BYTES
+        file.truncate(COMPILE_FROM_BYTES)
+        file.flush()
+        assert engine_arguments(place, cpu=True)["enforce_eager"] is False
+        assert engine_arguments(place, cpu=True)["kv_cache_memory_bytes"] == CPU_CACHE_BYTES

@@ -1,0 +1,155 @@
+"""Bodies and answers, apart from any server: picture tokens, templates, what a status means."""
+
+from __future__ import annotations
+
+import base64
+import time
+from email.utils import formatdate
+from io import BytesIO
+
+import jinja2
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.pictures import noise
+from tests.support.tokenizer import make_tokenizer
+from vllm_jina_embed.engine.remote.http import message, retry_after
+from vllm_jina_embed.engine.remote.messages import data_uri, expanded, picture_tokens
+from vllm_jina_embed.inputs.images import MediaPolicy
+from vllm_jina_embed.inputs.items import images
+from vllm_jina_embed.prompts.chat_template import chat_template
+from vllm_jina_embed.prompts.template import PromptBuilder
+
+
+def render(*messages: dict[str, object]) -> str:
+    """Render the chat template as transformers does: both block options on."""
+
+    def refuse(reason: str) -> None:
+        raise jinja2.TemplateError(reason)
+
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = refuse
+    return environment.from_string(chat_template()).render(messages=messages, add_generation_prompt=True)
+
+
+def user(*parts: str) -> dict[str, object]:
+    content = [{"type": "image"} if part == "IMAGE" else {"type": "text", "text": part} for part in parts]
+    return {"role": "user", "content": content}
+
+
+PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+@pytest.mark.parametrize(
+    ("parts", "wanted"),
+    [
+        (["IMAGE", "Describe the image."], f"<|im_start|>user\n{PICTURE}Describe the image.<|im_end|>\n"),
+        (["IMAGE"], f"<|im_start|>user\n{PICTURE}Describe the image.<|im_end|>\n"),
+        (["IMAGE", "IMAGE"], f"<|im_start|>user\n{PICTURE}{PICTURE}Describe the image.<|im_end|>\n"),
+        (["Query: a\n tree "], "Query: a\n tree "),
+        (["a", "b"], "ab"),
+    ],
+)
+def test_the_template_gives_the_trained_prompt(parts: list[str], wanted: str) -> None:
+    """The reference's prompt of a picture, its newlines too; a text is itself."""
+    assert render(user(*parts)) == wanted
+    assert "\n" not in chat_template()
+
+
+def test_the_template_gives_the_builders_tokens() -> None:
+    """The same ids as the engine in this process gets."""
+    tokenizer = make_tokenizer()
+    rendered = tokenizer.encode(render(user("IMAGE", "IMAGE")), add_special_tokens=False).ids
+    builder = PromptBuilder(make_tokenizer(), policy=MediaPolicy())
+    (prompt,) = builder.build(images([[noise(9, 9), noise(9, 9)]]), text_prefix="", max_length=9, truncate="end")
+    assert list(prompt.token_ids) == rendered
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [user("IMAGE", "What is this?")],
+        [user("a"), user("b")],
+        [{"role": "system", "content": [{"type": "text", "text": "You are helpful."}]}],
+        [],
+    ],
+)
+def test_the_template_refuses_prompts_that_were_not_trained(messages: list[dict[str, object]]) -> None:
+    with pytest.raises(jinja2.TemplateError):
+        render(*messages)
+
+
+# From transformers' smart_resize: height, width, tokens.
+SIZES = [
+    (28, 28, 4),
+    (1, 1, 4),
+    (56, 56, 4),
+    (84, 56, 6),
+    (448, 448, 256),
+    (10, 2000, 29),
+    (2000, 10, 29),
+    (777, 776, 729),
+]
+
+
+@pytest.mark.parametrize(("height", "width", "tokens"), SIZES)
+def test_the_tokens_of_a_picture(height: int, width: int, tokens: int) -> None:
+    assert picture_tokens(width, height, min_pixels=3136, max_pixels=602112) == tokens
+
+
+@pytest.mark.parametrize("size", [(1000, 700), (1600, 1200), (3000, 40), (777, 776), (9999, 9999)])
+def test_large_pictures_stay_within_the_bounds(size: tuple[int, int]) -> None:
+    """At most 768 tokens, at least most of them, whatever their shape."""
+    assert 700 <= picture_tokens(*size, min_pixels=3136, max_pixels=602112) <= 768 or size == (3000, 40)
+
+
+def test_a_text_is_not_expanded() -> None:
+    builder = PromptBuilder(make_tokenizer(), policy=MediaPolicy())
+    (prompt,) = builder.build(images([noise(56, 84)]), text_prefix="", max_length=9, truncate="end")
+    ids = expanded(prompt, min_pixels=3136, max_pixels=602112)
+    assert len(ids) == len(prompt.token_ids) + 5
+    assert sorted(set(ids)) == sorted(set(prompt.token_ids))
+
+
+def test_a_data_uri_holds_the_same_pixels() -> None:
+    picture = noise(33, 44)
+    data = base64.b64decode(data_uri(picture).removeprefix("data:image/png;base64,"))
+    with Image.open(BytesIO(data)) as read:
+        np.testing.assert_array_equal(np.asarray(read), np.asarray(picture))
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [
+        (None, 0, 0),
+        ("3", 3, 3),
+        ("0.5", 0.5, 0.5),
+        ("-1", 0, 0),
+        ("soon", 0, 0),
+    ],
+)
+def test_retry_after(value: str | None, least: float, most: float) -> None:
+    """Seconds; nonsense asks for nothing."""
+    assert least <= retry_after(value) <= most
+
+
+def test_retry_after_a_date() -> None:
+    """From now on; one that is past asks for nothing."""
+    assert 900 <= retry_after(formatdate(time.time() + 1000, usegmt=True)) <= 1000
+    assert retry_after(formatdate(time.time() - 1000, usegmt=True)) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        (b'{"error": {"message": "too  long\\n"}}', "too long"),
+        (b'{"error": "Unauthorized"}', "Unauthorized"),
+        (b'{"detail": "Not Found"}', "{'detail': 'Not Found'}"),
+        (b"<html>bad gateway</html>", "<html>bad gateway</html>"),
+        (b"[1]", "[1]"),
+        (b"", "no reason given"),
+    ],
+)
+def test_what_a_server_says(body: bytes, wanted: str) -> None:
+    assert message(body) == wanted
