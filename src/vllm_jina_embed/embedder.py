@@ -221,7 +221,8 @@ class JinaEmbedder(Calls):
         wanted = self.settings.for_call(dimensions=dimensions, task=task)
         return Plan(
             task=wanted.task,
-            text_prefix=prefix(wanted.checkpoint, wanted.task, prompt_name),
+            role=prompt_name,
+            text_prefix=prefix(wanted.checkpoint.family, wanted.task, prompt_name),
             dimensions=wanted.checkpoint.token_dimensions if multi else wanted.dimensions,
             max_length=wanted.max_length,
             truncate=wanted.truncate,

@@ -166,7 +166,7 @@ def _meta(embedder: JinaEmbedder, settings: dict[str, Any]) -> ModelMeta:
         overwrites={
             "name": name,
             "revision": engine.revision or engine.files or "no_revision_available",
-            "modalities": ["image", "text"] if checkpoint.sees_pictures else ["text"],
+            "modalities": ["image", "text"] if checkpoint.supports_images else ["text"],
             "embed_dim": embedder.dimension,
             "max_tokens": embedder.settings.max_length,
             "similarity_fn_name": ScoringFunction.COSINE,

@@ -14,8 +14,8 @@ from typing import Any, Literal, get_args
 
 from ._secrets import Secret, split_login
 from .checkpoints import description, files, resolve
-from .checkpoints.description import TASKS, XLM_ROBERTA, Checkpoint
-from .checkpoints.table.jina_v4 import NATIVE
+from .checkpoints.description import TASKS, Checkpoint
+from .checkpoints.registry import serving
 from .engine.config import EngineConfig
 from .engine.pool import EnginePool
 from .engine.remote.server_facts import ServerFacts
@@ -191,7 +191,7 @@ def check(
     else:
         checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision)
         resolve.warn_if_assumed(checkpoint)
-    if not checkpoint.sees_pictures and (min_pixels, max_pixels) != (None, None):
+    if not checkpoint.supports_images and (min_pixels, max_pixels) != (None, None):
         raise ConfigError(f"min_pixels and max_pixels mean nothing to {checkpoint.name}, which takes texts only.")
     low = _positive("min_pixels", min_pixels, checkpoint.min_pixels)
     high = _positive("max_pixels", max_pixels, checkpoint.max_pixels)
@@ -267,12 +267,10 @@ def check_task(checkpoint: Checkpoint, task: str | None) -> str:
         return checkpoint.tasks[0]
     if task not in TASKS:
         raise ConfigError(f"task={task!r} is unknown; choose one of {', '.join(TASKS)}.")
-    if task not in checkpoint.tasks and checkpoint.family == XLM_ROBERTA:
-        raise ConfigError(f"task={task!r} is not served by {checkpoint.name}, only retrieval; {NATIVE} serves it.")
     if task not in checkpoint.tasks:
         raise ConfigError(
-            f"task={task!r} is not served by {checkpoint.name}, whose weights are merged for "
-            f"{', '.join(checkpoint.tasks)}; use {NATIVE}-vllm-{task}, or {NATIVE}, which serves every task."
+            f"task={task!r} is not served by {checkpoint.name}, only {', '.join(checkpoint.tasks)}. It is served by "
+            f"{' and '.join(serving(task))}."
         )
     return task
 

@@ -9,6 +9,7 @@ import pytest
 from tests.support.reference import PICTURE, Reference
 from tests.support.tokenizer import SPECIAL
 from vllm_jina_embed import MediaPolicy
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.prompts.base import Prompt
 from vllm_jina_embed.prompts.template import PromptBuilder
@@ -31,9 +32,9 @@ def test_texts_have_the_ids_of_split_special_tokens(
     random_checkpoint: Path, random_reference: Reference, prefix: str
 ) -> None:
     """Special tokens in a user's text are ordinary text, exactly as transformers can be told to read them."""
-    builder = PromptBuilder.load(str(random_checkpoint), revision=None, policy=MediaPolicy())
+    builder = PromptBuilder.load(str(random_checkpoint), JINA_V4.images, revision=None, policy=MediaPolicy())
     items = inputs.texts([text or "." for text in TEXTS])
-    prompts = builder.build(items, text_prefix=prefix, max_length=100_000, truncate="error")
+    prompts = builder.build(items, role="passage", text_prefix=prefix, max_length=100_000, truncate="error")
     special = set(random_reference.tokenizer.convert_tokens_to_ids(SPECIAL))
     for text, prompt in zip(TEXTS, prompts, strict=True):
         encoded = random_reference.tokenizer(

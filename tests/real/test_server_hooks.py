@@ -295,7 +295,7 @@ def test_a_text_is_cut_as_the_embedder_cuts_it(renderer: Any, monkeypatch: pytes
             continue
         item = TextItem(text=text, where="x", position=0)
         side = "start" if renderer.get_tokenizer().truncation_side == "left" else "end"
-        (prompt,) = builder.build([item], text_prefix="", max_length=keep, truncate=side)  # type: ignore[arg-type]
+        (prompt,) = builder.build([item], role="passage", text_prefix="", max_length=keep, truncate=side)  # type: ignore[arg-type]
         assert tokenized(renderer, text, keep) == list(prompt.token_ids)  # type: ignore[union-attr]
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.pictures import encoded, noise
-from vllm_jina_embed.prompts.template import SPECIAL_TOKENS, SpecialIds
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
+from vllm_jina_embed.prompts.template import SpecialIds
 
-START, END, PAD = (SPECIAL_TOKENS[name] for name in ("vision_start", "vision_end", "image"))
+START, END, PAD = (JINA_V4.images.special_tokens[name] for name in ("vision_start", "vision_end", "image"))
 INSTRUCTION = {"type": "text", "text": "Describe the image."}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from vllm_jina_embed.checkpoints.description import JINA_V4_MAX_PIXELS, JINA_V4_MIN_PIXELS
+from vllm_jina_embed.checkpoints.table.jina_v4 import MAX_PIXELS, MIN_PIXELS
 
 SMALL = ["--kv-cache-memory-bytes", str(256 * 1024**2)]
 
@@ -130,10 +130,10 @@ def served(model: str, log: Path, *options: str, passed: Sequence[str] = (), por
     return RealServer(command, port, log)
 
 
-def plain(folder: Path, log: Path, template: str, *, max_pixels: int = JINA_V4_MAX_PIXELS) -> RealServer:
+def plain(folder: Path, log: Path, template: str, *, max_pixels: int = MAX_PIXELS) -> RealServer:
     """Return vLLM's own server on token states, without this package's plugin: ``vllm serve`` by its module."""
     port = free_port()
-    size = f'{{"size": {{"shortest_edge": {JINA_V4_MIN_PIXELS}, "longest_edge": {max_pixels}}}}}'
+    size = f'{{"size": {{"shortest_edge": {MIN_PIXELS}, "longest_edge": {max_pixels}}}}}'
     command = [
         "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(folder), "--port", str(port),
         "--runner", "pooling", "--pooler-config", '{"task": "token_embed"}', "--dtype", "float32", "--enforce-eager",

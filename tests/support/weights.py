@@ -12,7 +12,7 @@ from tests.support.pictures import noise
 from tests.support.reference import Reference, distance
 from tests.support.xlm_roberta import XlmReference
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.checkpoints.description import JINA_V4, Checkpoint
+from vllm_jina_embed.checkpoints.description import Checkpoint
 
 GATES = {"float32": 1e-5, "bfloat16": 1e-2}
 """Largest 1 - cosine: of vectors, and of the mean over a multi-vector's rows. Deep models round more than tiny ones."""
@@ -32,7 +32,7 @@ def check_weights(folder: Path, dtype: str) -> None:
     """Compare vLLM with transformers, which loads the same files afterwards, and print each figure."""
     with JinaEmbedder(folder, engine_kwargs={"dtype": dtype}) as embedder:
         facts = embedder.checkpoint
-        items = [item for item in ITEMS if facts.sees_pictures or isinstance(item, str)]
+        items = [item for item in ITEMS if facts.supports_images or isinstance(item, str)]
         singles = {
             (task, size): embedder.embed(items, task=task, dimensions=size, prompt_name="query")
             for task in facts.tasks
@@ -40,7 +40,7 @@ def check_weights(folder: Path, dtype: str) -> None:
         }
         multis = {task: embedder.embed_multi_vector(items, task=task, prompt_name="query") for task in facts.tasks}
     found: dict[str, float] = {}
-    prefix = "Query: " if facts.family == JINA_V4 else ""
+    prefix = facts.family.prefixes["query"]
     prompts = [prefix + item if isinstance(item, str) else item for item in items]
     for task in facts.tasks:
         reference = _reference(folder, facts, task)
@@ -57,7 +57,7 @@ def check_weights(folder: Path, dtype: str) -> None:
 
 
 def _reference(folder: Path, facts: Checkpoint, task: str) -> Reference | XlmReference:
-    if facts.family != JINA_V4:
+    if not facts.supports_images:
         return XlmReference(folder)
     return NativeReference(folder, task) if facts.has_adapters else Reference(folder)
 

@@ -19,7 +19,7 @@ from ..embedding.outcomes import Outcome
 from ..errors import ClosedError, ConfigError, InputError
 from ..inputs.images import open_image
 from ..inputs.items import ImageItem, Item
-from ..prompts.template import prefix
+from ..prompts.build import prefix, role_of
 from ..settings import Settings
 from . import keys as cache_keys
 from .safety import ForgivingStore
@@ -148,7 +148,7 @@ class CachedEmbedder(Calls):
         if self.closed:
             raise ClosedError(f"{self!r} is closed.")
         wanted = self.settings.for_call(dimensions=dimensions, task=task)
-        prefix(wanted.task, prompt_name)
+        prefix(wanted.checkpoint.family, wanted.task, prompt_name)
         return wanted
 
     def _parts(self, items: list[Item], prompt_name: str, wanted: Settings) -> Iterator[_Part]:
@@ -164,7 +164,7 @@ class CachedEmbedder(Calls):
                 try:
                     item, opened = self._open(item)
                     pixels += opened
-                    role = cache_keys.role_of(item, prompt_name)
+                    role = role_of(wanted.checkpoint.family, item, prompt_name)
                     part.keys.append(self._key(identity, role, cache_keys.content(item)))
                 except InputError as error:
                     part.keys.append(None)

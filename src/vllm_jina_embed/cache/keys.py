@@ -55,15 +55,10 @@ def key(identity: str, role: str, content: str) -> str:
 
     Args:
         identity: Result of ``identity``.
-        role: ``query`` or ``passage`` for texts; pictures have one role.
+        role: Result of ``role_of`` of the model's prompts.
         content: Result of ``content``.
     """
     return PREFIX + hashlib.sha256(json.dumps([identity, role, content]).encode()).hexdigest()
-
-
-def role_of(item: Item, prompt_name: str) -> str:
-    """Return the role that decides an item's vector: a picture has no prefix, so it has the same one in both."""
-    return prompt_name if isinstance(item, TextItem) else "image"
 
 
 def pack(key: str, embedding: Floats, *, truncated: bool) -> bytes:

@@ -1,81 +1,120 @@
-"""What a checkpoint is: the description that every stage reads."""
+"""What a model is: the rows that every stage reads, and that no stage compares by name.
+
+A ``Family`` holds what all checkpoints of one training have in common, a ``Checkpoint`` its sizes and tasks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 TASKS = ("retrieval", "text-matching", "code")
 
-
-JINA_V4, XLM_ROBERTA = "jina-v4", "xlm-roberta"
-"""Families: checkpoints with one way to make prompts, to start vLLM and to pool."""
-
-
-# Source: config.json `matryoshka_dims` of jinaai/jina-embeddings-v4; paper arXiv:2506.18902, section 4.
-JINA_V4_DIMENSIONS = (128, 256, 512, 1024, 2048)
-
-
-# Source: config.json `multi_vector_projector_dim` of jinaai/jina-embeddings-v4.
-JINA_V4_TOKEN_DIMENSIONS = 128
-
-
-# Source: preprocessor_config.json of jinaai/jina-embeddings-v4: 602112 = 768 * 28 * 28, at most 768 image tokens.
-# The merged vLLM checkpoints ship 12845056, which gives other vectors for larger pictures.
-JINA_V4_MIN_PIXELS = 3136
-
-
-JINA_V4_MAX_PIXELS = 602112
-
-
-# Source: modeling_jina_embeddings_v4.py, encode_text(max_length=32768).
-JINA_V4_MAX_LENGTH = 32768
-
-
 DEMO = "demo"
-
-
 DEMO_FOLDER = Path(__file__).parent.parent / "demo" / "checkpoint"
+
+Pooling = Literal["vision_span_mean", "first_token"]
+"""The mean over a text's tokens or an image's span; the state of the first token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTemplate:
+    """The tokens that stand around an image, by their names in the checkpoint's own tokenizer.
+
+    Attributes:
+        vision_start: Opens an image.
+        vision_end: Closes it.
+        image: Stands for the image; the engine repeats it for each patch.
+        turn_start: Opens the user's turn.
+        turn_end: Closes it.
+        instruction: By role, the text behind the images.
+    """
+
+    vision_start: str
+    vision_end: str
+    image: str
+    turn_start: str
+    turn_end: str
+    instruction: Mapping[str, str]
+
+    @property
+    def special_tokens(self) -> dict[str, str]:
+        """The special tokens by their names here."""
+        names = ("vision_start", "vision_end", "image", "turn_start", "turn_end")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How models of one kind are prompted, started and pooled.
+
+    Attributes:
+        name: As servers tell it to their clients.
+        model_type: As config.json has it.
+        pooling: Which token states make the embedding.
+        prefixes: By role, what stands before a text.
+        symmetric_tasks: Tasks in which both roles get the prefix of a query.
+        images: The template of images; None where only texts have embeddings.
+        architecture: The plugin's, which vLLM is told to load; None for vLLM's own.
+        adapter_architecture: The same where one checkpoint has an adapter for each task.
+        splits_prompts: Whether vLLM may compute a prompt in several steps, as causal attention allows.
+        min_pixels: Smallest area of an image in pixels.
+        max_pixels: Largest area of an image in pixels.
+        max_length: Longest text in tokens, prefix included.
+    """
+
+    name: str
+    model_type: str = field(compare=False)
+    pooling: Pooling = field(compare=False)
+    prefixes: Mapping[str, str] = field(compare=False)
+    symmetric_tasks: tuple[str, ...] = field(compare=False)
+    images: ImageTemplate | None = field(compare=False)
+    architecture: str | None = field(compare=False)
+    adapter_architecture: str | None = field(compare=False)
+    splits_prompts: bool = field(compare=False)
+    min_pixels: int = field(compare=False)
+    max_pixels: int = field(compare=False)
+    max_length: int = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Facts about one checkpoint.
+    """One checkpoint.
 
     Attributes:
         name: What the user wrote.
         location: Folder or hub repository that the engine loads.
+        family: How it is prompted, started and pooled.
         tasks: Tasks whose vectors these weights give; the first is the default.
         hidden_size: Length of a full embedding.
         dimensions: Matryoshka sizes that were trained, ascending; the last is ``hidden_size``.
         token_dimensions: Length of one row of a multi-vector; ``hidden_size`` where no projector was trained for them.
         has_adapters: Whether one engine serves every task by adapters, rather than weights merged for one.
-        min_pixels: Smallest picture area in pixels; smaller pictures are enlarged to it.
-        max_pixels: Largest picture area in pixels; larger pictures are reduced to it.
+        min_pixels: Smallest area of an image in pixels; smaller images are enlarged to it.
+        max_pixels: Largest area of an image in pixels; larger images are reduced to it.
         max_length: Longest text in tokens, prefix included.
         options: Engine arguments that this checkpoint wants where the user gives none.
-        family: Decides prompts, engine arguments and pooling.
     """
 
     name: str
     location: str
+    family: Family
     tasks: tuple[str, ...]
     hidden_size: int
     dimensions: tuple[int, ...]
     token_dimensions: int
     has_adapters: bool = False
-    min_pixels: int = JINA_V4_MIN_PIXELS
-    max_pixels: int = JINA_V4_MAX_PIXELS
-    max_length: int = JINA_V4_MAX_LENGTH
+    min_pixels: int
+    max_pixels: int
+    max_length: int
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    family: str = JINA_V4
 
     @property
-    def sees_pictures(self) -> bool:
-        """Whether pictures have vectors too."""
-        return self.family == JINA_V4
+    def supports_images(self) -> bool:
+        """Whether images have embeddings too."""
+        return self.family.images is not None
 
     @property
     def label(self) -> str:

@@ -14,11 +14,10 @@ from typing import Any
 from ..errors import ConfigError
 from . import values
 from .files import optional_json
+from .table.jina_v4 import NATIVE_ARCHITECTURE
 
 logger = logging.getLogger(__name__)
 
-NATIVE_ARCHITECTURE = "JinaEmbeddingsV4Model"
-"""The architecture in the config.json of jinaai/jina-embeddings-v4."""
 MERGED_ARCHITECTURE = "Qwen2_5_VLForConditionalGeneration"
 """The architecture in the config.json of its merged checkpoints, and of every plain Qwen2.5-VL."""
 XLM_ROBERTA_ARCHITECTURE = "XLMRobertaModel"

@@ -15,37 +15,14 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import recognition, values
-from .description import (
-    DEMO,
-    DEMO_FOLDER,
-    JINA_V4,
-    JINA_V4_DIMENSIONS,
-    JINA_V4_MAX_LENGTH,
-    JINA_V4_TOKEN_DIMENSIONS,
-    TASKS,
-    Checkpoint,
-)
+from .description import DEMO, DEMO_FOLDER, TASKS, Checkpoint
 from .files import read_json
-from .table.bge import BGE_M3, _xlm_roberta
-from .table.jina_v4 import MERGED, NATIVE, NATIVE_ARCHITECTURE
+from .registry import PUBLISHED
+from .table import jina_v4
+from .table.bge import BGE_M3, XLM_ROBERTA
+from .table.jina_v4 import JINA_V4, NATIVE, NATIVE_ARCHITECTURE
 
 logger = logging.getLogger(__name__)
-
-
-PUBLISHED = {
-    NATIVE: Checkpoint(
-        name=NATIVE,
-        location=NATIVE,
-        tasks=TASKS,
-        hidden_size=JINA_V4_DIMENSIONS[-1],
-        dimensions=JINA_V4_DIMENSIONS,
-        token_dimensions=JINA_V4_TOKEN_DIMENSIONS,
-        has_adapters=True,
-    ),
-    **MERGED,
-    # Source: config.json of BAAI/bge-m3; 8192 tokens are left, which is also its tokenizer's model_max_length.
-    BGE_M3: _xlm_roberta(BGE_M3, BGE_M3, hidden_size=1024, positions=8194, padding=1),
-}
 
 
 def resolve(model: str, revision: str | None = None) -> Checkpoint:
@@ -116,9 +93,9 @@ def _from_config(
     options: Mapping[str, Any] | None = None,
     revision: str | None = None,
 ) -> Checkpoint:
-    if config.get("model_type") == "xlm-roberta":
+    if config.get("model_type") == XLM_ROBERTA.model_type:
         return _from_xlm_roberta(name, location, config, revision)
-    if config.get("model_type") != "qwen2_5_vl":
+    if config.get("model_type") != JINA_V4.model_type:
         raise ConfigError(
             f"model={name!r}: got architectures={values.short(config.get('architectures') or [])}; "
             f"{recognition.EXPECTED}."
@@ -130,20 +107,23 @@ def _from_config(
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
     text_config = values.mapping(where, config, "text_config") or config
     hidden_size = values.whole(where, text_config, "hidden_size", most=most)
-    positions = values.whole(where, text_config, "max_position_embeddings", JINA_V4_MAX_LENGTH, most=values.MOST_TOKENS)
-    sizes = values.wholes(where, config, "matryoshka_dims", JINA_V4_DIMENSIONS, most=most)
+    positions = values.whole(where, text_config, "max_position_embeddings", JINA_V4.max_length, most=values.MOST_TOKENS)
+    sizes = values.wholes(where, config, "matryoshka_dims", jina_v4.DIMENSIONS, most=most)
     tasks = values.choices(where, config, "task_names", TASKS, allowed=TASKS)
-    token_dimensions = values.whole(where, config, "multi_vector_projector_dim", JINA_V4_TOKEN_DIMENSIONS, most=most)
+    token_dimensions = values.whole(where, config, "multi_vector_projector_dim", jina_v4.TOKEN_DIMENSIONS, most=most)
     dimensions = tuple(sorted({size for size in sizes if 0 < size < hidden_size} | {hidden_size}))
     return Checkpoint(
         name=name,
         location=location,
+        family=JINA_V4,
         tasks=tasks,
         hidden_size=hidden_size,
         dimensions=dimensions,
         token_dimensions=token_dimensions if has_adapters else hidden_size,
         has_adapters=has_adapters,
-        max_length=min(JINA_V4_MAX_LENGTH, positions),
+        min_pixels=JINA_V4.min_pixels,
+        max_pixels=JINA_V4.max_pixels,
+        max_length=min(JINA_V4.max_length, positions),
         options=options or {},
     )
 
@@ -160,7 +140,20 @@ def _from_xlm_roberta(name: str, location: str, config: Mapping[str, Any], revis
     padding = values.whole(where, config, "pad_token_id", 1, least=0, most=values.MOST_TOKENS)  # XLMRobertaConfig's
     least = padding + 1 + 3  # room for both special tokens and one of a text
     positions = values.whole(where, config, "max_position_embeddings", least=least, most=2 * values.MOST_TOKENS)
-    return _xlm_roberta(name, location, hidden_size=hidden_size, positions=positions, padding=padding)
+    return Checkpoint(
+        name=name,
+        location=location,
+        family=XLM_ROBERTA,
+        tasks=("retrieval",),
+        hidden_size=hidden_size,
+        dimensions=(hidden_size,),
+        token_dimensions=hidden_size,
+        min_pixels=XLM_ROBERTA.min_pixels,
+        max_pixels=XLM_ROBERTA.max_pixels,
+        # Positions are counted from the padding token's id + 1, so that many rows of their table are never used.
+        # Source: transformers, modeling_xlm_roberta.py, create_position_ids_from_input_ids.
+        max_length=positions - padding - 1,
+    )
 
 
 @lru_cache(maxsize=64)

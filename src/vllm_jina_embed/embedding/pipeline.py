@@ -43,6 +43,7 @@ class Plan:
 
     Attributes:
         task: ``retrieval``, ``text-matching`` or ``code``.
+        role: ``query`` or ``passage``.
         text_prefix: What stands before a text.
         dimensions: Length of an embedding, or of each row of a multi-vector.
         max_length: Longest text in tokens, prefix included.
@@ -52,6 +53,7 @@ class Plan:
     """
 
     task: str
+    role: str
     text_prefix: str
     dimensions: int
     max_length: int
@@ -127,7 +129,13 @@ async def _prompts(
     items: Sequence[Item], builder: Builder, plan: Plan, *, max_length: int
 ) -> AsyncIterator[tuple[int, Prompt | InputError]]:
     """Yield each row and its prompt in order; tokenising and decoding run in a thread, unless they are quick."""
-    build = partial(builder.build, text_prefix=plan.text_prefix, max_length=max_length, truncate=plan.truncate)
+    build = partial(
+        builder.build,
+        role=plan.role,
+        text_prefix=plan.text_prefix,
+        max_length=max_length,
+        truncate=plan.truncate,
+    )
     row = 0
     for chunk in _chunks(items):
         for prompt in build(chunk) if _is_quick(chunk) else await asyncio.to_thread(build, chunk):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._secrets import Secret
-from ..checkpoints.description import JINA_V4, JINA_V4_MAX_LENGTH, Checkpoint
+from ..checkpoints.description import Checkpoint, Family
+from ..checkpoints.registry import DEFAULT_FAMILY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class EngineConfig:
     min_pixels: int
     max_pixels: int
     files: str = ""
-    max_tokens: int = JINA_V4_MAX_LENGTH
+    max_tokens: int = DEFAULT_FAMILY.max_length
     tasks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
     servers: tuple[str, ...] = ()
@@ -45,7 +46,7 @@ class EngineConfig:
     logins: tuple[Secret | None, ...] = field(default=(), repr=False)
     timeout: float = 60.0
     checkpoint: Checkpoint | None = field(default=None, compare=False)
-    family: str = JINA_V4
+    family: Family = DEFAULT_FAMILY
     options_key: str = field(init=False, default="")
 
     def __post_init__(self) -> None:

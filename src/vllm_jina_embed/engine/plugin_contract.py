@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-ARCHITECTURE = "JinaV4VisionSpanModel"
-"""The architecture that ``plugin/`` registers in vLLM's processes and the local engine asks for."""
-
-
 ADAPTERS_KEY, TASKS_KEY = "jina_adapters", "jina_tasks"
 """Keys of ``hf_overrides``: the folder of a native checkpoint's adapter file, and the tasks in it."""
 

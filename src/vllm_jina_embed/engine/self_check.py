@@ -7,17 +7,20 @@ adapter or a projector of another task.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from .._arrays import Floats
+from ..checkpoints.description import Pooling
 from ..errors import EngineError
 from ..pooling import single_vector
 from ..prompts.base import Prompt
 from .protocol import Engine
+
+Check = Callable[..., Coroutine[Any, Any, None]]
 
 LIMIT = 1e-3
 """Largest ``_distance``; bfloat16 rounding stays under 1e-4, another pooling is over 1e-2."""
@@ -61,6 +64,10 @@ async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
                 f"vLLM does not pool this checkpoint by its first token (got {_described(got, expected)} to the right "
                 "vector). Its own modules.json asks for another pooling: it is none of bge-m3's kind."
             )
+
+
+CHECKS: dict[Pooling, Check] = {"vision_span_mean": check_pooling, "first_token": check_first_token}
+"""The check of each pooling."""
 
 
 async def check_multi_vector(engine: Engine, config: Any, *, task: str, expected: Callable[[Floats], Floats]) -> None:

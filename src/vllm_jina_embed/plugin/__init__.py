@@ -11,8 +11,8 @@ from __future__ import annotations
 import importlib
 import os
 
-from ..checkpoints.table.jina_v4 import NATIVE_ARCHITECTURE
-from ..engine.plugin_contract import ARCHITECTURE, CONNECTOR_VARIABLE, MEDIA_CONNECTOR, TOKENIZER_MODE
+from ..checkpoints.table.jina_v4 import ARCHITECTURE, NATIVE_ARCHITECTURE
+from ..engine.plugin_contract import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, TOKENIZER_MODE
 from .end_with_parent import end_with_parent
 
 

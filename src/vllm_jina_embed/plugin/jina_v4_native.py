@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..checkpoints.description import JINA_V4_TOKEN_DIMENSIONS
+from ..checkpoints.table.jina_v4 import TOKEN_DIMENSIONS
 from ..checkpoints.weights.projector import projector_adapters
 from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, TASKS_KEY
 from .jina_v4_merged import JinaV4VisionSpanModel
@@ -54,7 +54,7 @@ class JinaEmbeddingsV4Model(JinaV4VisionSpanModel):
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         config = vllm_config.model_config.hf_config
-        dimensions = getattr(config, "multi_vector_projector_dim", JINA_V4_TOKEN_DIMENSIONS)
+        dimensions = getattr(config, "multi_vector_projector_dim", TOKEN_DIMENSIONS)
         self.multi_vector_projector = MultiVectorProjector(config.get_text_config().hidden_size, dimensions)
         self.pooler.poolers_by_task["token_embed"] = TokenVectors(
             self.multi_vector_projector, default_task=getattr(config, DEFAULT_TASK_KEY, None)

@@ -38,7 +38,7 @@ class Builder(Protocol):
     """Turns items into prompts; safe to share between threads."""
 
     def build(
-        self, items: Sequence[Item], *, text_prefix: str, max_length: int, truncate: Truncate
+        self, items: Sequence[Item], *, role: str, text_prefix: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | InputError]:
         """Return one prompt per item, or the error that this item alone met; see ``PromptBuilder.build``."""
         ...

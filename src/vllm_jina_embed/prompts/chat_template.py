@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from .template import IMAGE_INSTRUCTION, SPECIAL_TOKENS
+from ..checkpoints.description import ImageTemplate
+from ..checkpoints.registry import DEFAULT_FAMILY
 
 
-def chat_template() -> str:
+def chat_template(images: ImageTemplate | None = DEFAULT_FAMILY.images) -> str:
     """Return the Jinja template by which a server makes the same prompts of messages, on one line.
 
     A message of text parts is their bare text; one with pictures is the image template, whose instruction may be
     sent or left out. Anything else is refused: the model was trained with no other prompt.
     """
-    token = SPECIAL_TOKENS
+    assert images is not None, "a model of texts alone has no messages"
+    token, instruction = images.special_tokens, images.instruction["passage"]
     picture = token["vision_start"] + token["image"] + token["vision_end"]
     opening, closing = f"{token['turn_start']}user\\n", f"{token['turn_end']}\\n"
     return (
@@ -23,8 +25,8 @@ def chat_template() -> str:
         "{%- else -%}{%- set ns.pictures = ns.pictures + 1 -%}{%- endif -%}"
         "{%- endfor -%}{%- endfor -%}"
         "{%- if ns.pictures == 0 -%}{{- ns.text -}}"
-        f"{{%- elif ns.text not in ['', '{IMAGE_INSTRUCTION}'] -%}}"
-        f"{{{{- raise_exception('beside pictures only the text \"{IMAGE_INSTRUCTION}\" may stand') -}}}}"
-        f"{{%- else -%}}{{{{- '{opening}' + '{picture}' * ns.pictures + '{IMAGE_INSTRUCTION}{closing}' -}}}}"
+        f"{{%- elif ns.text not in ['', '{instruction}'] -%}}"
+        f"{{{{- raise_exception('beside pictures only the text \"{instruction}\" may stand') -}}}}"
+        f"{{%- else -%}}{{{{- '{opening}' + '{picture}' * ns.pictures + '{instruction}{closing}' -}}}}"
         "{%- endif -%}"
     )

@@ -64,12 +64,13 @@ class TextPromptBuilder:
             raise ConfigError(f"the server's tokenizer.json cannot be read ({error}).") from None
 
     def build(
-        self, items: Sequence[Item], *, text_prefix: str, max_length: int, truncate: Truncate
+        self, items: Sequence[Item], *, role: str, text_prefix: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | InputError]:
         """Return one prompt per item, or the error that this item alone met.
 
         Args:
             items: Texts; a picture becomes an error in its place.
+            role: ``query`` or ``passage``; decides nothing here.
             text_prefix: Stands before each text.
             max_length: Longest prompt in tokens, ``<s>`` and ``</s>`` included.
             truncate: Which end of a longer text to cut, or ``error``.

@@ -1,33 +1,22 @@
-"""Items to prompts: the texts and token ids that jina-embeddings-v4 was trained with.
+"""Items to prompts of a model with an image template: a text after its prefix, images in a user's turn.
 
-Enters: items, a task and a role. Leaves: ``Prompt`` objects (token ids and RGB pictures).
-The only file that holds ``Query: `` or ``<|vision_start|>``. A user's text can never become a special token.
-Source: modeling_jina_embeddings_v4.py (PREFIX_DICT, encode_text, process_images) and the model card.
+A user's text can never become a special token. What the template's tokens are stands in the model's row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from ..checkpoints.description import ImageTemplate
 from ..errors import ConfigError, InputError
 from ..inputs.images import MediaPolicy, open_image
 from ..inputs.items import ImageItem, Item, TextItem
 from .base import Prompt, Truncate
 from .tokenizing import Tokens, tokenize, too_long
-
-PREFIXES: dict[str, str] = {"query": "Query: ", "passage": "Passage: "}
-IMAGE_INSTRUCTION = "Describe the image."
-SPECIAL_TOKENS = {
-    "vision_start": "<|vision_start|>",
-    "vision_end": "<|vision_end|>",
-    "image": "<|image_pad|>",
-    "turn_start": "<|im_start|>",
-    "turn_end": "<|im_end|>",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,23 +28,6 @@ class SpecialIds:
     image: int
     turn_start: int
     turn_end: int
-
-
-def prefix(task: str, prompt_name: str) -> str:
-    """Return the text that stands before a user's text.
-
-    Args:
-        task: ``retrieval``, ``text-matching`` or ``code``.
-        prompt_name: ``query`` or ``passage``.
-
-    Raises:
-        ConfigError: Unknown ``prompt_name``.
-
-    Source: text-matching uses the query prefix for both roles (official table in the GGUF card).
-    """
-    if prompt_name not in PREFIXES:
-        raise ConfigError(f"prompt_name={prompt_name!r} is unknown; choose one of {', '.join(PREFIXES)}.")
-    return PREFIXES["query" if task == "text-matching" else prompt_name]
 
 
 def tokenizer_file(location: str, revision: str | None) -> Path:
@@ -70,25 +42,30 @@ def tokenizer_file(location: str, revision: str | None) -> Path:
 class PromptBuilder:
     """Turns items into prompts with one checkpoint's tokenizer; safe to share between threads."""
 
-    def __init__(self, tokenizer: Tokenizer, *, policy: MediaPolicy) -> None:
+    def __init__(self, tokenizer: Tokenizer, template: ImageTemplate, *, policy: MediaPolicy) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True  # "<|image_pad|>" in a user's text stays ordinary text
         self._tokenizer = tokenizer
         self._policy = policy
         self._heads: dict[str, int] = {}
-        self.ids = _special_ids(tokenizer)
-        if not set(self._plain("".join(SPECIAL_TOKENS.values()))).isdisjoint(astuple(self.ids)):
+        names = template.special_tokens
+        self.ids = _special_ids(tokenizer, names)
+        if not set(self._plain("".join(names.values()))).isdisjoint(astuple(self.ids)):
             raise ConfigError(
                 "the tokenizer does not mark the image template's tokens as special; texts could hold them."
             )
-        opening, closing = self._plain("user\n"), self._plain(IMAGE_INSTRUCTION)
-        self._before = (self.ids.turn_start, *opening)
+        self._before = (self.ids.turn_start, *self._plain("user\n"))
         self._picture = (self.ids.vision_start, self.ids.image, self.ids.vision_end)
-        self._after = (*closing, self.ids.turn_end, *self._plain("\n"))
+        self._after = {
+            role: (*self._plain(instruction), self.ids.turn_end, *self._plain("\n"))
+            for role, instruction in template.instruction.items()
+        }
 
     @classmethod
-    def load(cls, location: str, *, revision: str | None, policy: MediaPolicy) -> PromptBuilder:
+    def load(
+        cls, location: str, template: ImageTemplate, *, revision: str | None, policy: MediaPolicy
+    ) -> PromptBuilder:
         """Return a builder with the tokenizer of a folder or hub repository.
 
         Raises:
@@ -98,29 +75,30 @@ class PromptBuilder:
             tokenizer = Tokenizer.from_file(str(tokenizer_file(location, revision)))
         except Exception as error:  # tokenizers and the hub raise bare exceptions of their own
             raise ConfigError(f"{location!r}: tokenizer.json cannot be read ({error}).") from None
-        return cls(tokenizer, policy=policy)
+        return cls(tokenizer, template, policy=policy)
 
     @classmethod
-    def from_json(cls, tokenizer: bytes, *, policy: MediaPolicy) -> PromptBuilder:
+    def from_json(cls, tokenizer: bytes, template: ImageTemplate, *, policy: MediaPolicy) -> PromptBuilder:
         """Return a builder with the content of a tokenizer.json.
 
         Raises:
             ConfigError: It is no tokenizer, or lacks the template's special tokens.
         """
         try:
-            return cls(Tokenizer.from_buffer(tokenizer), policy=policy)
+            return cls(Tokenizer.from_buffer(tokenizer), template, policy=policy)
         except ConfigError:
             raise
         except Exception as error:  # tokenizers raises bare exceptions
             raise ConfigError(f"the server's tokenizer.json cannot be read ({error}).") from None
 
     def build(
-        self, items: Sequence[Item], *, text_prefix: str, max_length: int, truncate: Truncate
+        self, items: Sequence[Item], *, role: str, text_prefix: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | InputError]:
         """Return one prompt per item, or the error that this item alone met.
 
         Args:
             items: Texts and pictures, mixed as they come.
+            role: ``query`` or ``passage``.
             text_prefix: Result of ``prefix``.
             max_length: Longest text in tokens, prefix included.
             truncate: Which end of a longer text to cut, or ``error``.
@@ -147,7 +125,7 @@ class PromptBuilder:
                 if isinstance(item, TextItem):
                     prompts.append(self._text_prompt(next(tokens), item, text_prefix, max_length, truncate))
                 else:
-                    prompts.append(self._image_prompt(item))
+                    prompts.append(self._image_prompt(item, role))
             except InputError as error:
                 prompts.append(error)
         return prompts
@@ -167,7 +145,7 @@ class PromptBuilder:
         head = sum(1 for start, _ in tokens.encoding.offsets if start < len(text_prefix.rstrip()))
         return Prompt(token_ids=(*ids[:head], *ids[len(ids) - (max_length - head) :]), truncated=True)
 
-    def _image_prompt(self, item: ImageItem) -> Prompt:
+    def _image_prompt(self, item: ImageItem, role: str) -> Prompt:
         images = []
         for number, source in enumerate(item.images):
             try:
@@ -175,10 +153,11 @@ class PromptBuilder:
             except InputError as error:
                 where = item.where if len(item.images) == 1 else f"{item.where}[{number}]"
                 raise InputError(f"{where}: {error}", positions=[item.position]) from None
+        after = self._after[role]
         return Prompt(
-            token_ids=(*self._before, *self._picture * len(images), *self._after),
+            token_ids=(*self._before, *self._picture * len(images), *after),
             images=tuple(images),
-            around=(len(self._before), len(self._after)),
+            around=(len(self._before), len(after)),
         )
 
     def _head(self, text_prefix: str) -> int:
@@ -191,11 +170,10 @@ class PromptBuilder:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def _special_ids(tokenizer: Tokenizer) -> SpecialIds:
-    names = SPECIAL_TOKENS
+def _special_ids(tokenizer: Tokenizer, names: Mapping[str, str]) -> SpecialIds:
     found = {field: tokenizer.token_to_id(token) for field, token in names.items()}
     ids = {field: token_id for field, token_id in found.items() if token_id is not None}
     missing = [names[field] for field in names.keys() - ids.keys()]
     if missing:
-        raise ConfigError(f"the tokenizer lacks {', '.join(missing)}; it is not the one of a Qwen2.5-VL checkpoint.")
+        raise ConfigError(f"the tokenizer lacks {', '.join(missing)}; it is not the one of this model.")
     return SpecialIds(**ids)

@@ -11,7 +11,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from ..checkpoints.description import JINA_V4
 from ..checkpoints.weights.lora import Adapters
 from ..engine.config import EngineConfig
 from ..engine.local.arguments import engine_arguments
@@ -77,8 +76,8 @@ def serve_arguments(
     }
     kind = "token_embed" if multi_vector else "embed"
     arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}
-    if config.family == JINA_V4:  # a text model has no messages
-        arguments |= {"chat_template": chat_template(), "chat_template_content_format": "openai"}
+    if config.family.images is not None:  # a text model has no messages
+        arguments |= {"chat_template": chat_template(config.family.images), "chat_template_content_format": "openai"}
     flags: list[str] = []
     if adapters is not None:
         arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}

@@ -75,7 +75,7 @@ def facts_of(state: Any) -> ServerFacts:
     default = getattr(model.hf_config, DEFAULT_TASK_KEY, None)
     projected = default is not None and model.pooler_config.task == "token_embed"
     tasks = (str(default),) if projected else checkpoint.tasks
-    size = model.multimodal_config.mm_processor_kwargs["size"] if checkpoint.sees_pictures else {}
+    size = model.multimodal_config.mm_processor_kwargs["size"] if checkpoint.supports_images else {}
     return ServerFacts(
         checkpoint=Checkpoint(
             name=state.args.served_model_name[0],

@@ -11,19 +11,19 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tokenizers import Tokenizer
 from vllm.exceptions import VLLMValidationError
 from vllm.inputs import TokensPrompt
 from vllm.renderers.hf import HfRenderer
 
-from ..checkpoints.description import XLM_ROBERTA
+from ..checkpoints.registry import family_of
 from ..errors import InputError
 from ..inputs.items import TextItem
-from ..prompts.encoder import without_special_tokens
+from ..prompts.build import plain_tokenizer
 from ..prompts.template import tokenizer_file
 from ..prompts.tokenizing import Tokens, tokenize
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from vllm.config import VllmConfig
 
 LONGEST_TEXT = 1_000_000
@@ -136,11 +136,7 @@ def _refusal(text: str, error: InputError) -> str:
 
 def _plain(content: str, *, model_type: str) -> Tokenizer:
     """Return the tokenizer of a checkpoint as the embedder uses it for texts."""
-    if model_type == XLM_ROBERTA:
-        tokenizer = without_special_tokens(content)
-    else:
-        tokenizer = Tokenizer.from_str(content)
-        tokenizer.encode_special_tokens = True
+    tokenizer = plain_tokenizer(family_of(model_type), content)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

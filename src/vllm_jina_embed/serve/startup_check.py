@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 from vllm import PoolingParams
 
 from .._arrays import Floats
-from ..checkpoints.description import XLM_ROBERTA
+from ..checkpoints.registry import family_of
 from ..checkpoints.weights.projector import projections
 from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, TASK_KEY, TASKS_KEY
 from ..engine.protocol import TokenStates
-from ..engine.self_check import check_first_token, check_multi_vector, check_pooling
+from ..engine.self_check import CHECKS, check_multi_vector
 from ..prompts.base import Prompt
 
 Result = TypeVar("Result")
@@ -81,7 +81,7 @@ async def prove(state: Any) -> None:
     config = model.hf_config
     adapters = dict(state.openai_serving_models.lora_requests)
     engine = ClientEngine(state.engine_client, adapters)
-    check = check_first_token if config.model_type == XLM_ROBERTA else check_pooling
+    check = CHECKS[family_of(config.model_type).pooling]
     for task in adapters or ("",):
         await check(engine, config, task=task)
     task = getattr(config, DEFAULT_TASK_KEY, None)

@@ -20,8 +20,8 @@ from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.cache import embedder as cache
 from vllm_jina_embed.cache import keys as cache_keys
 from vllm_jina_embed.cache.embedder import CachedEmbedder
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import ClosedError, ConfigError, InputError
-from vllm_jina_embed.prompts import template
 from vllm_jina_embed.prompts.base import Prompt
 from vllm_jina_embed.settings import VECTORS
 
@@ -320,10 +320,11 @@ class TestKeys:
 
     def test_the_version_of_vectors_covers_the_prompts(self) -> None:
         """Whoever changes a prompt changes VECTORS as well, and both here."""
-        assert (VECTORS, template.PREFIXES, template.IMAGE_INSTRUCTION, *template.SPECIAL_TOKENS.values()) == (
+        images = JINA_V4.images
+        assert (VECTORS, JINA_V4.prefixes, images.instruction, *images.special_tokens.values()) == (
             "vllm-jina-embed/1",
             {"query": "Query: ", "passage": "Passage: "},
-            "Describe the image.",
+            {"query": "Describe the image.", "passage": "Describe the image."},
             "<|vision_start|>",
             "<|vision_end|>",
             "<|image_pad|>",

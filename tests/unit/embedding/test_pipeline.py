@@ -13,6 +13,7 @@ from PIL import Image
 from tests.support.fake_engine import FakeEngine, vector_of, wait_until
 from tests.support.pictures import noise
 from tests.support.tokenizer import make_tokenizer
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.embedding import pipeline
 from vllm_jina_embed.embedding.pipeline import Outcome, Plan, embed_items
 from vllm_jina_embed.errors import ConfigError, EngineDeadError, EngineError, InputError
@@ -21,7 +22,7 @@ from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.prompts.base import Prompt, Truncate
 from vllm_jina_embed.prompts.template import PromptBuilder
 
-BUILDER = PromptBuilder(make_tokenizer(), policy=MediaPolicy())
+BUILDER = PromptBuilder(make_tokenizer(), JINA_V4.images, policy=MediaPolicy())
 DIMENSIONS = 16
 
 
@@ -36,6 +37,7 @@ async def embed(
     """Run a mixed list of passages through ``engine``."""
     plan = Plan(
         task="retrieval",
+        role="passage",
         text_prefix="Passage: ",
         dimensions=DIMENSIONS,
         max_length=max_length,
@@ -47,7 +49,9 @@ async def embed(
 
 def expected(items: list[Any]) -> np.ndarray:
     """Return what the engine gives for each item by itself."""
-    prompts = BUILDER.build(inputs.mixed(items), text_prefix="Passage: ", max_length=1000, truncate="end")
+    prompts = BUILDER.build(
+        inputs.mixed(items), role="passage", text_prefix="Passage: ", max_length=1000, truncate="end"
+    )
     return np.stack([vector_of(prompt, DIMENSIONS) for prompt in prompts if isinstance(prompt, Prompt)])
 
 
@@ -182,7 +186,15 @@ async def test_a_picture_larger_than_the_bound_passes_alone() -> None:
             return [Prompt(token_ids=(1,), images=(cast(Image.Image, Huge()),)) for _ in items]
 
     engine = FakeEngine(delay=lambda prompt: 0.001)
-    plan = Plan(task="retrieval", text_prefix="", dimensions=DIMENSIONS, max_length=9, truncate="end", urgent=False)
+    plan = Plan(
+        task="retrieval",
+        role="query",
+        text_prefix="",
+        dimensions=DIMENSIONS,
+        max_length=9,
+        truncate="end",
+        urgent=False,
+    )
     items = inputs.mixed(["a"] * 6)
     builder = cast(PromptBuilder, Builder())
     async with asyncio.timeout(10):
@@ -205,7 +217,13 @@ async def test_a_long_list_of_queries_is_bulk_work() -> None:
     for number, urgent in ((pipeline.QUESTIONS, True), (pipeline.QUESTIONS + 1, False)):
         engine = FakeEngine()
         plan = Plan(
-            task="retrieval", text_prefix="Query: ", dimensions=DIMENSIONS, max_length=1000, truncate="end", urgent=True
+            task="retrieval",
+            role="query",
+            text_prefix="Query: ",
+            dimensions=DIMENSIONS,
+            max_length=1000,
+            truncate="end",
+            urgent=True,
         )
         items = inputs.mixed([f"text {n}" for n in range(number)])
         await embed_items(items, engine=engine, builder=BUILDER, plan=plan, progress=lambda count: None)

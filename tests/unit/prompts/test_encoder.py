@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from tests.support.pictures import noise
 from tests.support.tokenizer import make_tokenizer
 from tests.support.unigram import MASK, SPECIAL, make_unigram, segment
 from vllm_jina_embed.checkpoints.resolve import resolve
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import ConfigError, InputError
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.prompts.base import Prompt, Truncate
-from vllm_jina_embed.prompts.build import load_builder, prefix, read_builder
+from vllm_jina_embed.prompts.build import load_builder, prefix, read_builder, role_of
 from vllm_jina_embed.prompts.encoder import TextPromptBuilder
 from vllm_jina_embed.prompts.template import PromptBuilder
 
@@ -46,7 +48,7 @@ def builder() -> TextPromptBuilder:
 def build(
     builder: TextPromptBuilder, items: list[Any], *, max_length: int = 100, truncate: Truncate = "end"
 ) -> list[Prompt | InputError]:
-    return builder.build(inputs.mixed(items), text_prefix="", max_length=max_length, truncate=truncate)
+    return builder.build(inputs.mixed(items), role="passage", text_prefix="", max_length=max_length, truncate=truncate)
 
 
 def ids_of(prompt: Prompt | InputError) -> list[int]:
@@ -152,11 +154,11 @@ def test_the_family_decides_builder_and_prefix(tmp_path: Path) -> None:
     checkpoint = resolve(str(write(tmp_path, "xlm-roberta", make_unigram())))
     assert isinstance(load_builder(checkpoint, revision=None, policy=MediaPolicy()), TextPromptBuilder)
     assert isinstance(load_builder(resolve("demo"), revision=None, policy=MediaPolicy()), PromptBuilder)
-    assert [prefix(checkpoint, "retrieval", role) for role in ("query", "passage")] == ["", ""]
-    assert prefix(resolve("demo"), "retrieval", "passage") == "Passage: "
+    assert [prefix(checkpoint.family, "retrieval", role) for role in ("query", "passage")] == ["", ""]
+    assert prefix(resolve("demo").family, "retrieval", "passage") == "Passage: "
     for one in (checkpoint, resolve("demo")):
         with pytest.raises(ConfigError, match="choose one of query, passage"):
-            prefix(one, "retrieval", "document")
+            prefix(one.family, "retrieval", "document")
 
 
 def test_a_servers_tokenizer_is_read_for_its_family(tmp_path: Path) -> None:
@@ -189,3 +191,20 @@ def test_a_megabyte_of_one_letter_is_tokenised_in_time(builder: TextPromptBuilde
     (prompt,) = build(builder, ["a" * 1_000_000])
     assert isinstance(prompt, Prompt)
     assert prompt.truncated
+
+
+def test_images_of_another_role_have_another_name_where_their_prompt_differs() -> None:
+    """A row that asks for queries in other words than for passages; today's have one prompt for both."""
+    (image,) = inputs.images([noise(9, 9)])
+    (text,) = inputs.texts(["x"])
+    images = replace(JINA_V4.images, instruction={"query": "Find it.", "passage": "Describe the image."})
+    other = replace(JINA_V4, images=images)
+    assert [role_of(JINA_V4, image, role) for role in ("query", "passage")] == ["image", "image"]
+    assert [role_of(other, image, role) for role in ("query", "passage")] == ["image query", "image passage"]
+    assert [role_of(one, text, "query") for one in (JINA_V4, other)] == ["query", "query"]
+    builder = PromptBuilder(make_tokenizer(), images, policy=MediaPolicy())
+    prompts = [
+        builder.build([image], role=role, text_prefix="", max_length=99, truncate="end")[0]
+        for role in ("query", "passage")
+    ]
+    assert prompts[0].token_ids != prompts[1].token_ids

@@ -11,11 +11,13 @@ from tokenizers import Tokenizer
 
 from tests.support.pictures import encoded, noise
 from tests.support.tokenizer import SPECIAL, make_tokenizer
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import ConfigError, InputError
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.prompts.base import Prompt, Truncate
-from vllm_jina_embed.prompts.template import PromptBuilder, prefix
+from vllm_jina_embed.prompts.build import prefix
+from vllm_jina_embed.prompts.template import PromptBuilder
 
 TEMPLATE = "<|im_start|>user\n{}Describe the image.<|im_end|>\n"
 PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -30,14 +32,16 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="module")
 def builder() -> PromptBuilder:
     """A builder over the same vocabulary."""
-    return PromptBuilder(make_tokenizer(), policy=MediaPolicy())
+    return PromptBuilder(make_tokenizer(), JINA_V4.images, policy=MediaPolicy())
 
 
 def build(
     builder: PromptBuilder, items: list[Any], *, max_length: int = 100, truncate: Truncate = "end"
 ) -> list[Prompt | InputError]:
     """Return what a mixed list of passages becomes."""
-    return builder.build(inputs.mixed(items), text_prefix="Passage: ", max_length=max_length, truncate=truncate)
+    return builder.build(
+        inputs.mixed(items), role="passage", text_prefix="Passage: ", max_length=max_length, truncate=truncate
+    )
 
 
 def ids_of(prompt: Prompt | InputError) -> list[int]:
@@ -59,7 +63,7 @@ def ids_of(prompt: Prompt | InputError) -> list[int]:
 )
 def test_prefixes_are_the_official_table(task: str, prompt_name: str, expected: str) -> None:
     """Text-matching knows no roles."""
-    assert prefix(task, prompt_name) == expected
+    assert prefix(JINA_V4, task, prompt_name) == expected
 
 
 @pytest.mark.parametrize("name", ["document", "", "Query", None])
@@ -67,7 +71,7 @@ def test_an_unknown_prompt_name_is_refused(name: Any) -> None:
     """Whatever the task."""
     for task in ("retrieval", "text-matching"):
         with pytest.raises(ConfigError, match="choose one of query, passage"):
-            prefix(task, name)
+            prefix(JINA_V4, task, name)
 
 
 def test_a_text_is_its_prefix_and_itself(builder: PromptBuilder, tokenizer: Tokenizer) -> None:
@@ -103,14 +107,14 @@ def test_a_tokenizer_whose_template_tokens_are_not_special_is_refused() -> None:
     tokenizer = make_tokenizer()
     plain = tokenizer.to_str().replace('"special":true', '"special":false')
     with pytest.raises(ConfigError, match="does not mark"):
-        PromptBuilder(Tokenizer.from_str(plain), policy=MediaPolicy())
+        PromptBuilder(Tokenizer.from_str(plain), JINA_V4.images, policy=MediaPolicy())
 
 
 def test_a_tokenizer_without_the_template_tokens_is_refused() -> None:
     """The error names what is missing."""
     other = make_tokenizer().to_str().replace("<|image_pad|>", "<|picture|>")
     with pytest.raises(ConfigError, match=r"lacks <\|image_pad\|>"):
-        PromptBuilder(Tokenizer.from_str(other), policy=MediaPolicy())
+        PromptBuilder(Tokenizer.from_str(other), JINA_V4.images, policy=MediaPolicy())
 
 
 def test_a_tokenizer_file_that_truncates_and_pads_does_neither(tokenizer: Tokenizer) -> None:
@@ -118,7 +122,7 @@ def test_a_tokenizer_file_that_truncates_and_pads_does_neither(tokenizer: Tokeni
     other = make_tokenizer()
     other.enable_truncation(4)
     other.enable_padding(length=64)
-    prompts = build(PromptBuilder(other, policy=MediaPolicy()), ["the quick brown fox", "fox"])
+    prompts = build(PromptBuilder(other, JINA_V4.images, policy=MediaPolicy()), ["the quick brown fox", "fox"])
     expected = [tokenizer.encode(f"Passage: {text}").ids for text in ("the quick brown fox", "fox")]
     assert [ids_of(prompt) for prompt in prompts] == expected
 
@@ -217,7 +221,7 @@ def test_the_order_of_a_mixed_list_is_kept(builder: PromptBuilder, tokenizer: To
 def test_a_builder_is_read_from_a_folder(tmp_path: Path, tokenizer: Tokenizer) -> None:
     """Its ids are the folder's own, never constants."""
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    loaded = PromptBuilder.load(str(tmp_path), revision=None, policy=MediaPolicy())
+    loaded = PromptBuilder.load(str(tmp_path), JINA_V4.images, revision=None, policy=MediaPolicy())
     assert loaded.ids.image == tokenizer.token_to_id("<|image_pad|>")
     assert loaded.ids.vision_start == tokenizer.token_to_id("<|vision_start|>")
     assert ids_of(build(loaded, ["fox"])[0]) == tokenizer.encode("Passage: fox").ids
@@ -229,7 +233,7 @@ def test_a_folder_without_a_usable_tokenizer_is_refused(tmp_path: Path, content:
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(ConfigError, match=r"tokenizer\.json cannot be read"):
-        PromptBuilder.load(str(tmp_path), revision=None, policy=MediaPolicy())
+        PromptBuilder.load(str(tmp_path), JINA_V4.images, revision=None, policy=MediaPolicy())
 
 
 @pytest.mark.timeout(30)

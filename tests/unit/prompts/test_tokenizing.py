@@ -15,6 +15,7 @@ from tokenizers import Encoding, Tokenizer, pre_tokenizers, trainers
 from tests.support.tokenizer import make_tokenizer
 from tests.support.unigram import make_unigram
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.inputs.items import TextItem
@@ -172,11 +173,11 @@ class TestBuilders:
     """Both builders, at the length that the published checkpoints have."""
 
     def build(self, text: str, truncate: Any, max_length: int = 32_768) -> list[Prompt | InputError]:
-        demo = PromptBuilder.load(str(DEMO_FOLDER), revision=None, policy=MediaPolicy())
+        demo = PromptBuilder.load(str(DEMO_FOLDER), JINA_V4.images, revision=None, policy=MediaPolicy())
         unigram = TextPromptBuilder(make_unigram().to_str())
         return [
-            demo.build([item(text)], text_prefix=PREFIX, max_length=max_length, truncate=truncate)[0],
-            unigram.build([item(text)], text_prefix="", max_length=max_length, truncate=truncate)[0],
+            demo.build([item(text)], role="passage", text_prefix=PREFIX, max_length=max_length, truncate=truncate)[0],
+            unigram.build([item(text)], role="passage", text_prefix="", max_length=max_length, truncate=truncate)[0],
         ]
 
     @pytest.mark.parametrize("truncate", ["end", "start"])
@@ -274,10 +275,10 @@ class TestFailingTokenizers:
                 return make_tokenizer().encode(text)
 
         tokenizer: Any = Failing()
-        builder = PromptBuilder.load(str(DEMO_FOLDER), revision=None, policy=MediaPolicy())
+        builder = PromptBuilder.load(str(DEMO_FOLDER), JINA_V4.images, revision=None, policy=MediaPolicy())
         builder._tokenizer = tokenizer
         items = [item("good"), item("bad")]
-        good, bad = builder.build(items, text_prefix="", max_length=10, truncate="end")
+        good, bad = builder.build(items, role="passage", text_prefix="", max_length=10, truncate="end")
         assert isinstance(good, Prompt)
         assert isinstance(bad, InputError)
         assert "(no unk_id)" in str(bad)

@@ -1,29 +1,42 @@
-"""The row of BAAI/bge-m3, and checkpoints like it."""
+"""bge-m3: texts only, one size, no roles.
+
+Sources: config.json of BAAI/bge-m3; FlagEmbedding, M3Embedder (the first token's state, normalised).
+"""
 
 from __future__ import annotations
 
-from ..description import (
-    XLM_ROBERTA,
-    Checkpoint,
-)
-
-
-def _xlm_roberta(name: str, location: str, *, hidden_size: int, positions: int, padding: int) -> Checkpoint:
-    """Return the facts of an XLM-RoBERTa checkpoint: texts only, one size, no roles.
-
-    Positions are counted from ``padding + 1``, so that many rows of the position table are never used.
-    Source: transformers, modeling_xlm_roberta.py, create_position_ids_from_input_ids.
-    """
-    return Checkpoint(
-        name=name,
-        location=location,
-        tasks=("retrieval",),
-        hidden_size=hidden_size,
-        dimensions=(hidden_size,),
-        token_dimensions=hidden_size,
-        max_length=positions - padding - 1,
-        family=XLM_ROBERTA,
-    )
-
+from ..description import Checkpoint, Family
 
 BGE_M3 = "BAAI/bge-m3"
+
+XLM_ROBERTA = Family(
+    name="xlm-roberta",
+    model_type="xlm-roberta",
+    pooling="first_token",
+    prefixes={"query": "", "passage": ""},
+    symmetric_tasks=(),
+    images=None,
+    architecture=None,
+    adapter_architecture=None,
+    splits_prompts=False,
+    # Of no image; they are a part of the fingerprints that users' caches are named by.
+    min_pixels=3136,
+    max_pixels=602112,
+    max_length=8192,
+)
+
+ROWS = (
+    Checkpoint(
+        name=BGE_M3,
+        location=BGE_M3,
+        family=XLM_ROBERTA,
+        tasks=("retrieval",),
+        hidden_size=1024,
+        dimensions=(1024,),
+        token_dimensions=1024,
+        min_pixels=XLM_ROBERTA.min_pixels,
+        max_pixels=XLM_ROBERTA.max_pixels,
+        # 8194 positions, counted from the padding token's id + 1; also its tokenizer's model_max_length.
+        max_length=8192,
+    ),
+)

@@ -1,32 +1,79 @@
-"""The rows of jina-embeddings-v4: native, and merged for one task."""
+"""jina-embeddings-v4: native, with an adapter for each task, and merged for one task.
+
+Sources: modeling_jina_embeddings_v4.py (PREFIX_DICT, encode_text, process_images), config.json,
+preprocessor_config.json and the model cards of jinaai/jina-embeddings-v4 and jinaai/jina-embeddings-v4-vllm-*; paper
+arXiv:2506.18902, section 4.
+"""
 
 from __future__ import annotations
 
-from .. import recognition
-from ..description import (
-    JINA_V4_DIMENSIONS,
-    TASKS,
-    Checkpoint,
-)
-
-
-def _published(task: str) -> Checkpoint:
-    """Return the facts of one of Jina's merged vLLM checkpoints (source: their model cards)."""
-    name = f"{NATIVE}-vllm-{task}"
-    return Checkpoint(
-        name=name,
-        location=name,
-        tasks=(task,),
-        hidden_size=JINA_V4_DIMENSIONS[-1],
-        dimensions=JINA_V4_DIMENSIONS,
-        token_dimensions=JINA_V4_DIMENSIONS[-1],
-    )
-
+from ..description import TASKS, Checkpoint, Family, ImageTemplate
 
 NATIVE = "jinaai/jina-embeddings-v4"
+NATIVE_ARCHITECTURE = "JinaEmbeddingsV4Model"
+"""The architecture in the native checkpoint's config.json."""
+ARCHITECTURE = "JinaV4VisionSpanModel"
+"""The architecture that the plugin registers for merged weights."""
 
+# Source: config.json, `matryoshka_dims` and `multi_vector_projector_dim`.
+DIMENSIONS = (128, 256, 512, 1024, 2048)
+TOKEN_DIMENSIONS = 128
+# Source: preprocessor_config.json of the native checkpoint: 602112 = 768 * 28 * 28, at most 768 image tokens.
+# The merged vLLM checkpoints ship 12845056, which gives other vectors for larger images.
+MIN_PIXELS, MAX_PIXELS = 3136, 602112
+# Source: encode_text(max_length=32768).
+MAX_LENGTH = 32768
 
-NATIVE_ARCHITECTURE = recognition.NATIVE_ARCHITECTURE
+JINA_V4 = Family(
+    name="jina-v4",
+    model_type="qwen2_5_vl",
+    pooling="vision_span_mean",
+    prefixes={"query": "Query: ", "passage": "Passage: "},
+    # Source: the official table in the GGUF card.
+    symmetric_tasks=("text-matching",),
+    images=ImageTemplate(
+        vision_start="<|vision_start|>",
+        vision_end="<|vision_end|>",
+        image="<|image_pad|>",
+        turn_start="<|im_start|>",
+        turn_end="<|im_end|>",
+        instruction={"query": "Describe the image.", "passage": "Describe the image."},
+    ),
+    architecture=ARCHITECTURE,
+    adapter_architecture=NATIVE_ARCHITECTURE,
+    splits_prompts=True,
+    min_pixels=MIN_PIXELS,
+    max_pixels=MAX_PIXELS,
+    max_length=MAX_LENGTH,
+)
 
-
-MERGED = {checkpoint.name: checkpoint for checkpoint in map(_published, TASKS)}
+ROWS = (
+    Checkpoint(
+        name=NATIVE,
+        location=NATIVE,
+        family=JINA_V4,
+        tasks=TASKS,
+        hidden_size=DIMENSIONS[-1],
+        dimensions=DIMENSIONS,
+        token_dimensions=TOKEN_DIMENSIONS,
+        has_adapters=True,
+        min_pixels=MIN_PIXELS,
+        max_pixels=MAX_PIXELS,
+        max_length=MAX_LENGTH,
+    ),
+    *(
+        Checkpoint(
+            name=f"{NATIVE}-vllm-{task}",
+            location=f"{NATIVE}-vllm-{task}",
+            family=JINA_V4,
+            tasks=(task,),
+            hidden_size=DIMENSIONS[-1],
+            dimensions=DIMENSIONS,
+            token_dimensions=DIMENSIONS[-1],
+            min_pixels=MIN_PIXELS,
+            max_pixels=MAX_PIXELS,
+            max_length=MAX_LENGTH,
+        )
+        for task in TASKS
+    ),
+)

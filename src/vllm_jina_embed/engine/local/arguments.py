@@ -14,12 +14,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...checkpoints.description import JINA_V4
-from ...checkpoints.table.jina_v4 import NATIVE_ARCHITECTURE
 from ...checkpoints.weights.lora import Adapters
 from ...errors import ConfigError
 from ..config import EngineConfig
-from ..plugin_contract import ADAPTERS_KEY, ARCHITECTURE, TASKS_KEY
+from ..plugin_contract import ADAPTERS_KEY, TASKS_KEY
 
 logger = logging.getLogger(__name__)
 
@@ -74,17 +72,21 @@ def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | No
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
-    # Both families take ``dimensions`` with each request; those that a checkpoint has are checked before.
+    # All families take ``dimensions`` with each request; those that a checkpoint has are checked before.
     overrides: dict[str, Any] = {"is_matryoshka": True}
-    if config.family == JINA_V4:
-        defaults |= _jina_v4(config)
-        overrides["architectures"] = [ARCHITECTURE]
-    else:  # vLLM's own model; its pooler must normalise, whatever the checkpoint's modules.json leaves out
+    family = config.family
+    if family.images is not None:
+        defaults |= _images(config)
+    if family.splits_prompts:  # our small steps cut prompts; where none may be cut, long texts would wait
+        defaults["scheduler_cls"] = "vllm_jina_embed.plugin.scheduler.QuestionsFirst"
+    if family.architecture is not None:
+        overrides["architectures"] = [family.architecture]
+    else:  # vLLM's own pooler must normalise, whatever the checkpoint's modules.json leaves out
         defaults["pooler_config"] = {"task": "embed", "use_activation": True}
     if cpu:
         cache = SMALL_CACHE_BYTES if _is_small(config.location) else CPU_CACHE_BYTES
         defaults |= {"kv_cache_memory_bytes": cache, "distributed_executor_backend": "mp"}
-        if config.family == JINA_V4:  # an encoder's step holds whole texts: vLLM knows how long those are
+        if family.splits_prompts:  # a step of whole texts is as long as they are, which vLLM knows
             defaults["max_num_batched_tokens"] = CPU_STEP_TOKENS
         if "enforce_eager" not in config.options:
             defaults["enforce_eager"] = not _compiles(config.location)
@@ -92,7 +94,7 @@ def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | No
         if not config.options.get("enable_lora", True):
             raise ConfigError(f"enable_lora=False: {config.location!r} serves each task by an adapter; leave it on.")
         defaults |= {"enable_lora": True, "max_loras": len(adapters.folders), "max_lora_rank": _lora_rank(adapters)}
-        overrides |= {"architectures": [NATIVE_ARCHITECTURE], ADAPTERS_KEY: str(adapters.source)}
+        overrides |= {"architectures": [family.adapter_architecture], ADAPTERS_KEY: str(adapters.source)}
         overrides[TASKS_KEY] = list(adapters.folders)
     fixed = {"model": config.location, "tokenizer": config.location, "hf_overrides": overrides}
     return defaults | dict(config.options) | fixed
@@ -125,11 +127,9 @@ def variables(values: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
 
 
-def _jina_v4(config: EngineConfig) -> dict[str, Any]:
-    """Return what pictures and causal attention ask for."""
+def _images(config: EngineConfig) -> dict[str, Any]:
+    """Return what images ask for."""
     return {
-        # Its small steps cut prompts, which an encoder does not allow: it would leave long texts waiting.
-        "scheduler_cls": "vllm_jina_embed.plugin.scheduler.QuestionsFirst",
         "limit_mm_per_prompt": {"video": 0},
         "mm_processor_kwargs": {"size": {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}},
         # Off: after a failed request vLLM 0.32 answers the next one with the same picture with an empty tensor.

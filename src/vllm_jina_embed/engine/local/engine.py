@@ -23,7 +23,6 @@ import numpy as np
 
 from ..._arrays import Floats
 from ..._extras import require
-from ...checkpoints.description import XLM_ROBERTA
 from ...checkpoints.weights.lora import Adapters, split_adapters
 from ...checkpoints.weights.projector import projections
 from ...errors import ClosedError, EngineDeadError, EngineError, InputError
@@ -33,7 +32,7 @@ from ..config import EngineConfig
 from ..loop import LoopThread
 from ..plugin_contract import PATIENT, TASK_KEY, URGENT
 from ..protocol import TokenStates
-from ..self_check import check_first_token, check_multi_vector, check_pooling
+from ..self_check import CHECKS, check_multi_vector
 from .arguments import TOKENIZERS, engine_arguments, environment, memory_kept, variables
 from .processes import check_process, engine_processes, make_folder
 
@@ -135,7 +134,7 @@ class LocalEngine:
     async def _check(self, hf_config: Any) -> None:
         """Let the engine prove what it gives, with every adapter if it has some."""
         config, adapters = self._config, self._adapters
-        check = check_first_token if config.family == XLM_ROBERTA else check_pooling
+        check = CHECKS[config.family.pooling]
         for task in config.tasks or ("",):
             await check(self, hf_config, task=task)
         if adapters is not None:

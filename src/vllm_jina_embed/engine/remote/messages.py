@@ -22,7 +22,6 @@ from ..._arrays import Floats
 from ...errors import ConfigError, EngineError, InputError
 from ...pooling.single_vector import NORM_LIMIT, norm_error
 from ...prompts.base import Prompt
-from ...prompts.template import IMAGE_INSTRUCTION
 from .server_facts import MOST_TOKENS, is_name, is_within
 
 ENCODING = {"encoding_format": "base64", "embed_dtype": "float32", "endianness": "little"}
@@ -50,9 +49,9 @@ def question(prompts: Sequence[Prompt]) -> dict[str, Any]:
 
 
 def messages(images: Sequence[Image.Image]) -> list[dict[str, Any]]:
-    """Return the chat messages of one item with pictures."""
+    """Return the chat messages of one item with pictures; the server's template adds the instruction."""
     parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": data_uri(image)}} for image in images]
-    return [{"role": "user", "content": [*parts, {"type": "text", "text": IMAGE_INSTRUCTION}]}]
+    return [{"role": "user", "content": parts}]
 
 
 def data_uri(image: Image.Image) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import Floats
-from ...checkpoints.description import XLM_ROBERTA, Checkpoint
+from ...checkpoints.description import Checkpoint
 from ...errors import ConfigError, EngineError, InputError
 from ...pooling import single_vector
 from ...prompts.base import Prompt
@@ -219,7 +219,7 @@ class Server(Member):
     def _pooled(self, prompt: Prompt, states: Floats, wish: Wish) -> Floats:
         """Return the embedding ``(dimensions,)`` of a prompt's token states, as the checkpoint pools them."""
         with np.errstate(over="ignore"):  # of numbers that no model gives; the norm tells it
-            if self._config.family == XLM_ROBERTA:
+            if self._config.family.pooling == "first_token":
                 return single_vector.finish(states[0], wish.dimensions)
             return _mean(prompt, states, wish.dimensions)
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeGuard, get_type_hints
 
-from ...checkpoints.description import JINA_V4, TASKS, XLM_ROBERTA, Checkpoint
+from ...checkpoints.description import TASKS, Checkpoint, Family
+from ...checkpoints.registry import FAMILIES
 from ...errors import ConfigError
 
 FACTS_PATH, TOKENIZER_PATH = "/jina/checkpoint", "/jina/tokenizer.json"
@@ -68,7 +69,8 @@ class ServerFacts:
         """What decides the vectors, by name; a server keeps it when it is started anew, or is another one."""
         own = {"revision": self.revision, "files": self.files, "dtype": self.dtype}
         names = [one.name for one in fields(Checkpoint) if one.name != "options"]
-        return {name: getattr(self.checkpoint, name) for name in names} | own
+        values = {name: getattr(self.checkpoint, name) for name in names}
+        return values | {"family": self.checkpoint.family.name} | own
 
     @property
     def fingerprint(self) -> str:
@@ -79,6 +81,7 @@ class ServerFacts:
         """Return what a server answers."""
         told = asdict(self)
         del told["checkpoint"]["options"]
+        told["checkpoint"]["family"] = self.checkpoint.family.name
         return told
 
     @classmethod
@@ -130,11 +133,18 @@ def _known(kind: type[Any], told: Any, *, without: tuple[str, ...]) -> dict[str,
         if not _IS[hints[one.name]](value, most):
             bounds = f", from 1 to {most}" if most else ""
             raise ValueError(f"{one.name}: got {reprlib.repr(value)}; expected {hints[one.name]}{bounds}")
-        found[one.name] = tuple(value) if isinstance(value, list) else value
+        found[one.name] = _READ.get(hints[one.name], _unchanged)(value)
     return found
 
 
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+_READ: dict[Any, Callable[[Any], Any]] = {tuple[int, ...]: tuple, tuple[str, ...]: tuple, Family: FAMILIES.__getitem__}
+
 _IS: dict[Any, Callable[[Any, int], bool]] = {
+    Family: lambda value, most: isinstance(value, str) and value in FAMILIES,
     int: is_within,
     bool: lambda value, most: isinstance(value, bool),
     str: lambda value, most: is_name(value),
@@ -163,7 +173,6 @@ def _check(facts: ServerFacts) -> None:
         "tasks": (checkpoint.tasks, set(checkpoint.tasks) <= set(TASKS)),
         "dimensions": (sizes, sizes == tuple(sorted({*sizes})) and sizes[-1] == checkpoint.hidden_size),
         "min_pixels": (checkpoint.min_pixels, checkpoint.min_pixels <= checkpoint.max_pixels),
-        "family": (checkpoint.family, checkpoint.family in {JINA_V4, XLM_ROBERTA}),
         "pooler_task": (facts.pooler_task, facts.pooler_task in {"embed", "token_embed"}),
     }
     for name, (value, is_right) in rules.items():

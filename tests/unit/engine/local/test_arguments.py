@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vllm_jina_embed.checkpoints.description import XLM_ROBERTA
+from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.weights.lora import Adapters
 from vllm_jina_embed.engine.config import EngineConfig
 from vllm_jina_embed.engine.local.arguments import (

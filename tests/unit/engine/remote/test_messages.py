@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.support.pictures import noise
 from tests.support.tokenizer import make_tokenizer
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.remote.http import message, retry_after
 from vllm_jina_embed.engine.remote.messages import data_uri, expanded, picture_tokens
 from vllm_jina_embed.inputs.images import MediaPolicy
@@ -61,8 +62,10 @@ def test_the_template_gives_the_builders_tokens() -> None:
     """The same ids as the engine in this process gets."""
     tokenizer = make_tokenizer()
     rendered = tokenizer.encode(render(user("IMAGE", "IMAGE")), add_special_tokens=False).ids
-    builder = PromptBuilder(make_tokenizer(), policy=MediaPolicy())
-    (prompt,) = builder.build(images([[noise(9, 9), noise(9, 9)]]), text_prefix="", max_length=9, truncate="end")
+    builder = PromptBuilder(make_tokenizer(), JINA_V4.images, policy=MediaPolicy())
+    (prompt,) = builder.build(
+        images([[noise(9, 9), noise(9, 9)]]), role="passage", text_prefix="", max_length=9, truncate="end"
+    )
     assert list(prompt.token_ids) == rendered
 
 
@@ -105,8 +108,8 @@ def test_large_pictures_stay_within_the_bounds(size: tuple[int, int]) -> None:
 
 
 def test_a_text_is_not_expanded() -> None:
-    builder = PromptBuilder(make_tokenizer(), policy=MediaPolicy())
-    (prompt,) = builder.build(images([noise(56, 84)]), text_prefix="", max_length=9, truncate="end")
+    builder = PromptBuilder(make_tokenizer(), JINA_V4.images, policy=MediaPolicy())
+    (prompt,) = builder.build(images([noise(56, 84)]), role="passage", text_prefix="", max_length=9, truncate="end")
     ids = expanded(prompt, min_pixels=3136, max_pixels=602112)
     assert len(ids) == len(prompt.token_ids) + 5
     assert sorted(set(ids)) == sorted(set(prompt.token_ids))
