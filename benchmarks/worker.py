@@ -75,7 +75,7 @@ def full_step(contestant: Any) -> dict[str, Any]:
     """Time one call that fills one step of the engine: the longest that a question can have to wait for."""
     from benchmarks import loads
 
-    tokens = contestant.langchain._embedder._engine._llm.vllm_config.scheduler_config.max_num_batched_tokens
+    tokens = contestant.langchain._embedder.backend.engine._llm.vllm_config.scheduler_config.max_num_batched_tokens
     items = loads.texts(max(1, tokens // STEP_TEXT), (160, 160), seed=3)
     began = time.perf_counter()
     contestant.langchain.embed_documents(items)

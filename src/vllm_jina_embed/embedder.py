@@ -1,13 +1,7 @@
-"""The one object that everything else shares: texts and pictures in, embeddings out.
-
-Enters: texts and pictures. Leaves: float32 arrays. Knows the stages and the ``Engine`` protocol, never vLLM.
-Every call runs as one coroutine on the engine's loop; the sync form waits for it, the async form awaits it.
-"""
+"""The one object that everything else shares: texts and images in, embeddings out."""
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,20 +9,16 @@ from typing import Any, ClassVar, Self
 
 from . import settings
 from ._extras import require
-from ._forks import fork_safe_lock
 from .cache.embedder import CachedEmbedder
 from .cache.stores import Store
 from .checkpoints import description
 from .embedding.calls import Calls
-from .embedding.outcomes import Outcome
-from .embedding.pipeline import Plan, Progress, embed_items
+from .embedding.engine_backend import EngineBackend
 from .engine.pool import POOL, EnginePool
-from .engine.protocol import Engine
-from .errors import ClosedError, ConfigError, EngineError
+from .errors import ConfigError
 from .inputs.images import MediaPolicy
-from .inputs.items import Item
 from .prompts.base import Builder, Truncate
-from .prompts.build import load_builder, prefix, read_builder
+from .prompts.build import read_builder
 from .settings import OnError
 
 
@@ -40,7 +30,7 @@ class JinaEmbedder(Calls):
     """
 
     _pool: ClassVar[EnginePool] = POOL  # where engines come from
-    _closed = True  # until everything is checked, so that __del__ is quiet after an error
+    backend: EngineBackend
 
     def __init__(
         self,
@@ -103,10 +93,7 @@ class JinaEmbedder(Calls):
 
     def _take(self, checked: settings.Settings, builder: Builder | None = None) -> None:
         self.settings = checked
-        self._lock = fork_safe_lock(self)
-        self._engine: Engine | None = None
-        self._builder = builder
-        self._closed = False
+        self.backend = EngineBackend(checked, self._pool, owner=repr(self), builder=builder)
 
     @classmethod
     def from_server(
@@ -171,117 +158,19 @@ class JinaEmbedder(Calls):
 
     def close(self) -> None:
         """Give the engine back; the last user stops it. Further calls do nothing."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            engine, self._engine = self._engine, None
-        if engine is not None:
-            self._pool.release(self.settings.engine)
+        self.backend.close()
 
     @property
     def closed(self) -> bool:
         """Whether ``close`` was called."""
-        return self._closed
+        return self.backend.closed
 
     def __del__(self) -> None:
         """Warn about a forgotten ``close``; the engine runs on for other users and stops at exit."""
-        if not self._closed and self._engine is not None:
+        backend = getattr(self, "backend", None)  # missing after an error in __init__
+        if backend is not None and not backend.closed and backend.engine is not None:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
 
     def __repr__(self) -> str:
         """Return the call that makes an equal embedder."""
         return f"JinaEmbedder({self.model!r}, task={self.task!r}, dimensions={self.dimension})"
-
-    # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _ready(self) -> tuple[Engine, Builder]:
-        """Return the running engine and the prompt builder; starts what is missing."""
-        wanted = self.settings
-        with self._lock:
-            self._check_open()
-            if self._builder is None:
-                self._builder = load_builder(wanted.checkpoint, revision=wanted.engine.revision, policy=wanted.media)
-            if self._engine is None:
-                self._engine = self._pool.acquire(wanted.engine)
-            return self._engine, self._builder
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError(f"{self!r} is closed.")
-
-    def _interrupted(self, error: BaseException) -> EngineError:
-        """Return what a call tells that got no answer: that somebody closed the engine, or what the engine says."""
-        if isinstance(error, EngineError) and not self._closed:
-            return error
-        return ClosedError(f"{self!r}: the engine was closed before this call was done.")
-
-    def _plan(self, prompt_name: str, *, multi: bool, dimensions: int | None, task: str | None) -> Plan:
-        self._check_open()
-        wanted = self.settings.for_call(dimensions=dimensions, task=task)
-        return Plan(
-            task=wanted.task,
-            role=prompt_name,
-            text_prefix=prefix(wanted.checkpoint.family, wanted.task, prompt_name),
-            dimensions=wanted.checkpoint.token_dimensions if multi else wanted.dimensions,
-            max_length=wanted.max_length,
-            truncate=wanted.truncate,
-            urgent=prompt_name == "query",
-            multi=multi,
-        )
-
-    def _submit(self, items: list[Item], plan: Plan, progress: Progress) -> concurrent.futures.Future[Outcome]:
-        engine, builder = self._ready()
-        return engine.run(embed_items(items, engine=engine, builder=builder, plan=plan, progress=progress))
-
-    def _run(
-        self,
-        items: list[Item],
-        prompt_name: str,
-        multi: bool = False,
-        /,
-        *,
-        dimensions: int | None = None,
-        task: str | None = None,
-        show_progress: bool | None = None,
-    ) -> Outcome:
-        plan = self._plan(prompt_name, multi=multi, dimensions=dimensions, task=task)
-        if not items:
-            return Outcome(embeddings=plan.empty(0))
-        with self._bar(len(items), show_progress) as bar:
-            future = self._submit(items, plan, bar.update)
-            try:
-                return future.result()
-            except (concurrent.futures.CancelledError, EngineError) as error:
-                raise (stop := self._interrupted(error)) from stop.__cause__
-            except BaseException:  # Ctrl-C included: free what waits in the engine
-                future.cancel()
-                raise
-
-    async def _arun(
-        self,
-        items: list[Item],
-        prompt_name: str,
-        multi: bool = False,
-        /,
-        *,
-        dimensions: int | None = None,
-        task: str | None = None,
-        show_progress: bool | None = None,
-    ) -> Outcome:
-        plan = self._plan(prompt_name, multi=multi, dimensions=dimensions, task=task)
-        if not items:
-            return Outcome(embeddings=plan.empty(0))
-        with self._bar(len(items), show_progress) as bar:
-            if self._engine is None:
-                await asyncio.to_thread(self._ready)
-            future = self._submit(items, plan, bar.update)
-            try:
-                return await asyncio.wrap_future(future)
-            except asyncio.CancelledError as error:
-                caller = asyncio.current_task()
-                if caller is None or caller.cancelling():  # the caller was cancelled, not the engine
-                    raise
-                raise (stop := self._interrupted(error)) from stop.__cause__
-            except EngineError as error:
-                raise (stop := self._interrupted(error)) from stop.__cause__

@@ -42,14 +42,14 @@ class CountingEngine:
 def engine(demo_embedder: JinaEmbedder) -> Iterator[CountingEngine]:
     with JinaEmbedder("demo") as embedder:
         embedder.embed_queries(["start"])
-        yield CountingEngine(embedder._engine)
+        yield CountingEngine(embedder.backend.engine)
 
 
 @pytest.fixture
 def embedding(engine: CountingEngine) -> Iterator[VllmJinaEmbedding]:
     with JinaEmbedder("demo") as embedder:
         embedder.embed_queries(["start"])
-        embedder._engine = engine  # type: ignore[assignment]
+        embedder.backend.engine = engine  # type: ignore[assignment]
         yield VllmJinaEmbedding(embedder=embedder)
 
 

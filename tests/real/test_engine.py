@@ -48,7 +48,7 @@ def singles(random_embedder: JinaEmbedder) -> Floats:
 def test_the_sockets_of_an_engine_are_in_its_own_folder(random_embedder: JinaEmbedder) -> None:
     """So that those of a killed one can be removed; ten stayed for each kill."""
     random_embedder.embed(["start"])
-    engine, _ = random_embedder._ready()
+    engine, _ = random_embedder.backend.ready()
     folder = Path(engine._folder)  # type: ignore[attr-defined]
     assert [path.name for path in folder.iterdir() if path.is_socket()]
 
@@ -234,7 +234,7 @@ class TestLife:
     def test_steps_are_sized_for_bulk_work(self, random_embedder: JinaEmbedder) -> None:
         """As in vLLM's own ``LLM``: by itself ``AsyncLLM`` takes 128 requests, whatever the machine."""
         random_embedder.embed(ITEMS[:1])
-        steps = random_embedder._engine._llm.vllm_config.scheduler_config  # type: ignore[union-attr]
+        steps = random_embedder.backend.engine._llm.vllm_config.scheduler_config  # type: ignore[union-attr]
         assert (steps.max_num_seqs, steps.max_num_batched_tokens) == (256, 4096)
 
     def test_other_pixel_bounds_are_another_engine_that_closes_while_busy(self, random_checkpoint: Path) -> None:

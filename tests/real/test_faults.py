@@ -129,7 +129,7 @@ def test_chunked_and_preempted_prompts_are_averaged_once(
 
 def test_a_cancelled_call_frees_its_requests(random_embedder: JinaEmbedder) -> None:
     """Nothing of it waits in the engine afterwards."""
-    engine, _ = random_embedder._ready()
+    engine, _ = random_embedder.backend.ready()
 
     async def cancelled() -> None:
         task = asyncio.create_task(random_embedder.aembed(["a long text " * 200] * 300))

@@ -191,7 +191,7 @@ def test_a_killed_engine_comes_back_with_its_adapters(
 ) -> None:
     """The next call starts it again, and each task's vectors are right."""
     embedder.embed(["start"])
-    engine: Any = embedder._engine  # other tests' engines run in this process as well
+    engine: Any = embedder.backend.engine  # other tests' engines run in this process as well
     (process,) = engine._llm.engine_core.resources.engine_manager.processes
     os.kill(process.pid, signal.SIGKILL)
     for task in TASKS:

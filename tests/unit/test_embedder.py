@@ -559,12 +559,12 @@ class TestClosing:
         awaited = asyncio.create_task(embedder.aembed_queries(["b"]))
         await asyncio.to_thread(wait_until, lambda: engines and len(engines[0].prompts) == 2)
         if closed:
-            embedder._closed = True  # the moment in which close() stops the engine
+            embedder.backend._closed = True  # the moment in which close() stops the engine
         for task in (waited, awaited):
             with pytest.raises(expected) as caught:
                 await task
             assert caught.value.__suppress_context__
-        embedder._closed = False
+        embedder.backend._closed = False
 
     def test_a_forgotten_close_warns(self, make: Make) -> None:
         """Once it was used; an unused or closed one is silent."""

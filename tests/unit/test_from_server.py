@@ -76,7 +76,7 @@ def test_another_checkpoint_than_the_named_one_is_told(servers: FakeServers) -> 
             Served.from_server(url, model="demo") as embedder,
             Served.from_server(url, model="jinaai/jina-embeddings-v4-vllm-code") as other,
         ):
-            other._builder = embedder._ready()[1]  # whose tokenizer lies in no folder here
+            other.backend.builder = embedder.backend.ready()[1]  # whose tokenizer lies in no folder here
             with pytest.raises(ConfigError, match=r"expected.*2048"):
                 other.embed(["a"])
 

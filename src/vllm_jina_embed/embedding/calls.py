@@ -1,67 +1,37 @@
-"""What every embedder offers: checked lists, roles, streams, and a life that ends with ``close``.
-
-Enters: what callers pass. Leaves: float32 arrays. This file refuses to know how items become vectors: ``JinaEmbedder``
-asks an engine, ``CachedEmbedder`` a store first.
-"""
+"""What every embedder offers: checked lists, roles, streams and scores, over a backend that computes."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
-from functools import cache, partial
+from functools import partial
 from typing import Any
-
-from tqdm.auto import tqdm
 
 from .._arrays import Floats
 from .._closing import Closing
 from ..checkpoints.description import Checkpoint
 from ..inputs import items as inputs
 from ..inputs.images import ImageInput
-from ..inputs.items import Checked, EmbedInput, Item
+from ..inputs.items import Checked, EmbedInput
 from ..prompts.base import PromptName
 from ..settings import Settings, check_on_error
+from . import scoring
+from .backend import Backend, Request
 from .outcomes import Outcome
-from .scoring import Scores
+from .progress import progress_bar
 from .streams import astream, stream
 
 
-class Calls(Closing, Scores):
-    """The calls of an embedder; a subclass has ``settings`` and answers checked items."""
+class Calls(Closing):
+    """The calls of an embedder.
+
+    Attributes:
+        settings: What it was asked to do.
+        backend: What computes.
+    """
 
     settings: Settings
-
-    @abstractmethod
-    def _run(
-        self,
-        items: list[Item],
-        prompt_name: str,
-        multi: bool = False,
-        /,
-        *,
-        dimensions: int | None = None,
-        task: str | None = None,
-        show_progress: bool | None = None,
-    ) -> Outcome:
-        """Return one row per item, and the errors of the items that have none; see ``embed``."""
-
-    @abstractmethod
-    async def _arun(
-        self,
-        items: list[Item],
-        prompt_name: str,
-        multi: bool = False,
-        /,
-        *,
-        dimensions: int | None = None,
-        task: str | None = None,
-        show_progress: bool | None = None,
-    ) -> Outcome:
-        """Await ``_run``."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Give back what this embedder holds; further calls do nothing."""
+    backend: Backend
 
     @property
     @abstractmethod
@@ -97,19 +67,23 @@ class Calls(Closing, Scores):
 
     def embed_queries(self, texts: Iterable[str], **overrides: Any) -> Floats:
         """Return embeddings ``(n, dimension)`` of questions; see ``embed`` for overrides and errors."""
-        return self._wait(inputs.texts(texts), "query", **overrides)
+        rows: Floats = self._rows(inputs.texts(texts), "query", **overrides)
+        return rows
 
     async def aembed_queries(self, texts: Iterable[str], **overrides: Any) -> Floats:
         """Await ``embed_queries``."""
-        return await self._await(inputs.texts(texts), "query", **overrides)
+        rows: Floats = await self._arows(inputs.texts(texts), "query", **overrides)
+        return rows
 
     def embed_passages(self, texts: Iterable[str], **overrides: Any) -> Floats:
         """Return embeddings ``(n, dimension)`` of documents; see ``embed`` for overrides and errors."""
-        return self._wait(inputs.texts(texts), "passage", **overrides)
+        rows: Floats = self._rows(inputs.texts(texts), "passage", **overrides)
+        return rows
 
     async def aembed_passages(self, texts: Iterable[str], **overrides: Any) -> Floats:
         """Await ``embed_passages``."""
-        return await self._await(inputs.texts(texts), "passage", **overrides)
+        rows: Floats = await self._arows(inputs.texts(texts), "passage", **overrides)
+        return rows
 
     def embed_images(self, images: Iterable[ImageInput | Iterable[ImageInput]], **overrides: Any) -> Floats:
         """Return embeddings ``(n, dimension)`` of pictures; here a string is a path or a data URI.
@@ -117,11 +91,13 @@ class Calls(Closing, Scores):
         A list or tuple of pictures inside ``images`` is one item: the union of its vision spans is averaged.
         See ``embed`` for overrides and errors.
         """
-        return self._wait(inputs.images(images), "passage", **overrides)
+        rows: Floats = self._rows(inputs.images(images), "passage", **overrides)
+        return rows
 
     async def aembed_images(self, images: Iterable[ImageInput | Iterable[ImageInput]], **overrides: Any) -> Floats:
         """Await ``embed_images``."""
-        return await self._await(inputs.images(images), "passage", **overrides)
+        rows: Floats = await self._arows(inputs.images(images), "passage", **overrides)
+        return rows
 
     def embed(self, items: Iterable[EmbedInput], *, prompt_name: PromptName = "passage", **overrides: Any) -> Floats:
         """Return embeddings of texts and pictures, mixed as they come.
@@ -142,13 +118,15 @@ class Calls(Closing, Scores):
             ConfigError: ``dimensions`` is no Matryoshka size, or the checkpoint does not serve ``task``.
             ClosedError: After ``close()``.
         """
-        return self._wait(inputs.mixed(items), prompt_name, **overrides)
+        rows: Floats = self._rows(inputs.mixed(items), prompt_name, **overrides)
+        return rows
 
     async def aembed(
         self, items: Iterable[EmbedInput], *, prompt_name: PromptName = "passage", **overrides: Any
     ) -> Floats:
         """Await ``embed``."""
-        return await self._await(inputs.mixed(items), prompt_name, **overrides)
+        rows: Floats = await self._arows(inputs.mixed(items), prompt_name, **overrides)
+        return rows
 
     def embed_multi_vector(
         self,
@@ -179,7 +157,10 @@ class Calls(Closing, Scores):
             ConfigError: The checkpoint does not serve ``task``.
             ClosedError: After ``close()``.
         """
-        return self._wait_multi(inputs.mixed(items), prompt_name, task=task, show_progress=show_progress)
+        rows: list[Floats] = self._rows(
+            inputs.mixed(items), prompt_name, multi_vector=True, task=task, show_progress=show_progress
+        )
+        return rows
 
     async def aembed_multi_vector(
         self,
@@ -190,7 +171,10 @@ class Calls(Closing, Scores):
         show_progress: bool | None = None,
     ) -> list[Floats]:
         """Await ``embed_multi_vector``."""
-        return await self._await_multi(inputs.mixed(items), prompt_name, task=task, show_progress=show_progress)
+        rows: list[Floats] = await self._arows(
+            inputs.mixed(items), prompt_name, multi_vector=True, task=task, show_progress=show_progress
+        )
+        return rows
 
     def embed_stream(
         self,
@@ -207,8 +191,8 @@ class Calls(Closing, Scores):
         error names the position in the stream, and what came before it has been yielded; its ``embeddings`` are those
         of the window around it.
         """
-        call = partial(self._wait, dimensions=dimensions, task=task, show_progress=False)
-        return stream(items, lambda batch: call(batch, prompt_name), self._bar(None, show_progress))
+        call = partial(self._rows, dimensions=dimensions, task=task, show_progress=False)
+        return stream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
 
     def aembed_stream(
         self,
@@ -220,60 +204,77 @@ class Calls(Closing, Scores):
         show_progress: bool | None = None,
     ) -> AsyncIterator[Floats]:
         """Yield as ``embed_stream`` does, without blocking the loop."""
-        call = partial(self._await, dimensions=dimensions, task=task, show_progress=False)
-        return astream(items, lambda batch: call(batch, prompt_name), self._bar(None, show_progress))
+        call = partial(self._arows, dimensions=dimensions, task=task, show_progress=False)
+        return astream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
 
-    # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _wait(
-        self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
+    def score(
+        self,
+        queries: Iterable[EmbedInput],
+        items: Iterable[EmbedInput],
+        *,
+        multi_vector: bool = False,
+        dimensions: int | None = None,
+        task: str | None = None,
+        show_progress: bool | None = None,
     ) -> Floats:
-        told = self._telling(on_error)
-        rows: Floats = self._outcome(items, prompt_name, **overrides).checked(**told)
-        return rows
+        """Return how well each item answers each query.
 
-    async def _await(
-        self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
+        Args:
+            queries: Texts, which get the query prefix, and images, as in ``embed``.
+            items: Texts, which get the passage prefix, and images, mixed; any iterable, read as it is needed.
+            multi_vector: Whether to compare all tokens by MaxSim, which is slower and finer, or one vector each.
+            dimensions: Matryoshka size for this call; None takes the embedder's. Multi-vectors have none.
+            task: For this call; None takes the embedder's.
+            show_progress: For this call; None takes the embedder's.
+
+        Returns:
+            float32, shape ``(n_queries, n_items)``. Cosines lie between -1 and 1, MaxSim between minus and plus the
+            query's number of tokens. With ``on_error="skip"``, bad queries and items have NaN.
+
+        Raises:
+            InputError: Names every bad query, or else the bad items of the first window that has some.
+            ConfigError: ``dimensions`` is not a Matryoshka size, or stands beside ``multi_vector=True``, or the
+                checkpoint does not serve ``task``.
+            ClosedError: After ``close()``.
+        """
+        call = partial(self._rows, **scoring.overrides(multi_vector, dimensions, task))
+        return scoring.score(call, queries, items, progress_bar(self.settings, None, show_progress))
+
+    async def ascore(
+        self,
+        queries: Iterable[EmbedInput],
+        items: Iterable[EmbedInput],
+        *,
+        multi_vector: bool = False,
+        dimensions: int | None = None,
+        task: str | None = None,
+        show_progress: bool | None = None,
     ) -> Floats:
-        told = self._telling(on_error)
-        rows: Floats = (await self._aoutcome(items, prompt_name, **overrides)).checked(**told)
-        return rows
+        """Await ``score``."""
+        call = partial(self._arows, **scoring.overrides(multi_vector, dimensions, task))
+        return await scoring.ascore(call, queries, items, progress_bar(self.settings, None, show_progress))
 
-    def _wait_multi(self, items: list[Checked], prompt_name: str, /, **overrides: Any) -> list[Floats]:
-        rows: list[Floats] = self._outcome(items, prompt_name, True, **overrides).checked(**self._telling(None))
-        return rows
+    # --- checked items ----------------------------------------------------------------------------------------------
 
-    async def _await_multi(self, items: list[Checked], prompt_name: str, /, **overrides: Any) -> list[Floats]:
-        outcome = await self._aoutcome(items, prompt_name, True, **overrides)
-        rows: list[Floats] = outcome.checked(**self._telling(None))
-        return rows
+    def outcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
+        """Return the rows of checked items, and the errors of the bad ones; ``overrides`` are ``Request``'s."""
+        outcome = self.backend.run(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
+        return outcome.among(items, self._row_length(**overrides))
 
-    def _outcome(self, items: list[Checked], prompt_name: str, multi: bool = False, /, **overrides: Any) -> Outcome:
-        """Run the good items, and put the errors of the others in between."""
-        outcome = self._run(inputs.good(items), prompt_name, multi, **overrides)
-        return outcome.among(items, self._row_length(multi, overrides))
+    async def aoutcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
+        """Await ``outcome``."""
+        outcome = await self.backend.arun(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
+        return outcome.among(items, self._row_length(**overrides))
 
-    async def _aoutcome(
-        self, items: list[Checked], prompt_name: str, multi: bool = False, /, **overrides: Any
-    ) -> Outcome:
-        """Await ``_outcome``."""
-        outcome = await self._arun(inputs.good(items), prompt_name, multi, **overrides)
-        return outcome.among(items, self._row_length(multi, overrides))
+    def _rows(self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any) -> Any:
+        mode = None if on_error is None else check_on_error(on_error)
+        return self.outcome(items, prompt_name, **overrides).checked(self.settings, on_error=mode)
 
-    def _row_length(self, multi: bool, overrides: dict[str, Any]) -> int:
-        return self.checkpoint.token_dimensions if multi else overrides.get("dimensions") or self.dimension
+    async def _arows(
+        self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
+    ) -> Any:
+        mode = None if on_error is None else check_on_error(on_error)
+        return (await self.aoutcome(items, prompt_name, **overrides)).checked(self.settings, on_error=mode)
 
-    def _telling(self, on_error: str | None) -> dict[str, Any]:
-        """Return what ``Outcome.checked`` needs to know of the settings."""
-        mode = self.settings.on_error if on_error is None else check_on_error(on_error)
-        return {"on_error": mode, "truncate": self.settings.truncate}
-
-    def _bar(self, total: int | None, show_progress: bool | None) -> tqdm[Any]:
-        shown = self.settings.show_progress if show_progress is None else show_progress
-        return tqdm(total=total, desc="Embedding", unit="item") if shown else _no_bar()
-
-
-@cache
-def _no_bar() -> tqdm[Any]:
-    """Return the bar of all calls that show none: making one takes a tenth of a question's work here."""
-    return tqdm(disable=True)
+    def _row_length(self, *, multi_vector: bool = False, dimensions: int | None = None, **_: Any) -> int:
+        return self.checkpoint.token_dimensions if multi_vector else dimensions or self.dimension

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import EmbeddingWarning, InputError, warn_of_items
 from ..inputs.items import BadItem, Checked
+from ..settings import OnError, Settings
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,22 +40,22 @@ class Outcome:
         errors = sorted([*bad, *self.errors], key=lambda error: error.positions)
         return Outcome(embeddings=rows, errors=errors, truncated=self.truncated)
 
-    def checked(self, *, on_error: str, truncate: str, skipped: str | None = None) -> Any:
+    def checked(self, settings: Settings, *, on_error: OnError | None = None, skipped: str | None = None) -> Any:
         """Return the rows; warn about cut texts, and raise or warn where there are errors.
 
         Args:
-            on_error: ``raise`` or ``skip``.
-            truncate: Which end was cut.
+            settings: The embedder's.
+            on_error: ``raise`` or ``skip``; None takes the embedder's.
             skipped: What a warning says became of the bad items; None says what their rows are.
 
         Raises:
             InputError: There are errors, and ``on_error`` is ``raise``.
             EmbeddingWarning: Where warnings are errors.
         """
-        fails = bool(self.errors) and on_error == "raise"
+        fails = bool(self.errors) and (on_error or settings.on_error) == "raise"
         if self.truncated:
             try:
-                self._warn_of_cuts(truncate)
+                self._warn_of_cuts(settings.truncate)
             except EmbeddingWarning:  # warnings are errors here, and the call's own error comes first
                 if not fails:
                     raise

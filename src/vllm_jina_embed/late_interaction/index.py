@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..embedding.outcomes import Outcome
+from ..embedding.progress import progress_bar
 from ..errors import ConfigError
 from ..inputs import items as inputs
 from ..inputs.items import EmbedInput
@@ -83,7 +84,7 @@ class LateInteractionIndex(Base):
         """
         self._ready()
         added: list[str] = []
-        with ThreadPoolExecutor(1) as writer, self.embedder._bar(None, show_progress) as bar:
+        with ThreadPoolExecutor(1) as writer, progress_bar(self.embedder.settings, None, show_progress) as bar:
             writing: Future[None] | None = None
             for batch in batches(items, payloads, ids, self.embedder.settings.media):
                 rows = self._rows(batch, self._vectors.embed(batch.items, "passage"))
@@ -109,7 +110,7 @@ class LateInteractionIndex(Base):
         added: list[str] = []
         rest = batches(items, payloads, ids, self.embedder.settings.media)
         writing: asyncio.Task[None] | None = None
-        with self.embedder._bar(None, show_progress) as bar:
+        with progress_bar(self.embedder.settings, None, show_progress) as bar:
             try:
                 while (batch := await asyncio.to_thread(next, rest, None)) is not None:
                     found = await self._vectors.aembed(batch.items, "passage")
@@ -200,7 +201,7 @@ class LateInteractionIndex(Base):
     def _rows(self, batch: Batch, found: Pair) -> Rows:
         rows, errors = rows_of(batch, *found, self.storage.pool_factor)
         too_large = Outcome(embeddings=found[1], errors=errors)
-        too_large.checked(**self.embedder._telling(None), skipped="left out")
+        too_large.checked(self.embedder.settings, skipped="left out")
         return rows
 
     def _write(self, rows: Rows) -> None:

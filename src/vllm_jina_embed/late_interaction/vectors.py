@@ -14,6 +14,7 @@ from .._arrays import Floats
 from ..embedding.calls import Calls
 from ..embedding.outcomes import Outcome
 from ..inputs.items import Checked
+from ..settings import OnError
 
 Pair = tuple[Floats, list[Floats]]
 """Embeddings ``(n, dimensions)``, and ``n`` multi-vectors ``(n_tokens, token_dimensions)``."""
@@ -27,23 +28,23 @@ class TwoKinds:
     dimensions: int
     task: str
 
-    def embed(self, items: list[Checked], prompt_name: str, *, on_error: str | None = None) -> Pair:
+    def embed(self, items: list[Checked], prompt_name: str, *, on_error: OnError | None = None) -> Pair:
         """Return both; an item that one of the two kinds cannot be had of is bad, with both errors told at once."""
         with ThreadPoolExecutor(1) as pool:
-            single = pool.submit(self.embedder._outcome, items, prompt_name, **self._single)
-            multi = self.embedder._outcome(items, prompt_name, True, **self._multi)
+            single = pool.submit(self.embedder.outcome, items, prompt_name, **self._single)
+            multi = self.embedder.outcome(items, prompt_name, **self._multi)
             return self._both(single.result(), multi, on_error)
 
-    async def aembed(self, items: list[Checked], prompt_name: str, *, on_error: str | None = None) -> Pair:
+    async def aembed(self, items: list[Checked], prompt_name: str, *, on_error: OnError | None = None) -> Pair:
         """Await ``embed``."""
-        single = asyncio.create_task(self.embedder._aoutcome(items, prompt_name, **self._single))
+        single = asyncio.create_task(self.embedder.aoutcome(items, prompt_name, **self._single))
         try:
-            multi = await self.embedder._aoutcome(items, prompt_name, True, **self._multi)
+            multi = await self.embedder.aoutcome(items, prompt_name, **self._multi)
             return self._both(await single, multi, on_error)
         finally:
             single.cancel()
 
-    def _both(self, single: Outcome, multi: Outcome, on_error: str | None) -> Pair:
+    def _both(self, single: Outcome, multi: Outcome, on_error: OnError | None) -> Pair:
         """Most errors are of both: the item's own is told once."""
         errors = {error.positions: error for error in [*single.errors, *multi.errors]}
         both = Outcome(
@@ -51,13 +52,13 @@ class TwoKinds:
             errors=[errors[positions] for positions in sorted(errors)],
             truncated=multi.truncated,
         )
-        both.checked(**self.embedder._telling(on_error), skipped="left out")
+        both.checked(self.embedder.settings, on_error=on_error, skipped="left out")
         return single.embeddings, multi.embeddings
 
     @property
     def _single(self) -> dict[str, Any]:
-        return {"dimensions": self.dimensions, **self._multi}
+        return {"dimensions": self.dimensions, "task": self.task, "show_progress": False}
 
     @property
     def _multi(self) -> dict[str, Any]:
-        return {"task": self.task, "show_progress": False}
+        return {"multi_vector": True, "task": self.task, "show_progress": False}

@@ -17,7 +17,7 @@ from tests.support.fake_engine import FakeEngine
 from tests.support.in_memory import in_memory, write_folder
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
-from vllm_jina_embed.cache import embedder as cache
+from vllm_jina_embed.cache import backend as cache
 from vllm_jina_embed.cache import keys as cache_keys
 from vllm_jina_embed.cache.embedder import CachedEmbedder
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4

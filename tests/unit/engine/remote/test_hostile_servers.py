@@ -175,7 +175,7 @@ def test_a_compressed_bomb_is_not_unpacked(
     patience(monkeypatch, 0.2)
     server = serve(EMBEDDINGS, compressed(bomb(layers=layers), encoding))
     with JinaEmbedder.from_server(server.url) as embedder:
-        embedder._ready()
+        embedder.backend.ready()
         tracemalloc.start()
         try:
             with pytest.raises(EngineError, match=server.url):

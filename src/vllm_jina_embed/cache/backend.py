@@ -1,0 +1,172 @@
+"""The backend that asks a store first: what was embedded once is not embedded again. Hits start no engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..embedding.backend import Backend, Request
+from ..embedding.outcomes import Outcome
+from ..errors import InputError
+from ..inputs.images import open_image
+from ..inputs.items import ImageItem, Item
+from ..prompts.build import prefix, role_of
+from ..settings import Settings
+from . import keys
+from .safety import ForgivingStore
+from .stores import Store
+
+ITEMS = 1024
+"""Items that are looked up, embedded and kept together; what an interrupted call lost at most."""
+PIXELS = 64_000_000
+"""Pixels of opened pictures, 0.2 GB, after which no further item joins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """Some neighbours of a call: items, their keys (None where a picture cannot be opened) and what the store had."""
+
+    start: int
+    items: list[Item]
+    keys: list[str | None]
+    known: dict[str, tuple[np.ndarray, bool]]
+    errors: list[InputError] = field(default_factory=list)
+
+    @property
+    def missing(self) -> dict[str, Item]:
+        """The first item of each key that the store does not have."""
+        first: dict[str, Item] = {}
+        for key, item in zip(self.keys, self.items, strict=True):
+            if key is not None and key not in self.known:
+                first.setdefault(key, item)
+        return first
+
+
+class CacheBackend:
+    """Answers from a store where it can, and asks ``backend`` for the rest."""
+
+    def __init__(self, backend: Backend, store: Store, settings: Settings, check_open: Callable[[], None]) -> None:
+        """Take what computes, where its vectors are kept, and what raises once the embedder is closed."""
+        self.settings = settings
+        self._backend, self._check_open = backend, check_open
+        self._safe = ForgivingStore(store)
+
+    def run(self, request: Request) -> Outcome:
+        """See ``Backend.run``."""
+        settings = self._begin(request)
+        if request.multi_vector:
+            return self._backend.run(request)
+        outcome = _empty(len(request.items), settings)
+        for part in self._parts(request, settings):
+            missing = part.missing
+            computed = self._backend.run(_rest(request, missing)) if missing else None
+            self._finish(part, outcome, missing, computed)
+        return outcome
+
+    async def arun(self, request: Request) -> Outcome:
+        """See ``Backend.arun``."""
+        settings = self._begin(request)
+        if request.multi_vector:
+            return await self._backend.arun(request)
+        outcome = _empty(len(request.items), settings)
+        parts = self._parts(request, settings)
+        while (part := await asyncio.to_thread(next, parts, None)) is not None:
+            missing = part.missing
+            computed = await self._backend.arun(_rest(request, missing)) if missing else None
+            await asyncio.to_thread(self._finish, part, outcome, missing, computed)
+        return outcome
+
+    def _begin(self, request: Request) -> Settings:
+        """Check what an embedder checks first; return the request's settings."""
+        self._check_open()
+        settings = self.settings.for_call(dimensions=request.dimensions, task=request.task)
+        prefix(settings.checkpoint.family, settings.task, request.prompt_name)
+        return settings
+
+    def _parts(self, request: Request, settings: Settings) -> Iterator[_Part]:
+        """Yield all items in order, in parts of bounded size, looked up in the store."""
+        identity, items = keys.identity(settings), request.items
+        start = 0
+        while start < len(items):
+            part = _Part(start=start, items=[], keys=[], known={})
+            pixels = 0
+            while start < len(items) and len(part.items) < ITEMS and pixels < PIXELS:
+                item = items[start]
+                start += 1
+                try:
+                    item, opened = self._open(item)
+                    pixels += opened
+                    role = role_of(settings.checkpoint.family, item, request.prompt_name)
+                    part.keys.append(keys.key(identity, role, keys.content(item)))
+                except InputError as error:
+                    part.keys.append(None)
+                    part.errors.append(error)
+                part.items.append(item)
+            self._look_up(part, settings.dimensions)
+            yield part
+
+    def _open(self, item: Item) -> tuple[Item, int]:
+        """Return the item with its pictures opened, so that what is hashed is what is embedded; and their pixels."""
+        if not isinstance(item, ImageItem):
+            return item, 0
+        pictures = []
+        for number, source in enumerate(item.images):
+            try:
+                pictures.append(open_image(source, self.settings.media))
+            except InputError as error:
+                where = item.where if len(item.images) == 1 else f"{item.where}[{number}]"
+                raise InputError(f"{where}: {error}", positions=[item.position]) from None
+        return replace(item, images=tuple(pictures)), sum(picture.width * picture.height for picture in pictures)
+
+    def _look_up(self, part: _Part, dimensions: int) -> None:
+        names = list(dict.fromkeys(key for key in part.keys if key is not None))
+        if not names:
+            return
+        for key, value in zip(names, self._safe.get_many(names), strict=True):
+            found = keys.unpack(key, value, dimensions)
+            if found is not None:
+                part.known[key] = found
+
+    def _finish(self, part: _Part, outcome: Outcome, missing: dict[str, Item], computed: Outcome | None) -> None:
+        """Keep what was computed, and fill in the part's rows, errors and cut texts."""
+        failed: dict[str, str] = {}
+        if computed is not None:
+            failed = self._keep(part, missing, computed)
+        outcome.errors.extend(part.errors)
+        for row, (key, item) in enumerate(zip(part.keys, part.items, strict=True), part.start):
+            if key in part.known:
+                outcome.embeddings[row], truncated = part.known[key]
+                if truncated:
+                    outcome.truncated.append(item.position)
+            elif key is not None:
+                outcome.errors.append(InputError(item.where + failed[key], positions=[item.position]))
+        outcome.errors.sort(key=lambda error: error.positions)
+
+    def _keep(self, part: _Part, missing: dict[str, Item], computed: Outcome) -> dict[str, str]:
+        """Store the new embeddings; return by key what is wrong with the other items, less where they stand."""
+        errors = {error.positions[0]: str(error) for error in computed.errors}
+        failed, new = {}, {}
+        for (key, item), embedding in zip(missing.items(), computed.embeddings, strict=True):
+            if item.position in errors:
+                failed[key] = errors[item.position].removeprefix(item.where)
+                continue
+            truncated = item.position in computed.truncated
+            part.known[key] = embedding, truncated
+            if np.isfinite(embedding).all():
+                new[key] = keys.pack(key, embedding, truncated=truncated)
+        if new:
+            self._safe.put_many(new)
+        return failed
+
+
+def _rest(request: Request, missing: dict[str, Item]) -> Request:
+    """Return the request for what the store does not have."""
+    return replace(request, items=list(missing.values()))
+
+
+def _empty(count: int, settings: Settings) -> Outcome:
+    """Return an outcome whose rows are still to be filled in."""
+    return Outcome(embeddings=np.full((count, settings.dimensions), np.nan, dtype=np.float32))

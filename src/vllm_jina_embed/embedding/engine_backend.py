@@ -1,0 +1,143 @@
+"""The backend that asks an engine: the running one of a pool, which the first request starts or joins.
+
+Every request runs as one coroutine on the engine's loop; ``run`` waits for it, ``arun`` awaits it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+
+from .._forks import fork_safe_lock
+from ..engine.pool import EnginePool
+from ..engine.protocol import Engine
+from ..errors import ClosedError, EngineError
+from ..prompts.base import Builder
+from ..prompts.build import load_builder, prefix
+from ..settings import Settings
+from .backend import Request
+from .outcomes import Outcome
+from .pipeline import Plan, Progress, embed_items
+from .progress import progress_bar
+
+
+class EngineBackend:
+    """One user of an engine.
+
+    Attributes:
+        settings: What the engine and the prompts are chosen by.
+        engine: The running engine; None before the first request and after ``close``.
+        builder: What makes prompts; None before the first request, unless it was given.
+    """
+
+    def __init__(self, settings: Settings, pool: EnginePool, *, owner: str, builder: Builder | None = None) -> None:
+        """Start nothing.
+
+        Args:
+            settings: Checked settings.
+            pool: Where engines come from.
+            owner: What errors call this.
+            builder: What makes prompts, where the tokenizer did not come from the checkpoint's files.
+        """
+        self.settings = settings
+        self.engine: Engine | None = None
+        self.builder = builder
+        self._pool, self._owner = pool, owner
+        self._lock = fork_safe_lock(self)
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Give the engine back; its last user stops it. Further calls do nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            engine, self.engine = self.engine, None
+        if engine is not None:
+            self._pool.release(self.settings.engine)
+
+    def ready(self) -> tuple[Engine, Builder]:
+        """Return the running engine and the prompt builder; start what is missing.
+
+        Raises:
+            ConfigError: There is no usable tokenizer, or vLLM cannot be started with these settings.
+            EngineError: vLLM did not start.
+            ClosedError: After ``close``.
+        """
+        settings = self.settings
+        with self._lock:
+            self._check_open()
+            if self.builder is None:
+                revision = settings.engine.revision
+                self.builder = load_builder(settings.checkpoint, revision=revision, policy=settings.media)
+            if self.engine is None:
+                self.engine = self._pool.acquire(settings.engine)
+            return self.engine, self.builder
+
+    def run(self, request: Request) -> Outcome:
+        """See ``Backend.run``."""
+        plan = self._plan(request)
+        if not request.items:
+            return Outcome(embeddings=plan.empty(0))
+        with progress_bar(self.settings, len(request.items), request.show_progress) as bar:
+            future = self._submit(request, plan, bar.update)
+            try:
+                return future.result()
+            except (concurrent.futures.CancelledError, EngineError) as error:
+                raise (stop := self._interrupted(error)) from stop.__cause__
+            except BaseException:  # Ctrl-C included: free what waits in the engine
+                future.cancel()
+                raise
+
+    async def arun(self, request: Request) -> Outcome:
+        """See ``Backend.arun``."""
+        plan = self._plan(request)
+        if not request.items:
+            return Outcome(embeddings=plan.empty(0))
+        with progress_bar(self.settings, len(request.items), request.show_progress) as bar:
+            if self.engine is None:
+                await asyncio.to_thread(self.ready)
+            future = self._submit(request, plan, bar.update)
+            try:
+                return await asyncio.wrap_future(future)
+            except asyncio.CancelledError as error:
+                caller = asyncio.current_task()
+                if caller is None or caller.cancelling():  # the caller was cancelled, not the engine
+                    raise
+                raise (stop := self._interrupted(error)) from stop.__cause__
+            except EngineError as error:
+                raise (stop := self._interrupted(error)) from stop.__cause__
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"{self._owner} is closed.")
+
+    def _interrupted(self, error: BaseException) -> EngineError:
+        """Return what a call raises that got no answer: that somebody closed the engine, or what the engine says."""
+        if isinstance(error, EngineError) and not self._closed:
+            return error
+        return ClosedError(f"{self._owner}: the engine was closed before this call was done.")
+
+    def _plan(self, request: Request) -> Plan:
+        self._check_open()
+        settings = self.settings.for_call(dimensions=request.dimensions, task=request.task)
+        checkpoint = settings.checkpoint
+        return Plan(
+            task=settings.task,
+            role=request.prompt_name,
+            text_prefix=prefix(checkpoint.family, settings.task, request.prompt_name),
+            dimensions=checkpoint.token_dimensions if request.multi_vector else settings.dimensions,
+            max_length=settings.max_length,
+            truncate=settings.truncate,
+            urgent=request.prompt_name == "query",
+            multi=request.multi_vector,
+        )
+
+    def _submit(self, request: Request, plan: Plan, progress: Progress) -> concurrent.futures.Future[Outcome]:
+        engine, builder = self.ready()
+        return engine.run(embed_items(request.items, engine=engine, builder=builder, plan=plan, progress=progress))

@@ -1,0 +1,22 @@
+"""Progress bars of calls."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ..settings import Settings
+
+
+def progress_bar(settings: Settings, total: int | None, show_progress: bool | None) -> tqdm[Any]:
+    """Return a bar on stderr; ``show_progress`` of a call comes before that of the settings."""
+    shown = settings.show_progress if show_progress is None else show_progress
+    return tqdm(total=total, desc="Embedding", unit="item") if shown else _no_bar()
+
+
+@cache
+def _no_bar() -> tqdm[Any]:
+    """Return the bar of all calls that show none: making one takes a tenth of a question's work here."""
+    return tqdm(disable=True)
