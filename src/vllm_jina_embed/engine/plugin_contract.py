@@ -26,8 +26,8 @@ OWNER_VARIABLE = "JINA_EMBED_ENGINE_OWNER"
 
 
 TOKENIZER_MODE = "vllm_jina_embed"
-"""vLLM's name for how a server makes prompts of strings (``plugin/renderer.py``)."""
+"""vLLM's name for how a server makes prompts of strings (``serve/renderer.py``)."""
 
 
 CONNECTOR_VARIABLE, MEDIA_CONNECTOR = "VLLM_MEDIA_CONNECTOR", "vllm_jina_embed"
-"""vLLM's variable and our name for how a server opens the images of requests (``plugin/media_connector.py``)."""
+"""vLLM's variable and our name for how a server opens the images of requests (``serve/media_connector.py``)."""

@@ -18,7 +18,7 @@ def end_with_parent() -> None:
     """Bind a process of our server to its parent.
 
     ``OWNER_VARIABLE`` names the process whose children are meant; each of them names itself to its own. The processes
-    of an engine in an application were bound when they began (``engine/processes.py``).
+    of an engine in an application were bound when they began (``engine/local/processes.py``).
     """
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None and os.environ.get(OWNER_VARIABLE) == str(parent.pid):

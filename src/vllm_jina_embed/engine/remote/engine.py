@@ -1,7 +1,7 @@
 """vLLM in servers elsewhere: the same engine over HTTP.
 
 The only file that imports httpx.
-One server or several behind one engine; what each is asked stands in ``served.py``, which one in ``fleet.py``.
+One server or several behind one engine; what each is asked stands in ``server.py``, which one in ``balancer.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a served engine tells its clients, who have none of the checkpoint's files.
 
-The JSON of ``GET /jina/checkpoint``: ``plugin/`` writes it, ``served.py`` reads it.
+The JSON of ``GET /jina/checkpoint``: ``serve/`` writes it, ``server.py`` reads it.
 What is read has the right types and lies within bounds, whatever the server says.
 """
 
