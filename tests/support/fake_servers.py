@@ -196,7 +196,8 @@ PATHS = ("/v1/embeddings", "/pooling")
 
 def facts_of(kind: str, **changes: Any) -> dict[str, Any]:
     """Return the facts that a server of the demo checkpoint tells, some of them changed."""
-    demo = asdict(resolve.resolve("demo")) | {"location": "demo"}
+    checkpoint = resolve.resolve("demo")
+    demo = asdict(checkpoint) | {"location": "demo", "family": checkpoint.family.name}
     del demo["options"]
     return {
         "checkpoint": demo, "revision": None, "files": "0123", "dtype": "float32", "pooler_task": kind,

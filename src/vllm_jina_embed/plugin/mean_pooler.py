@@ -4,7 +4,8 @@ A step holds the hidden states ``(n_scheduled_tokens, hidden_size)`` of many req
 request that it finishes gets one embedding ``(dimensions,)`` of L2 norm 1, the others None.
 
 Nothing that a request holds may raise here: an exception in vLLM's worker ends the engine for everybody. What cannot
-be pooled gets NaN, which whoever asked turns into that request's error (``engine/local/``, ``serve/request_checks.py``).
+be pooled gets NaN, which whoever asked turns into that request's error (``engine/local/``,
+``serve/request_checks.py``).
 ``vllm_jina_embed.pooling.single_vector`` is the reference that it must equal. Source: get_single_vector_embeddings in
 modeling_jina_embeddings_v4.py.
 """
