@@ -93,7 +93,7 @@ def test_unknown_and_doubled_keywords_are_refused(adapter: Any, keywords: dict[s
     [
         ({"dimensions": 300}, "choose one of 128, 256, 512, 1024, 2048"),
         ({"dimensions": True}, "valid integer"),
-        ({"task": "code"}, "use jinaai/jina-embeddings-v4-vllm-code"),
+        ({"task": "code"}, "and jinaai/jina-embeddings-v4-vllm-code"),
         ({"truncate": "middle"}, "'end', 'start' or 'error'"),
         ({"min_pixels": 9000, "max_pixels": 8000}, "min_pixels=9000 is larger than max_pixels=8000"),
         ({"max_length": 0}, "whole number over 0"),
