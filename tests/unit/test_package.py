@@ -1,4 +1,4 @@
-"""The package as a whole: what importing it loads, which file may import what, its public names, its wheel."""
+"""The package as a whole: what importing it loads, its version, its wheel."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ class Calls(Closing):
         return outcome.among(items, self._row_length(**overrides))
 
     def _rows(self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any) -> Any:
-        mode = None if on_error is None else check_on_error(on_error)
+        mode = None if on_error is None else check_on_error(on_error)  # before anything is computed
         return self.outcome(items, prompt_name, **overrides).checked(self.settings, on_error=mode)
 
     async def _arows(

@@ -1,6 +1,6 @@
 """vLLM in processes of its own, driven from this one: one ``AsyncLLM`` on its own loop, for every thread and loop.
 
-The only file outside ``plugin/`` that imports vllm, and only when an engine starts.
+vllm is imported when an engine starts, not before.
 A bare ``vllm.LLM`` may never be shared by threads; ``AsyncLLM`` merges its callers by itself.
 """
 
