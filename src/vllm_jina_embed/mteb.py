@@ -18,6 +18,7 @@ from ._arrays import Floats
 from ._extras import require
 from ._forks import fork_safe_lock
 from .checkpoints import description
+from .checkpoints.files import Repository, locate
 from .embedder import JinaEmbedder
 from .errors import warn_of_items
 from .inputs.items import EmbedInput
@@ -159,9 +160,9 @@ def _rows(embeddings: Floats, counts: list[int]) -> Floats:
 
 def _meta(embedder: JinaEmbedder, settings: dict[str, Any]) -> ModelMeta:
     checkpoint = embedder.checkpoint
-    folder = Path(checkpoint.location)
     engine = embedder.settings.engine
-    name = checkpoint.name if not folder.is_dir() else f"vllm-jina-embed/{Path(checkpoint.name).name or 'checkpoint'}"
+    of_hub = isinstance(locate(checkpoint.location), Repository)
+    name = checkpoint.name if of_hub else f"vllm-jina-embed/{Path(checkpoint.name).name or 'checkpoint'}"
     return ModelMeta.create_empty(
         overwrites={
             "name": name,

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from ._secrets import Secret, split_login
-from .checkpoints import description, files, resolve
+from .checkpoints import description, resolve
 from .checkpoints.description import TASKS, Checkpoint
+from .checkpoints.files import locate
 from .checkpoints.registry import serving
 from .engine.config import EngineConfig
 from .engine.pool import EnginePool
@@ -203,7 +204,7 @@ def check(
         min_pixels=low,
         max_pixels=high,
         # A server names its checkpoint as it likes; that is not a path on this machine.
-        files="" if where is not None and where.facts is not None else files.files_state(checkpoint.location),
+        files="" if where is not None and where.facts is not None else locate(checkpoint.location).state,
         max_tokens=checkpoint.max_length,
         tasks=checkpoint.tasks if checkpoint.has_adapters else (),
         options={} if where is not None else {**checkpoint.options, **(engine_kwargs or {})},

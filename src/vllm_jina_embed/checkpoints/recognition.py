@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import values
-from .files import optional_json
+from .files import Location, optional_json
 from .table.jina_v4 import NATIVE_ARCHITECTURE
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def check_architecture(name: str, config: Mapping[str, Any], *known: str) -> str
     )
 
 
-def check_merged(name: str, location: str, config: Mapping[str, Any], revision: str | None) -> None:
+def check_merged(name: str, location: Location, config: Mapping[str, Any]) -> None:
     """Check that a plain Qwen2.5-VL checkpoint shows no sign of another training than jina-embeddings-v4's.
 
     Raises:
@@ -67,10 +67,10 @@ def check_merged(name: str, location: str, config: Mapping[str, Any], revision: 
             f"model={name!r}: config.json has {found}, as a classifier or a model of late interaction has; expected a "
             "merged checkpoint of jina-embeddings-v4, which has none."
         )
-    _check_modules(name, location, revision, pooling="mean", like="jina-embeddings-v4")
+    _check_modules(name, location, pooling="mean", like="jina-embeddings-v4")
 
 
-def check_text_model(name: str, location: str, revision: str | None) -> None:
+def check_text_model(name: str, location: Location) -> None:
     """Check that an XLM-RoBERTa checkpoint is pooled as BAAI/bge-m3 is: by its first token, with nothing behind it.
 
     Prompts of its own are told by a warning: they are for the caller to write.
@@ -78,9 +78,9 @@ def check_text_model(name: str, location: str, revision: str | None) -> None:
     Raises:
         ConfigError: sentence-transformers is told otherwise.
     """
-    _check_modules(name, location, revision, pooling="cls", like="BAAI/bge-m3")
+    _check_modules(name, location, pooling="cls", like="BAAI/bge-m3")
     file = "config_sentence_transformers.json"
-    told = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file, revision))
+    told = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file))
     prompts = values.mapping(f"model={name!r}: {file}", told, "prompts")
     used = {role: text for role, text in prompts.items() if text}
     if used:
@@ -94,10 +94,10 @@ def _warn_of_prompts(name: str, prompts: str) -> None:
     )
 
 
-def _check_modules(name: str, location: str, revision: str | None, *, pooling: str, like: str) -> None:
+def _check_modules(name: str, location: Location, *, pooling: str, like: str) -> None:
     """Compare the modules of sentence-transformers, where they are listed, with what is computed here."""
     where = f"model={name!r}: modules.json"
-    modules = values.as_mappings(f"{where} is ", optional_json(location, "modules.json", revision))
+    modules = values.as_mappings(f"{where} is ", optional_json(location, "modules.json"))
     kinds = [values.text(where, one, "type").rpartition(".")[2] for one in modules]
     if others := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
         raise ConfigError(
@@ -106,7 +106,7 @@ def _check_modules(name: str, location: str, revision: str | None, *, pooling: s
         )
     folders = [values.text(where, one, "path") for one, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
     file = f"{folders[0] if folders else '1_Pooling'}/config.json"
-    told = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file, revision))
+    told = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file))
     modes = _modes(f"model={name!r}: {file}", told)
     if modes and modes != {pooling}:
         raise ConfigError(

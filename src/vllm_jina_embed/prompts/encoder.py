@@ -1,7 +1,6 @@
 """Texts to prompts of an XLM-RoBERTa checkpoint: ``<s>``, the text's tokens, ``</s>``.
 
-Enters: items. Leaves: ``Prompt`` objects, and an error for each picture. A text can never become a special token.
-This file refuses to know roles: these models are given their texts as they are.
+A text can never become a special token. Roles decide nothing: these models get their texts as they are.
 Source: transformers, tokenization_xlm_roberta.py; FlagEmbedding, M3Embedder.
 """
 
@@ -15,53 +14,22 @@ from tokenizers import Tokenizer
 from ..errors import ConfigError, InputError
 from ..inputs.items import Item, TextItem
 from .base import Prompt, Truncate
-from .template import tokenizer_file
 from .tokenizing import Tokens, tokenize, too_long
 
 
 class TextPromptBuilder:
     """Turns texts into prompts with one checkpoint's tokenizer; safe to share between threads."""
 
-    def __init__(self, tokenizer_json: str) -> None:
-        """Read a tokenizer.json.
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        """Take a tokenizer as ``plain_tokenizer`` reads it.
 
         Raises:
-            ConfigError: It is not the one of an XLM-RoBERTa checkpoint.
+            ConfigError: It does not put two tokens around a text.
         """
-        self._tokenizer = without_special_tokens(tokenizer_json)
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        self._tokenizer = tokenizer
         self._ends = len(self._tokenizer.encode("").ids)
         if self._ends != 2:
             raise ConfigError(f"the tokenizer puts {self._ends} tokens around a text; expected <s> and </s>.")
-
-    @classmethod
-    def load(cls, location: str, *, revision: str | None) -> TextPromptBuilder:
-        """Return a builder with the tokenizer of a folder or hub repository.
-
-        Raises:
-            ConfigError: There is no tokenizer.json, or it is not the one of an XLM-RoBERTa checkpoint.
-        """
-        try:
-            return cls(tokenizer_file(location, revision).read_text(encoding="utf-8"))
-        except ConfigError:
-            raise
-        except Exception as error:  # tokenizers and the hub raise bare exceptions of their own
-            raise ConfigError(f"{location!r}: tokenizer.json cannot be read ({error}).") from None
-
-    @classmethod
-    def from_json(cls, tokenizer: bytes) -> TextPromptBuilder:
-        """Return a builder with the content of a tokenizer.json.
-
-        Raises:
-            ConfigError: It is no tokenizer, or not the one of an XLM-RoBERTa checkpoint.
-        """
-        try:
-            return cls(tokenizer.decode())
-        except ConfigError:
-            raise
-        except Exception as error:  # tokenizers raises bare exceptions
-            raise ConfigError(f"the server's tokenizer.json cannot be read ({error}).") from None
 
     def build(
         self, items: Sequence[Item], *, role: str, text_prefix: str, max_length: int, truncate: Truncate

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from pathlib import Path
 
 from tokenizers import Tokenizer
 
@@ -30,22 +29,15 @@ class SpecialIds:
     turn_end: int
 
 
-def tokenizer_file(location: str, revision: str | None) -> Path:
-    """Return where the tokenizer.json of a folder or hub repository is; the hub's own errors pass through."""
-    if Path(location).is_dir():
-        return Path(location) / "tokenizer.json"
-    from huggingface_hub import hf_hub_download
-
-    return Path(hf_hub_download(location, "tokenizer.json", revision=revision))
-
-
 class PromptBuilder:
     """Turns items into prompts with one checkpoint's tokenizer; safe to share between threads."""
 
     def __init__(self, tokenizer: Tokenizer, template: ImageTemplate, *, policy: MediaPolicy) -> None:
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        tokenizer.encode_special_tokens = True  # "<|image_pad|>" in a user's text stays ordinary text
+        """Take a tokenizer as ``plain_tokenizer`` reads it.
+
+        Raises:
+            ConfigError: It lacks the template's special tokens, or finds them in texts.
+        """
         self._tokenizer = tokenizer
         self._policy = policy
         self._heads: dict[str, int] = {}
@@ -61,35 +53,6 @@ class PromptBuilder:
             role: (*self._plain(instruction), self.ids.turn_end, *self._plain("\n"))
             for role, instruction in template.instruction.items()
         }
-
-    @classmethod
-    def load(
-        cls, location: str, template: ImageTemplate, *, revision: str | None, policy: MediaPolicy
-    ) -> PromptBuilder:
-        """Return a builder with the tokenizer of a folder or hub repository.
-
-        Raises:
-            ConfigError: There is no tokenizer.json, or it lacks the template's special tokens.
-        """
-        try:
-            tokenizer = Tokenizer.from_file(str(tokenizer_file(location, revision)))
-        except Exception as error:  # tokenizers and the hub raise bare exceptions of their own
-            raise ConfigError(f"{location!r}: tokenizer.json cannot be read ({error}).") from None
-        return cls(tokenizer, template, policy=policy)
-
-    @classmethod
-    def from_json(cls, tokenizer: bytes, template: ImageTemplate, *, policy: MediaPolicy) -> PromptBuilder:
-        """Return a builder with the content of a tokenizer.json.
-
-        Raises:
-            ConfigError: It is no tokenizer, or lacks the template's special tokens.
-        """
-        try:
-            return cls(Tokenizer.from_buffer(tokenizer), template, policy=policy)
-        except ConfigError:
-            raise
-        except Exception as error:  # tokenizers raises bare exceptions
-            raise ConfigError(f"the server's tokenizer.json cannot be read ({error}).") from None
 
     def build(
         self, items: Sequence[Item], *, role: str, text_prefix: str, max_length: int, truncate: Truncate

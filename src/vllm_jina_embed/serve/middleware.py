@@ -10,15 +10,14 @@ import hashlib
 import json
 import re
 import secrets
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from vllm import envs
 
 from .. import __version__
-from ..checkpoints import files, resolve
+from ..checkpoints import resolve
 from ..checkpoints.description import Checkpoint
+from ..checkpoints.files import TOKENIZER, Location, locate
 from ..engine.plugin_contract import DEFAULT_TASK_KEY
 from ..engine.remote.server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 from .bodies import App, Bodies, Message, Receive, Send, reply
@@ -62,7 +61,7 @@ class Facts:
                 await reply(send, 200, json.dumps(state.jina_facts.to_json()).encode())
                 return
             if path == TOKENIZER_PATH:
-                await reply(send, 200, _file(state.vllm_config.model_config, "tokenizer.json").read_bytes())
+                await reply(send, 200, _location(state.vllm_config.model_config).file(TOKENIZER).read_bytes())
                 return
         await self._bodies.pass_on(self._app, scope, receive, send)
 
@@ -75,6 +74,7 @@ def facts_of(state: Any) -> ServerFacts:
     default = getattr(model.hf_config, DEFAULT_TASK_KEY, None)
     projected = default is not None and model.pooler_config.task == "token_embed"
     tasks = (str(default),) if projected else checkpoint.tasks
+    location = _location(model)
     size = model.multimodal_config.mm_processor_kwargs["size"] if checkpoint.supports_images else {}
     return ServerFacts(
         checkpoint=Checkpoint(
@@ -90,8 +90,8 @@ def facts_of(state: Any) -> ServerFacts:
             max_length=checkpoint.max_length,
             family=checkpoint.family,
         ),
-        revision=_commit(str(_file(model, "config.json"))) or model.revision,
-        files=files.files_state(str(model.model)),
+        revision=_commit(str(location.file("config.json"))) or model.revision,
+        files=location.state,
         dtype=str(model.dtype).removeprefix("torch."),
         pooler_task=model.pooler_config.task,
         projected=projected,
@@ -151,17 +151,8 @@ def _has_key(scope: Message, keys: list[str]) -> bool:
     )
 
 
-def _file(model: Any, name: str) -> Path:
-    """Return a file of the checkpoint, in its folder or in the hub's cache."""
-    folder = Path(str(model.model))
-    return folder / name if folder.is_dir() else _hub_file(str(model.model), name, model.revision)
-
-
-@lru_cache(maxsize=8)
-def _hub_file(repository: str, name: str, revision: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    return Path(hf_hub_download(repository, name, revision=revision))
+def _location(model: Any) -> Location:
+    return locate(str(model.model), model.revision)
 
 
 def _commit(path: str) -> str | None:

@@ -15,15 +15,14 @@ from vllm.exceptions import VLLMValidationError
 from vllm.inputs import TokensPrompt
 from vllm.renderers.hf import HfRenderer
 
+from ..checkpoints.files import TOKENIZER, locate
 from ..checkpoints.registry import family_of
 from ..errors import InputError
 from ..inputs.items import TextItem
 from ..prompts.build import plain_tokenizer
-from ..prompts.template import tokenizer_file
 from ..prompts.tokenizing import Tokens, tokenize
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
     from vllm.config import VllmConfig
 
 LONGEST_TEXT = 1_000_000
@@ -36,8 +35,8 @@ class TextRenderer(HfRenderer):
     def __init__(self, config: VllmConfig, tokenizer: Any) -> None:
         super().__init__(config, tokenizer)
         model = config.model_config
-        content = tokenizer_file(str(model.tokenizer), model.tokenizer_revision).read_text(encoding="utf-8")
-        self._plain = _plain(content, model_type=model.hf_config.model_type)
+        file = locate(str(model.tokenizer), model.tokenizer_revision).file(TOKENIZER)
+        self._plain = plain_tokenizer(family_of(model.hf_config.model_type), file.read_bytes(), origin=repr(str(file)))
 
     def _tokenize_prompt(self, prompt: Any, params: Any) -> Any:
         """Return a prompt with its token ids; with images it is our chat template's, special tokens and all."""
@@ -132,11 +131,3 @@ def _refusal(text: str, error: InputError) -> str:
     return (
         str(error).replace("truncate='end'", "truncate_prompt_tokens").replace("max_length is", "the longest prompt is")
     )
-
-
-def _plain(content: str, *, model_type: str) -> Tokenizer:
-    """Return the tokenizer of a checkpoint as the embedder uses it for texts."""
-    tokenizer = plain_tokenizer(family_of(model_type), content)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from ..checkpoints.files import locate
 from ..checkpoints.weights.lora import split_adapters
 from ..engine.local.arguments import environment, memory_kept
 from ..engine.local.processes import end_with_thread
@@ -74,7 +75,7 @@ def run(
         cpu=current_platform.is_cpu(),
         multi_vector=multi_vector,
         passed=passed,
-        adapters=split_adapters(engine.location, engine.tasks, revision=engine.revision) if engine.tasks else None,
+        adapters=split_adapters(locate(engine.location, engine.revision), engine.tasks) if engine.tasks else None,
     )
     if check_key(api_key) is not None:
         line += ["--api-key", str(api_key)]

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from vllm import PoolingParams
 
 from .._arrays import Floats
+from ..checkpoints.files import locate
 from ..checkpoints.registry import family_of
 from ..checkpoints.weights.projector import projections
 from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, TASK_KEY, TASKS_KEY
@@ -86,6 +87,6 @@ async def prove(state: Any) -> None:
         await check(engine, config, task=task)
     task = getattr(config, DEFAULT_TASK_KEY, None)
     if task is not None and model.pooler_config.task == "token_embed":
-        source = Path(getattr(config, ADAPTERS_KEY))
-        found = projections(str(model.model), source, tuple(getattr(config, TASKS_KEY)), revision=model.revision)
+        location, source = locate(str(model.model), model.revision), Path(getattr(config, ADAPTERS_KEY))
+        found = projections(location, source, tuple(getattr(config, TASKS_KEY)))
         await check_multi_vector(engine, config, task=task, expected=found[task].multi_vector)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER, TASKS
-from vllm_jina_embed.checkpoints.files import files_state
+from vllm_jina_embed.checkpoints.files import Folder
 from vllm_jina_embed.checkpoints.resolve import PUBLISHED, resolve
 from vllm_jina_embed.checkpoints.table.bge import BGE_M3, XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import DIMENSIONS, JINA_V4, NATIVE
@@ -275,9 +275,9 @@ def test_a_folder_with_adapters_is_native(tmp_path: Path, by: str) -> None:
 def test_another_adapter_file_is_another_state_of_the_files(tmp_path: Path) -> None:
     """So that it gets its own engine and its own place in a cache."""
     (tmp_path / "adapters").mkdir()
-    before = files_state(str(tmp_path))
+    before = Folder(tmp_path).state
     (tmp_path / "adapters" / "adapter_model.safetensors").write_bytes(b"x")
-    assert files_state(str(tmp_path)) != before
+    assert Folder(tmp_path).state != before
 
 
 def test_the_task_defaults_to_the_checkpoints_own() -> None:

@@ -10,19 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.builders import template_builder
 from tests.support.fake_engine import FakeEngine, vector_of, wait_until
 from tests.support.pictures import noise
 from tests.support.tokenizer import make_tokenizer
-from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.embedding import pipeline
 from vllm_jina_embed.embedding.pipeline import Outcome, Plan, embed_items
 from vllm_jina_embed.errors import ConfigError, EngineDeadError, EngineError, InputError
 from vllm_jina_embed.inputs import items as inputs
-from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.prompts.base import Prompt, Truncate
 from vllm_jina_embed.prompts.template import PromptBuilder
 
-BUILDER = PromptBuilder(make_tokenizer(), JINA_V4.images, policy=MediaPolicy())
+BUILDER = template_builder()
 DIMENSIONS = 16
 
 

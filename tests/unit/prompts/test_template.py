@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,14 +10,16 @@ import pytest
 from PIL import Image
 from tokenizers import Tokenizer
 
+from tests.support.builders import template_builder
 from tests.support.pictures import encoded, noise
 from tests.support.tokenizer import SPECIAL, make_tokenizer
+from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import ConfigError, InputError
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.prompts.base import Prompt, Truncate
-from vllm_jina_embed.prompts.build import prefix
+from vllm_jina_embed.prompts.build import load_builder, prefix
 from vllm_jina_embed.prompts.template import PromptBuilder
 
 TEMPLATE = "<|im_start|>user\n{}Describe the image.<|im_end|>\n"
@@ -32,7 +35,7 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="module")
 def builder() -> PromptBuilder:
     """A builder over the same vocabulary."""
-    return PromptBuilder(make_tokenizer(), JINA_V4.images, policy=MediaPolicy())
+    return template_builder()
 
 
 def build(
@@ -107,14 +110,14 @@ def test_a_tokenizer_whose_template_tokens_are_not_special_is_refused() -> None:
     tokenizer = make_tokenizer()
     plain = tokenizer.to_str().replace('"special":true', '"special":false')
     with pytest.raises(ConfigError, match="does not mark"):
-        PromptBuilder(Tokenizer.from_str(plain), JINA_V4.images, policy=MediaPolicy())
+        template_builder(Tokenizer.from_str(plain))
 
 
 def test_a_tokenizer_without_the_template_tokens_is_refused() -> None:
     """The error names what is missing."""
     other = make_tokenizer().to_str().replace("<|image_pad|>", "<|picture|>")
     with pytest.raises(ConfigError, match=r"lacks <\|image_pad\|>"):
-        PromptBuilder(Tokenizer.from_str(other), JINA_V4.images, policy=MediaPolicy())
+        template_builder(Tokenizer.from_str(other))
 
 
 def test_a_tokenizer_file_that_truncates_and_pads_does_neither(tokenizer: Tokenizer) -> None:
@@ -122,7 +125,7 @@ def test_a_tokenizer_file_that_truncates_and_pads_does_neither(tokenizer: Tokeni
     other = make_tokenizer()
     other.enable_truncation(4)
     other.enable_padding(length=64)
-    prompts = build(PromptBuilder(other, JINA_V4.images, policy=MediaPolicy()), ["the quick brown fox", "fox"])
+    prompts = build(template_builder(other), ["the quick brown fox", "fox"])
     expected = [tokenizer.encode(f"Passage: {text}").ids for text in ("the quick brown fox", "fox")]
     assert [ids_of(prompt) for prompt in prompts] == expected
 
@@ -221,7 +224,7 @@ def test_the_order_of_a_mixed_list_is_kept(builder: PromptBuilder, tokenizer: To
 def test_a_builder_is_read_from_a_folder(tmp_path: Path, tokenizer: Tokenizer) -> None:
     """Its ids are the folder's own, never constants."""
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    loaded = PromptBuilder.load(str(tmp_path), JINA_V4.images, revision=None, policy=MediaPolicy())
+    loaded = load_builder(replace(resolve("demo"), location=str(tmp_path)), revision=None, policy=MediaPolicy())
     assert loaded.ids.image == tokenizer.token_to_id("<|image_pad|>")
     assert loaded.ids.vision_start == tokenizer.token_to_id("<|vision_start|>")
     assert ids_of(build(loaded, ["fox"])[0]) == tokenizer.encode("Passage: fox").ids
@@ -232,8 +235,8 @@ def test_a_folder_without_a_usable_tokenizer_is_refused(tmp_path: Path, content:
     """The error names the file."""
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"tokenizer\.json cannot be read"):
-        PromptBuilder.load(str(tmp_path), JINA_V4.images, revision=None, policy=MediaPolicy())
+    with pytest.raises(ConfigError, match=r"(tokenizer\.json cannot be read|has no tokenizer\.json)"):
+        load_builder(replace(resolve("demo"), location=str(tmp_path)), revision=None, policy=MediaPolicy())
 
 
 @pytest.mark.timeout(30)

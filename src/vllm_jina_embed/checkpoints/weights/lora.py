@@ -22,7 +22,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from .. import values
-from ..files import local_file, read_json
+from ..files import Location, read_json
 from .safetensors import Tensor, read_table, write_tensors
 
 FOLDER, WEIGHTS, CONFIG = "adapters", "adapter_model.safetensors", "adapter_config.json"
@@ -59,21 +59,20 @@ class Adapters:
     folders: Mapping[str, Path]
 
 
-def split_adapters(location: str, tasks: tuple[str, ...], *, revision: str | None = None) -> Adapters:
+def split_adapters(location: Location, tasks: tuple[str, ...]) -> Adapters:
     """Return one PEFT folder per task; they are written once and found again by every process.
 
     Args:
-        location: Folder or hub repository of a native checkpoint.
+        location: Where a native checkpoint is.
         tasks: What must be there.
-        revision: Commit or tag of a hub repository.
 
     Raises:
         ConfigError: The files are missing or broken, or are no plain LoRA of every projection in every layer.
     """
-    source = local_file(location, f"{FOLDER}/{WEIGHTS}", revision).parent
-    settings = read_json(local_file(location, f"{FOLDER}/{CONFIG}", revision))
+    source = location.file(f"{FOLDER}/{WEIGHTS}").parent
+    settings = read_json(location.file(f"{FOLDER}/{CONFIG}"))
     rank, alpha = _rank_and_alpha(source / CONFIG, settings)
-    layers = _layer_count(location, revision)
+    layers = _layer_count(location)
     parts = adapter_parts(source / WEIGHTS, tasks)
     for task in tasks:
         _check_complete(source / WEIGHTS, task, parts[task], layers, rank)
@@ -116,10 +115,10 @@ def scaling(folder: Path) -> float:
     return alpha / rank
 
 
-def _layer_count(location: str, revision: str | None) -> int:
+def _layer_count(location: Location) -> int:
     """Return the number of layers of the language model."""
-    config = read_json(local_file(location, "config.json", revision))
-    where = f"{location!r}: config.json"
+    config = read_json(location.file("config.json"))
+    where = f"{str(location)!r}: config.json"
     return values.whole(where, values.mapping(where, config, "text_config") or config, "num_hidden_layers", most=10_000)
 
 

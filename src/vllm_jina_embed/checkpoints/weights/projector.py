@@ -16,7 +16,7 @@ from ..._arrays import Floats
 from ...errors import ConfigError
 from ...pooling.single_vector import normalize
 from .. import values
-from ..files import local_file, read_json
+from ..files import Location, read_json
 from .lora import PROJECTOR, WEIGHTS, adapter_parts, scaling
 from .safetensors import Tensor, read_table
 
@@ -61,35 +61,32 @@ def projector_adapters(folder: Path, tasks: tuple[str, ...]) -> dict[str, Floats
     return added
 
 
-def projections(
-    location: str, folder: Path, tasks: tuple[str, ...], *, revision: str | None = None
-) -> Mapping[str, Projection]:
+def projections(location: Location, folder: Path, tasks: tuple[str, ...]) -> Mapping[str, Projection]:
     """Return the projector of each task of a native checkpoint.
 
     Args:
-        location: Its folder or hub repository.
+        location: Where it is.
         folder: Its ``adapters`` folder.
         tasks: What it serves.
-        revision: Commit or tag of a hub repository.
 
     Raises:
         ConfigError: The projector or a task's adapter is missing.
     """
-    weight, bias = (_base(location, f"{PROJECTOR}.{name}", revision).numpy() for name in ("weight", "bias"))
+    weight, bias = (_base(location, f"{PROJECTOR}.{name}").numpy() for name in ("weight", "bias"))
     added = projector_adapters(folder, tasks)
     return {task: Projection(weight=weight + added[task], bias=bias) for task in tasks}
 
 
-def _base(location: str, name: str, revision: str | None) -> Tensor:
+def _base(location: Location, name: str) -> Tensor:
     """Return one tensor of the base weights, wherever it lies among the shards."""
     try:
-        index = read_json(local_file(location, INDEX, revision))
+        index = read_json(location.file(INDEX))
     except ConfigError:
         file = SINGLE
     else:
-        where = f"{location!r}: {INDEX}"
+        where = f"{str(location)!r}: {INDEX}"
         file = values.text(where, values.mapping(where, index, "weight_map"), name)
-    found = read_table(local_file(location, file, revision)).get(name) if file else None
+    found = read_table(location.file(file)).get(name) if file else None
     if found is None:
-        raise ConfigError(f"{location!r} has no {name}; a native checkpoint of jina-embeddings-v4 has one.")
+        raise ConfigError(f"{str(location)!r} has no {name}; a native checkpoint of jina-embeddings-v4 has one.")
     return found

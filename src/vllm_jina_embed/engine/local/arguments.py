@@ -11,9 +11,9 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Any
 
+from ...checkpoints.files import Folder, Location, locate
 from ...checkpoints.weights.lora import Adapters
 from ...errors import ConfigError
 from ..config import EngineConfig
@@ -84,12 +84,13 @@ def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | No
     else:  # vLLM's own pooler must normalise, whatever the checkpoint's modules.json leaves out
         defaults["pooler_config"] = {"task": "embed", "use_activation": True}
     if cpu:
-        cache = SMALL_CACHE_BYTES if _is_small(config.location) else CPU_CACHE_BYTES
+        location = locate(config.location)
+        cache = SMALL_CACHE_BYTES if _is_small(location) else CPU_CACHE_BYTES
         defaults |= {"kv_cache_memory_bytes": cache, "distributed_executor_backend": "mp"}
         if family.splits_prompts:  # a step of whole texts is as long as they are, which vLLM knows
             defaults["max_num_batched_tokens"] = CPU_STEP_TOKENS
         if "enforce_eager" not in config.options:
-            defaults["enforce_eager"] = not _compiles(config.location)
+            defaults["enforce_eager"] = not _compiles(location)
     if adapters is not None:
         if not config.options.get("enable_lora", True):
             raise ConfigError(f"enable_lora=False: {config.location!r} serves each task by an adapter; leave it on.")
@@ -145,14 +146,12 @@ def _lora_rank(adapters: Adapters) -> int:
     raise ConfigError(f"{str(adapters.source)!r}: got adapters of rank {adapters.rank}; vLLM serves {LORA_RANKS[-1]}.")
 
 
-def _is_small(location: str) -> bool:
+def _is_small(location: Location) -> bool:
     """Tell whether these are weights for trying out."""
-    folder = Path(location)
-    weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
-    return folder.is_dir() and sum(file.stat().st_size for file in weights) < COMPILE_FROM_BYTES
+    return isinstance(location, Folder) and location.weights_bytes < COMPILE_FROM_BYTES
 
 
-def _compiles(location: str) -> bool:
+def _compiles(location: Location) -> bool:
     """Tell whether compiling pays for these weights and can be done on this CPU machine."""
     if _is_small(location):
         return False

@@ -23,6 +23,7 @@ import numpy as np
 
 from ..._arrays import Floats
 from ..._extras import require
+from ...checkpoints.files import locate
 from ...checkpoints.weights.lora import Adapters, split_adapters
 from ...checkpoints.weights.projector import projections
 from ...errors import ClosedError, EngineDeadError, EngineError, InputError
@@ -46,6 +47,7 @@ class LocalEngine:
     def __init__(self, config: EngineConfig) -> None:
         check_process(config.options)
         self._config = config
+        self._location = locate(config.location, config.revision)
         self._pid = os.getpid()
         self._while_open = contextlib.ExitStack()
         self._folder: str | None = None
@@ -121,7 +123,7 @@ class LocalEngine:
     async def _start(self) -> None:
         config = self._config
         if config.tasks:
-            self._adapters = split_adapters(config.location, config.tasks, revision=config.revision)
+            self._adapters = split_adapters(self._location, config.tasks)
         self._llm = self._launch()
         settings = self._llm.vllm_config
         self.max_tokens = int(settings.model_config.max_model_len)
@@ -138,7 +140,7 @@ class LocalEngine:
         for task in config.tasks or ("",):
             await check(self, hf_config, task=task)
         if adapters is not None:
-            found = projections(config.location, adapters.source, config.tasks, revision=config.revision)
+            found = projections(self._location, adapters.source, config.tasks)
             for task, projection in found.items():
                 await check_multi_vector(self, hf_config, task=task, expected=projection.multi_vector)
 

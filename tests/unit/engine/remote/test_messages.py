@@ -12,15 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.builders import template_builder
 from tests.support.pictures import noise
 from tests.support.tokenizer import make_tokenizer
-from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.remote.http import message, retry_after
 from vllm_jina_embed.engine.remote.messages import data_uri, expanded, picture_tokens
-from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.inputs.items import images
 from vllm_jina_embed.prompts.chat_template import chat_template
-from vllm_jina_embed.prompts.template import PromptBuilder
 
 
 def render(*messages: dict[str, object]) -> str:
@@ -62,7 +60,7 @@ def test_the_template_gives_the_builders_tokens() -> None:
     """The same ids as the engine in this process gets."""
     tokenizer = make_tokenizer()
     rendered = tokenizer.encode(render(user("IMAGE", "IMAGE")), add_special_tokens=False).ids
-    builder = PromptBuilder(make_tokenizer(), JINA_V4.images, policy=MediaPolicy())
+    builder = template_builder()
     (prompt,) = builder.build(
         images([[noise(9, 9), noise(9, 9)]]), role="passage", text_prefix="", max_length=9, truncate="end"
     )
@@ -108,7 +106,7 @@ def test_large_pictures_stay_within_the_bounds(size: tuple[int, int]) -> None:
 
 
 def test_a_text_is_not_expanded() -> None:
-    builder = PromptBuilder(make_tokenizer(), JINA_V4.images, policy=MediaPolicy())
+    builder = template_builder()
     (prompt,) = builder.build(images([noise(56, 84)]), role="passage", text_prefix="", max_length=9, truncate="end")
     ids = expanded(prompt, min_pixels=3136, max_pixels=602112)
     assert len(ids) == len(prompt.token_ids) + 5
