@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -243,10 +244,9 @@ def test_a_tokenizer_that_is_none_names_the_server(monkeypatch: pytest.MonkeyPat
 
 def test_what_a_server_calls_its_checkpoint_is_no_path_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name such as ``/etc`` is not looked for on this machine."""
-    from vllm_jina_embed.checkpoints import files
-
-    seen: list[str] = []
-    monkeypatch.setattr(files, "files_state", lambda location: seen.append(location) or "")
+    seen: list[Path] = []
+    is_dir = Path.is_dir
+    monkeypatch.setattr(Path, "is_dir", lambda path: seen.append(path) or is_dir(path))
     told = facts_of("embed")
     told["checkpoint"] |= {"name": "/etc", "location": "/etc"}
     servers = FakeServers(facts={"checkpoint": told["checkpoint"]})
@@ -254,7 +254,7 @@ def test_what_a_server_calls_its_checkpoint_is_no_path_here(monkeypatch: pytest.
     monkeypatch.setattr(JinaEmbedder, "_pool", pool)
     with JinaEmbedder.from_server("http://a") as embedder:
         embedder.embed(["a"])
-    assert seen == []
+    assert Path("/etc") not in seen
 
 
 @pytest.mark.parametrize(
