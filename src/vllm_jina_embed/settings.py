@@ -112,7 +112,7 @@ class Served:
             EngineDeadError: None of them answers.
         """
         config = EngineConfig(location="", revision=None, min_pixels=0, max_pixels=0, **self._where())
-        engine: Any = pool.acquire(config)  # a ServerEngine
+        engine: Any = pool.acquire(config)  # a RemoteEngine
         try:
             facts, tokenizer = engine.facts()
         finally:

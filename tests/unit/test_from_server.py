@@ -12,7 +12,7 @@ from tests.support.fake_servers import FakeServers
 from tests.support.pictures import noise
 from vllm_jina_embed import ClosedError, ConfigError, JinaEmbedder
 from vllm_jina_embed.engine.pool import EnginePool
-from vllm_jina_embed.engine.remote.engine import ServerEngine
+from vllm_jina_embed.engine.remote.engine import RemoteEngine
 
 
 class Served(JinaEmbedder):
@@ -24,7 +24,7 @@ class Served(JinaEmbedder):
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServers]:
     servers = FakeServers(tokens="token_embed", plain="plain")
-    pool = EnginePool(lambda config: ServerEngine(config, transport=servers.transport))
+    pool = EnginePool(lambda config: RemoteEngine(config, transport=servers.transport))
     monkeypatch.setattr(Served, "_pool", pool)
     yield servers
     pool.close()

@@ -25,7 +25,7 @@ from vllm_jina_embed import ConfigError, JinaEmbedder, VllmJinaError, settings
 from vllm_jina_embed._secrets import Hider, Secret, split_login
 from vllm_jina_embed.engine.pool import EnginePool
 from vllm_jina_embed.engine.remote import balancer
-from vllm_jina_embed.engine.remote.engine import ServerEngine
+from vllm_jina_embed.engine.remote.engine import RemoteEngine
 
 pytestmark = pytest.mark.fire
 
@@ -42,7 +42,7 @@ class Remote(JinaEmbedder):
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServers]:
     servers = FakeServers()
-    pool = EnginePool(lambda config: ServerEngine(config, transport=servers.transport))
+    pool = EnginePool(lambda config: RemoteEngine(config, transport=servers.transport))
     monkeypatch.setattr(Remote, "_pool", pool)
     monkeypatch.setattr(balancer, "PATIENCE", 0.05)
     monkeypatch.setattr(balancer, "HURRY", 0.05)
@@ -174,7 +174,7 @@ def test_an_answer_that_is_not_http_shows_no_key() -> None:
     """The library's message quotes what came; neither ours nor a traceback shows it."""
     server = RawServer("/jina/checkpoint", lambda: [f"Authorization: Bearer {KEY}\r\n\r\n".encode()])
     with closing(server), pytest.raises(VllmJinaError, match=r"RemoteProtocolError.*\*\*\*") as caught:
-        ServerEngine(config_of(server.url, api_key=Secret(KEY), timeout=5))
+        RemoteEngine(config_of(server.url, api_key=Secret(KEY), timeout=5))
     assert "very-secret" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -198,7 +198,7 @@ def test_a_variable_that_nothing_connects_with_is_named(
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigError, match=f"server 'http://a'.*{words}") as caught:
-        ServerEngine(config_of("http://a", api_key=Secret(KEY), timeout=1))
+        RemoteEngine(config_of("http://a", api_key=Secret(KEY), timeout=1))
     assert "ss-word" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -206,7 +206,7 @@ def test_no_frame_of_an_error_of_the_start_has_a_key(monkeypatch: pytest.MonkeyP
     """Error reporters show the variables of each frame."""
     monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
     with pytest.raises(ConfigError) as caught:
-        ServerEngine(config_of("http://a", api_key=Secret(KEY), timeout=1))
+        RemoteEngine(config_of("http://a", api_key=Secret(KEY), timeout=1))
     shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     ours = [frame for frame in shown.stack if "vllm_jina_embed" in frame.filename]
     assert ours
@@ -291,7 +291,7 @@ def test_a_secret_stays_behind_in_a_pickle_and_says_so(servers: FakeServers) -> 
     assert lost != config
     assert isinstance(lost.api_key, Secret)
     with pytest.raises(ConfigError, match="does not travel in a pickle"):
-        ServerEngine(lost, transport=servers.transport)
+        RemoteEngine(lost, transport=servers.transport)
 
 
 def test_a_secret_shows_itself_on_demand_alone() -> None:

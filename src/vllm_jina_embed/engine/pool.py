@@ -81,9 +81,9 @@ class EnginePool:
 
 def _start(config: EngineConfig) -> Engine:
     if config.servers:
-        from .remote.engine import ServerEngine
+        from .remote.engine import RemoteEngine
 
-        return ServerEngine(config)
+        return RemoteEngine(config)
     from .local.engine import LocalEngine
 
     return LocalEngine(config)

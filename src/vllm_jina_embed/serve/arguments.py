@@ -18,7 +18,7 @@ from ..engine.plugin_contract import DEFAULT_TASK_KEY, TOKENIZER_MODE
 from ..errors import ConfigError
 from ..prompts.chat_template import chat_template
 
-MIDDLEWARE = "vllm_jina_embed.serve.middleware.Facts"
+MIDDLEWARE = "vllm_jina_embed.serve.middleware.ServerMiddleware"
 """What a server runs before vLLM's own paths."""
 
 

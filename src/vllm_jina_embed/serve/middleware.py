@@ -29,7 +29,7 @@ OPEN = {"/health", "/ping", "/version"}
 """Paths that need no API key: whoever watches over a server has none."""
 
 
-class Facts:
+class ServerMiddleware:
     """ASGI middleware over vLLM's server.
 
     With an API key it guards every path but ``OPEN``: vLLM 0.32 guards ``/v1`` and the like alone, and leaves

@@ -26,7 +26,7 @@ from ..plugin_contract import PATIENT, URGENT
 from . import http, messages
 from .balancer import LostError, Member
 from .http import AnswerTooLargeError, Connection, Reply
-from .messages import Wish
+from .messages import VectorRequest
 from .server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 
 AT_ONCE = 32
@@ -57,15 +57,15 @@ class Server(Member):
         """Whether it is known what it serves."""
         return self._width > 0
 
-    def can(self, wish: Wish) -> bool:
-        """Tell whether it gives what is wished for; it may give anything while it is unknown."""
+    def can(self, request: VectorRequest) -> bool:
+        """Tell whether it gives what is requested; it may give anything while it is unknown."""
         if self.facts is None:
             return True  # a plain one gives token states, of which everything can be made
-        if wish.task not in self.facts.checkpoint.tasks:
+        if request.task not in self.facts.checkpoint.tasks:
             return False
         if self.facts.pooler_task == "embed":
-            return wish.kind == "embed"
-        return wish.kind == "multi" or not self.facts.projected
+            return request.kind == "embed"
+        return request.kind == "multi" or not self.facts.projected
 
     def failed(self, error: LostError) -> None:
         """See ``Member.failed``; what comes back may be another server."""
@@ -104,11 +104,11 @@ class Server(Member):
         self.facts, self.max_tokens = facts, facts.max_tokens
         self._width = facts.checkpoint.token_dimensions if facts.projected else facts.checkpoint.hidden_size
 
-    async def answer(self, wish: Wish, prompts: Sequence[Prompt], question: dict[str, Any]) -> list[Floats]:
+    async def answer(self, request: VectorRequest, prompts: Sequence[Prompt], question: dict[str, Any]) -> list[Floats]:
         """Return an array per prompt: ``(dimensions,)``, or ``(n_tokens, width)`` of multi-vectors and states.
 
         Args:
-            wish: What is asked for.
+            request: What is asked for.
             prompts: Texts, or one item with pictures.
             question: Result of ``wire.question``; encoding pictures is not repeated when another server is asked.
 
@@ -118,27 +118,29 @@ class Server(Member):
             ConfigError: Its API key, template or pixel bounds are others.
         """
         await self.meet()
-        if not self.can(wish):
+        if not self.can(request):
             raise LostError("it does not serve this kind of vector, or this task")
-        path, body = "/pooling", dict[str, Any](task="token_embed", use_activation=wish.kind == "multi")
+        path, body = "/pooling", dict[str, Any](task="token_embed", use_activation=request.kind == "multi")
         if self.facts is not None and self.facts.pooler_task == "embed":
-            path, body = "/v1/embeddings", {"dimensions": wish.dimensions}
-        model = self.facts.models.get(wish.task) if self.facts is not None else self._model
+            path, body = "/v1/embeddings", {"dimensions": request.dimensions}
+        model = self.facts.models.get(request.task) if self.facts is not None else self._model
         body |= {**question, **messages.ENCODING, **({"model": model} if model else {})}
         if self.facts is not None and self.facts.priority:
-            body["priority"] = URGENT if wish.urgent else PATIENT
+            body["priority"] = URGENT if request.urgent else PATIENT
         where = f"{self.url}{path}"
         if path == "/v1/embeddings":
-            told = await self._ask("POST", path, body, most=_bytes(len(prompts) * wish.dimensions), urgent=wish.urgent)
+            told = await self._ask(
+                "POST", path, body, most=_bytes(len(prompts) * request.dimensions), urgent=request.urgent
+            )
             flat = messages.answers(told, "embedding", len(prompts), where=where)
-            return [messages.unit(_of_length(row, wish.dimensions, where), where) for row in flat]
-        rows = await self._states(prompts, path, body, urgent=wish.urgent)
-        if wish.kind == "states":
+            return [messages.unit(_of_length(row, request.dimensions, where), where) for row in flat]
+        rows = await self._states(prompts, path, body, urgent=request.urgent)
+        if request.kind == "states":
             return rows
-        if wish.kind == "multi":
+        if request.kind == "multi":
             return [messages.unit(one, where) for one in rows]
         return [
-            messages.unit(self._pooled(prompt, one, wish), where) for prompt, one in zip(prompts, rows, strict=True)
+            messages.unit(self._pooled(prompt, one, request), where) for prompt, one in zip(prompts, rows, strict=True)
         ]
 
     async def tokenizer(self) -> bytes:
@@ -216,12 +218,12 @@ class Server(Member):
             f"--chat-template (vllm_jina_embed.prompts.chat_template) and --mm-processor-kwargs '{json.dumps(size)}'."
         )
 
-    def _pooled(self, prompt: Prompt, states: Floats, wish: Wish) -> Floats:
+    def _pooled(self, prompt: Prompt, states: Floats, request: VectorRequest) -> Floats:
         """Return the embedding ``(dimensions,)`` of a prompt's token states, as the checkpoint pools them."""
         with np.errstate(over="ignore"):  # of numbers that no model gives; the norm tells it
             if self._config.family.pooling == "first_token":
-                return single_vector.finish(states[0], wish.dimensions)
-            return _mean(prompt, states, wish.dimensions)
+                return single_vector.finish(states[0], request.dimensions)
+            return _mean(prompt, states, request.dimensions)
 
     async def _ask(
         self,
