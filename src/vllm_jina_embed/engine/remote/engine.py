@@ -1,7 +1,7 @@
 """vLLM in servers elsewhere: the same engine over HTTP.
 
-The only file that imports httpx.
-One server or several behind one engine; what each is asked stands in ``server.py``, which one in ``balancer.py``.
+The only file that imports httpx. One server or several behind one engine: ``server.py`` has the requests to one,
+``server_checks.py`` what it must serve, ``balancer.py`` which one is asked.
 """
 
 from __future__ import annotations

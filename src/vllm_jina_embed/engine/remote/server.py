@@ -1,6 +1,7 @@
-"""One vLLM server as its clients see it: what it serves, and how it is asked.
+"""One vLLM server: the requests that it gets, and what its answers are.
 
-Knows the paths and bodies of vLLM's HTTP interface, but no sockets; checks all that a server answers.
+Knows the paths and bodies of vLLM's HTTP interface, but no sockets. Whether it is the right server is checked in
+``server_checks.py``.
 A server that ``vllm-jina-embed serve`` started tells its facts. A plain one does not: it gives token states, and what
 its chat template and image processor make of a picture is compared with the trained prompt before anything is pooled.
 """
@@ -17,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import Floats
-from ...checkpoints.description import Checkpoint
 from ...errors import ConfigError, EngineError, InputError
 from ...pooling import single_vector
 from ...prompts.base import Prompt
@@ -27,6 +27,7 @@ from . import http, messages
 from .balancer import LostError, Member
 from .http import AnswerTooLargeError, Connection, Reply
 from .messages import VectorRequest
+from .server_checks import compare_checkpoint, compare_peers, compare_starts, started_anew
 from .server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 
 AT_ONCE = 32
@@ -95,12 +96,12 @@ class Server(Member):
     def _learn(self, facts: ServerFacts) -> None:
         """Take what it told, if that agrees with all that is known."""
         if self._config.checkpoint is not None:
-            _compare(self._config, self._config.checkpoint, facts.checkpoint, self.url)
+            compare_checkpoint(self._config, self._config.checkpoint, facts.checkpoint, self.url)
         if self.facts is not None:
-            _compare_starts(self.facts, facts, self.url)
+            compare_starts(self.facts, facts, self.url)
         for peer in self.peers:
             if peer is not self and peer.facts is not None:
-                _compare_peers(facts, self.url, peer.facts, peer.url)
+                compare_peers(facts, self.url, peer.facts, peer.url)
         self.facts, self.max_tokens = facts, facts.max_tokens
         self._width = facts.checkpoint.token_dimensions if facts.projected else facts.checkpoint.hidden_size
 
@@ -157,7 +158,7 @@ class Server(Member):
         models, before = "/v1/models", self._model
         model, self.max_tokens = messages.model_of(await self._ask("GET", models), f"{self.url}{models}")
         if before not in (None, model):
-            raise ConfigError(_another(self.url, [f"model {before!r}, now {model!r}"]))
+            raise started_anew(self.url, [f"model {before!r}, now {model!r}"])
         self._model, self._template_checked = model, False
         body = {"model": model, "task": "token_embed", "use_activation": False, "input": [[0, 1]]}
         try:
@@ -254,51 +255,6 @@ class Server(Member):
     def _check(self, reply: Reply, path: str) -> None:
         """See ``http.check``; an answer that repeats the request shows no key."""
         http.check(reply, f"{self.url}{path}", self.connection.hide)
-
-
-def _compare(config: EngineConfig, wanted: Checkpoint, served: Checkpoint, url: str) -> None:
-    """Check that a server serves the checkpoint and the pixel bounds that were asked for."""
-    asked = {name: getattr(wanted, name) for name in ("family", "hidden_size", "token_dimensions")}
-    asked |= {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
-    for name, value in asked.items():
-        if value != (got := getattr(served, name)):
-            raise ConfigError(
-                f"{url}: the server has {name}={got!r} ({served.name}); expected {value!r} ({wanted.name}). Ask for "
-                "what it serves, or start it otherwise."
-            )
-
-
-def _compare_starts(before: ServerFacts, now: ServerFacts, url: str) -> None:
-    """Check that a server that was lost is the same one again."""
-    old, new = before.identity, now.identity
-    if changes := [f"{name}={old[name]!r}, now {new[name]!r}" for name in old if old[name] != new[name]]:
-        raise ConfigError(_another(url, changes))
-
-
-def _another(url: str, changes: Sequence[str]) -> str:
-    return (
-        f"{url}: the server there was started anew and serves another checkpoint ({'; '.join(changes)}). Its vectors "
-        "do not go with those from before. Make a new embedder and index anew, or start it as it was."
-    )
-
-
-def _compare_peers(facts: ServerFacts, url: str, peer: ServerFacts, peer_url: str) -> None:
-    """Check that two servers give equal vectors for the tasks that both serve.
-
-    Times of files are not compared: copies on two machines have others.
-    """
-    mine, other = facts.checkpoint, peer.checkpoint
-    if not set(mine.tasks) & set(other.tasks):
-        return
-    names = ["dtype"]
-    if mine.name == other.name or None not in (facts.revision, peer.revision):
-        names.append("revision")
-    for name in names:
-        if (got := getattr(facts, name)) != (known := getattr(peer, name)):
-            raise ConfigError(
-                f"{url}: the server has {name}={got!r} ({mine.name}), and {peer_url} has {known!r} ({other.name}); "
-                "expected servers that give equal vectors. Start them alike, or pass one of them."
-            )
 
 
 def _bytes(numbers: int) -> int:
