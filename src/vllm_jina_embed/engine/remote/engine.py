@@ -19,7 +19,7 @@ from ..._arrays import Floats
 from ..._secrets import HIDDEN, Hider, Secret, basic, shown_by, without_login
 from ...errors import ConfigError, EngineError, InputError, MissingExtraError
 from ...prompts.base import Prompt
-from ..config import EngineConfig
+from ..config import RemoteConfig
 from ..loop import LoopThread
 from ..protocol import TokenStates
 from . import http, messages
@@ -51,7 +51,7 @@ class HttpConnection:
     """Requests to one server over kept-alive connections; see ``http.Connection``."""
 
     def __init__(
-        self, url: str, config: EngineConfig, transport: httpx.AsyncBaseTransport | None, login: Secret | None = None
+        self, url: str, config: RemoteConfig, transport: httpx.AsyncBaseTransport | None, login: Secret | None = None
     ) -> None:
         self._url, self._timeout = url, config.timeout
         self._connect = min(CONNECT, config.timeout)
@@ -100,7 +100,7 @@ class HttpConnection:
 class RemoteEngine:
     """One or several vLLM servers as one ``Engine``. Start-up waits until one of them answers."""
 
-    def __init__(self, config: EngineConfig, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, config: RemoteConfig, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         """Meet the servers.
 
         Args:
@@ -228,7 +228,7 @@ def _client(url: str, **options: Any) -> httpx.AsyncClient:
     )
 
 
-def _authorize(client: httpx.AsyncClient, config: EngineConfig, login: Secret | None) -> Hider:
+def _authorize(client: httpx.AsyncClient, config: RemoteConfig, login: Secret | None) -> Hider:
     """Let requests show what the server wants to be shown, and return what hides that."""
     if login is not None:
         client.headers["authorization"] = f"Basic {basic(login)}"

@@ -21,7 +21,7 @@ from ..._arrays import Floats
 from ...errors import ConfigError, EngineError, InputError
 from ...pooling import single_vector
 from ...prompts.base import Prompt
-from ..config import EngineConfig
+from ..config import RemoteConfig
 from ..plugin_contract import PATIENT, URGENT
 from . import http, messages
 from .balancer import LostError, Member
@@ -39,7 +39,7 @@ TOKENIZER = 100_000_000
 class Server(Member):
     """One server: its connection, what it serves, and the requests that are in it."""
 
-    def __init__(self, url: str, config: EngineConfig, connection: Connection) -> None:
+    def __init__(self, url: str, config: RemoteConfig, connection: Connection) -> None:
         super().__init__(url)
         self.connection = connection
         self.peers: Sequence[Server] = ()

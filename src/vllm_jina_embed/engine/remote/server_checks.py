@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from ...checkpoints.description import Checkpoint
 from ...errors import ConfigError
-from ..config import EngineConfig
+from ..config import RemoteConfig
 from .server_facts import ServerFacts
 
 
-def compare_checkpoint(config: EngineConfig, wanted: Checkpoint, served: Checkpoint, url: str) -> None:
+def compare_checkpoint(config: RemoteConfig, wanted: Checkpoint, served: Checkpoint, url: str) -> None:
     """Check that a server serves the checkpoint and the pixel bounds that were asked for."""
     asked = {name: getattr(wanted, name) for name in ("family", "hidden_size", "token_dimensions")}
     asked |= {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}

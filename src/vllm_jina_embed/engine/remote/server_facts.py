@@ -43,7 +43,7 @@ class ServerFacts:
     Attributes:
         checkpoint: Its facts; pixel bounds as the server uses them, and its name for a location.
         revision: Commit of a hub repository.
-        files: State of the files in a folder, as in ``EngineConfig``.
+        files: State of the files in a folder, as in ``LocalConfig``.
         dtype: Type of the weights, such as ``bfloat16``.
         pooler_task: ``embed`` for one vector per item, ``token_embed`` for one per token.
         projected: Whether ``token_embed`` gives projected multi-vectors, never the token states.
