@@ -195,9 +195,9 @@ def check_dimensions(checkpoint: Checkpoint, dimensions: int | None) -> int:
     """
     if dimensions is None:
         return checkpoint.hidden_size
-    if isinstance(dimensions, bool | float) or dimensions not in checkpoint.dimensions:
+    if isinstance(dimensions, bool | float) or dimensions not in checkpoint.matryoshka_sizes:
         raise ConfigError(
             f"dimensions={dimensions!r} is not a Matryoshka size of {checkpoint.name}; "
-            f"choose one of {', '.join(map(str, checkpoint.dimensions))}."
+            f"choose one of {', '.join(map(str, checkpoint.matryoshka_sizes))}."
         )
     return int(dimensions)

@@ -99,7 +99,7 @@ def test_the_vectors_are_the_references(embedder: JinaEmbedder, reference: Refer
 
 def test_the_roles_and_sizes_are_the_references(embedder: JinaEmbedder, reference: Reference) -> None:
     """A query's prefix, and every Matryoshka size, also of the demo's smallest."""
-    for dimensions in embedder.checkpoint.dimensions:
+    for dimensions in embedder.checkpoint.matryoshka_sizes:
         wanted = np.stack([reference.embed(f"Query: {text}", dimensions) for text in TEXTS])
         assert distance(embedder.embed_queries(TEXTS, dimensions=dimensions), wanted) <= LIMIT
 

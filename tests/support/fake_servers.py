@@ -199,6 +199,7 @@ def facts_of(kind: str, **changes: Any) -> dict[str, Any]:
     checkpoint = resolve.resolve("demo")
     demo = asdict(checkpoint) | {"location": "demo", "family": checkpoint.family.name}
     del demo["options"]
+    demo["dimensions"] = demo.pop("matryoshka_sizes")  # the name on the wire
     return {
         "checkpoint": demo, "revision": None, "files": "0123", "dtype": "float32", "pooler_task": kind,
         "projected": False, "max_tokens": 2048, "priority": True, "models": {}, "version": "0",
