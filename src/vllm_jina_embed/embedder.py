@@ -129,7 +129,7 @@ class JinaEmbedder(Calls):
             raise ConfigError("engine_kwargs belong to the server: pass them to 'vllm-jina-embed serve' after --.")
         wanted["dimensions"] = settings.one_of("dimensions", wanted.get("dimensions"), "truncate_dim", truncate_dim)
         remote, tokenizer = discover.remote(servers, api_key=api_key, timeout=timeout), None
-        require("server", "httpx")
+        require("client", "httpx")
         if model is None:
             remote, tokenizer = remote.discover(cls._pool)
         checked = settings.check(model=model, remote=remote, **wanted)

@@ -35,7 +35,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "httpx":
         raise
-    raise MissingExtraError("server", "httpx") from None
+    raise MissingExtraError("client", "httpx") from None
 
 Result = TypeVar("Result")
 
