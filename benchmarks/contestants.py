@@ -64,14 +64,14 @@ class Bare:
     def __init__(self, folder: Path, dtype: str, options: dict[str, Any]) -> None:
         from tokenizers import Tokenizer
 
-        from vllm_jina_embed.engine.config import EngineConfig
+        from vllm_jina_embed.engine.config import LocalConfig
         from vllm_jina_embed.engine.local.arguments import engine_arguments, environment, memory_kept
 
         for name, value in environment().items():
             os.environ.setdefault(name, value)
         from vllm import LLM, PoolingParams
 
-        config = EngineConfig(
+        config = LocalConfig(
             location=str(folder), revision=None, min_pixels=3136, max_pixels=602112, max_tokens=4096,
             options={"dtype": dtype, **options},
         )  # fmt: skip

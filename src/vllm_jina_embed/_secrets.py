@@ -55,6 +55,17 @@ class Secret:
         return Secret, (None,)
 
 
+def check_key(api_key: str | None) -> str | None:
+    """Return ``api_key`` itself.
+
+    Raises:
+        ConfigError: It cannot stand in an HTTP header; the message does not show it.
+    """
+    if api_key is not None and not (isinstance(api_key, str) and re.fullmatch(r"[!-~]+", api_key)):
+        raise ConfigError("api_key must be a string of ASCII letters, digits and punctuation, without spaces.")
+    return api_key
+
+
 def split_login(url: object) -> tuple[str, Secret | None]:
     """Return a server's URL without user name and password, and these two as they stand in it.
 

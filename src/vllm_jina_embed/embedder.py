@@ -15,6 +15,7 @@ from .checkpoints import description
 from .embedding.calls import Calls
 from .embedding.engine_backend import EngineBackend
 from .engine.pool import POOL, EnginePool
+from .engine.remote import discover
 from .errors import ConfigError
 from .inputs.images import MediaPolicy
 from .prompts.base import Builder, Truncate
@@ -127,11 +128,11 @@ class JinaEmbedder(Calls):
         if "engine_kwargs" in wanted or "model_kwargs" in wanted:
             raise ConfigError("engine_kwargs belong to the server: pass them to 'vllm-jina-embed serve' after --.")
         wanted["dimensions"] = settings.one_of("dimensions", wanted.get("dimensions"), "truncate_dim", truncate_dim)
-        where, tokenizer = settings.served(servers, api_key=api_key, timeout=timeout), None
-        require("server", "httpx")
+        remote, tokenizer = discover.remote(servers, api_key=api_key, timeout=timeout), None
+        require("client", "httpx")
         if model is None:
-            where, tokenizer = where.ask(cls._pool)
-        checked = settings.check(model=model, where=where, **wanted)
+            remote, tokenizer = remote.discover(cls._pool)
+        checked = settings.check(model=model, remote=remote, **wanted)
         embedder = cls.__new__(cls)
         if tokenizer is None:
             embedder._take(checked)
@@ -139,7 +140,7 @@ class JinaEmbedder(Calls):
             try:
                 builder = read_builder(checked.checkpoint, tokenizer, policy=checked.media)
             except ConfigError as error:
-                raise ConfigError(f"{', '.join(where.urls)}: {error}") from error
+                raise ConfigError(f"{', '.join(remote.urls)}: {error}") from error
             embedder._take(checked, builder)
         return embedder
 

@@ -77,7 +77,7 @@ def test_matryoshka_sizes_equal_the_reference(pair: tuple[JinaEmbedder, Referenc
     """Cut, then normalised again, for texts and pictures alike."""
     embedder, reference = pair
     picture = noise(200, 150)
-    for dimensions in embedder.checkpoint.dimensions:
+    for dimensions in embedder.checkpoint.matryoshka_sizes:
         got = embedder.embed(["a text", picture], dimensions=dimensions)
         expected = [reference.embed("Passage: a text", dimensions), reference.embed(picture, dimensions)]
         assert got.shape == (2, dimensions)

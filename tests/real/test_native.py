@@ -108,7 +108,7 @@ async def test_every_task_and_both_kinds_of_vector_in_one_batch(
     embedder: JinaEmbedder, references: dict[str, NativeReference]
 ) -> None:
     """All tasks, roles, Matryoshka sizes and multi-vectors of texts and pictures at the same time on one engine."""
-    sizes = embedder.checkpoint.dimensions
+    sizes = embedder.checkpoint.matryoshka_sizes
     assert len(sizes) == 3
     singles = {
         (task, role, size): embedder.aembed(ITEMS, prompt_name=role, task=task, dimensions=size)

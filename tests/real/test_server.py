@@ -99,7 +99,7 @@ def test_the_vectors_are_the_references(embedder: JinaEmbedder, reference: Refer
 
 def test_the_roles_and_sizes_are_the_references(embedder: JinaEmbedder, reference: Reference) -> None:
     """A query's prefix, and every Matryoshka size, also of the demo's smallest."""
-    for dimensions in embedder.checkpoint.dimensions:
+    for dimensions in embedder.checkpoint.matryoshka_sizes:
         wanted = np.stack([reference.embed(f"Query: {text}", dimensions) for text in TEXTS])
         assert distance(embedder.embed_queries(TEXTS, dimensions=dimensions), wanted) <= LIMIT
 
@@ -115,11 +115,11 @@ def test_the_multi_vectors_are_the_references(servers: SimpleNamespace, referenc
                 assert distance(got, states.numpy()) <= LIMIT
 
 
-def test_a_fleet_of_both_kinds_gives_both_kinds(servers: SimpleNamespace, demo_embedder: JinaEmbedder) -> None:
+def test_servers_of_both_kinds_give_both_kinds(servers: SimpleNamespace, demo_embedder: JinaEmbedder) -> None:
     """Each call goes to the servers that can answer it."""
-    with JinaEmbedder.from_server([servers.pooling.url, servers.tokens.url], api_key=KEY) as fleet:
-        assert distance(fleet.embed(TEXTS), demo_embedder.embed(TEXTS)) <= LIMIT
-        (rows,) = fleet.embed_multi_vector(["a"])
+    with JinaEmbedder.from_server([servers.pooling.url, servers.tokens.url], api_key=KEY) as remote:
+        assert distance(remote.embed(TEXTS), demo_embedder.embed(TEXTS)) <= LIMIT
+        (rows,) = remote.embed_multi_vector(["a"])
         assert distance(rows, demo_embedder.embed_multi_vector(["a"])[0]) <= LIMIT
 
 
@@ -225,12 +225,12 @@ def test_a_lost_server_loses_no_vector(servers: SimpleNamespace, demo_embedder: 
         servers.tokens.kill_group()
 
     killer = threading.Thread(target=kill)
-    with JinaEmbedder.from_server([servers.tokens.url, servers.pooling.url], api_key=KEY) as fleet:
-        both = fleet.embed(["a"] * 64)
+    with JinaEmbedder.from_server([servers.tokens.url, servers.pooling.url], api_key=KEY) as remote:
+        both = remote.embed(["a"] * 64)
         assert distance(both, demo_embedder.embed(["a"] * 64)) <= LIMIT
         killer.start()
         rows = []
-        for row in fleet.embed_stream(iter(items)):
+        for row in remote.embed_stream(iter(items)):
             rows.append(row)
             done += 1
         killer.join()
@@ -239,7 +239,7 @@ def test_a_lost_server_loses_no_vector(servers: SimpleNamespace, demo_embedder: 
         worst = max(distance(one, other) for one, other in zip(rows, wanted, strict=True))
         print(f"\nserver killed after {at_kill} of 1000 vectors; 1 - cosine of all: {worst:.1e}")
         assert worst <= LIMIT
-        assert distance(fleet.embed(["a"]), demo_embedder.embed(["a"])) <= LIMIT
+        assert distance(remote.embed(["a"]), demo_embedder.embed(["a"])) <= LIMIT
 
 
 def test_its_processes_end_with_the_server(servers: SimpleNamespace) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.support.fake_engine import vector_of
 from vllm_jina_embed.checkpoints import description, resolve
-from vllm_jina_embed.engine.config import EngineConfig
+from vllm_jina_embed.engine.config import RemoteConfig
 from vllm_jina_embed.engine.remote.messages import picture_tokens
 from vllm_jina_embed.pooling.single_vector import finish, normalize
 from vllm_jina_embed.prompts.base import Prompt
@@ -33,11 +33,11 @@ def picture_prompt(*images: Image.Image) -> Prompt:
     return Prompt(token_ids=(*BEFORE, *SPAN * len(images), *AFTER), images=images, around=(len(BEFORE), len(AFTER)))
 
 
-def config_of(*urls: str, **changes: Any) -> EngineConfig:
+def config_of(*urls: str, **changes: Any) -> RemoteConfig:
     """Return the configuration of servers that serve the demo checkpoint."""
     demo = resolve.resolve("demo")
     keywords = {"min_pixels": demo.min_pixels, "max_pixels": demo.max_pixels, "checkpoint": demo, **changes}
-    return EngineConfig(location="demo", revision=None, servers=urls or ("http://a",), **keywords)
+    return RemoteConfig(location="demo", revision=None, servers=urls or ("http://a",), **keywords)
 
 
 class FakeServers:
@@ -199,6 +199,7 @@ def facts_of(kind: str, **changes: Any) -> dict[str, Any]:
     checkpoint = resolve.resolve("demo")
     demo = asdict(checkpoint) | {"location": "demo", "family": checkpoint.family.name}
     del demo["options"]
+    demo["dimensions"] = demo.pop("matryoshka_sizes")  # the name on the wire
     return {
         "checkpoint": demo, "revision": None, "files": "0123", "dtype": "float32", "pooler_task": kind,
         "projected": False, "max_tokens": 2048, "priority": True, "models": {}, "version": "0",

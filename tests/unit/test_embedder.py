@@ -107,7 +107,7 @@ class TestConstruction:
         """Without an engine."""
         embedder = make(task="code", dimensions=32)
         assert (embedder.model, embedder.task, embedder.dimension) == (str(folder), "code", 32)
-        assert embedder.checkpoint.dimensions == (16, 32, 64)
+        assert embedder.checkpoint.matryoshka_sizes == (16, 32, 64)
         assert embedder.fingerprint == make(task="code", dimensions=32).fingerprint != make(task="code").fingerprint
         assert repr(embedder) == f"JinaEmbedder({str(folder)!r}, task='code', dimensions=32)"
 

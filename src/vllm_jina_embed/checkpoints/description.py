@@ -5,6 +5,7 @@ A ``Family`` holds what all checkpoints of one training have in common, a ``Chec
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,7 @@ class Checkpoint:
         family: How it is prompted, started and pooled.
         tasks: Tasks whose vectors these weights give; the first is the default.
         hidden_size: Length of a full embedding.
-        dimensions: Matryoshka sizes that were trained, ascending; the last is ``hidden_size``.
+        matryoshka_sizes: Lengths of an embedding that were trained, ascending; the last is ``hidden_size``.
         token_dimensions: Length of one row of a multi-vector; ``hidden_size`` where no projector was trained for them.
         has_adapters: Whether one engine serves every task by adapters, rather than weights merged for one.
         min_pixels: Smallest area of an image in pixels; smaller images are enlarged to it.
@@ -103,13 +104,19 @@ class Checkpoint:
     family: Family
     tasks: tuple[str, ...]
     hidden_size: int
-    dimensions: tuple[int, ...]
+    matryoshka_sizes: tuple[int, ...]
     token_dimensions: int
     has_adapters: bool = False
     min_pixels: int
     max_pixels: int
     max_length: int
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Old name of ``matryoshka_sizes``, until the next version."""
+        warnings.warn("Checkpoint.dimensions is now called matryoshka_sizes", DeprecationWarning, stacklevel=2)
+        return self.matryoshka_sizes
 
     @property
     def supports_images(self) -> bool:

@@ -94,17 +94,17 @@ def _from_config(name: str, location: Location, config: Mapping[str, Any], optio
     text_config = values.mapping(where, config, "text_config") or config
     hidden_size = values.whole(where, text_config, "hidden_size", most=most)
     positions = values.whole(where, text_config, "max_position_embeddings", JINA_V4.max_length, most=values.MOST_TOKENS)
-    sizes = values.wholes(where, config, "matryoshka_dims", jina_v4.DIMENSIONS, most=most)
+    sizes = values.wholes(where, config, "matryoshka_dims", jina_v4.MATRYOSHKA_SIZES, most=most)
     tasks = values.choices(where, config, "task_names", TASKS, allowed=TASKS)
     token_dimensions = values.whole(where, config, "multi_vector_projector_dim", jina_v4.TOKEN_DIMENSIONS, most=most)
-    dimensions = tuple(sorted({size for size in sizes if 0 < size < hidden_size} | {hidden_size}))
+    matryoshka_sizes = tuple(sorted({size for size in sizes if 0 < size < hidden_size} | {hidden_size}))
     return Checkpoint(
         name=name,
         location=str(location),
         family=JINA_V4,
         tasks=tasks,
         hidden_size=hidden_size,
-        dimensions=dimensions,
+        matryoshka_sizes=matryoshka_sizes,
         token_dimensions=token_dimensions if has_adapters else hidden_size,
         has_adapters=has_adapters,
         min_pixels=JINA_V4.min_pixels,
@@ -132,7 +132,7 @@ def _from_xlm_roberta(name: str, location: Location, config: Mapping[str, Any]) 
         family=XLM_ROBERTA,
         tasks=("retrieval",),
         hidden_size=hidden_size,
-        dimensions=(hidden_size,),
+        matryoshka_sizes=(hidden_size,),
         token_dimensions=hidden_size,
         min_pixels=XLM_ROBERTA.min_pixels,
         max_pixels=XLM_ROBERTA.max_pixels,

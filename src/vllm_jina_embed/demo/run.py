@@ -104,7 +104,7 @@ def _check_installed() -> None:
         except MissingExtraError as error:
             missing.append(error)
     if len(missing) > 1:
-        raise MissingExtraError("all", str(missing[0].name))
+        raise MissingExtraError(",".join(error.extra for error in missing), str(missing[0].name))
     if missing:
         raise missing[0]
 

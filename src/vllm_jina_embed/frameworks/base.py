@@ -27,6 +27,7 @@ from .._arrays import Floats
 from .._closing import Closing
 from ..cache.embedder import CachedEmbedder
 from ..embedder import JinaEmbedder
+from ..engine.config import LocalConfig
 from ..errors import ConfigError
 from ..inputs.images import ImageInput, MediaPolicy
 from ..inputs.items import EmbedInput
@@ -261,7 +262,7 @@ def keywords(settings: Settings) -> dict[str, Any]:
         "media": settings.media,
         "show_progress": settings.show_progress,
         "on_error": settings.on_error,
-        "engine_kwargs": dict(engine.options),
+        "engine_kwargs": dict(engine.options) if isinstance(engine, LocalConfig) else {},
         "revision": engine.revision,
     }
 

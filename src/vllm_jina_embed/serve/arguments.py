@@ -1,6 +1,6 @@
 """What vLLM's OpenAI server is started with.
 
-Enters: an ``EngineConfig`` and options of ``vllm serve``. Leaves: a command line: what ``arguments.py`` says for the
+Enters: a ``LocalConfig`` and options of ``vllm serve``. Leaves: a command line: what ``arguments.py`` says for the
 engine, what a server needs on top, then the user's own, which win; but not over what decides the vectors.
 """
 
@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..checkpoints.weights.lora import Adapters
-from ..engine.config import EngineConfig
+from ..engine.config import LocalConfig
 from ..engine.local.arguments import engine_arguments
 from ..engine.plugin_contract import DEFAULT_TASK_KEY, TOKENIZER_MODE
 from ..errors import ConfigError
 from ..prompts.chat_template import chat_template
 
-MIDDLEWARE = "vllm_jina_embed.serve.middleware.Facts"
+MIDDLEWARE = "vllm_jina_embed.serve.middleware.ServerMiddleware"
 """What a server runs before vLLM's own paths."""
 
 
@@ -37,7 +37,7 @@ FIXED = {
 
 
 def serve_arguments(
-    config: EngineConfig,
+    config: LocalConfig,
     *,
     name: str,
     task: str,

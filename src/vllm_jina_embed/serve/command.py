@@ -26,8 +26,8 @@ from types import FrameType
 from typing import Any
 
 from .. import settings
+from .._secrets import check_key
 from ..errors import ConfigError, EngineError
-from ..settings import check_key
 
 COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.serve.server_process")
 PATIENCE = 2.0

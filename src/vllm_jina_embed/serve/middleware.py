@@ -28,7 +28,7 @@ OPEN = {"/health", "/ping", "/version"}
 """Paths that need no API key: whoever watches over a server has none."""
 
 
-class Facts:
+class ServerMiddleware:
     """ASGI middleware over vLLM's server.
 
     With an API key it guards every path but ``OPEN``: vLLM 0.32 guards ``/v1`` and the like alone, and leaves
@@ -82,7 +82,7 @@ def facts_of(state: Any) -> ServerFacts:
             location=state.args.served_model_name[0],
             tasks=tasks,
             hidden_size=checkpoint.hidden_size,
-            dimensions=checkpoint.dimensions,
+            matryoshka_sizes=checkpoint.matryoshka_sizes,
             token_dimensions=checkpoint.token_dimensions,
             has_adapters=checkpoint.has_adapters,
             min_pixels=size.get("shortest_edge", checkpoint.min_pixels),

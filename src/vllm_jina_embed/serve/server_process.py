@@ -12,13 +12,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from .._secrets import check_key
 from ..checkpoints.files import locate
 from ..checkpoints.weights.lora import split_adapters
+from ..engine.config import LocalConfig
 from ..engine.local.arguments import environment, memory_kept
 from ..engine.local.processes import end_with_thread
 from ..engine.plugin_contract import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, OWNER_VARIABLE
 from ..errors import ConfigError, EngineError, InputError, MissingExtraError
-from ..settings import check_key
 from .arguments import cores_per_rank, serve_arguments
 from .command import checked
 from .vllm_names import PARSER, STARTUP, first_of
@@ -68,6 +69,7 @@ def run(
             raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
         raise MissingExtraError("vllm", "vllm") from None
     engine = served.engine
+    assert isinstance(engine, LocalConfig)
     line = serve_arguments(
         engine,
         name=served.checkpoint.name,

@@ -1,6 +1,6 @@
 """What vLLM is started with.
 
-Enters: an ``EngineConfig``. Leaves: keyword arguments for vLLM's engine and variables for its environment.
+Enters: a ``LocalConfig``. Leaves: keyword arguments for vLLM's engine and variables for its environment.
 Every default gives way to the user's ``engine_kwargs`` and to variables that are already set.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from ...checkpoints.files import Folder, Location, locate
 from ...checkpoints.weights.lora import Adapters
 from ...errors import ConfigError
-from ..config import EngineConfig
+from ..config import LocalConfig
 from ..plugin_contract import ADAPTERS_KEY, TASKS_KEY
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's ``max_lora_rank``."""
 
 
-def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | None = None) -> dict[str, Any]:
+def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | None = None) -> dict[str, Any]:
     """Return the arguments of ``AsyncEngineArgs``: ours, overridden by the user's options.
 
     Args:
@@ -128,7 +128,7 @@ def variables(values: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
 
 
-def _images(config: EngineConfig) -> dict[str, Any]:
+def _images(config: LocalConfig) -> dict[str, Any]:
     """Return what images ask for."""
     return {
         "limit_mm_per_prompt": {"video": 0},

@@ -29,7 +29,7 @@ from ...checkpoints.weights.projector import projections
 from ...errors import ClosedError, EngineDeadError, EngineError, InputError
 from ...pooling.single_vector import NORM_LIMIT, norm_error
 from ...prompts.base import Prompt
-from ..config import EngineConfig
+from ..config import LocalConfig
 from ..loop import LoopThread
 from ..plugin_contract import PATIENT, TASK_KEY, URGENT
 from ..protocol import TokenStates
@@ -44,7 +44,7 @@ Result = TypeVar("Result")
 class LocalEngine:
     """A vLLM pooling engine. Start-up blocks for as long as vLLM needs."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: LocalConfig) -> None:
         check_process(config.options)
         self._config = config
         self._location = locate(config.location, config.revision)
@@ -200,7 +200,7 @@ class LocalEngine:
         return outputs[-1] if complete else None
 
 
-def _start_vllm(config: EngineConfig, adapters: Adapters | None, folder: str | None) -> Any:
+def _start_vllm(config: LocalConfig, adapters: Adapters | None, folder: str | None) -> Any:
     """Return a started ``AsyncLLM``; it binds to the running loop.
 
     Raises:
@@ -212,7 +212,7 @@ def _start_vllm(config: EngineConfig, adapters: Adapters | None, folder: str | N
         return _from_arguments(config, adapters)
 
 
-def _from_arguments(config: EngineConfig, adapters: Adapters | None) -> Any:
+def _from_arguments(config: LocalConfig, adapters: Adapters | None) -> Any:
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform

@@ -72,7 +72,7 @@ class Member:
 M = TypeVar("M", bound=Member)
 
 
-class Fleet(Generic[M]):
+class Balancer(Generic[M]):
     """Gives each job to the least loaded server that is well."""
 
     def __init__(self, members: Sequence[M]) -> None:

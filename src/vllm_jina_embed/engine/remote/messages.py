@@ -31,8 +31,8 @@ FACTOR = 28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What is asked for a prompt: texts with equal wishes may share a request."""
+class VectorRequest:
+    """What is asked for a prompt: texts of equal ones travel in one HTTP request."""
 
     kind: Kind
     task: str

@@ -19,12 +19,12 @@ from tests.support.fake_engine import vector_of
 from tests.support.fake_servers import PATHS, WIDTH, FakeServers, config_of, facts_of, picture_prompt, state_of
 from tests.support.pictures import SIZES, noise
 from vllm_jina_embed.engine.remote import balancer
-from vllm_jina_embed.engine.remote.engine import ServerEngine
+from vllm_jina_embed.engine.remote.engine import RemoteEngine
 from vllm_jina_embed.errors import ConfigError, EngineDeadError, EngineError, InputError
 from vllm_jina_embed.pooling.single_vector import finish, normalize
 from vllm_jina_embed.prompts.base import Prompt
 
-Start = Callable[..., ServerEngine]
+Start = Callable[..., RemoteEngine]
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def text(*ids: int) -> Prompt:
     return Prompt(token_ids=ids)
 
 
-def embed(engine: ServerEngine, *prompts: Prompt, dimensions: int = WIDTH, **keywords: Any) -> list[Any]:
+def embed(engine: RemoteEngine, *prompts: Prompt, dimensions: int = WIDTH, **keywords: Any) -> list[Any]:
     """Ask for all prompts in one moment; errors are given as values."""
 
     async def ask() -> list[Any]:
@@ -49,7 +49,7 @@ def embed(engine: ServerEngine, *prompts: Prompt, dimensions: int = WIDTH, **key
     return engine.run(ask()).result(timeout=20)
 
 
-def result(engine: ServerEngine, job: Coroutine[Any, Any, Any]) -> Any:
+def result(engine: RemoteEngine, job: Coroutine[Any, Any, Any]) -> Any:
     return engine.run(job).result(timeout=20)
 
 
@@ -457,7 +457,7 @@ def test_a_cancelled_call_takes_its_request_back(start: Start) -> None:
 
 def test_closing_ends_what_still_runs() -> None:
     servers = FakeServers()
-    engine = ServerEngine(config_of(), transport=servers.transport)
+    engine = RemoteEngine(config_of(), transport=servers.transport)
     servers.delay = 30
     with closing(engine):
         future = engine.run(engine.embed(text(1), dimensions=WIDTH, task="retrieval"))

@@ -20,7 +20,7 @@ from tests.support.fake_servers import PATHS, WIDTH, FakeServers, RawServer, con
 from tests.support.pictures import noise
 from vllm_jina_embed import ConfigError, JinaEmbedder
 from vllm_jina_embed.engine.remote import balancer
-from vllm_jina_embed.engine.remote.engine import ServerEngine
+from vllm_jina_embed.engine.remote.engine import RemoteEngine
 from vllm_jina_embed.errors import EngineDeadError, EngineError, VllmJinaError
 from vllm_jina_embed.prompts.base import Prompt
 
@@ -211,11 +211,11 @@ def test_a_proxy_that_compresses_unasked_is_understood(serve: Callable[..., RawS
 # --- waits ----------------------------------------------------------------------------------------------------------
 
 
-def engine_of(servers: FakeServers, *urls: str, **changes: Any) -> ServerEngine:
-    return ServerEngine(config_of(*urls, **changes), transport=servers.transport)
+def engine_of(servers: FakeServers, *urls: str, **changes: Any) -> RemoteEngine:
+    return RemoteEngine(config_of(*urls, **changes), transport=servers.transport)
 
 
-def ask(engine: ServerEngine, *ids: int) -> Any:
+def ask(engine: RemoteEngine, *ids: int) -> Any:
     """Return the vector or the error, and the seconds until it came."""
     begin = time.monotonic()
     future = engine.run(engine.embed(Prompt(token_ids=ids), dimensions=WIDTH, task="retrieval"))
