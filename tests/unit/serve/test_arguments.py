@@ -76,7 +76,7 @@ def test_the_users_options_come_last_and_win() -> None:
     ],
 )
 def test_what_decides_the_vectors_cannot_be_passed(option: str) -> None:
-    with pytest.raises(ConfigError, match="sets this by itself"):
+    with pytest.raises(ConfigError, match="sets this itself"):
         line(option, "x")
 
 
