@@ -175,7 +175,7 @@ class TestRefused:
             ({"r": None}, "r=None"),
             ({"lora_alpha": "32"}, "lora_alpha='32'"),
             ({"lora_alpha": float("nan")}, "lora_alpha=nan"),
-            ({"r": 4}, "tells r=4"),
+            ({"r": 4}, "has r=4"),
         ],
     )
     def test_a_configuration_that_is_no_plain_lora(
