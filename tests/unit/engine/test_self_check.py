@@ -191,7 +191,7 @@ async def test_vectors_that_are_no_unit_vectors_are_refused(name: str) -> None:
 async def test_token_states_that_are_not_finite_are_refused() -> None:
     """There is nothing to compare with then, and what is compared with nothing does not pass."""
     spoil = SPOILT["all nan"]
-    with pytest.raises(EngineError, match="does not pool"):
+    with pytest.raises(EngineError, match="does not average the vision spans"):
         await check_pooling(SpoilingEngine(spoil, states=True), CONFIG, task="retrieval")
     with pytest.raises(EngineError, match="by its first token"):
         await check_first_token(SpoilingEngine(spoil, states=True, first=True), ENDS, task="retrieval")
