@@ -1,7 +1,6 @@
-"""Ctrl-C and SIGTERM while vLLM starts or runs: its processes end first, so that none is left behind.
+"""End vLLM's processes on Ctrl-C and SIGTERM, while vLLM starts or runs, so that none is left behind.
 
-Enters: a signal. Leaves: KeyboardInterrupt or SystemExit. vLLM's processes ignore Ctrl-C, and this process's threads
-that start or ask vLLM wait for as long as those live.
+vLLM's processes ignore Ctrl-C, and this process's threads that start or call vLLM wait while they live.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ def children_stop_first(say: Callable[[str], None]) -> Iterator[None]:
     """Handle SIGINT and SIGTERM inside; works in the main thread only. A second signal ends the process at once.
 
     Args:
-        say: Takes a line for the user, on another thread.
+        say: Called with a line for the user, on another thread.
     """
     left = threading.Event()
     received: list[int] = []
@@ -46,13 +45,13 @@ def children_stop_first(say: Callable[[str], None]) -> Iterator[None]:
 
 
 def _stop_children(left: threading.Event, say: Callable[[str], None]) -> None:
-    """Ask every child to end, also those that are still being started; return once ``left`` is set."""
+    """Terminate every child, including those that are still starting; return once ``left`` is set."""
     say("Stopping vLLM ...")
-    asked = set()
+    terminated = set()
     while True:
         for child in multiprocessing.active_children():
-            if child.pid not in asked:
-                asked.add(child.pid)
+            if child.pid not in terminated:
+                terminated.add(child.pid)
                 child.terminate()
         if left.wait(0.1):
             return
