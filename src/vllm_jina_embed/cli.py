@@ -19,10 +19,10 @@ from .errors import ConfigError, EngineError, InputError, MissingExtraError, Wri
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    own = given.index("--") if given[:1] == ["serve"] and "--" in given else len(given)
-    options = _parser().parse_args(given[:own])
-    options.passed = given[own + 1 :]
+    line = list(sys.argv[1:] if arguments is None else arguments)
+    end = line.index("--") if line[:1] == ["serve"] and "--" in line else len(line)
+    options = _parser().parse_args(line[:end])
+    options.passed = line[end + 1 :]
     try:
         code: int = options.command(options)
     except (ConfigError, MissingExtraError) as error:
@@ -149,8 +149,8 @@ def _index(options: argparse.Namespace) -> int:
             for source, reason in left_out.items():
                 _print(f"left out: {visible(source)}: {visible(reason)}", sys.stderr)
     index = visible(str(options.index))
-    left = f" {len(left_out)} left out, named above." if left_out else ""
-    _print(f"Indexed {count} places in {index}.{left} Serve it: vllm-jina-embed mcp {index}", sys.stdout)
+    omitted = f" {len(left_out)} left out, named above." if left_out else ""
+    _print(f"Indexed {count} places in {index}.{omitted} Serve it: vllm-jina-embed mcp {index}", sys.stdout)
     return 0
 
 

@@ -62,21 +62,21 @@ def mapping(where: str, values: Mapping[str, Any], key: str) -> dict[str, Any]:
     return as_mapping(f"{where} has {key}=", values.get(key))
 
 
-def as_mapping(what: str, value: Any) -> dict[str, Any]:
-    """Return ``value``, a JSON object, or an empty one for null; ``what`` begins the error's message."""
+def as_mapping(prefix: str, value: Any) -> dict[str, Any]:
+    """Return ``value``, a JSON object, or an empty one for null; ``prefix`` begins the error's message."""
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{what}{short(value)}; expected a JSON object.")
+        raise ConfigError(f"{prefix}{short(value)}; expected a JSON object.")
     return value
 
 
-def as_mappings(what: str, value: Any) -> list[dict[str, Any]]:
+def as_mappings(prefix: str, value: Any) -> list[dict[str, Any]]:
     """Return ``value``, a list of JSON objects, or an empty one for null."""
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ConfigError(f"{what}{short(value)}; expected a list of JSON objects.")
+        raise ConfigError(f"{prefix}{short(value)}; expected a list of JSON objects.")
     return value
 
 

@@ -21,7 +21,7 @@ def children_stop_first(say: Callable[[str], None]) -> Iterator[None]:
     Args:
         say: Called with a line for the user, on another thread.
     """
-    left = threading.Event()
+    finished = threading.Event()
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -30,22 +30,22 @@ def children_stop_first(say: Callable[[str], None]) -> Iterator[None]:
                 child.kill()
             os._exit(128 + number)
         received.append(number)
-        threading.Thread(target=_stop_children, args=(left, say), daemon=True).start()
+        threading.Thread(target=_stop_children, args=(finished, say), daemon=True).start()
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        left.set()
+        finished.set()
         for number, handler in before.items():
             signal.signal(number, handler)
         if received:
-            _stop_children(left, lambda line: None)
+            _stop_children(finished, lambda line: None)
 
 
-def _stop_children(left: threading.Event, say: Callable[[str], None]) -> None:
-    """Terminate every child, including those that are still starting; return once ``left`` is set."""
+def _stop_children(finished: threading.Event, say: Callable[[str], None]) -> None:
+    """Terminate every child, including those that are still starting; return once ``finished`` is set."""
     say("Stopping vLLM ...")
     terminated = set()
     while True:
@@ -53,5 +53,5 @@ def _stop_children(left: threading.Event, say: Callable[[str], None]) -> None:
             if child.pid not in terminated:
                 terminated.add(child.pid)
                 child.terminate()
-        if left.wait(0.1):
+        if finished.wait(0.1):
             return

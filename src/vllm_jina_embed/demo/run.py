@@ -184,7 +184,7 @@ def _write(folder: Path, result: DemoResult) -> None:
 
 
 def _failure(error: Exception, log: Path) -> str:
-    what = str(error) if isinstance(error, VllmJinaError) else f"{type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, VllmJinaError) else f"{type(error).__name__}: {error}"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
     tail = "".join(f"\n  | {line}" for line in lines)
-    return f"The demo failed: {what}\nThe last lines of {log}:{tail or ' (empty)'}\nSee the whole log with --verbose."
+    return f"The demo failed: {message}\nThe last lines of {log}:{tail or ' (empty)'}\nSee all output with --verbose."

@@ -158,8 +158,8 @@ def _together(
     items: Iterable[EmbedInput], payloads: Iterable[Payload] | None, ids: Iterable[str | None] | None
 ) -> Iterator[tuple[EmbedInput, Payload, str | None]]:
     """Yield each item with its payload and id, where there are any."""
-    given = {"items": items, "payloads": payloads, "ids": ids}
-    streams = {name: inputs.listed(stream, name) for name, stream in given.items() if stream is not None}
+    arguments = {"items": items, "payloads": payloads, "ids": ids}
+    streams = {name: inputs.listed(stream, name) for name, stream in arguments.items() if stream is not None}
     for position, values in enumerate(zip_longest(*streams.values(), fillvalue=_END)):
         if any(value is _END for value in values):
             short = ", ".join(name for name, value in zip(streams, values, strict=True) if value is _END)

@@ -34,9 +34,9 @@ class Caller:
     ) -> None:
         require("qdrant", "qdrant_client")
         places = {"client": client, "path": path, "url": url}
-        given = [name for name, value in places.items() if value is not None]
-        if len(given) > 1:
-            raise ConfigError(f"{' and '.join(given)} each say where Qdrant is; pass one of them, or none for memory.")
+        names = [name for name, value in places.items() if value is not None]
+        if len(names) > 1:
+            raise ConfigError(f"{' and '.join(names)} each say where Qdrant is; pass one of them, or none for memory.")
         if async_client is not None and client is None:
             raise ConfigError("async_client goes with client=..., which makes the collection; pass both.")
         if api_key is not None and url is None:

@@ -16,7 +16,7 @@ _BITS = {"scalar": 8, "binary": 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """How a collection stores its vectors; only a Qdrant server heeds it, the embedded Qdrant keeps float32 in memory.
+    """How a Qdrant server stores the vectors of a collection; the embedded Qdrant always keeps float32 in memory.
 
     Attributes:
         datatype: Of the vectors themselves, ``float32`` or ``float16``.

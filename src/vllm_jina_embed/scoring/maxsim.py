@@ -59,9 +59,9 @@ def check_multi_vectors(queries: MultiVectors, items: MultiVectors) -> None:
         for position, rows in enumerate(vectors):
             where = f"{name}[{position}]"
             if rows.ndim != 2 or rows.shape[0] == 0:
-                what = "an empty multi-vector" if rows.ndim == 2 else f"an array of shape {tuple(rows.shape)}"
+                problem = "an empty multi-vector" if rows.ndim == 2 else f"an array of shape {tuple(rows.shape)}"
                 raise InputError(
-                    f"{where}: got {what}; expected (n_tokens, token_dimensions) with at least one token.",
+                    f"{where}: got {problem}; expected (n_tokens, token_dimensions) with at least one token.",
                     positions=[position],
                 )
             length = length or rows.shape[1]

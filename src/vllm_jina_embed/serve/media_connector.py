@@ -106,7 +106,7 @@ def _scheme(url: str) -> str:
 
 def _refusal(url: str, error: Exception) -> Exception:
     """Return the error for the client: why its image cannot be opened, but nothing about other machines."""
-    own = _scheme(url) == "data" and isinstance(error, InputError)
-    message = str(error) if own else "no image can be read at this URL."
+    is_data_uri_error = _scheme(url) == "data" and isinstance(error, InputError)
+    message = str(error) if is_data_uri_error else "no image can be read at this URL."
     refusal: Exception = VLLMValidationError(message, parameter="image_url")
     return refusal

@@ -54,8 +54,8 @@ def run(
 ) -> int:
     """Serve until SIGTERM, and return the exit code; see ``command.serve``."""
     served = checked(**model_settings)
-    own = {variable: value for variable, value in environment().items() if variable not in os.environ}
-    os.environ.update(own)
+    defaults = {variable: value for variable, value in environment().items() if variable not in os.environ}
+    os.environ.update(defaults)
     os.environ[OWNER_VARIABLE] = str(os.getpid())
     os.environ[CONNECTOR_VARIABLE] = MEDIA_CONNECTOR  # changes the vectors of images, so it is always set
     os.environ["VLLM_USE_RUST_FRONTEND"] = "0"  # it would skip the check of the key and all of ours
@@ -80,8 +80,8 @@ def run(
     if check_key(api_key) is not None:
         line += ["--api-key", str(api_key)]
     arguments = _parsed([*line, "--host", host, "--port", str(port)])
-    if CORES in own:
-        _share_cores(arguments, own[CORES])
+    if CORES in defaults:
+        _share_cores(arguments, defaults[CORES])
     with memory_kept(cpu=current_platform.is_cpu()):
         return _run(arguments)
 

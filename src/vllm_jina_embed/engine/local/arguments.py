@@ -117,12 +117,12 @@ def memory_kept(*, cpu: bool) -> AbstractContextManager[None]:
 @contextmanager
 def variables(values: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables that are not set, and unset them afterwards."""
-    own = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(own)
+    unset = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(unset)
     try:
         yield
     finally:
-        for name, value in own.items():
+        for name, value in unset.items():
             if os.environ.get(name) == value:
                 del os.environ[name]
 

@@ -205,7 +205,7 @@ def _start_vllm(config: EngineConfig, adapters: Adapters | None, folder: str | N
 
     Raises:
         MissingExtraError: vLLM is not installed.
-        EngineError: It cannot be imported, or refuses to start.
+        EngineError: vLLM cannot be imported, or does not start.
     """
     require("vllm" if shutil.which("nvidia-smi") else "cpu", "vllm")
     with engine_processes(folder):  # before the import: a child forked during it would have half of vLLM

@@ -23,7 +23,7 @@ from ...errors import ConfigError, EngineError, ForkedError
 from .arguments import variables
 
 MAIN = "vllm_jina_embed.plugin.main_module"
-"""What spawned processes import in place of the application's main module."""
+"""Module that spawned processes import in place of the application's main module."""
 
 PARENT_VARIABLE = "JINA_EMBED_ENGINE_PARENT"
 """Environment variable with the id of the process that starts vLLM's processes; only ``MAIN`` reads it."""
