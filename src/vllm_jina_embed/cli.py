@@ -1,7 +1,7 @@
 """The command ``vllm-jina-embed``.
 
-Enters: command line arguments. Leaves: an exit code. Light on import: vLLM's processes import this module again.
-Exit codes: 0 done, 1 it ran and failed, 2 wrong usage or something is not installed, 130 stopped by Ctrl-C.
+Light to import, because vLLM's processes import this module again.
+Exit codes: 0 done, 1 failed, 2 wrong usage or something is not installed, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .errors import ConfigError, EngineError, InputError, MissingExtraError, Wri
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    own = given.index("--") if given[:1] == ["serve"] and "--" in given else len(given)
-    options = _parser().parse_args(given[:own])
-    options.passed = given[own + 1 :]
+    line = list(sys.argv[1:] if arguments is None else arguments)
+    end = line.index("--") if line[:1] == ["serve"] and "--" in line else len(line)
+    options = _parser().parse_args(line[:end])
+    options.passed = line[end + 1 :]
     try:
         code: int = options.command(options)
     except (ConfigError, MissingExtraError) as error:
@@ -69,8 +69,8 @@ def _demo(options: argparse.Namespace) -> int:
 def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     about = "Index the pictures, texts and PDFs of a folder, for the command mcp."
     index = commands.add_parser("index", help=about, description=about)
-    index.add_argument("folder", type=Path, metavar="FOLDER", help="what to read, with its subfolders")
-    index.add_argument("index", type=Path, metavar="INDEX", help="folder to write; an index that is there is replaced")
+    index.add_argument("folder", type=Path, metavar="FOLDER", help="folder to read, with its subfolders")
+    index.add_argument("index", type=Path, metavar="INDEX", help="folder to write; an existing index is replaced")
     index.add_argument("--model", default="demo", help="checkpoint to embed with (the embedded one)")
     index.add_argument("--revision", help="commit or tag of a hub repository")
     index.add_argument("--task", help="retrieval, text-matching or code (the checkpoint's own)")
@@ -82,19 +82,19 @@ def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_mcp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     about = "Serve an index to agents by the Model Context Protocol, on stdin and stdout."
     mcp = commands.add_parser("mcp", help=about, description=about)
-    mcp.add_argument("index", type=Path, metavar="INDEX", help="what the command index wrote")
+    mcp.add_argument("index", type=Path, metavar="INDEX", help="folder that the command index wrote")
     _add_engine_kwargs(mcp)
     mcp.set_defaults(command=_mcp)
 
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     about = "Serve a checkpoint by vLLM's own OpenAI server, for JinaEmbedder.from_server and any OpenAI client."
-    more = "What follows -- goes to vllm serve: -- --tensor-parallel-size 2 --data-parallel-size 4"
+    more = "Arguments after -- go to vllm serve: -- --tensor-parallel-size 2 --data-parallel-size 4"
     serve = commands.add_parser("serve", help=about, description=about, epilog=more)
     serve.add_argument("model", metavar="CHECKPOINT", help="demo, a hub repository, or a checkpoint's folder")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s: this machine only)")
     serve.add_argument("--port", type=int, default=8000, help="port to listen on (%(default)s)")
-    serve.add_argument("--api-key", help="what clients must show; also guards the paths that vLLM leaves open")
+    serve.add_argument("--api-key", help="key that clients must send; also guards the paths that vLLM leaves open")
     serve.add_argument("--dtype", help="type of the weights, such as bfloat16 (the checkpoint's own)")
     serve.add_argument("--multi-vector", action="store_true", help="one vector per token, for embed_multi_vector")
     serve.add_argument("--task", help="retrieval, text-matching or code (the checkpoint's own)")
@@ -120,7 +120,7 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"got {text!r}, which is no JSON ({error})") from None
+        raise argparse.ArgumentTypeError(f"got {text!r}, which is not JSON ({error})") from None
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"got {text!r}; expected an object in braces")
     return value
@@ -135,11 +135,11 @@ def _index(options: argparse.Namespace) -> int:
     from .mcp.reading import read_folder
 
     if not options.folder.is_dir():
-        raise ConfigError(f"{str(options.folder)!r} is no folder.")
+        raise ConfigError(f"{str(options.folder)!r} is not a folder.")
     left_out: dict[str, str] = {}
     names = ("model", "revision", "task", "dimensions", "engine_kwargs")
     settings = {name: getattr(options, name) for name in names}
-    # The limit for files was checked by read_folder; what became of them here may be larger.
+    # read_folder has checked the size of the files; their images here may be larger.
     media = MediaPolicy(allow_local_files=False, max_bytes=PICTURE_BYTES)
     with JinaEmbedder(**settings, media=media, show_progress=sys.stderr.isatty()) as embedder:
         try:
@@ -149,13 +149,13 @@ def _index(options: argparse.Namespace) -> int:
             for source, reason in left_out.items():
                 _print(f"left out: {visible(source)}: {visible(reason)}", sys.stderr)
     index = visible(str(options.index))
-    left = f" {len(left_out)} left out, named above." if left_out else ""
-    _print(f"Indexed {count} places in {index}.{left} Serve it: vllm-jina-embed mcp {index}", sys.stdout)
+    omitted = f" {len(left_out)} left out, named above." if left_out else ""
+    _print(f"Indexed {count} places in {index}.{omitted} Serve it: vllm-jina-embed mcp {index}", sys.stdout)
     return 0
 
 
 def _print(text: str, file: TextIO) -> None:
-    """Print a line that may hold any file's name, whatever the terminal can show."""
+    """Print a line with file names; escape characters that the terminal cannot show."""
     encoding = file.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=file)
 

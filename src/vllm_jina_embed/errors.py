@@ -1,4 +1,4 @@
-"""Everything this package raises on purpose, and what it warns of.
+"""The errors that this package raises, and its warnings.
 
     VllmJinaError
     ├── InputError(ValueError)        an item that cannot be embedded; names its position
@@ -12,9 +12,9 @@
 
 Leaves also inherit the built-in that people already catch.
 
-Where warnings are errors (``python -W error``) no vector is lost: one about the items of a call is an
-``EmbeddingWarning``, given once everything is computed and with it in ``.embeddings``; one about something beside the
-result, such as a cache that is full, is logged then.
+Where warnings are errors (``python -W error``) no vector is lost: a warning about the items of a call is an
+``EmbeddingWarning``, raised after everything is computed and with the result in ``.embeddings``; other warnings, such
+as one about a full cache, are logged then.
 """
 
 from __future__ import annotations

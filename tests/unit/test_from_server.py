@@ -90,8 +90,8 @@ def test_a_wrong_task_is_told_before_anything_is_asked(servers: FakeServers) -> 
     ("urls", "keywords", "words"),
     [
         ([], {}, "got no server"),
-        ("gpu-box:8000", {}, "is no URL"),
-        (["http://a", "http://b?x"], {}, "is no URL"),
+        ("gpu-box:8000", {}, "is not a URL"),
+        (["http://a", "http://b?x"], {}, "is not a URL"),
         ("http://a", {"timeout": 0}, "timeout=0"),
         ("http://a", {"timeout": True}, "timeout=True"),
         ("http://a", {"api_key": "a b"}, "api_key must be"),

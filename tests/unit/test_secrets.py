@@ -244,7 +244,7 @@ def test_a_dead_server_with_a_password_is_named_without_it(servers: FakeServers)
 )
 def test_a_url_that_is_none_shows_no_password(servers: FakeServers, url: str) -> None:
     """Whatever is wrong with it."""
-    with pytest.raises(ConfigError, match=r"is no URL.*gpu-box") as caught:
+    with pytest.raises(ConfigError, match=r"is not a URL.*gpu-box") as caught:
         Remote.from_server(url)
     assert "ss-word" not in str(caught.value)
     assert str(caught.value).isprintable()
@@ -290,7 +290,7 @@ def test_a_secret_stays_behind_in_a_pickle_and_says_so(servers: FakeServers) -> 
     lost = pickle.loads(pickle.dumps(config))
     assert lost != config
     assert isinstance(lost.api_key, Secret)
-    with pytest.raises(ConfigError, match="does not travel in a pickle"):
+    with pytest.raises(ConfigError, match="is not pickled"):
         RemoteEngine(lost, transport=servers.transport)
 
 

@@ -1,7 +1,6 @@
-"""The mixed corpus that the demo is shown on: pictures and passages in one list, and what is asked of them.
+"""The corpus of the demo: drawings and passages in one list, and the questions about them.
 
-Enters: a seed. Leaves: drawings and sentences that training never saw, each with the concept that it shows.
-This file ranks nothing and writes nothing.
+Its drawings and sentences were not used in training.
 """
 
 import random
@@ -13,12 +12,12 @@ from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw, random_size
 from vllm_jina_embed.demo.phrases import LANGUAGES, new_passages, new_queries
 
-_PASSAGE_LANGUAGES = 2  # of the five, per concept: most questions can only be answered across languages
+_PASSAGE_LANGUAGES = 2  # of five, per concept, so that most questions must be answered across languages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoItem:
-    """A text or a picture, and what it shows.
+    """A text or an image, and its concept.
 
     Attributes:
         name: Unique in its list, such as ``passage-de-red-circle``.
@@ -40,7 +39,7 @@ class DemoItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoCorpus:
-    """What is indexed and what is asked.
+    """The items to index and the questions to ask.
 
     Attributes:
         items: One picture and two passages per concept, mixed.
@@ -52,7 +51,7 @@ class DemoCorpus:
 
 
 def demo_corpus(seed: int = 0) -> DemoCorpus:
-    """The corpus of that seed: 77 pictures and 154 passages, 385 questions in five languages and 77 by picture."""
+    """Return the corpus of a seed: 77 images, 154 passages, 385 questions in five languages and 77 by image."""
     rng = random.Random(seed)
     items = [_picture("picture", concept, rng) for concept in CONCEPTS]
     queries: list[DemoItem] = []

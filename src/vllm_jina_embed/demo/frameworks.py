@@ -1,7 +1,6 @@
-"""The demo's index in LangChain and in LlamaIndex: pictures and passages in one store, as their users build it.
+"""The demo's index in LangChain and in LlamaIndex: images and passages in one store, built as users build it.
 
-Enters: the corpus and the questions. Leaves: names of items with scores, best first.
-This file knows no engine: each framework has an adapter of its own, and the two meet on one engine by themselves.
+Each framework has its own adapter; both adapters share one engine by themselves.
 """
 
 from __future__ import annotations
@@ -72,11 +71,11 @@ class LangChainSearch:
     async def ask(self, query: DemoItem, count: int) -> Ranking:
         """See ``Search.ask``."""
         if isinstance(query.content, str):
-            found = await self._store.asimilarity_search_with_score(query.content, k=count)
+            hits = await self._store.asimilarity_search_with_score(query.content, k=count)
         else:
             (vector,) = await self._embeddings.aembed_images([query.content])
-            found = self._store.similarity_search_with_score_by_vector(vector, k=count)
-        return [(str(document.id), float(score)) for document, score in found]
+            hits = self._store.similarity_search_with_score_by_vector(vector, k=count)
+        return [(str(document.id), float(score)) for document, score in hits]
 
     def close(self) -> None:
         """See ``Search.close``."""
@@ -117,8 +116,8 @@ class LlamaIndexSearch:
             vector = await self._embedding.aget_image_embedding(query.content)
             bundle = QueryBundle(query_str="", embedding=vector)
         retriever = self._retrievers.setdefault(count, self._index.as_retriever(similarity_top_k=count))
-        found = await retriever.aretrieve(bundle)
-        return [(node.node_id, float(node.score or 0)) for node in found]
+        nodes = await retriever.aretrieve(bundle)
+        return [(node.node_id, float(node.score or 0)) for node in nodes]
 
     def close(self) -> None:
         """See ``Search.close``."""

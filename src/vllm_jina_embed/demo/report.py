@@ -1,7 +1,6 @@
-"""The demo's result as one HTML file that opens from disk.
+"""The demo's result as one HTML file that opens from disk, without scripts or downloads.
 
-Enters: a ``DemoResult``. Leaves: HTML with its pictures and its style inside; no script, nothing is fetched.
-What a page looks like stands in ``report.html.tmpl``; each picture is stored once, as a CSS class.
+The layout is in ``report.html.tmpl``; each image is stored once, as a CSS class.
 """
 
 from __future__ import annotations
@@ -180,8 +179,8 @@ def _rows(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _all_right(answers: Sequence[Answer]) -> bool:
-    wanted = directions(answers[0].query).values()
-    return all(answer.first_is_right(picture=picture) for answer in answers for picture in wanted)
+    kinds = directions(answers[0].query).values()
+    return all(answer.first_is_right(picture=picture) for answer in answers for picture in kinds)
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------
@@ -191,8 +190,8 @@ _Pictures = dict[str, tuple[DemoItem, int]]
 
 
 def _number_pictures(result: DemoResult) -> _Pictures:
-    asked = [answers[0].query for answers in result.by_question()]
-    return {item.name: (item, n) for n, item in enumerate(i for i in (*result.items, *asked) if i.is_picture)}
+    queries = [answers[0].query for answers in result.by_question()]
+    return {item.name: (item, n) for n, item in enumerate(i for i in (*result.items, *queries) if i.is_picture)}
 
 
 def _rule(item: DemoItem, number: int) -> str:

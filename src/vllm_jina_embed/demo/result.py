@@ -1,8 +1,4 @@
-"""What the demo found, and how often it was right.
-
-Enters: rankings of the mixed index, one per question and framework. Leaves: recall@1 per language and direction.
-Pure: this file asks nothing, prints nothing and writes nothing.
-"""
+"""The result of the demo: rankings, and recall@1 per language and direction. Pure computation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +9,7 @@ from vllm_jina_embed.demo.corpus import DemoItem
 
 REQUIRED_RECALL: Final = 0.95
 PICTURE: Final = "picture"
-"""The asker that is no language: the question is a picture."""
+"""The asker of questions by image; the other askers are languages."""
 
 Recall = dict[str, dict[str, float]]
 """Asker (a language's code or ``picture``) -> direction -> recall@1."""
@@ -21,11 +17,11 @@ Recall = dict[str, dict[str, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One place in a ranking.
+    """One item of a ranking.
 
     Attributes:
-        item: What stands there.
-        score: Its cosine to the question, as the framework gave it.
+        item: The item.
+        score: Its cosine to the question, as returned by the framework.
     """
 
     item: DemoItem
@@ -45,16 +41,16 @@ class Answer:
     hits: tuple[Hit, ...]
 
     def is_right(self, hit: Hit) -> bool:
-        """Whether the hit shows what was asked for."""
+        """Whether the hit shows the question's concept."""
         return hit.item.concept == self.query.concept
 
     def first_is_right(self, *, picture: bool) -> bool:
-        """Whether the best ranked picture (or the best ranked passage) shows what was asked for."""
+        """Whether the best ranked image (or passage) shows the question's concept."""
         first = next((hit for hit in self.hits if hit.item.is_picture == picture), None)
         return first is not None and self.is_right(first)
 
     def rank_of_right(self, *, picture: bool) -> int | None:
-        """Rank, from 1, of the first picture (or passage) that shows what was asked for; None where there is none."""
+        """Rank, from 1, of the first image (or passage) that shows the question's concept; None without one."""
         for rank, hit in enumerate(self.hits, 1):
             if hit.item.is_picture == picture and self.is_right(hit):
                 return rank
@@ -63,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    """Everything that the report and ``results.json`` tell.
+    """Everything that the report and ``results.json`` show.
 
     Attributes:
         model: The model's name.
@@ -71,7 +67,7 @@ class DemoResult:
         engines: vLLM engines that ran while both frameworks were in use.
         seconds: Stage -> seconds.
         versions: Package -> version.
-        machine: What it ran on.
+        machine: Description of the machine.
         finished: Date and time in ISO 8601.
     """
 
@@ -85,19 +81,19 @@ class DemoResult:
     recall: Mapping[str, Recall] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Count what was right."""
-        found = {framework: recall_at_1(answers) for framework, answers in self.answers.items()}
-        object.__setattr__(self, "recall", found)
+        """Compute ``recall``."""
+        recall = {framework: recall_at_1(answers) for framework, answers in self.answers.items()}
+        object.__setattr__(self, "recall", recall)
 
     @property
     def items(self) -> tuple[DemoItem, ...]:
-        """What the index holds."""
+        """The indexed items."""
         return tuple(hit.item for hit in next(iter(self.answers.values()))[0].hits)
 
     @property
     def same_first(self) -> int:
         """Number of questions to which all frameworks give the same first hit."""
-        return sum(len({answer.hits[0].item.name for answer in asked}) == 1 for asked in self.by_question())
+        return sum(len({answer.hits[0].item.name for answer in answers}) == 1 for answers in self.by_question())
 
     @property
     def shortfalls(self) -> list[tuple[str, str, str, float]]:
@@ -115,7 +111,7 @@ class DemoResult:
         return list(zip(*self.answers.values(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        """What ``results.json`` holds."""
+        """Return the content of ``results.json``."""
         pictures = sum(item.is_picture for item in self.items)
         return {
             "model": self.model,
@@ -134,14 +130,14 @@ class DemoResult:
 
 
 def directions(query: DemoItem) -> dict[str, bool]:
-    """What is measured for a question: direction -> whether the answer is a picture."""
+    """Return the measured directions of a question, and whether the answer of each is an image."""
     if query.is_picture:
         return {"image_to_image": True}
     return {"text_to_image": True, "text_to_text": False}
 
 
 def recall_at_1(answers: Sequence[Answer]) -> Recall:
-    """The share of questions whose best ranked picture, or passage, of the mixed index shows what was asked for.
+    """Return the share of questions whose best ranked image, or passage, shows the question's concept.
 
     Args:
         answers: One per question.

@@ -1,7 +1,4 @@
-"""The demo's result as text for a terminal.
-
-Enters: a ``DemoResult``. Leaves: one table, a few questions with what they found, and where the report lies.
-"""
+"""The demo's result as text for a terminal: a table, some questions with their first hits, and the report's path."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ EXAMPLES: Final = (
     ("zh", "city at night"),
     (PICTURE, "green table"),
 )
-"""Asker and concept of the questions that people see first."""
+"""Asker and concept of the questions that are shown first."""
 
 
 def summary(result: DemoResult, folder: Path) -> str:
@@ -39,14 +36,14 @@ def summary(result: DemoResult, folder: Path) -> str:
         rows.append((label, "", *(f"{result.seconds[f'{name}_{stage}']:.1f}" for name in frameworks)))
     rows.append(("vLLM engines", "", *[""] * (len(frameworks) - 1), f"{result.engines} for both"))
     rows.append(("seconds in all", "", *[""] * (len(frameworks) - 1), f"{sum(result.seconds.values()):.1f}"))
-    found = [line for asker, concept in EXAMPLES for line in _example(result, asker, concept)]
+    examples = [line for asker, concept in EXAMPLES for line in _example(result, asker, concept)]
     return "\n".join(
         [
             "",
             table(rows),
             "",
             "Some questions and the first three of their ranking (pictures and passages together, with the cosine):",
-            *found,
+            *examples,
             "",
             f"Report: {folder / 'report.html'}   Numbers: {folder / 'results.json'}",
         ]
@@ -54,7 +51,7 @@ def summary(result: DemoResult, folder: Path) -> str:
 
 
 def shortfalls(result: DemoResult) -> str:
-    """Name every recall@1 under the required one; empty where there is none."""
+    """Return one line for each recall@1 that is too low; empty without any."""
     lines = [
         f"  {LABELS[framework]}, {asker_name(asker)}, {DIRECTIONS[direction]}: {value:.3f}"
         for framework, asker, direction, value in result.shortfalls
@@ -63,12 +60,12 @@ def shortfalls(result: DemoResult) -> str:
 
 
 def asker_name(asker: str) -> str:
-    """``German`` for ``de``, ``Picture`` for ``picture``."""
+    """Return the asker's name, such as ``German`` for ``de``."""
     return LANGUAGES[asker].name if asker in LANGUAGES else asker.capitalize()
 
 
 def example(result: DemoResult, asker: str, concept: str) -> tuple[Answer, ...]:
-    """Return the frameworks' answers to one question; empty where nobody asked it."""
+    """Return the frameworks' answers to one question; empty where it was not asked."""
     for answers in result.by_question():
         query = answers[0].query
         if (query.language or PICTURE) == asker and query.concept == concept:

@@ -1,4 +1,4 @@
-"""What every embedder offers: checked lists, roles, streams and scores, over a backend that computes."""
+"""The methods of every embedder: checked lists, roles, streams and scores, over a backend that computes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Calls(Closing):
     """The calls of an embedder.
 
     Attributes:
-        settings: What it was asked to do.
-        backend: What computes.
+        settings: The checked settings.
+        backend: Computes the vectors.
     """
 
     settings: Settings
@@ -40,12 +40,12 @@ class Calls(Closing):
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Facts about the checkpoint."""
+        """The description of the checkpoint."""
         return self.settings.checkpoint
 
     @property
     def model(self) -> str:
-        """The name that was given."""
+        """The checkpoint's name, as it was passed."""
         return self.checkpoint.name
 
     @property
@@ -60,7 +60,7 @@ class Calls(Closing):
 
     @property
     def fingerprint(self) -> str:
-        """What decides a vector, as one string: equal ones give equal vectors for equal inputs and roles."""
+        """All settings that change a vector, as one string: equal fingerprints, inputs and roles give equal vectors."""
         return self.settings.fingerprint
 
     # --- calls ------------------------------------------------------------------------------------------------------
@@ -106,16 +106,16 @@ class Calls(Closing):
             items: A string is text, unless all of it is a ``data:image/...;base64,`` URI or a reference to a picture;
                 ``pathlib.Path``, bytes, ``BytesIO``, PIL images and uint8 arrays ``(height, width, 3)`` are
                 pictures; a list or tuple of pictures is one item.
-            prompt_name: ``query`` or ``passage``; decides the texts' prefix, pictures have none.
+            prompt_name: ``query`` or ``passage``; decides the texts' prefix; pictures have none.
             **overrides: ``dimensions``, ``task``, ``show_progress`` and ``on_error`` for this call.
 
         Returns:
             float32, shape ``(n, dimension)``, rows of L2 norm 1, order kept; ``(0, dimension)`` for no items.
 
         Raises:
-            InputError: Names every bad position; ``error.embeddings`` holds what was computed all the same, with NaN
-                rows for the bad ones. It is None where ``items`` as a whole is not a list.
-            ConfigError: ``dimensions`` is no Matryoshka size, or the checkpoint does not serve ``task``.
+            InputError: Some items cannot be embedded; names every position. ``error.embeddings`` holds the other rows,
+                with NaN rows for the bad items; it is None where ``items`` as a whole is not a list.
+            ConfigError: ``dimensions`` is not a Matryoshka size, or the checkpoint does not serve ``task``.
             ClosedError: After ``close()``.
         """
         rows: Floats = self._rows(inputs.mixed(items), prompt_name, **overrides)
@@ -140,8 +140,8 @@ class Calls(Closing):
 
         Every token of the prompt has its row: a text's prefix, and around a picture's tokens the words that ask the
         model to describe it. A checkpoint whose projector was trained for this (``jinaai/jina-embeddings-v4``) gives
-        rows of 128 numbers; the others have none, and give each token's state, normalised, for which nothing was
-        trained. Matryoshka sizes do not apply.
+        rows of 128 numbers; other checkpoints give each token's normalised state, which was not trained for this.
+        Matryoshka sizes do not apply.
 
         Args:
             items: As in ``embed``.
@@ -188,8 +188,8 @@ class Calls(Closing):
         """Yield one embedding ``(dimension,)`` per item, in order, for a corpus of any length in constant memory.
 
         ``items`` is read as it is needed: at most three windows of 256 items ahead. See ``embed`` for the rest; an
-        error names the position in the stream, and what came before it has been yielded; its ``embeddings`` are those
-        of the window around it.
+        error names the position in the stream and comes after all embeddings before that position; its ``embeddings``
+        are those of the window around it.
         """
         call = partial(self._rows, dimensions=dimensions, task=task, show_progress=False)
         return stream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
@@ -222,7 +222,7 @@ class Calls(Closing):
         Args:
             queries: Texts, which get the query prefix, and images, as in ``embed``.
             items: Texts, which get the passage prefix, and images, mixed; any iterable, read as it is needed.
-            multi_vector: Whether to compare all tokens by MaxSim, which is slower and finer, or one vector each.
+            multi_vector: Whether to compare all tokens by MaxSim, which is slower and finer, or one vector per item.
             dimensions: Matryoshka size for this call; None takes the embedder's. Multi-vectors have none.
             task: For this call; None takes the embedder's.
             show_progress: For this call; None takes the embedder's.
@@ -232,8 +232,9 @@ class Calls(Closing):
             query's number of tokens. With ``on_error="skip"``, bad queries and items have NaN.
 
         Raises:
-            InputError: Names every bad query, or else the bad items of the first window that has some.
-            ConfigError: ``dimensions`` is not a Matryoshka size, or stands beside ``multi_vector=True``, or the
+            InputError: Some queries or items cannot be embedded; names every bad query, or else the bad items of the
+                first window with bad items.
+            ConfigError: ``dimensions`` is not a Matryoshka size or is passed with ``multi_vector=True``, or the
                 checkpoint does not serve ``task``.
             ClosedError: After ``close()``.
         """
@@ -257,7 +258,7 @@ class Calls(Closing):
     # --- checked items ----------------------------------------------------------------------------------------------
 
     def outcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
-        """Return the rows of checked items, and the errors of the bad ones; ``overrides`` are ``Request``'s."""
+        """Return the rows of checked items, and the errors of the bad ones; ``overrides`` are fields of ``Request``."""
         outcome = self.backend.run(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
         return outcome.among(items, self._row_length(**overrides))
 

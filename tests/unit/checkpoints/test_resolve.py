@@ -172,7 +172,7 @@ MODULES = [{"type": TRANSFORMER, "path": ""}, {"type": POOLING, "path": "1_Pooli
         (
             xlm(),
             {"modules.json": [*MODULES, {"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]},
-            "modules.json has Dense behind the model",
+            "modules.json has Dense after the model",
         ),
         (xlm(), {"modules.json": "{"}, "modules.json cannot be read"),
         (qwen(), {"1_Pooling/config.json": {"pooling_mode_lasttoken": True}}, "has the pooling lasttoken; expected me"),
@@ -396,7 +396,7 @@ def test_a_value_of_another_type_beside_the_config_is_named(
 @pytest.mark.parametrize("name", ["a" * 5000, "a" * 5000 + "/b"])
 def test_a_name_longer_than_a_path_can_be_is_refused(name: str) -> None:
     """The system's error is the cause, not what the caller gets."""
-    with pytest.raises(ConfigError, match=r"cannot be looked for as a folder .*demo"):
+    with pytest.raises(ConfigError, match=r"cannot be looked up as a folder .*demo"):
         resolve(name)
 
 

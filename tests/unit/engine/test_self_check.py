@@ -61,7 +61,7 @@ async def test_an_engine_that_pools_rightly_passes() -> None:
 @pytest.mark.parametrize("mistake", ["last token", "all tokens", "no markers", "prefix cache"])
 async def test_an_engine_that_pools_wrongly_is_refused(mistake: str) -> None:
     """Whatever it does instead."""
-    with pytest.raises(EngineError, match="does not pool as jina-embeddings-v4"):
+    with pytest.raises(EngineError, match="does not average the vision spans"):
         await check_pooling(PoolingEngine(mistake), CONFIG, task="retrieval")
 
 
@@ -178,7 +178,7 @@ SPOILT = {
 async def test_vectors_that_are_no_unit_vectors_are_refused(name: str) -> None:
     """NaN compares with no limit, and 37 times the right vector has a dot product over 1: neither passes."""
     spoil = SPOILT[name]
-    with pytest.raises(EngineError, match="does not pool as jina-embeddings-v4"):
+    with pytest.raises(EngineError, match="does not average the vision spans"):
         await check_pooling(SpoilingEngine(spoil), CONFIG, task="retrieval")
     with pytest.raises(EngineError, match="by its first token"):
         await check_first_token(SpoilingEngine(spoil, first=True), ENDS, task="retrieval")
@@ -191,7 +191,7 @@ async def test_vectors_that_are_no_unit_vectors_are_refused(name: str) -> None:
 async def test_token_states_that_are_not_finite_are_refused() -> None:
     """There is nothing to compare with then, and what is compared with nothing does not pass."""
     spoil = SPOILT["all nan"]
-    with pytest.raises(EngineError, match="does not pool"):
+    with pytest.raises(EngineError, match="does not average the vision spans"):
         await check_pooling(SpoilingEngine(spoil, states=True), CONFIG, task="retrieval")
     with pytest.raises(EngineError, match="by its first token"):
         await check_first_token(SpoilingEngine(spoil, states=True, first=True), ENDS, task="retrieval")

@@ -335,7 +335,7 @@ class TestCollection:
     def test_of_another_kind_is_refused(self, make: MakeIndex) -> None:
         client = QdrantClient(":memory:")
         client.create_collection("items", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
-        with pytest.raises(ConfigError, match="is none of this index"):
+        with pytest.raises(ConfigError, match="another program created it"):
             make(client=client).add(["a"])
 
     def test_names_are_apart(self, make: MakeIndex) -> None:
