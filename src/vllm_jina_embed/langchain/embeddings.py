@@ -132,9 +132,9 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         Raises:
             InputError: Neither or both arguments are given, or an image cannot be read.
         """
-        images, is_one = _as_list(image, uris)
+        images, is_single = _as_list(image, uris)
         answer = self._images(images)
-        return single(answer) if is_one else stored(answer)
+        return single(answer) if is_single else stored(answer)
 
     @overload
     async def aembed_image(self, image: list[ImageInput] | tuple[ImageInput, ...]) -> list[list[float]]: ...
@@ -146,9 +146,9 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         self, image: ImageInput | Sequence[ImageInput] | None = None, *, uris: Sequence[ImageInput] | None = None
     ) -> list[float] | list[list[float]]:
         """Await ``embed_image``."""
-        images, is_one = _as_list(image, uris)
+        images, is_single = _as_list(image, uris)
         answer = await self._aimages(images)
-        return single(answer) if is_one else stored(answer)
+        return single(answer) if is_single else stored(answer)
 
     # --- documents before they are stored ---------------------------------------------------------------------------
 
