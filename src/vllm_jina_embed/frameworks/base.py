@@ -160,7 +160,7 @@ class Adapter(Closing, BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """A string of all that decides a vector: if equal, equal inputs and roles give equal vectors."""
+        """A string of everything that decides a vector: if equal, equal inputs and roles give equal vectors."""
         return self._embedder.settings.fingerprint
 
     @property
@@ -188,7 +188,7 @@ class Adapter(Closing, BaseModel):
                 ``put_many(values)`` of bytes.
 
         Raises:
-            ConfigError: The checkpoint is a hub repository without a commit as ``revision``, or ``store`` is not one.
+            ConfigError: ``store`` is not a store, or the checkpoint is a hub repository without a commit ``revision``.
         """
         own = self.embedder is None
         embedder = JinaEmbedder(**keywords(self._embedder.settings)) if own else self._embedder

@@ -41,7 +41,7 @@ class Answer:
 
 @contextmanager
 def answering(on_error: OnError) -> Iterator[Answer]:
-    """Yield an ``Answer`` whose ``rows`` the caller sets; with ``on_error="skip"``, store an error in it, not raise it.
+    """Yield an ``Answer`` whose ``rows`` the caller sets; with ``on_error="skip"``, an error is stored in it.
 
     Raises:
         InputError: An item is bad and ``on_error`` is ``raise``, or the call as a whole was refused.

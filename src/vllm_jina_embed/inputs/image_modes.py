@@ -37,7 +37,7 @@ def rgb(taken: list[Image.Image], turn: Turn, *, ours: bool, band: int = BAND) -
 
     Args:
         taken: A list of the image alone; emptied, so that the image is freed as early as possible.
-        turn: The rotation that EXIF asks for.
+        turn: The rotation or mirroring that EXIF asks for.
         ours: Whether nobody else has the image; if not, it stays unchanged and the result shares nothing with it.
         band: Pixels that are converted at once.
 
@@ -95,7 +95,7 @@ def array_rgb(array: np.ndarray[Any, Any], *, band: int = BAND) -> Image.Image:
 
 
 def _array_scale(array: np.ndarray[Any, Any], rows: int) -> Scale:
-    """Return a function to uint8; alpha is checked apart, as its range says nothing about that of the colours."""
+    """Return a function that turns ``array`` into uint8; alpha is checked apart, as it says nothing of the colours."""
     if array.dtype == np.uint8 or array.dtype.kind not in "uf":
         return array_scale(array.dtype, Extent())
     has_alpha = array.ndim == 3 and array.shape[2] == 4

@@ -85,7 +85,7 @@ def listed_documents(documents: Iterable[Document]) -> list[Document]:
 
 
 def contents(documents: Sequence[Document]) -> list[Any]:
-    """Return what to embed of each document, in order: its content, or an error for something else than a document."""
+    """Return what to embed of each document, in order: its content, or an error for anything that is not a document."""
     return [
         document.page_content
         if isinstance(document, Document)

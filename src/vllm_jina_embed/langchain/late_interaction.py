@@ -47,7 +47,9 @@ class LateInteractionRetriever(BaseRetriever):
 
     index: LateInteractionIndex = Field(description="The index to search; whoever made it closes it.")
     k: int = Field(default=4, gt=0, description="Documents per answer.")
-    candidates: int | None = Field(default=None, description="Documents that MaxSim ranks; None: as the index.")
+    candidates: int | None = Field(
+        default=None, description="Documents that MaxSim ranks; None uses the index's setting."
+    )
     filter: Any = Field(default=None, description="A qdrant_client.models.Filter over page_content and metadata.")
 
     @property

@@ -25,7 +25,7 @@ UNKNOWN = "<image>"
 
 @contextmanager
 def embedding_event(model: BaseEmbedding, chunks: list[str]) -> Iterator[list[list[float]]]:
-    """Send the events of a call and its end; the caller adds the embeddings to the list that is yielded."""
+    """Send the start and end events of a call; the caller adds the embeddings to the list that is yielded."""
     payload = model.to_payload()
     _dispatcher.event(EmbeddingStartEvent(model_dict=payload))
     embeddings: list[list[float]] = []

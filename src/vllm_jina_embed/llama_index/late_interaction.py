@@ -73,7 +73,7 @@ class LateInteractionRetriever(BaseRetriever):
         Args:
             index: The index to search; whoever made it closes it.
             similarity_top_k: Nodes per answer.
-            candidates: Nodes that MaxSim ranks; None: as the index.
+            candidates: Nodes that MaxSim ranks; None uses the index's setting.
             filter: A ``qdrant_client.models.Filter`` over the nodes' metadata.
             callback_manager: As in every retriever.
             verbose: As in every retriever.

@@ -15,7 +15,7 @@ from ..errors import InputError
 _SAMPLE = 20_000
 """Characters of a text that are examined."""
 _LEAST = 8
-"""Least number of such characters that makes a text binary."""
+"""Least number of suspicious characters that makes a text binary."""
 _SHARES = {
     re.compile("[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]"): 0.05,  # control characters: decoded images have 0.1 to 0.2
     re.compile("[\x00\ufffd]"): 0.25,  # a PDF's ligatures and a wrong encoding of Western languages leave up to 0.1

@@ -64,7 +64,7 @@ class NodeTransformation(PictureMethods):
         return _with_embeddings(nodes, rows)
 
     def _prepared(self, nodes: Sequence[BaseNode]) -> tuple[list[BaseNode], list[Any]]:
-        """Return the nodes as stores keep them, and the item to embed of each; an error for one that is lost."""
+        """Return the nodes as stores keep them, and the item to embed of each; an error for a bad node."""
         nodes = whole(nodes)
         items = items_of(nodes)
         lost = [item for item in items if isinstance(item, InputError)]

@@ -27,7 +27,7 @@ SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "i
 
 
 def build(places: Iterable[Place], folder: Path, embedder: Any, left_out: dict[str, str] | None = None) -> int:
-    """Write an index and return its number of places; an older one is replaced once the new one is complete.
+    """Write an index and return its number of places; an existing one is replaced once the new one is complete.
 
     A run that fails keeps its embeddings in a file beside ``folder``, and the next run for that folder uses them.
 

@@ -36,7 +36,7 @@ def visible(text: str) -> str:
 
 
 def without_paths(text: str, *paths: str) -> str:
-    """Return ``text`` with each absolute path cut to its last part; ``paths`` are found even if they hold spaces."""
+    """Return ``text`` with each absolute path cut to its last part; ``paths`` are cut even if they hold spaces."""
     text = text[:_MOST].replace("file://", "")
     for path in sorted((path for path in paths if len(path) > 1 and os.path.isabs(path)), key=len, reverse=True):  # noqa: PTH117
         text = text.replace(path, os.path.basename(path) or "...")  # noqa: PTH119
