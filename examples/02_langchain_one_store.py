@@ -1,6 +1,6 @@
-"""LangChain: texts and pictures in one vector store, asked in words and by picture.
+"""LangChain: texts and pictures in one vector store, searched by words and by picture.
 
-A picture is a document whose content is a string that only this package makes, so any vector store takes it.
+A picture is a document whose content is a string, so any vector store takes it.
 
 Run: python examples/02_langchain_one_store.py
 With a GPU and the real weights: MODEL = "jinaai/jina-embeddings-v4-vllm-retrieval", and image_document("photo.jpg").

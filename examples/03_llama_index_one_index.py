@@ -1,4 +1,4 @@
-"""LlamaIndex: one ordinary index, one ranking over texts and pictures.
+"""LlamaIndex: one ordinary index that ranks texts and pictures together.
 
 The embedding is also the last transformation: it sees whole nodes, so pictures are embedded as pictures.
 

@@ -1,4 +1,4 @@
-"""Queries by picture in Chroma and Qdrant, through LangChain's own wrappers of them.
+"""Queries by picture in Chroma and Qdrant, through LangChain's own wrappers.
 
 Run: python examples/05_queries_by_picture.py   (needs langchain-chroma and langchain-qdrant)
 With a GPU and the real weights: MODEL = "jinaai/jina-embeddings-v4-vllm-retrieval", and paths of your own pictures.

@@ -52,7 +52,7 @@ def main() -> None:
         agent = create_agent(CHAT, tools=[tool])
         messages = agent.invoke({"messages": [HumanMessage("What does our logo look like?")]})["messages"]
     for message in messages:
-        if isinstance(message, ToolMessage):  # what the chat model got to see
+        if isinstance(message, ToolMessage):  # what the chat model sees
             for block in message.content_blocks:
                 print(block["text"] if block["type"] == "text" else f"<{block['type']} {block['mime_type']}>")
     print(f"answer: {messages[-1].content}")

@@ -25,7 +25,7 @@ SEEN: list[str] = []
 
 
 def script(messages: Sequence[ChatMessage], **_: Any) -> ChatMessage:
-    """Call the tool, then answer; note what came back."""
+    """Call the tool, then answer; record what the tool returned."""
     if messages[-1].role != "tool":
         call = ToolCallBlock(
             tool_call_id="1", tool_name="search_texts_and_pictures", tool_kwargs={"query": "a blue star"}

@@ -1,4 +1,4 @@
-"""Evaluation by mteb: recall over the demo's pictures offline, or a whole benchmark with the real weights.
+"""Evaluation with mteb: recall over the demo's pictures offline, or a whole benchmark with the real weights.
 
 Run: python examples/10_evaluation.py   (needs mteb)
 With a GPU and the real weights, which downloads the benchmark's pages:
@@ -17,7 +17,7 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from vllm_jina_embed.demo.corpus import demo_corpus
 from vllm_jina_embed.mteb import VllmJinaEncoder
 
-MAX_PIXELS = 37_788_800  # what the paper's figures were taken with; 602112 is what the model uses by default
+MAX_PIXELS = 37_788_800  # as for the paper's figures; the model's default is 602112
 
 
 class DemoPictures(AbsTaskRetrieval):
@@ -54,8 +54,8 @@ def main(model: str = "demo", benchmark: str = "") -> None:
     settings = {"max_pixels": MAX_PIXELS} if benchmark else {}
     tasks = mteb.get_benchmark(benchmark).tasks if benchmark else [DemoPictures()]
     with VllmJinaEncoder(model, **settings) as encoder:
-        found = mteb.evaluate(encoder, tasks, cache=None if not benchmark else mteb.ResultCache())
-    for result in found.task_results:
+        results = mteb.evaluate(encoder, tasks, cache=None if not benchmark else mteb.ResultCache())
+    for result in results.task_results:
         print(f"{result.task_name}: {result.get_score():.3f}")
 
 

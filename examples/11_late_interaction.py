@@ -28,7 +28,7 @@ def with_langchain(embedder: JinaEmbedder, client: QdrantClient) -> None:
     documents = [Document(text, metadata={"source": source}) for source, text in TEXTS.items()]
     logo = image_document(draw("blue star", seed=3, size=(240, 180)), metadata={"source": "logo"})
     retriever.add_documents([*documents, logo])
-    retriever.add_documents([logo])  # the same document has the same id: nothing is there twice
+    retriever.add_documents([logo])  # the same document has the same id, so it is stored once
     print("LangChain:", index.count(), "items")
     picture = image_document(draw("blue star", seed=8, size=(120, 160)))
     for query in ("浜辺に沈む美しい夕日", "ein grüner Tisch", picture.page_content):

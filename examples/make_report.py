@@ -1,4 +1,4 @@
-"""Make a PDF of four pages, each a chart above a line of real text: what 09_rag_over_a_pdf.py reads.
+"""Make the PDF that 09_rag_over_a_pdf.py reads: four pages, each a chart above a line of text.
 
 Run: python examples/make_report.py report.pdf
 """

@@ -91,7 +91,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     for name, target in {"loop.md": "loop.md", "nothing.png": "gone.png", "passwd.txt": "/etc/passwd"}.items():
         (folder / name).symlink_to(target)
     reasons = {name: reason for name, (_, reason) in contents.items()} | {
-        "pipe.txt": "no regular file",
+        "pipe.txt": "not a regular file",
         "giant.txt": "300000000 bytes",
         "loop.md": "cannot be read",
         "nothing.png": "cannot be read",

@@ -1,7 +1,6 @@
-"""Documents that hold a picture: strings that pass unchanged through every vector store, and are told from texts.
+"""Make LangChain documents of images, which every vector store keeps unchanged.
 
-Enters: a picture. Leaves: a ``Document`` whose content is the picture's data URI or reference, which
-``VllmJinaEmbeddings`` embeds as the picture. This file refuses to embed.
+Their content is the image's data URI or reference, which ``VllmJinaEmbeddings`` embeds as the image.
 """
 
 from __future__ import annotations
@@ -35,27 +34,28 @@ def image_document(
     thumbnail: bool = True,
     id: str | None = None,  # noqa: A002 - the name of Document's field
 ) -> Document:
-    """Return a document of one picture for any vector store; text splitters must not cut it.
+    """Return a document of one picture for any vector store; keep it away from text splitters, which would cut it.
 
     Args:
         image: Path, data URI, reference, encoded bytes, ``BytesIO``, PIL image or uint8 array.
         caption: What people and chat models read beside the picture; it does not change the embedding.
         metadata: Further metadata, for example ``source`` and ``page``, which citations name.
         mode: ``data-uri`` puts the whole picture into ``page_content``. ``reference`` puts a short string there, which
-            leads to the file as long as it lies in ``media.allowed_root`` with the same content; the embeddings need
-            the same ``media``.
+            works as long as the file lies unchanged in ``media.allowed_root``; the embeddings need the same ``media``.
         media: Limits for the picture.
         thumbnail: Whether a small copy, 8 KB at most, goes into the metadata as a data URI.
         id: The document's id in the store.
 
     Returns:
-        The metadata holds ``image_sha256``, ``image_width``, ``image_height`` and ``image_mimetype``, and
-        ``image_caption``, ``image_path`` and ``image_thumbnail`` where there is one; all flat, as every store wants it.
-        A path that is not valid Unicode is there as a ``file:`` URI, below ``allowed_root`` as in the reference, and
-        what is not Unicode in ``caption``, ``metadata`` and ``id`` percent-encoded (``caf%E9.png``).
+        A document whose metadata holds ``image_sha256``, ``image_width``, ``image_height`` and ``image_mimetype``, and
+        ``image_caption``, ``image_path`` and ``image_thumbnail`` where there is one; all flat, as every store needs it.
+        A path that is not valid Unicode becomes a ``file:`` URI, or for a reference a percent-encoded path below
+        ``allowed_root``. Bytes that are not Unicode in ``caption``, ``metadata`` and ``id`` are percent-encoded
+        (``caf%E9.png``).
 
     Raises:
-        InputError: It is no picture, breaks ``media``, or ``mode="reference"`` is given something that is no file.
+        InputError: ``image`` is not an image, breaks ``media``, or is not a file where ``mode="reference"`` needs one.
+        ConfigError: ``mode`` is unknown.
     """
     policy = media or MediaPolicy()
     if mode == "data-uri":
@@ -75,17 +75,17 @@ def image_document(
 
 
 def listed_documents(documents: Iterable[Document]) -> list[Document]:
-    """Return ``documents`` as a list, to be read more than once.
+    """Return ``documents`` as a list.
 
     Raises:
-        InputError: They are not one after the other.
+        InputError: ``documents`` is a single item, or cannot be iterated over.
     """
     found: list[Any] = list(inputs.listed(documents, "documents"))
     return found
 
 
 def contents(documents: Sequence[Document]) -> list[Any]:
-    """Return what is embedded of each document, in order: its content, or an error where it is not a document."""
+    """Return what to embed of each document, in order: its content, or an error for anything that is not a document."""
     return [
         document.page_content
         if isinstance(document, Document)
@@ -105,7 +105,7 @@ def _reference(image: ImageInput, policy: MediaPolicy) -> str:
 
 
 def _path(image: ImageInput, content: str) -> str | None:
-    """Return the file's path: in the root for references, so that it is right wherever the root lies."""
+    """Return the file's path, or None; a reference's is below ``allowed_root``, and stays right when that moves."""
     if is_reference(content):
         return readable_path(path_of(content))
     if not isinstance(image, str | os.PathLike):

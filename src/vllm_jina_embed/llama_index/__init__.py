@@ -1,4 +1,4 @@
-"""LlamaIndex: ``VllmJinaEmbedding`` is a ``llama_index.core`` MultiModalEmbedding and the transformation of nodes."""
+"""The LlamaIndex adapter: an embedding of texts, images and nodes, retrievers, and a tool for agents."""
 
 from .._extras import require
 

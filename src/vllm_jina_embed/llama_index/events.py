@@ -1,7 +1,6 @@
-"""The events that LlamaIndex's observers get for an embedding call, with texts in place of pictures.
+"""Send LlamaIndex's events for an embedding call, with a short text in place of each image.
 
-Enters: an embedding and the items of one call. Leaves: events and callbacks. This file refuses to embed.
-LlamaIndex sends no events for pictures, and hands their bytes and paths to callbacks.
+LlamaIndex itself sends no events for images, and passes their bytes and paths to callbacks.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ UNKNOWN = "<image>"
 
 @contextmanager
 def embedding_event(model: BaseEmbedding, chunks: list[str]) -> Iterator[list[list[float]]]:
-    """Announce a call and its end; the caller puts the embeddings into the list that it gets."""
+    """Send the start and end events of a call; the caller adds the embeddings to the list that is yielded."""
     payload = model.to_payload()
     _dispatcher.event(EmbeddingStartEvent(model_dict=payload))
     embeddings: list[list[float]] = []
@@ -39,14 +38,14 @@ def embedding_event(model: BaseEmbedding, chunks: list[str]) -> Iterator[list[li
 def chunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
     """Return what observers see of ``items``: texts as they are, ``<image sha256:...>`` for pictures.
 
-    Pictures are opened for their hash only if somebody observes. A text that looks like a picture's string is
-    ``<image>``: observers get no picture's bytes, whatever they were embedded as.
+    Images are opened for their hash only if there are observers. A ``Text`` that looks like an image's string becomes
+    ``<image>``, so that observers never get the bytes of an image.
 
     Args:
-        model: Whose observers.
+        model: The embedding that is observed.
         items: Texts and pictures.
         media: Limits for pictures.
-        texts: Whether a string is a text, as in a mixed call, or a picture's path.
+        texts: Whether a string is a text (as in a mixed call) or an image's path.
     """
     watched = _is_watched(model)
     return [
@@ -68,12 +67,12 @@ async def achunks_of(model: BaseEmbedding, items: Sequence[object], media: Media
 
 def _stand_in(picture: object, media: MediaPolicy) -> str:
     if isinstance(picture, list | tuple):
-        return " ".join(_stand_in(one, media) for one in picture)
+        return " ".join(_stand_in(part, media) for part in picture)
     try:
         if hasattr(picture, "read") and not (hasattr(picture, "seekable") and picture.seekable()):
-            return UNKNOWN  # it can be read once only, and that is for the model
+            return UNKNOWN  # it can be read only once, by the embedder
         return placeholder(content_hash(open_image(picture, media)))
-    except Exception:  # the call itself says so, and at which position
+    except Exception:  # the call itself reports it, with the position
         return UNKNOWN
 
 

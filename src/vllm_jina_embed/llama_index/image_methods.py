@@ -1,7 +1,7 @@
-"""The public picture methods of a MultiModalEmbedding, with what LlamaIndex's own leave out.
+"""The public image methods of a MultiModalEmbedding, with what LlamaIndex's own leave out.
 
-LlamaIndex's own send no events for pictures, hand them to callbacks as they are, and launch all asynchronous batches at
-once. Its text methods hand every string to observers as it is; here a string that is a picture is announced as one.
+LlamaIndex's own send no events for images, pass them to callbacks as they are, and start all asynchronous batches at
+once. Its text methods show observers every string as it is; here they see a short text for a string that is an image.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PictureMethods(MultiModalEmbedding):
     @property
     @abstractmethod
     def _core(self) -> Embedder:
-        """What computes embeddings."""
+        """The embedder that computes the vectors."""
 
     @property
     @abstractmethod
@@ -72,10 +72,10 @@ class PictureMethods(MultiModalEmbedding):
         """Await ``get_image_embedding_batch``; ``num_workers`` bounds the batches at a time, as for texts."""
         return await self._aembed_batches(_listed(img_file_paths, "images"), show_progress, texts=False)
 
-    # --- strings that are pictures, where LlamaIndex hands over strings alone ---------------------------------------
+    # --- methods of strings, which may be images --------------------------------------------------------------------
 
     def get_query_embedding(self, query: str) -> list[float]:
-        """Return the embedding of a question, or of the picture whose data URI or reference ``query`` is."""
+        """Return the embedding of a question, or of an image if ``query`` is its data URI or reference."""
         return super().get_query_embedding(query) if _is_plain_text(query) else self._embed_one(query, "query")
 
     async def aget_query_embedding(self, query: str) -> list[float]:
@@ -90,7 +90,7 @@ class PictureMethods(MultiModalEmbedding):
         """Return the mean of the questions' embeddings, or what ``agg_fn`` makes of them.
 
         Raises:
-            InputError: There are none, or names every one that is neither a text nor an image's string.
+            InputError: ``queries`` is empty, or holds values that are neither texts nor strings of images; names each.
         """
         return super().get_agg_embedding_from_queries(_checked_queries(queries), agg_fn)
 
@@ -101,7 +101,7 @@ class PictureMethods(MultiModalEmbedding):
         return await super().aget_agg_embedding_from_queries(_checked_queries(queries), agg_fn)
 
     def get_text_embedding(self, text: str) -> list[float]:
-        """Return the embedding of a text, or of the picture whose data URI or reference ``text`` is."""
+        """Return the embedding of a text, or of an image if ``text`` is its data URI or reference."""
         return super().get_text_embedding(text) if _is_plain_text(text) else self._embed_one(text, "passage")
 
     async def aget_text_embedding(self, text: str) -> list[float]:
@@ -163,15 +163,15 @@ class PictureMethods(MultiModalEmbedding):
 
     def _embed_batches(self, items: Sequence[Any], show_progress: bool, *, texts: bool) -> list[list[float]]:
         embed = self._get_text_embeddings if texts else self._get_image_embeddings
-        found: list[list[float]] = []
+        embeddings: list[list[float]] = []
         batches = list(iter_batch(items, self.embed_batch_size))
         for batch in get_tqdm_iterable(batches, show_progress, _PROGRESS):
             if self.rate_limiter is not None:
                 self.rate_limiter.acquire()
             with embedding_event(self, chunks_of(self, batch, self._media, texts=texts)) as rows:
                 rows += embed(batch)
-            found += rows
-        return found
+            embeddings += rows
+        return embeddings
 
     async def _aembed_batches(self, items: Sequence[Any], show_progress: bool, *, texts: bool) -> list[list[float]]:
         embed = self._aget_text_embeddings if texts else self._aget_image_embeddings
@@ -217,28 +217,29 @@ class PictureMethods(MultiModalEmbedding):
 
 
 def _is_plain_text(value: object) -> bool:
-    """Tell whether LlamaIndex's own methods may have it: they take strings alone, and show them to observers."""
+    """Tell whether LlamaIndex's own methods can take ``value``: they take only strings, and show them to observers."""
     return isinstance(value, str) and not looks_like_image(value)
 
 
 def _listed(values: Any, name: str) -> list[Any]:
-    """Return ``values`` as a list, to be read more than once; an error where it is one item or no list."""
+    """Return ``values`` as a list; raise ``InputError`` if it is a single item or cannot be iterated over."""
     return list(inputs.listed(values, name))
 
 
 def _checked_queries(queries: Any) -> list[Any]:
-    """Return a list of texts and images' strings.
+    """Return the queries as a list.
 
     Raises:
-        InputError: It is none, it is empty, or names every other value in it.
+        InputError: ``queries`` is not a list, is empty, or holds values that are neither texts nor strings of images;
+            names each.
     """
-    found = _listed(queries, "queries")
-    bad = [item.error for item in inputs.mixed(found, name="queries") if isinstance(item, inputs.BadItem)]
+    items = _listed(queries, "queries")
+    bad = [item.error for item in inputs.mixed(items, name="queries") if isinstance(item, inputs.BadItem)]
     if bad:
-        raise InputError.collect(bad, total=len(found))
-    if not found:
+        raise InputError.collect(bad, total=len(items))
+    if not items:
         raise InputError("queries: got an empty list; there is nothing to aggregate.")
-    return found
+    return items
 
 
 def _bundle(picture: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:

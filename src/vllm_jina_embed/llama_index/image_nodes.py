@@ -1,7 +1,6 @@
-"""Nodes and documents made of a picture, so that no index, cache or store of LlamaIndex loses it.
+"""Make LlamaIndex nodes and documents of images that no index, cache or store loses.
 
-Enters: a picture. Leaves: an ``ImageNode`` or ``ImageDocument`` whose text is not empty and whose metadata holds the
-hash of its pixels, its file, its size and a thumbnail. This file refuses to embed.
+Their text is never empty, and their metadata holds the hash of the pixels, the file, the size and a thumbnail.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from .misread import refuse_misread
 from .nodes import picture_of
 
 NOT_FOR_TEXTS = [WIDTH_KEY, HEIGHT_KEY, THUMBNAIL_KEY]
-"""Metadata that neither an embedding model nor a chat model reads as text."""
+"""Keys of metadata that neither an embedding model nor a chat model gets as text."""
 
 AnyNode = TypeVar("AnyNode", bound=BaseNode)
 
@@ -44,10 +43,10 @@ def image_node(
     """Return a node of one picture; for indexes and pipelines without a splitter.
 
     Args:
-        image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array. A file is kept as its absolute
-            path, anything else inside the node. So is a file whose path is not valid Unicode, which stores refuse: its
-            metadata holds the path as a ``file:`` URI, and ``caption``, ``metadata`` and ``id_`` are kept with their
-            bytes that are not Unicode percent-encoded.
+        image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array. The node holds a file as its
+            absolute path, and anything else as content. A file whose path is not valid Unicode, which stores refuse, is
+            held as content too; its metadata has the path as a ``file:`` URI. Bytes that are not Unicode in
+            ``caption``, ``metadata`` and ``id_`` are percent-encoded.
         caption: What chat models read beside the picture; it does not change the embedding.
         metadata: Further metadata.
         media: Limits for the picture.
@@ -55,7 +54,7 @@ def image_node(
         **fields: Further fields of ``ImageNode``, for example ``id_``.
 
     Raises:
-        InputError: It is no picture, or breaks ``media``.
+        InputError: ``image`` is not an image, or breaks ``media``.
     """
     return ImageNode(**_fields(image, caption, metadata, media or MediaPolicy(), thumbnail), **valid_metadata(fields))
 
@@ -69,20 +68,20 @@ def image_document(
     thumbnail: bool = True,
     **fields: Any,
 ) -> ImageDocument:
-    """Return a document of one picture, which text splitters keep as one; arguments as for ``image_node``."""
+    """Return a document of one picture, which text splitters keep; arguments as for ``image_node``."""
     known = _fields(image, caption, metadata, media or MediaPolicy(), thumbnail)
     return ImageDocument(**known, **valid_metadata(fields))
 
 
 def name_pictures(nodes: Iterable[AnyNode], *, media: MediaPolicy | None = None) -> list[AnyNode]:
-    """Give each picture among a reader's nodes the metadata that ``image_node`` gives, in place; return the nodes.
+    """Add ``image_node``'s metadata to each picture among a reader's nodes, in place, and return the nodes.
 
-    ``IngestionPipeline`` keys its cache by text and metadata, so this comes before the pipeline. The metadata of every
-    node becomes valid Unicode: what is not stands percent-encoded.
+    ``IngestionPipeline`` keys its cache by text and metadata, so call this before the pipeline. Bytes that are not
+    Unicode in the metadata of any node are percent-encoded.
 
     Raises:
-        InputError: Names every node whose picture cannot be opened, or whose text is the bytes of an image, a PDF or
-            another binary file that a reader took for a text.
+        InputError: A node's image cannot be opened, or its text is the bytes of an image, a PDF or another binary file
+            that a reader took for text; names each node.
     """
     named = list(nodes)
     errors: list[InputError] = []
@@ -128,7 +127,7 @@ def _fields(
 
 
 def _file(image: ImageInput, media: MediaPolicy) -> str | None:
-    """Return the absolute path of a picture that is a file, as valid Unicode."""
+    """Return the absolute path of an image as valid Unicode; None if it is not a file."""
     if not isinstance(image, str | os.PathLike):
         return None
     string = picture_string(image) if isinstance(image, str) else None
@@ -140,7 +139,7 @@ def _file(image: ImageInput, media: MediaPolicy) -> str | None:
 
 
 def _inline(image: ImageInput, picture: Image.Image, media: MediaPolicy) -> str:
-    """Return base64: the bytes that were given, or a PNG of what never was a file."""
+    """Return base64 of the encoded bytes, or of a PNG if there are none."""
     if isinstance(image, str | os.PathLike):
         data, _ = read(image, media) or (png(picture), "")
         return base64.b64encode(data).decode("ascii")

@@ -1,8 +1,4 @@
-"""Two-stage retrieval as a LlamaIndex retriever.
-
-Enters: nodes, and queries. Leaves: nodes with MaxSim scores, best first. This file refuses to embed and to rank:
-``LateInteractionIndex`` does both.
-"""
+"""Search a ``LateInteractionIndex`` as a LlamaIndex retriever."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ from ..late_interaction import Hit, LateInteractionIndex
 from .nodes import items_of, storable, whole
 
 DOCUMENT_KEY = "ref_doc_id"
-"""Payload key of the document that a node comes from, LlamaIndex's own; metadata lie beside it."""
+"""LlamaIndex's payload key of the document that a node comes from; the metadata stands beside it."""
 
 
 @dataclass
@@ -40,10 +36,10 @@ class PictureQuery(QueryBundle):
 
 
 class LateInteractionRetriever(BaseRetriever):
-    """Nodes of text and of pictures that answer a query best, ranked by all their tokens.
+    """Retrieve the nodes of texts and images that answer a query best, ranked by all their tokens.
 
-    A query string that is wholly a picture's data URI or reference is that picture; so is a ``QueryBundle`` with an
-    ``image_path``.
+    A query string that is nothing but an image's data URI or reference is that image, and so is the ``image_path`` of
+    a ``QueryBundle``.
 
     Setup:
         ``pip install 'vllm-jina-embed[vllm,llama-index,qdrant]'``
@@ -72,12 +68,12 @@ class LateInteractionRetriever(BaseRetriever):
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
-        """Keep the settings.
+        """Set what is searched, and how.
 
         Args:
-            index: What is searched; its maker closes it.
+            index: The index to search; whoever made it closes it.
             similarity_top_k: Nodes per answer.
-            candidates: Nodes that MaxSim ranks; None takes the index's.
+            candidates: Nodes that MaxSim ranks; None uses the index's setting.
             filter: A ``qdrant_client.models.Filter`` over the nodes' metadata.
             callback_manager: As in every retriever.
             verbose: As in every retriever.
@@ -89,19 +85,19 @@ class LateInteractionRetriever(BaseRetriever):
         self.filter = filter
 
     def insert_nodes(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
-        """Put nodes into the index and return their ids; a node whose id is there is replaced.
+        """Add nodes to the index and return their ids; a node replaces the one with the same id.
 
-        Nodes with a picture are kept as that picture, as ``VllmJinaEmbedding`` does it. See
+        A node with an image is embedded as that image, as by ``VllmJinaEmbedding``. See
         ``LateInteractionIndex.add`` for options and errors.
         """
-        return self.index.add(**_given(nodes), **options)
+        return self.index.add(**_add_arguments(nodes), **options)
 
     async def ainsert_nodes(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
         """Await ``insert_nodes``."""
-        return await self.index.aadd(**_given(nodes), **options)
+        return await self.index.aadd(**_add_arguments(nodes), **options)
 
     def delete_nodes(self, node_ids: Sequence[str]) -> None:
-        """Remove the nodes of these ids; unknown ones are no error."""
+        """Remove the nodes with these ids; unknown ids are ignored."""
         self.index.delete(node_ids)
 
     async def adelete_nodes(self, node_ids: Sequence[str]) -> None:
@@ -121,7 +117,7 @@ class LateInteractionRetriever(BaseRetriever):
         return PictureQuery(query_str, picture=_file_or_picture(picture))
 
     async def aimage_query(self, picture: ImageInput, query_str: str = "") -> PictureQuery:
-        """Return ``image_query``; nothing is computed before the query is asked."""
+        """Return ``image_query``; nothing is computed before retrieval."""
         return self.image_query(picture, query_str)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -135,15 +131,15 @@ class LateInteractionRetriever(BaseRetriever):
         return {"k": self.similarity_top_k, "candidates": self.candidates, "filter": self.filter}
 
 
-def _given(nodes: Sequence[BaseNode]) -> dict[str, Any]:
-    """Return nodes as ``LateInteractionIndex.add`` takes them."""
-    kept = whole(nodes)
-    items = items_of(kept)
+def _add_arguments(nodes: Sequence[BaseNode]) -> dict[str, Any]:
+    """Return nodes as keyword arguments of ``LateInteractionIndex.add``."""
+    nodes = whole(nodes)
+    items = items_of(nodes)
     payloads = [
         {} if isinstance(item, InputError) else node_to_metadata_dict(storable(node), remove_text=False)
-        for node, item in zip(kept, items, strict=True)
+        for node, item in zip(nodes, items, strict=True)
     ]
-    return {"items": items, "payloads": payloads, "ids": [node.node_id for node in kept]}
+    return {"items": items, "payloads": payloads, "ids": [node.node_id for node in nodes]}
 
 
 def _node(hit: Hit) -> NodeWithScore:
@@ -151,10 +147,10 @@ def _node(hit: Hit) -> NodeWithScore:
 
 
 def _query(bundle: QueryBundle) -> EmbedInput:
-    """Return what a query asks by.
+    """Return the text or image to search by.
 
     Raises:
-        InputError: It holds nothing that can be embedded, or several texts.
+        InputError: The query has neither, or several texts.
     """
     if isinstance(bundle, PictureQuery):
         picture: EmbedInput = bundle.picture
@@ -164,15 +160,15 @@ def _query(bundle: QueryBundle) -> EmbedInput:
     texts = bundle.embedding_strs
     if len(texts) == 1:
         return texts[0]
-    what = f"{len(texts)} texts" if texts else "neither text nor picture, whatever embedding it has"
+    what = f"{len(texts)} texts" if texts else "neither text nor picture (its embedding is not used)"
     raise InputError(
-        f"the query has {what}; all tokens of one text or picture are compared. For a picture, pass "
+        f"the query has {what}; expected one text or picture, whose tokens are compared. For a picture, pass "
         "retriever.image_query(picture)."
     )
 
 
 def _file_or_picture(picture: ImageInput) -> ImageInput:
-    """Return a picture as the index takes it, to which a string is a text."""
+    """Return a path in a string as a ``Path``, since the index takes a string for a text."""
     return Path(local_path(picture)) if isinstance(picture, str) and picture_string(picture) is None else picture
 
 

@@ -1,8 +1,8 @@
-"""LlamaIndex's nodes as items to embed: a node with a picture is that picture, any other node is its text.
+"""Turn LlamaIndex's nodes into items to embed, and into nodes that vector stores keep whole.
 
-Enters: nodes of every kind that LlamaIndex has. Leaves: items for ``JinaEmbedder.embed``, and nodes that vector stores
-keep whole. This file refuses to embed. What LlamaIndex would lose in silence is kept, or named in an error or warning.
-The kind of a node decides, never what its text looks like: a file that holds a data URI is a text.
+A node with an image is embedded as that image, any other node as its text. The kind of the node decides, never what
+its text looks like: a file that holds a data URI is a text. What LlamaIndex would lose silently is kept, or named in an
+error or a warning.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _SHOWN = 5
 
 
 def picture_of(node: BaseNode) -> Picture | None:
-    """Return the picture of a node, not opened; None for a node of text.
+    """Return the unopened picture of a node; None for a node of text.
 
     Raises:
-        InputError: The picture is a URL, or its bytes were lost before the node came here.
+        InputError: The image is a URL, or LlamaIndex has lost its bytes.
     """
     data: str | bytes | None
     path: str | Path | None
@@ -59,9 +59,9 @@ def picture_of(node: BaseNode) -> Picture | None:
 
 
 def items_of(nodes: Sequence[BaseNode]) -> list[Picture | InputError]:
-    """Return what is embedded for each node, in order: an image, a ``Text``, or an error where there is nothing.
+    """Return the item to embed for each node, in order: an image, a ``Text``, or an error that names the node.
 
-    An image that cannot be had and the text of a file that was misread are such errors; each names its node.
+    It is an error if the node's image is missing, or if its text is the bytes of a binary file.
     """
     items: list[Picture | InputError] = []
     for position, node in enumerate(nodes):
@@ -76,11 +76,11 @@ def items_of(nodes: Sequence[BaseNode]) -> list[Picture | InputError]:
 def whole(nodes: Iterable[BaseNode]) -> list[BaseNode]:
     """Return ``nodes`` with one node per picture of a document: splitters copy the picture to every piece of its text.
 
-    The first copy gets the texts of all of them, so nothing is lost and one picture is found once. Nodes with other
-    metadata, a page or a caption, are not copies: joining them would lose it.
+    The first copy gets the text of all, so nothing is lost and a search finds the image once. Nodes that differ in
+    metadata (a page, a caption) are not copies and stay apart.
 
     Raises:
-        InputError: Something among them is not a node.
+        InputError: ``nodes`` is a single item, or holds something that is not a node.
     """
     found: list[BaseNode] = []
     copies: dict[tuple[str | None, ...], list[ImageNode]] = {}
@@ -101,10 +101,10 @@ def whole(nodes: Iterable[BaseNode]) -> list[BaseNode]:
 
 
 def storable(node: BaseNode) -> BaseNode:
-    """Return a node that vector stores, caches and docstores give back with its picture and do not drop.
+    """Return a node whose picture survives vector stores, caches and docstores.
 
-    They give an ``ImageDocument`` back as a text and lose a ``MediaResource``'s bytes, so these become an
-    ``ImageNode``, as LlamaIndex's own splitters make of them. Nodes of text are returned as they are.
+    They return an ``ImageDocument`` as a text and lose the bytes of a ``MediaResource``, so both become an
+    ``ImageNode``, as in LlamaIndex's own splitters. Nodes of text are returned as they are.
     """
     picture = picture_of(node)
     if picture is None:
@@ -118,9 +118,9 @@ def storable(node: BaseNode) -> BaseNode:
 
 
 def warn_of_unnamed(nodes: Sequence[BaseNode]) -> None:
-    """Warn about pictures that neither text nor metadata name.
+    """Warn about pictures whose hash or file name stands in neither text nor metadata.
 
-    ``IngestionPipeline`` keys its cache by a node's text and metadata: without a name in them, the next picture gets
+    ``IngestionPipeline`` keys its cache by a node's text and metadata: without such a name, the next image would get
     the vector of this one.
     """
     unnamed = [node.node_id for node in nodes if not _is_named(node)]
@@ -152,10 +152,10 @@ def _item(node: BaseNode) -> Picture:
 
 
 def _from_content(node: BaseNode) -> str:
-    """Return the string that LangChain's ``image_document`` made of a picture, where a text has a picture's metadata.
+    """Return the content of a text with an image's metadata, as LangChain's ``image_document`` makes it.
 
     Raises:
-        InputError: It is not one.
+        InputError: The content is not an image's data URI or reference.
     """
     content = strict_image(node.get_content(metadata_mode=MetadataMode.NONE))
     if content is None:
@@ -178,7 +178,7 @@ def _decoded(data: str | bytes) -> Picture:
 
 
 def _join(copies: Sequence[ImageNode]) -> None:
-    """Give the first of ``copies`` the text of all; splitters let neighbours overlap."""
+    """Put the text of all ``copies`` into the first, without the overlap that splitters leave between neighbours."""
     first, *others = copies
     end = first.end_char_idx
     for node in others:

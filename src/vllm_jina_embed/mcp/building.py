@@ -1,4 +1,4 @@
-"""Places become an index on disk: each is embedded whole or left out with its reason, and nothing computed is lost."""
+"""Build an index on disk; each place is embedded whole, or left out with its reason."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "i
 
 
 def build(places: Iterable[Place], folder: Path, embedder: Any, left_out: dict[str, str] | None = None) -> int:
-    """Write an index and return its number of places; one that is there is replaced once the new one is whole.
+    """Write an index and return its number of places; an existing one is replaced once the new one is complete.
 
-    A run that fails keeps what it computed in a file beside ``folder``; the next one for that folder takes it up.
+    A run that fails keeps its embeddings in a file beside ``folder``, and the next run for that folder uses them.
 
     Args:
-        places: What to index.
-        folder: Where to; its parents are made.
+        places: The places to index.
+        folder: The folder of the index; missing parents are created.
         embedder: A ``JinaEmbedder``.
-        left_out: Gets the id and the reason of each place that cannot be embedded.
+        left_out: Filled with the id and the reason of each place that cannot be embedded.
 
     Raises:
         ConfigError: ``folder`` cannot become an index; nothing was computed.
-        InputError: There is nothing to put into one.
-        WriteError: The disk is full, for example; says what is kept.
+        InputError: There is nothing to index.
+        WriteError: The disk is full, for example; says what was kept.
     """
     folder = _checked(folder)
     facts = _facts(embedder)
     computed = Computed(folder.parent / f".{folder.name}-computed", embedder.fingerprint, facts["dimensions"])
-    with _told(folder, computed), _temporary(folder) as temporary:
+    with _write_errors(folder, computed), _temporary(folder) as temporary:
         new = temporary / "new"
         with writing():
             (new / PICTURES).mkdir(parents=True)
@@ -62,7 +62,7 @@ def build(places: Iterable[Place], folder: Path, embedder: Any, left_out: dict[s
 
 
 class _Writer:
-    """Writes the places whose embeddings are all there."""
+    """Writes each place once all its embeddings are there."""
 
     def __init__(self, folder: Path, left_out: dict[str, str]) -> None:
         self.count = 0
@@ -72,14 +72,14 @@ class _Writer:
         self._rows: list[Floats] = []
 
     def write(self, places: Iterable[Place], embedder: Any, computed: Computed) -> None:
-        """Embed the places and note them; the pictures are written as they come."""
+        """Embed the places and record them; pictures are written at once."""
         for answer in answers(self._contents(places), embedder, computed):
             self._pending[0].answers.append(answer)
             if len(self._pending[0].answers) == self._pending[0].size:
                 self._note(self._pending.popleft())
 
     def finish(self, facts: dict[str, Any]) -> None:
-        """Write what remains, to the disk itself."""
+        """Write the embeddings, the places and the settings, and flush them to disk."""
         with _new(self._folder / EMBEDDINGS) as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(self._rows), facts["dimensions"])}
             np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
@@ -91,7 +91,7 @@ class _Writer:
             file.write(json.dumps(facts, indent=2).encode())
 
     def _contents(self, places: Iterable[Place]) -> Iterator[Content]:
-        """Yield what is embedded of each place, its picture before its text."""
+        """Yield the items to embed of each place, its picture before its text."""
         number = 0
         for place in places:
             texts = [text for _, _, text in chunks(place.text)]
@@ -130,10 +130,10 @@ class _Pending:
     """A place whose embeddings are being computed.
 
     Attributes:
-        place: What is embedded, without its picture's bytes.
-        size: How many embeddings it has.
+        place: The place, without its picture's bytes.
+        size: Number of its embeddings.
         picture: Path of its picture in the index.
-        answers: Those that are there.
+        answers: The embeddings so far, and reasons in place of failed ones.
     """
 
     place: Place
@@ -143,10 +143,10 @@ class _Pending:
 
 
 def _facts(embedder: Any) -> dict[str, Any]:
-    """Return what index.json holds.
+    """Return the content of index.json.
 
     Raises:
-        ConfigError: The checkpoint's name is not one that a file of text can hold.
+        ConfigError: The checkpoint's name is not valid Unicode on one line.
     """
     engine = embedder.settings.engine
     if visible(embedder.model) != embedder.model:
@@ -163,13 +163,17 @@ def _facts(embedder: Any) -> dict[str, Any]:
 
 
 def _checked(folder: Path) -> Path:
-    """Return the folder's full path after all that can be known of it before hours of computing."""
+    """Return the folder's full path, after every check that is possible before hours of computing.
+
+    Raises:
+        ConfigError: An index cannot be written there.
+    """
     try:
         full = folder.resolve()
         if full.exists() and not (full / FACTS).is_file() and (not full.is_dir() or any(full.iterdir())):
-            raise ConfigError(f"{str(folder)!r} exists and is no index; give the path of a new folder.")
+            raise ConfigError(f"{str(folder)!r} exists and is not an index; give the path of a new folder.")
         if full.is_mount():
-            raise ConfigError(f"{str(folder)!r} is a disk of its own; give the path of a folder on it.")
+            raise ConfigError(f"{str(folder)!r} is a mount point; give the path of a folder below it.")
         full.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=full.parent, prefix=".index-") as temporary:
             (Path(temporary) / f".{full.name}-computed").touch()
@@ -181,16 +185,16 @@ def _checked(folder: Path) -> Path:
 
 
 @contextmanager
-def _told(folder: Path, computed: Computed) -> Iterator[None]:
-    """Raise what says where writing failed, why, and what was kept."""
+def _write_errors(folder: Path, computed: Computed) -> Iterator[None]:
+    """Turn a failed write into an error that says where, why, and what was kept."""
     try:
         yield
     except UnwrittenError as error:
         message = f"the index {str(folder)!r} cannot be written ({error})."
         if computed.count:
             message += (
-                f" {computed.count} embeddings are kept in {str(computed.path)!r}: make room and run the same again; "
-                "they are not computed anew."
+                f" {computed.count} embeddings are kept in {str(computed.path)!r}: make room and run the same "
+                "command again; they are not computed again."
             )
         raise WriteError(message) from error.__cause__
 
@@ -205,7 +209,7 @@ def _temporary(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _new(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file for writing; it lies on the disk when this is left."""
+    """Open a new file for writing, and flush it to disk at the end."""
     with path.open("xb") as file:
         yield file
         file.flush()
@@ -213,7 +217,7 @@ def _new(path: Path) -> Iterator[BinaryIO]:
 
 
 def _swap(new: Path, folder: Path, old: Path) -> None:
-    """Put ``new`` into the place of ``folder``, which is put back where that fails."""
+    """Replace ``folder`` by ``new``; restore it if that fails."""
     if not folder.exists():
         new.rename(folder)
         return

@@ -1,12 +1,12 @@
-"""What lies in an index, and its reader, which checks everything before it trusts it.
+"""Define the files of an index, and read them with every check.
 
     index.json      what the embeddings were computed with
     places.jsonl    one place per line: id, source, page, text, picture (a path below), rows (of the embeddings)
     embeddings.npy  float32 (rows, dimension): a place's picture and the pieces of its text, a row each
-    pictures/       the pictures, encoded as they were found; pages of PDFs as JPEG
+    pictures/       the pictures, encoded as in their files; pages of PDFs as JPEG
 
-An index may come from anywhere: nothing is allocated that the sizes of its files do not bear out, and every fault is a
-ConfigError that names the file and the line or row.
+An index may come from an untrusted place: no more memory is allocated than the sizes of its files justify, and every
+fault is a ConfigError that names the file and the line or row.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ SETTINGS: Mapping[str, tuple[type, ...]] = {
     "min_pixels": (int, type(None)),
     "max_pixels": (int, type(None)),
 }
-"""What decides an embedding beside the weights; kept with the index, so that questions are embedded alike."""
+"""Settings that decide an embedding beside the weights; stored so that questions are embedded in the same way."""
 FACTS_BYTES = 1024 * 1024
 LINE_BYTES = 16 * 1024 * 1024
 """Longest line of places.jsonl; a page has at most 1,000,000 characters."""
 PICTURE_BYTES = 512 * 1024 * 1024
-"""Largest picture of an index, which may be larger than its file was: a TIFF becomes a PNG."""
+"""Largest picture of an index; it may be larger than its file was, since a TIFF becomes a PNG."""
 HEADER_BYTES = 4096
 AGAIN = "Index it anew: vllm-jina-embed index FOLDER INDEX"
 _PICTURE = re.compile(rf"{PICTURES}/[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)?", re.ASCII)
@@ -68,7 +68,7 @@ class Entry:
 
     @property
     def citation(self) -> str:
-        """Where it comes from, for people, on one line."""
+        """The source and the page on one line, for people."""
         source = visible(self.source)
         return source if self.page is None else f"{source}, page {self.page}"
 
@@ -77,7 +77,7 @@ def read_index(folder: Path) -> tuple[dict[str, Any], list[Entry], Floats]:
     """Return the settings, the places and the embeddings ``(rows, dimension)`` of an index.
 
     Raises:
-        ConfigError: There is none, it was written by another version, or a file of it is broken.
+        ConfigError: The index is missing or of another version, or one of its files is broken.
     """
     try:
         if not folder.is_dir():
@@ -93,7 +93,7 @@ def read_index(folder: Path) -> tuple[dict[str, Any], list[Entry], Floats]:
     except (OSError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{str(folder)!r} is no index that can be read ({error}). {AGAIN}") from None
+        raise ConfigError(f"{str(folder)!r} cannot be read as an index ({error}). {AGAIN}") from None
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         facts = _object(path, None, file.read(FACTS_BYTES + 1), FACTS_BYTES)
     if facts.get("format") != FORMAT:
         raise _broken(
-            path, f"has format {_short(facts.get('format'))} and was written by another version; got here is {FORMAT}"
+            path, f"has format {_short(facts.get('format'))} and was written by another version; expected {FORMAT}"
         )
     for name, types in SETTINGS.items():
         value = facts.get(name)
@@ -110,12 +110,12 @@ def _read_settings(path: Path) -> dict[str, Any]:
         if isinstance(value, int) and not 0 < value < 2**31:
             raise _broken(path, f"has {name}={_short(value)}; expected a positive number")
         if isinstance(value, str) and visible(value) != value:
-            raise _broken(path, f"has {name}={_short(value)} with characters that no name has")
+            raise _broken(path, f"has {name}={_short(value)} with control characters or invalid Unicode")
     return {name: facts[name] for name in SETTINGS}
 
 
 def _read_places(path: Path, count: int) -> list[Entry]:
-    """Return the places, whose rows must be 0 to ``count`` one after the other, as many as each has to embed."""
+    """Return the places; their rows must run from 0 to ``count``, one for each picture and each piece of text."""
     entries: list[Entry] = []
     row = 0
     with _open(path) as file:
@@ -135,7 +135,7 @@ def _read_places(path: Path, count: int) -> list[Entry]:
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield the numbered lines that are not empty, each cut after one byte too many."""
+    """Yield the numbered lines that are not empty; a line over the limit is cut one byte after it."""
     number = 0
     while line := file.readline(LINE_BYTES + 1):
         number += 1
@@ -143,14 +143,14 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def _entry(path: Path, number: int, known: dict[str, Any]) -> Entry:
-    if set(known) != set(Entry.__dataclass_fields__):
+def _entry(path: Path, number: int, fields: dict[str, Any]) -> Entry:
+    if set(fields) != set(Entry.__dataclass_fields__):
         raise _broken(path, f"line {number}: expected exactly {', '.join(Entry.__dataclass_fields__)}")
-    rows, page, picture = known["rows"], known["page"], known["picture"]
+    rows, page, picture = fields["rows"], fields["page"], fields["picture"]
     for name in ("id", "source", "text"):
-        if not isinstance(known[name], str) or not _is_unicode(known[name]):
-            raise _broken(path, f"line {number}: {name} is {_short(known[name])}; expected text of valid Unicode")
-    if not known["id"] or not known["source"]:
+        if not isinstance(fields[name], str) or not _is_unicode(fields[name]):
+            raise _broken(path, f"line {number}: {name} is {_short(fields[name])}; expected text of valid Unicode")
+    if not fields["id"] or not fields["source"]:
         raise _broken(path, f"line {number}: id or source is empty")
     if page is not None and not (type(page) is int and 0 < page < 2**31):
         raise _broken(path, f"line {number}: page is {_short(page)}; expected a number from 1, or null")
@@ -158,17 +158,17 @@ def _entry(path: Path, number: int, known: dict[str, Any]) -> Entry:
         raise _broken(path, f"line {number}: picture is {_short(picture)}; expected {PICTURES}/000000.png or null")
     if not (isinstance(rows, list) and len(rows) == 2 and all(type(row) is int for row in rows)):
         raise _broken(path, f"line {number}: rows is {_short(rows)}; expected two numbers")
-    return Entry(**{**known, "rows": (rows[0], rows[1])})
+    return Entry(**{**fields, "rows": (rows[0], rows[1])})
 
 
 def _rows(file: BinaryIO, path: Path, dimension: int) -> int:
-    """Read the header of an array and return its number of rows, which the file's size bears out."""
+    """Read the header of an array and return its number of rows, checked against the file's size."""
     try:
         if np.lib.format.read_magic(file) != (1, 0):  # type: ignore[no-untyped-call]
             raise ValueError("of another version")
         reader: Any = np.lib.format.read_array_header_1_0
         shape, fortran, dtype = reader(file, max_header_size=HEADER_BYTES)
-    except Exception as error:  # what numpy's parser raises on hostile bytes is nowhere listed
+    except Exception as error:  # the errors of numpy's parser on hostile bytes are not documented
         raise _broken(path, f"is not an array ({type(error).__name__})") from None
     if dtype != np.dtype(np.float32) or fortran or len(shape) != 2 or shape[1] != dimension or shape[0] < 1:
         order = " in Fortran order" if fortran else ""
@@ -194,11 +194,11 @@ def _read_rows(file: BinaryIO, path: Path, shape: tuple[int, int]) -> Floats:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a file of the index for reading; a pipe is refused instead of waited for."""
+    """Open a file of the index for reading, without waiting for a pipe."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise _broken(path, "is no regular file")
+        raise _broken(path, "is not a regular file")
     return os.fdopen(handle, "rb")
 
 
@@ -228,7 +228,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _short(value: object) -> str:
-    """Return what an error shows of a value, which may be of any size."""
+    """Return a short form for errors of a value of any size."""
     if isinstance(value, str):
         return ascii(value[:60])
     if isinstance(value, int | float | tuple | None) and len(shown := repr(value)) <= 60:

@@ -1,8 +1,8 @@
-r"""Names of files as text that is valid Unicode, stays on one line and still opens the file.
+r"""Write names of files as text that is valid Unicode, stays on one line and still opens the file.
 
-A file's name on Linux is bytes: it may be no UTF-8, and it may hold a line break or a code that a terminal obeys. In an
-index and in an answer such a name is written with backslashes: ``\xff`` is the byte FF, ``\u000a`` the character
-U+000A, and ``\\`` a backslash. Every other name stays as it is.
+A file's name on Linux is bytes, which may not be UTF-8 and may hold a line break or a control code of terminals. An
+index and an answer write such a name with backslashes: ``\xff`` is the byte FF, ``\u000a`` the character U+000A, and
+``\\`` a backslash. Every other name stays as it is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import unicodedata
 
 _CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that make what follows look like something else. Source: Unicode Standard Annex 9."""
+"""Characters that change the direction of what follows, and so how it looks. Source: Unicode Standard Annex 9."""
 _QUOTED_PATH = re.compile(r"""(['"])(?:/|[A-Za-z]:\\)(?:(?!\1)[^\n])*?([^/\\\n'"]*)\1""")
 _PATH = re.compile(r"""(?<![\w.:/~-])(?:/|~/|[A-Za-z]:\\)(?:[^\s'"/\\:;,()]+[/\\])+([^\s'"/\\:;,()]*)""")
 _MOST = 4000
@@ -31,14 +31,14 @@ def unescape(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return ``text`` on one line, valid Unicode, without codes that a terminal obeys; backslashes stay as they are."""
+    """Return ``text`` on one line, valid Unicode, without control codes of terminals; backslashes stay as they are."""
     return "".join(map(_shown, text))
 
 
-def without_paths(text: str, *known: str) -> str:
-    """Return ``text`` in which each absolute path is its last name alone; ``known`` are paths, with spaces perhaps."""
+def without_paths(text: str, *paths: str) -> str:
+    """Return ``text`` with each absolute path cut to its last part; ``paths`` are cut even if they hold spaces."""
     text = text[:_MOST].replace("file://", "")
-    for path in sorted((path for path in known if len(path) > 1 and os.path.isabs(path)), key=len, reverse=True):  # noqa: PTH117
+    for path in sorted((path for path in paths if len(path) > 1 and os.path.isabs(path)), key=len, reverse=True):  # noqa: PTH117
         text = text.replace(path, os.path.basename(path) or "...")  # noqa: PTH119
     text = _QUOTED_PATH.sub(lambda match: f"{match[1]}{match[2]}{match[1]}", text)
     return _PATH.sub(lambda match: match[1], text)

@@ -1,7 +1,6 @@
-"""A folder's pictures, texts and PDFs as places: what a search can find and a citation can name.
+"""Read a folder's images, texts and PDFs as places, which a search finds and a citation names.
 
-What cannot be read is noted with its reason, a page of a PDF by itself, and everything else is read all the same.
-The only file that imports pypdfium2.
+A file or page that cannot be read is recorded with its reason; everything else is still read.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ PAGE_SIDE = 1600
 PAGE_SCALE = 2.0
 """Pixels per point of a rendered page, 144 dpi, where ``PAGE_SIDE`` allows."""
 PAGES_TOLD = 20
-"""Bad pages of a PDF that are told one by one; a broken file may claim a million."""
+"""Bad pages of a PDF that are listed one by one; a broken file may claim a million."""
 PAGE_CHARACTERS = 1_000_000
 """Most characters of a page; a dense one has 10,000."""
 
@@ -47,7 +46,7 @@ class Place:
         id: Unique in its folder: ``notes.md#L3-18``, ``photo.png``, ``report.pdf#page=2``.
         source: The file's path in the folder, as ``names.escape`` writes it.
         page: Number of the page, from 1.
-        text: What can be read.
+        text: Its text; empty for a picture.
         picture: An encoded picture, and its media type.
     """
 
@@ -61,15 +60,16 @@ class Place:
 def read_folder(folder: Path, left_out: dict[str, str], *, skip: Path | None = None) -> Iterator[Place]:
     """Yield the places of every picture, text and PDF below ``folder``, sorted by path.
 
-    Hidden files and files of other kinds are passed over.
+    Hidden files and files of other kinds are ignored.
 
     Args:
-        folder: What to read.
-        left_out: Gets the path (``names.escape``) and the reason of each file, page and folder that cannot be read.
-        skip: A folder inside that is passed over: the index itself.
+        folder: The folder to read.
+        left_out: Filled with the path (``names.escape``) and the reason of each file, page and folder that cannot be
+            read.
+        skip: A folder inside to ignore: the index itself.
 
     Raises:
-        MissingExtraError: There is a PDF, and pypdfium2 is not installed.
+        MissingExtraError: The folder has a PDF, and pypdfium2 is not installed.
     """
     root = folder.resolve()
     policy = MediaPolicy(allowed_root=root)
@@ -83,7 +83,7 @@ def read_folder(folder: Path, left_out: dict[str, str], *, skip: Path | None = N
             yield from read_file(path, source, policy, left_out)
         except MissingExtraError:
             raise
-        except Exception as error:  # what is wrong with one file ends no index
+        except Exception as error:  # one bad file must not end the whole index
             left_out[source] = _reason(error)
 
 
@@ -92,14 +92,14 @@ def read_file(path: Path, source: str, policy: MediaPolicy, left_out: dict[str, 
 
     Args:
         path: The file.
-        source: What the places call it.
+        source: Its name in the places.
         policy: Limits for pictures, and the folder that the file must lie in.
-        left_out: Gets the id and the reason of each page of a PDF that cannot be read.
+        left_out: Filled with the id and the reason of each page of a PDF that cannot be read.
 
     Raises:
-        InputError: It is no picture or PDF, though its name says so, or a text over ``TEXT_BYTES``.
-        UnicodeDecodeError: A text that is not UTF-8.
-        MissingExtraError: A PDF, and pypdfium2 is not installed.
+        InputError: The file is not the image or PDF that its name says, or is a text over ``TEXT_BYTES``.
+        UnicodeDecodeError: The file is a text, and not UTF-8.
+        MissingExtraError: The file is a PDF, and pypdfium2 is not installed.
     """
     kind = path.suffix.lower()
     if kind in PICTURES:
@@ -111,7 +111,7 @@ def read_file(path: Path, source: str, policy: MediaPolicy, left_out: dict[str, 
 
 
 def _files(root: Path, left_out: dict[str, str], *, skip: Path | None) -> Iterator[Path]:
-    """Yield the files and links below ``root`` whose name is one of ours, sorted by path; without recursion."""
+    """Yield the files and links below ``root`` with a suffix to index, sorted by path; no recursion, however deep."""
     waiting = [root]
     while waiting:
         path = waiting.pop()
@@ -134,15 +134,15 @@ def _source(path: Path, root: Path) -> str:
 
 
 def _check_regular(path: Path, root: Path) -> None:
-    """Refuse a link out of the folder, and what is no file: reading a pipe would wait for ever."""
+    """Raise ``InputError`` for a link out of the folder, and for a pipe, where reading may never end."""
     if not path.resolve().is_relative_to(root):
         raise InputError("it is a link that leads out of the folder.")
     if not stat.S_ISREG(path.stat().st_mode):
-        raise InputError("it is no regular file.")
+        raise InputError("it is not a regular file.")
 
 
 def _reason(error: Exception) -> str:
-    """Return what is told of a file; its path stands before it."""
+    """Return the reason that stands behind a file's path."""
     if isinstance(error, OSError) and error.strerror:
         return f"it cannot be read ({error.strerror})."
     if isinstance(error, InputError | UnicodeDecodeError):
@@ -170,7 +170,7 @@ def _pages(path: Path, source: str, left_out: dict[str, str]) -> Iterator[Place]
     import pypdfium2
 
     bad = 0
-    with path.open("rb") as file:  # opened here: pdfium's own open takes no name that is not UTF-8
+    with path.open("rb") as file:  # opened here: pdfium itself opens only names in UTF-8
         try:
             pdf = pypdfium2.PdfDocument(file)
         except pypdfium2.PdfiumError as error:
@@ -181,7 +181,7 @@ def _pages(path: Path, source: str, left_out: dict[str, str]) -> Iterator[Place]
                 name = f"{source}#page={number}"
                 try:
                     text, picture = _page(pdf, number)
-                except Exception as error:  # pdfium's own, ctypes', PIL's, no memory: whatever a page brings about
+                except Exception as error:  # errors of pdfium, ctypes and PIL, or no memory
                     bad += 1
                     if bad <= PAGES_TOLD:
                         left_out[name] = _reason(error)
@@ -192,7 +192,7 @@ def _pages(path: Path, source: str, left_out: dict[str, str]) -> Iterator[Place]
 
 
 def _page(pdf: Any, number: int) -> tuple[str, tuple[bytes, str]]:
-    """Return what a page says, and how it looks as a JPEG file with its media type."""
+    """Return a page's text, and its image as a JPEG file with the media type."""
     page = pdf[number - 1]
     try:
         scale = min(PAGE_SCALE, PAGE_SIDE / max(1, *page.get_size()))

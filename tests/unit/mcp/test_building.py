@@ -246,7 +246,7 @@ def test_a_destination_that_cannot_be_written_is_told_before_anything_is_embedde
     (tmp_path / "file.txt").write_text("mine")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / ".taken-computed").mkdir()
-    with pytest.raises(ConfigError, match=r"cannot be written|is no file that this command wrote"):
+    with pytest.raises(ConfigError, match=r"cannot be written|is not a file that this command wrote"):
         build(notes(3), tmp_path / target, embedder)
     assert engines == []
     assert (tmp_path / "file.txt").read_text() == "mine"

@@ -98,7 +98,7 @@ def test_a_new_index_replaces_the_old_one_once_it_is_whole(
 def test_a_folder_that_is_no_index_is_not_replaced(embedder: JinaEmbedder, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(ConfigError, match="exists and is no index"):
+    with pytest.raises(ConfigError, match="exists and is not an index"):
         build(PLACES, tmp_path / "mine", embedder)
     with pytest.raises(InputError, match="no picture, text or PDF"):
         build([], tmp_path / "other", embedder)

@@ -152,7 +152,7 @@ def test_what_is_wrong_with_one_file_is_told_by_its_name(tmp_path: Path) -> None
         "giant.txt": "it has 300000000 bytes; a text may have 67108864. Cut it into files.",
         "loop.txt": "it cannot be read",
         "outside.md": "it is a link that leads out of the folder.",
-        "pipe.md": "it is no regular file.",
+        "pipe.md": "it is not a regular file.",
         "utf16.txt": "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
     }
 
