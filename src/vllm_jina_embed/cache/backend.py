@@ -11,8 +11,7 @@ import numpy as np
 from ..embedding.backend import Backend, Request
 from ..embedding.outcomes import Outcome
 from ..errors import InputError
-from ..inputs.images import open_image
-from ..inputs.items import ImageItem, Item
+from ..inputs.items import ImageItem, Item, opened
 from ..prompts.build import prefix, role_of
 from ..settings import Settings
 from . import keys
@@ -97,8 +96,8 @@ class CacheBackend:
                 item = items[start]
                 start += 1
                 try:
-                    item, opened = self._open(item)
-                    pixels += opened
+                    item, size = self._open(item)
+                    pixels += size
                     role = role_of(settings.checkpoint.family, item, request.prompt_name)
                     part.keys.append(keys.key(identity, role, keys.content(item)))
                 except InputError as error:
@@ -112,14 +111,8 @@ class CacheBackend:
         """Return the item with its pictures opened, so that what is hashed is what is embedded; and their pixels."""
         if not isinstance(item, ImageItem):
             return item, 0
-        pictures = []
-        for number, source in enumerate(item.images):
-            try:
-                pictures.append(open_image(source, self.settings.media))
-            except InputError as error:
-                where = item.where if len(item.images) == 1 else f"{item.where}[{number}]"
-                raise InputError(f"{where}: {error}", positions=[item.position]) from None
-        return replace(item, images=tuple(pictures)), sum(picture.width * picture.height for picture in pictures)
+        images = opened(item, self.settings.media)
+        return replace(item, images=images), sum(image.pixel_count for image in images)
 
     def _look_up(self, part: _Part, dimensions: int) -> None:
         names = list(dict.fromkeys(key for key in part.keys if key is not None))

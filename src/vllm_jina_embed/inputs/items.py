@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError, unreadable
-from .images import ImageInput
+from .images import ImageInput, LoadedImage, open_image
+from .policy import MediaPolicy
 from .references import Text, picture_string
 
 
@@ -33,7 +34,11 @@ class TextItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageItem:
-    """One item of one or more pictures, not opened yet, and its position in the caller's list."""
+    """One item of one or more images, and its position in the caller's list.
+
+    Attributes:
+        images: As the caller passed them, or a ``LoadedImage`` each once they were opened.
+    """
 
     position: int
     where: str
@@ -93,6 +98,22 @@ def mixed(values: Iterable[object], *, name: str = "items", start: int = 0) -> l
 def good(items: Iterable[Checked]) -> list[Item]:
     """Return the items that are texts or images."""
     return [item for item in items if not isinstance(item, BadItem)]
+
+
+def opened(item: ImageItem, policy: MediaPolicy) -> tuple[LoadedImage, ...]:
+    """Return the images of an item, each opened unless it was; their files are let go of.
+
+    Raises:
+        InputError: Names the position of the item and, where it has several images, of the first bad one in it.
+    """
+    images = []
+    for number, source in enumerate(item.images):
+        try:
+            images.append(LoadedImage(pixels=open_image(source, policy)))
+        except InputError as error:
+            where = item.where if len(item.images) == 1 else f"{item.where}[{number}]"
+            raise InputError(f"{where}: {error}", positions=[item.position]) from None
+    return tuple(images)
 
 
 def listed(values: Any, name: str) -> Iterable[object]:

@@ -20,8 +20,8 @@ from ..cache import keys as cache_keys
 from ..errors import InputError
 from ..inputs import items as inputs
 from ..inputs.file_names import valid_unicode
-from ..inputs.images import MediaPolicy, open_image
-from ..inputs.items import BadItem, Checked, EmbedInput, ImageItem, Item
+from ..inputs.images import MediaPolicy
+from ..inputs.items import BadItem, Checked, EmbedInput, ImageItem, Item, opened
 from ..pooling.token_reduction import pool_tokens
 from ..scoring.maxsim import blocks
 
@@ -39,7 +39,7 @@ _END: Any = object()
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """Items that are embedded together, with pictures opened where that was possible."""
+    """Items that are embedded together, with their images opened."""
 
     items: list[Checked] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -83,15 +83,11 @@ def batches(
     for position, (value, payload, name) in enumerate(_together(items, payloads, ids)):
         (item,) = inputs.mixed([value], start=position)
         item = _with_its_company(item, payload, name)
-        item, opened = _opened(item, media)
+        item, size = _opened(item, media)
         batch.items.append(item)
         batch.payloads.append(payload)
-        batch.ids.append(
-            _name(item, payload)
-            if name is None and not isinstance(item, BadItem) and opened is not None
-            else name or ""
-        )
-        pixels += opened or 0
+        batch.ids.append(_name(item, payload) if name is None and not isinstance(item, BadItem) else name or "")
+        pixels += size
         if len(batch.items) == ITEMS or pixels > PIXELS:
             yield batch
             batch, pixels = Batch(), 0
@@ -169,15 +165,15 @@ def _together(
         yield found["items"], found.get("payloads", {}), found.get("ids")
 
 
-def _opened(item: Checked, media: MediaPolicy) -> tuple[Checked, int | None]:
-    """Return the item with its pictures opened, and their pixels; None for bad ones, which the embedder names."""
+def _opened(item: Checked, media: MediaPolicy) -> tuple[Checked, int]:
+    """Return the item with its images opened, and their pixels; a bad item where one cannot be."""
     if not isinstance(item, ImageItem):
-        return item, None if isinstance(item, BadItem) else 0
+        return item, 0
     try:
-        pictures = tuple(open_image(source, media) for source in item.images)
-    except InputError:
-        return item, None
-    return replace(item, images=pictures), sum(picture.width * picture.height for picture in pictures)
+        images = opened(item, media)
+    except InputError as error:
+        return BadItem(position=item.position, where=item.where, error=error), 0
+    return replace(item, images=images), sum(image.pixel_count for image in images)
 
 
 def _name(item: Item, payload: Payload) -> str:
