@@ -125,7 +125,7 @@ class CacheBackend:
 
     def _finish(self, part: _Part, outcome: Outcome, missing: dict[str, Item], computed: Outcome | None) -> None:
         """Keep what was computed, and fill in the part's rows, errors and cut texts."""
-        failed: dict[str, str] = {}
+        failed: dict[str, InputError] = {}
         if computed is not None:
             failed = self._keep(part, missing, computed)
         outcome.errors.extend(part.errors)
@@ -135,16 +135,17 @@ class CacheBackend:
                 if truncated:
                     outcome.truncated.append(item.position)
             elif key is not None:
-                outcome.errors.append(InputError(item.where + failed[key], positions=[item.position]))
+                outcome.errors.append(failed[key].at(item.where, item.position))
         outcome.errors.sort(key=lambda error: error.positions)
 
-    def _keep(self, part: _Part, missing: dict[str, Item], computed: Outcome) -> dict[str, str]:
-        """Store the new embeddings; return by key what is wrong with the other items, less where they stand."""
-        errors = {error.positions[0]: str(error) for error in computed.errors}
-        failed, new = {}, {}
+    def _keep(self, part: _Part, missing: dict[str, Item], computed: Outcome) -> dict[str, InputError]:
+        """Store the new embeddings; return by key the errors of the other items."""
+        errors = {error.positions[0]: error for error in computed.errors}
+        failed: dict[str, InputError] = {}
+        new: dict[str, bytes] = {}
         for (key, item), embedding in zip(missing.items(), computed.embeddings, strict=True):
             if item.position in errors:
-                failed[key] = errors[item.position].removeprefix(item.where)
+                failed[key] = errors[item.position]
                 continue
             truncated = item.position in computed.truncated
             part.known[key] = embedding, truncated

@@ -111,8 +111,8 @@ def opened(item: ImageItem, policy: MediaPolicy) -> tuple[LoadedImage, ...]:
         try:
             images.append(LoadedImage(pixels=open_image(source, policy)))
         except InputError as error:
-            where = item.where if len(item.images) == 1 else f"{item.where}[{number}]"
-            raise InputError(f"{where}: {error}", positions=[item.position]) from None
+            image = None if len(item.images) == 1 else number
+            raise error.at(item.where, item.position, image=image) from None
     return tuple(images)
 
 
@@ -127,7 +127,7 @@ def listed(values: Any, name: str) -> Iterable[object]:
     except InputError:
         raise
     except Exception as error:  # of the value's own code
-        raise InputError(f"{name}: {unreadable(values, error)}") from None
+        raise InputError(unreadable(values, error).reason, where=name) from None
 
 
 def _listed(values: Any, name: str) -> Iterable[object]:
@@ -168,8 +168,8 @@ def _each(
             items.append(read(value, position, where))
         except Exception as failure:  # also of the value's own code
             error = failure if isinstance(failure, InputError) else unreadable(value, failure)
-            text = str(error) if error is value else f"{where}: {error}"
-            items.append(BadItem(position=position, where=where, error=InputError(text, positions=[position])))
+            place = error.where if error is value else where
+            items.append(BadItem(position=position, where=where, error=error.at(place, position)))
     return items
 
 

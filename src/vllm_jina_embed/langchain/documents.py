@@ -90,7 +90,7 @@ def contents(documents: Sequence[Document]) -> list[Any]:
     return [
         document.page_content
         if isinstance(document, Document)
-        else InputError(f"documents[{position}]: got {type(document).__name__}; expected a Document.")
+        else InputError(f"got {type(document).__name__}; expected a Document.", where=f"documents[{position}]")
         for position, document in enumerate(documents)
     ]
 

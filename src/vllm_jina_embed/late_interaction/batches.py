@@ -128,8 +128,8 @@ def _with_its_company(item: Checked, payload: Any, name: Any) -> Checked:
         if name is not None:
             check_id(name)
     except InputError as error:
-        bad = InputError(f"{item.where}: {error}", positions=[item.position])
-        return item if isinstance(item, BadItem) else BadItem(position=item.position, where=item.where, error=bad)
+        bad = BadItem(position=item.position, where=item.where, error=error.at(item.where, item.position))
+        return item if isinstance(item, BadItem) else bad
     return item
 
 
@@ -145,8 +145,9 @@ def check_id(name: object) -> None:
 
 def _too_large(item: Checked, rows: Floats) -> InputError:
     return InputError(
-        f"{item.where}: its multi-vector has {len(rows)} rows of {rows.shape[1]} numbers; Qdrant takes "
-        f"{MOST_NUMBERS} numbers. Cut the text into pieces, or set max_length or Storage(pool_factor=...).",
+        f"its multi-vector has {len(rows)} rows of {rows.shape[1]} numbers; Qdrant takes {MOST_NUMBERS} numbers. Cut "
+        "the text into pieces, or set max_length or Storage(pool_factor=...).",
+        where=item.where,
         positions=[item.position],
     )
 

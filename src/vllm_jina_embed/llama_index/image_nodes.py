@@ -85,7 +85,7 @@ def name_pictures(nodes: Iterable[AnyNode], *, media: MediaPolicy | None = None)
         try:
             _name(node, media or MediaPolicy())
         except InputError as error:
-            errors.append(InputError(f"nodes[{position}] (id {node.node_id!r}): {error}", positions=[position]))
+            errors.append(error.at(f"nodes[{position}] (id {node.node_id!r})", position))
     if errors:
         raise InputError.collect(errors, total=len(named))
     return named
