@@ -1,7 +1,8 @@
 """Opening images: what callers pass for an image becomes an RGB ``PIL.Image.Image``, fully decoded.
 
-Where bytes come from stands in ``sources``, how they are decoded and with how much memory in ``decoding``, what each
-mode and each range of values becomes in ``image_modes`` and ``image_ranges``.
+Where bytes come from stands in ``sources``, how they are decoded and with how much memory in ``image_files``, how a
+caller's PIL image is read in ``pil_images``, what each mode and each range of values becomes in ``image_modes`` and
+``image_ranges``.
 
 Nothing that a caller passes is changed, and any number of threads may pass the same object at once. An array, a buffer
 or a decoded PIL image is read while the call runs: until it returns, it must not be changed.
@@ -21,9 +22,10 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError, VllmJinaError, unreadable
-from .decoding import BUDGET, MAX_SIDE_RATIO, check_size, decoded_file, decoded_pil
 from .encoding import png
+from .image_files import BUDGET, MAX_SIDE_RATIO, check_size, decoded_file
 from .image_modes import array_rgb
+from .pil_images import decoded_pil
 from .policy import MediaPolicy
 from .sources import ImageFile, is_data_uri, picture_string, read
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from .._extras import require
 from ..errors import InputError, MissingExtraError
-from ..inputs.decoding import check_size
+from ..inputs.image_files import check_size
 from ..inputs.images import MediaPolicy, load_image
 from ..inputs.sources import read_file as read_bytes
 from .chunking import CHARACTERS, chunks

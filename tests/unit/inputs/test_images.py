@@ -22,8 +22,8 @@ from PIL import Image, ImageOps, PngImagePlugin
 from tests.support.image_corpus import png_file, tiff_file
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed.errors import InputError
-from vllm_jina_embed.inputs.decoding import TURNS
 from vllm_jina_embed.inputs.image_costs import SPARE, peak
+from vllm_jina_embed.inputs.image_files import TURNS
 from vllm_jina_embed.inputs.image_modes import array_rgb, rgb
 from vllm_jina_embed.inputs.images import MAX_SIDE_RATIO, MediaPolicy, is_data_uri, load_image, open_image
 
