@@ -25,6 +25,7 @@ from .references import (
     DIGITS,
     SCHEME,
     data_uri_payload,
+    has_data_scheme,
     is_data_uri,
     is_reference,
     picture_string,
@@ -115,7 +116,7 @@ def read(source: object, policy: MediaPolicy) -> ImageFile | None:
     """
     if isinstance(source, str):
         text = picture_string(source)
-        if (text or source)[:5].lower() == "data:":
+        if has_data_scheme(text or source):
             data = read_data_uri(text or source)
             name = f"a data URI ({_CUT[0].lower()}{_CUT[1:]})" if _is_cut(data) else "a data URI"
             return ImageFile(data=data, name=name)
