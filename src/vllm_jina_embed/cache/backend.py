@@ -11,8 +11,7 @@ import numpy as np
 from ..embedding.backend import Backend, Request
 from ..embedding.outcomes import Outcome
 from ..errors import InputError
-from ..inputs.images import open_image
-from ..inputs.items import ImageItem, Item
+from ..inputs.items import ImageItem, Item, opened
 from ..prompts.build import prefix, role_of
 from ..settings import Settings
 from . import keys
@@ -97,8 +96,8 @@ class CacheBackend:
                 item = items[start]
                 start += 1
                 try:
-                    item, opened = self._open(item)
-                    pixels += opened
+                    item, size = self._open(item)
+                    pixels += size
                     role = role_of(settings.checkpoint.family, item, request.prompt_name)
                     part.keys.append(keys.key(identity, role, keys.content(item)))
                 except InputError as error:
@@ -112,14 +111,8 @@ class CacheBackend:
         """Return the item with its images opened, so that the hashed pixels are those embedded; and their number."""
         if not isinstance(item, ImageItem):
             return item, 0
-        pictures = []
-        for number, source in enumerate(item.images):
-            try:
-                pictures.append(open_image(source, self.settings.media))
-            except InputError as error:
-                where = item.where if len(item.images) == 1 else f"{item.where}[{number}]"
-                raise InputError(f"{where}: {error}", positions=[item.position]) from None
-        return replace(item, images=tuple(pictures)), sum(picture.width * picture.height for picture in pictures)
+        images = opened(item, self.settings.media)
+        return replace(item, images=images), sum(image.pixel_count for image in images)
 
     def _look_up(self, part: _Part, dimensions: int) -> None:
         names = list(dict.fromkeys(key for key in part.keys if key is not None))
@@ -132,7 +125,7 @@ class CacheBackend:
 
     def _finish(self, part: _Part, outcome: Outcome, missing: dict[str, Item], computed: Outcome | None) -> None:
         """Store the computed embeddings, and fill in the part's rows, errors and cut texts."""
-        failed: dict[str, str] = {}
+        failed: dict[str, InputError] = {}
         if computed is not None:
             failed = self._keep(part, missing, computed)
         outcome.errors.extend(part.errors)
@@ -142,16 +135,17 @@ class CacheBackend:
                 if truncated:
                     outcome.truncated.append(item.position)
             elif key is not None:
-                outcome.errors.append(InputError(item.where + failed[key], positions=[item.position]))
+                outcome.errors.append(failed[key].at(item.where, item.position))
         outcome.errors.sort(key=lambda error: error.positions)
 
-    def _keep(self, part: _Part, missing: dict[str, Item], computed: Outcome) -> dict[str, str]:
-        """Store the new embeddings; return the errors of the other items by key, without their positions."""
-        errors = {error.positions[0]: str(error) for error in computed.errors}
-        failed, new = {}, {}
+    def _keep(self, part: _Part, missing: dict[str, Item], computed: Outcome) -> dict[str, InputError]:
+        """Store the new embeddings; return by key the errors of the other items."""
+        errors = {error.positions[0]: error for error in computed.errors}
+        failed: dict[str, InputError] = {}
+        new: dict[str, bytes] = {}
         for (key, item), embedding in zip(missing.items(), computed.embeddings, strict=True):
             if item.position in errors:
-                failed[key] = errors[item.position].removeprefix(item.where)
+                failed[key] = errors[item.position]
                 continue
             truncated = item.position in computed.truncated
             part.cached[key] = embedding, truncated

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from .._arrays import Floats
 from ..errors import ConfigError
-from ..inputs.items import ImageItem, Item, TextItem
+from ..inputs.images import LoadedImage
+from ..inputs.items import Item, TextItem
 from ..inputs.metadata import content_hash
 from ..settings import Settings
 
@@ -38,13 +37,15 @@ def identity(settings: Settings) -> str:
 
 
 def content(item: Item) -> str:
-    """Return the hash of an item's content; pictures must have been opened.
+    """Return the hash of an item's content; its images must have been opened (``items.opened``).
 
     Text is hashed byte by byte, an image by its size and RGB pixels, whatever its file.
     """
     if isinstance(item, TextItem):
         return f"text {hashlib.sha256(item.text.encode()).hexdigest()}"
-    return " ".join(["image", *(content_hash(picture) for picture in _opened(item))])
+    images = [image for image in item.images if isinstance(image, LoadedImage)]
+    assert len(images) == len(item.images), "items.opened comes first"
+    return " ".join(["image", *(content_hash(image.pixels) for image in images)])
 
 
 def key(identity: str, role: str, content: str) -> str:
@@ -83,9 +84,3 @@ def unpack(key: str, value: bytes | bytearray | memoryview | None, dimensions: i
 
 def _checksum(key: str, body: bytes) -> bytes:
     return hashlib.blake2b(key.encode() + body, digest_size=_CHECK_BYTES).digest()
-
-
-def _opened(item: ImageItem) -> Sequence[Image.Image]:
-    pictures = [picture for picture in item.images if isinstance(picture, Image.Image)]
-    assert len(pictures) == len(item.images), "open_image comes first"
-    return pictures

@@ -96,7 +96,7 @@ async def embed_items(
         try:
             outcome.embeddings[row] = await plan.ask(engine, prompt, urgent=urgent)
         except InputError as error:
-            outcome.errors.append(_at(items[row], error))
+            outcome.errors.append(error.at(items[row].where, items[row].position))
         finally:
             for _ in range(needed):
                 slots.release()
@@ -164,7 +164,3 @@ def _is_quick(chunk: list[Item]) -> bool:
 def _places(prompt: Prompt) -> int:
     pixels = sum(image.width * image.height for image in prompt.images)
     return min(IN_FLIGHT, 1 + pixels // PIXELS)
-
-
-def _at(item: Item, error: InputError) -> InputError:
-    return InputError(f"{item.where}: {error}", positions=[item.position])

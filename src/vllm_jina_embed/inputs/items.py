@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError, unreadable
-from .images import ImageInput
+from .images import ImageInput, LoadedImage, open_image
+from .policy import MediaPolicy
 from .references import Text, picture_string
 
 
@@ -33,7 +34,11 @@ class TextItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageItem:
-    """One item of one or more pictures, not opened yet, and its position in the caller's list."""
+    """One item of one or more images, and its position in the caller's list.
+
+    Attributes:
+        images: As the caller passed them, or a ``LoadedImage`` each once they were opened.
+    """
 
     position: int
     where: str
@@ -95,6 +100,22 @@ def good(items: Iterable[Checked]) -> list[Item]:
     return [item for item in items if not isinstance(item, BadItem)]
 
 
+def opened(item: ImageItem, policy: MediaPolicy) -> tuple[LoadedImage, ...]:
+    """Return the images of an item, each opened unless it was; their files are let go of.
+
+    Raises:
+        InputError: Names the position of the item and, where it has several images, of the first bad one in it.
+    """
+    images = []
+    for number, source in enumerate(item.images):
+        try:
+            images.append(LoadedImage(pixels=open_image(source, policy)))
+        except InputError as error:
+            image = None if len(item.images) == 1 else number
+            raise error.at(item.where, item.position, image=image) from None
+    return tuple(images)
+
+
 def listed(values: Any, name: str) -> Iterable[object]:
     """Return ``values`` itself, or as a list where it is an array of one dimension that holds objects or strings.
 
@@ -106,7 +127,7 @@ def listed(values: Any, name: str) -> Iterable[object]:
     except InputError:
         raise
     except Exception as error:  # of the value's own code
-        raise InputError(f"{name}: {unreadable(values, error)}") from None
+        raise InputError(unreadable(values, error).reason, where=name) from None
 
 
 def _listed(values: Any, name: str) -> Iterable[object]:
@@ -147,8 +168,8 @@ def _each(
             items.append(read(value, position, where))
         except Exception as failure:  # also of the value's own code
             error = failure if isinstance(failure, InputError) else unreadable(value, failure)
-            text = str(error) if error is value else f"{where}: {error}"
-            items.append(BadItem(position=position, where=where, error=InputError(text, positions=[position])))
+            place = error.where if error is value else where
+            items.append(BadItem(position=position, where=where, error=error.at(place, position)))
     return items
 
 

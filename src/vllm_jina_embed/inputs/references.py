@@ -9,6 +9,7 @@ text.
 from __future__ import annotations
 
 import base64
+import os
 import re
 import string
 import urllib.parse
@@ -81,6 +82,20 @@ def is_data_uri(text: str) -> bool:
 def is_reference(text: str) -> bool:
     """Tell whether the whole of ``text`` has the form that ``sources.reference`` makes."""
     return text.startswith(SCHEME) and _REFERENCE.fullmatch(text) is not None
+
+
+def has_data_scheme(text: str) -> bool:
+    """Tell whether ``text`` begins like a data URI of whatever kind, so that it is never a path."""
+    return text[:5].lower() == "data:"
+
+
+def is_path(source: object) -> bool:
+    """Tell whether an image is given by the path of its file: as ``os.PathLike``, or as a string that is no image's.
+
+    Raises:
+        InputError: It is nearly an image's string, as ``picture_string``.
+    """
+    return isinstance(source, os.PathLike) or (isinstance(source, str) and picture_string(source) is None)
 
 
 def picture_string(text: str) -> str | None:

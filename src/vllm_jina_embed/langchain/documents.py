@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from langchain_core.documents import Document
@@ -15,11 +14,11 @@ from langchain_core.documents import Document
 from ..errors import ConfigError, InputError
 from ..inputs import items as inputs
 from ..inputs.encoding import data_uri
-from ..inputs.file_names import local_path, readable_path, valid_metadata, valid_unicode
-from ..inputs.images import ImageInput, MediaPolicy, encoded
+from ..inputs.file_names import readable_path, valid_metadata, valid_unicode
+from ..inputs.images import ImageInput, LoadedImage, MediaPolicy, load_image
 from ..inputs.metadata import CAPTION_KEY, MIMETYPE_KEY, facts
 from ..inputs.references import is_reference, picture_string
-from ..inputs.sources import path_of, reference
+from ..inputs.sources import ImageFile, path_of, read_reference, read_with_reference
 
 Mode = Literal["data-uri", "reference"]
 
@@ -59,14 +58,16 @@ def image_document(
     """
     policy = media or MediaPolicy()
     if mode == "data-uri":
-        data, mimetype, picture = encoded(image, policy)
-        content = data_uri(data, mimetype)
+        loaded = load_image(image, policy)
+        data, media_type = loaded.browser_file(policy.max_bytes)
+        content = data_uri(data, media_type)
     elif mode == "reference":
-        content = _reference(image, policy)
-        _, mimetype, picture = encoded(content, policy)
+        loaded = load_image(_file(image, policy), policy)
+        media_type = loaded.browser_file(policy.max_bytes)[1]
+        content = str(loaded.reference)
     else:
         raise ConfigError(f"mode={mode!r} is unknown; choose one of data-uri, reference.")
-    known: dict[str, Any] = {**facts(picture, path=_path(image, content), thumbnail=thumbnail), MIMETYPE_KEY: mimetype}
+    known: dict[str, Any] = {**facts(loaded.pixels, path=_path(loaded), thumbnail=thumbnail), MIMETYPE_KEY: media_type}
     if caption:
         known[CAPTION_KEY] = valid_unicode(caption)
     return Document(
@@ -89,28 +90,24 @@ def contents(documents: Sequence[Document]) -> list[Any]:
     return [
         document.page_content
         if isinstance(document, Document)
-        else InputError(f"documents[{position}]: got {type(document).__name__}; expected a Document.")
+        else InputError(f"got {type(document).__name__}; expected a Document.", where=f"documents[{position}]")
         for position, document in enumerate(documents)
     ]
 
 
-def _reference(image: ImageInput, policy: MediaPolicy) -> str:
+def _file(image: ImageInput, policy: MediaPolicy) -> ImageFile:
+    """Return the file that ``mode="reference"`` needs, read, with its reference."""
     text = picture_string(image) if isinstance(image, str) else None
     if text is not None and is_reference(text):
-        return text
+        return read_reference(text, policy)
     if text is not None or not isinstance(image, str | os.PathLike):
         kind = "data URI" if text else type(image).__name__
         raise InputError(f"mode='reference' needs a file; got a {kind}. Pass a path, or take mode='data-uri'.")
-    return reference(image, policy)
+    return read_with_reference(image, policy)
 
 
-def _path(image: ImageInput, content: str) -> str | None:
-    """Return the file's path, or None; a reference's is below ``allowed_root``, and stays right when that moves."""
-    if is_reference(content):
-        return readable_path(path_of(content))
-    if not isinstance(image, str | os.PathLike):
-        return None
-    string = picture_string(image) if isinstance(image, str) else None
-    if string is None:
-        return readable_path(Path(local_path(image)).expanduser().absolute())
-    return readable_path(path_of(string)) if is_reference(string) else None
+def _path(loaded: LoadedImage) -> str | None:
+    """Return the file's path: in the root for references, so that it is right wherever the root lies."""
+    if loaded.reference is not None:
+        return readable_path(path_of(loaded.reference))
+    return None if loaded.path is None else readable_path(loaded.path)

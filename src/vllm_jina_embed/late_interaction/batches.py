@@ -19,8 +19,8 @@ from ..cache import keys as cache_keys
 from ..errors import InputError
 from ..inputs import items as inputs
 from ..inputs.file_names import valid_unicode
-from ..inputs.images import MediaPolicy, open_image
-from ..inputs.items import BadItem, Checked, EmbedInput, ImageItem, Item
+from ..inputs.images import MediaPolicy
+from ..inputs.items import BadItem, Checked, EmbedInput, ImageItem, Item, opened
 from ..pooling.token_reduction import pool_tokens
 from ..scoring.maxsim import blocks
 
@@ -38,7 +38,7 @@ _END: Any = object()
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """Items that are embedded together, with images opened where possible."""
+    """Items that are embedded together, with their images opened."""
 
     items: list[Checked] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -82,15 +82,11 @@ def batches(
     for position, (value, payload, name) in enumerate(_together(items, payloads, ids)):
         (item,) = inputs.mixed([value], start=position)
         item = _with_valid_details(item, payload, name)
-        item, opened = _opened(item, media)
+        item, size = _opened(item, media)
         batch.items.append(item)
         batch.payloads.append(payload)
-        batch.ids.append(
-            _name(item, payload)
-            if name is None and not isinstance(item, BadItem) and opened is not None
-            else name or ""
-        )
-        pixels += opened or 0
+        batch.ids.append(_name(item, payload) if name is None and not isinstance(item, BadItem) else name or "")
+        pixels += size
         if len(batch.items) == ITEMS or pixels > PIXELS:
             yield batch
             batch, pixels = Batch(), 0
@@ -131,8 +127,8 @@ def _with_valid_details(item: Checked, payload: Any, name: Any) -> Checked:
         if name is not None:
             check_id(name)
     except InputError as error:
-        bad = InputError(f"{item.where}: {error}", positions=[item.position])
-        return item if isinstance(item, BadItem) else BadItem(position=item.position, where=item.where, error=bad)
+        bad = BadItem(position=item.position, where=item.where, error=error.at(item.where, item.position))
+        return item if isinstance(item, BadItem) else bad
     return item
 
 
@@ -148,8 +144,9 @@ def check_id(name: object) -> None:
 
 def _too_large(item: Checked, rows: Floats) -> InputError:
     return InputError(
-        f"{item.where}: its multi-vector has {len(rows)} rows of {rows.shape[1]} numbers; Qdrant takes "
-        f"{MOST_NUMBERS} numbers. Cut the text into pieces, or set max_length or Storage(pool_factor=...).",
+        f"its multi-vector has {len(rows)} rows of {rows.shape[1]} numbers; Qdrant takes {MOST_NUMBERS} numbers. Cut "
+        "the text into pieces, or set max_length or Storage(pool_factor=...).",
+        where=item.where,
         positions=[item.position],
     )
 
@@ -168,15 +165,15 @@ def _together(
         yield given_values["items"], given_values.get("payloads", {}), given_values.get("ids")
 
 
-def _opened(item: Checked, media: MediaPolicy) -> tuple[Checked, int | None]:
-    """Return the item with its pictures opened, and their pixels; None for a bad item, which the embedder names."""
+def _opened(item: Checked, media: MediaPolicy) -> tuple[Checked, int]:
+    """Return the item with its images opened, and their pixels; a bad item where one cannot be."""
     if not isinstance(item, ImageItem):
-        return item, None if isinstance(item, BadItem) else 0
+        return item, 0
     try:
-        pictures = tuple(open_image(source, media) for source in item.images)
-    except InputError:
-        return item, None
-    return replace(item, images=pictures), sum(picture.width * picture.height for picture in pictures)
+        images = opened(item, media)
+    except InputError as error:
+        return BadItem(position=item.position, where=item.where, error=error), 0
+    return replace(item, images=images), sum(image.pixel_count for image in images)
 
 
 def _name(item: Item, payload: Payload) -> str:

@@ -6,7 +6,6 @@ once. Its text methods show observers every string as it is; here they see a sho
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from ..frameworks.skipping import Answer, answering, single, stored, strictly
 from ..inputs import items as inputs
 from ..inputs.file_names import local_path, readable_path
 from ..inputs.images import ImageInput, MediaPolicy
-from ..inputs.references import looks_like_image, picture_string
+from ..inputs.references import is_path, looks_like_image
 from ..prompts.base import PromptName
 from ..settings import OnError
 from .events import achunks_of, chunks_of, embedding_event
@@ -243,6 +242,5 @@ def _checked_queries(queries: Any) -> list[Any]:
 
 
 def _bundle(picture: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:
-    is_path = isinstance(picture, os.PathLike) or (isinstance(picture, str) and picture_string(picture) is None)
-    path = readable_path(local_path(picture)) if is_path else None  # type: ignore[arg-type]
+    path = readable_path(local_path(picture)) if is_path(picture) else None  # type: ignore[arg-type]
     return QueryBundle(query_str, image_path=path, embedding=embedding)

@@ -6,22 +6,17 @@ Their text is never empty, and their metadata holds the hash of the pixels, the 
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterable, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llama_index.core.schema import BaseNode, ImageDocument, ImageNode, MetadataMode
-from PIL import Image
 
 from ..errors import InputError
 from ..inputs.encoding import png
-from ..inputs.file_names import local_path, readable_path, valid_metadata, valid_unicode
-from ..inputs.images import ImageInput, MediaPolicy, open_image
+from ..inputs.file_names import readable_path, valid_metadata, valid_unicode
+from ..inputs.images import ImageInput, LoadedImage, MediaPolicy, load_image, open_image
 from ..inputs.metadata import HASH_KEY, HEIGHT_KEY, PATH_KEY, THUMBNAIL_KEY, WIDTH_KEY, facts, placeholder
-from ..inputs.references import is_reference, picture_string
-from ..inputs.sources import path_of, read
 from .misread import refuse_misread
 from .nodes import picture_of
 
@@ -89,7 +84,7 @@ def name_pictures(nodes: Iterable[AnyNode], *, media: MediaPolicy | None = None)
         try:
             _name(node, media or MediaPolicy())
         except InputError as error:
-            errors.append(InputError(f"nodes[{position}] (id {node.node_id!r}): {error}", positions=[position]))
+            errors.append(error.at(f"nodes[{position}] (id {node.node_id!r})", position))
     if errors:
         raise InputError.collect(errors, total=len(named))
     return named
@@ -113,38 +108,20 @@ def _name(node: BaseNode, media: MediaPolicy) -> None:
 def _fields(
     image: ImageInput, caption: str | None, metadata: Mapping[str, Any] | None, media: MediaPolicy, thumbnail: bool
 ) -> dict[str, Any]:
-    picture = open_image(image, media)
-    path = _file(image, media)
+    loaded = load_image(image, media)
+    path = None if loaded.path is None else readable_path(loaded.path)
     is_kept_as_path = path is not None and not path.startswith("file:")
-    known = facts(picture, path=path, thumbnail=thumbnail)
+    known = facts(loaded.pixels, path=path, thumbnail=thumbnail)
     return {
         "text": valid_unicode(caption) if caption and caption.strip() else placeholder(str(known[HASH_KEY])),
         "metadata": {**valid_metadata(dict(metadata or {})), **known},
         "excluded_embed_metadata_keys": [*NOT_FOR_TEXTS, PATH_KEY],
         "excluded_llm_metadata_keys": [*NOT_FOR_TEXTS, HASH_KEY],
-        **({"image_path": path} if is_kept_as_path else {"image": _inline(image, picture, media)}),
+        **({"image_path": path} if is_kept_as_path else {"image": _inline(loaded)}),
     }
 
 
-def _file(image: ImageInput, media: MediaPolicy) -> str | None:
-    """Return the absolute path of an image as valid Unicode; None if it is not a file."""
-    if not isinstance(image, str | os.PathLike):
-        return None
-    string = picture_string(image) if isinstance(image, str) else None
-    if string is None:
-        return readable_path(Path(local_path(image)).expanduser().absolute())
-    if is_reference(string):
-        return readable_path(Path(media.allowed_root or "").expanduser().absolute() / path_of(string))
-    return None
-
-
-def _inline(image: ImageInput, picture: Image.Image, media: MediaPolicy) -> str:
-    """Return base64 of the encoded bytes, or of a PNG if there are none."""
-    if isinstance(image, str | os.PathLike):
-        data, _ = read(image, media) or (png(picture), "")
-        return base64.b64encode(data).decode("ascii")
-    if isinstance(image, bytes | bytearray | memoryview):
-        return base64.b64encode(image).decode("ascii")
-    if isinstance(image, BytesIO):
-        return base64.b64encode(image.getvalue()).decode("ascii")
-    return base64.b64encode(png(picture)).decode("ascii")
+def _inline(loaded: LoadedImage) -> str:
+    """Return base64: the bytes that were given, or a PNG of what never was a file."""
+    data = png(loaded.pixels) if loaded.data is None else loaded.data
+    return base64.b64encode(data).decode("ascii")

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..inputs.file_names import local_path
 from ..inputs.images import ImageInput
 from ..inputs.items import EmbedInput
-from ..inputs.references import picture_string
+from ..inputs.references import is_path
 from ..late_interaction import Hit, LateInteractionIndex
 from .nodes import items_of, storable, whole
 
@@ -169,7 +169,7 @@ def _query(bundle: QueryBundle) -> EmbedInput:
 
 def _file_or_picture(picture: ImageInput) -> ImageInput:
     """Return a path in a string as a ``Path``, since the index takes a string for a text."""
-    return Path(local_path(picture)) if isinstance(picture, str) and picture_string(picture) is None else picture
+    return Path(local_path(picture)) if isinstance(picture, str) and is_path(picture) else picture
 
 
 def _of_document(name: str) -> Any:

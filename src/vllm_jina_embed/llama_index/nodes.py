@@ -68,8 +68,7 @@ def items_of(nodes: Sequence[BaseNode]) -> list[Picture | InputError]:
         try:
             items.append(_item(node))
         except InputError as error:
-            where = f"nodes[{position}] (id {node.node_id!r})"
-            items.append(InputError(f"{where}: {error}", positions=[position]))
+            items.append(error.at(f"nodes[{position}] (id {node.node_id!r})", position))
     return items
 
 
@@ -86,7 +85,8 @@ def whole(nodes: Iterable[BaseNode]) -> list[BaseNode]:
     copies: dict[tuple[str | None, ...], list[ImageNode]] = {}
     for position, node in enumerate(inputs.listed(nodes, "nodes")):
         if not isinstance(node, BaseNode):
-            raise InputError(f"nodes[{position}]: got {type(node).__name__}; expected a node.", positions=[position])
+            problem = f"got {type(node).__name__}; expected a node."
+            raise InputError(problem, where=f"nodes[{position}]", positions=[position])
         if isinstance(node, ImageNode) and node.ref_doc_id is not None:
             metadata = repr(sorted(node.metadata.items(), key=repr))
             same = copies.setdefault((node.ref_doc_id, node.image, node.image_path, node.image_url, metadata), [])

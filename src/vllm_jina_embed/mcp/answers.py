@@ -102,19 +102,12 @@ def _rows(call: Callable[..., Floats], items: Sequence[Content]) -> list[Answer]
     try:
         return [_checked(row) for row in call(items, show_progress=False, on_error="raise")]
     except InputError as error:
-        problems = dict(zip(error.positions, error.problems, strict=False))
+        reasons = dict(zip(error.positions, error.reasons, strict=False))  # an item's index in a window means nothing
         rows = error.embeddings
         if rows is None:  # the call as a whole
             raise
-        return [_reason(problems[at], at) if at in problems else _checked(rows[at]) for at in range(len(items))]
+        return [reasons[at] if at in reasons else _checked(rows[at]) for at in range(len(items))]
 
 
 def _checked(row: Floats) -> Answer:
     return row if is_unit(row) else "the model gave no finite vector for it."
-
-
-def _reason(problem: str, position: int) -> str:
-    """Return a problem without the item's position in a window, which nobody knows."""
-    for name in ("texts", "images"):
-        problem = problem.removeprefix(f"{name}[{position}]: ")
-    return problem

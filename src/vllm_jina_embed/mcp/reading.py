@@ -16,7 +16,8 @@ from typing import Any
 
 from .._extras import require
 from ..errors import InputError, MissingExtraError
-from ..inputs.images import MediaPolicy, encoded_image
+from ..inputs.image_files import check_size
+from ..inputs.images import MediaPolicy, load_image
 from ..inputs.sources import read_file as read_bytes
 from .chunking import CHARACTERS, chunks
 from .names import escape
@@ -103,7 +104,7 @@ def read_file(path: Path, source: str, policy: MediaPolicy, left_out: dict[str, 
     """
     kind = path.suffix.lower()
     if kind in PICTURES:
-        yield Place(id=source, source=source, picture=encoded_image(path, policy))
+        yield Place(id=source, source=source, picture=load_image(path, policy).browser_file(policy.max_bytes))
     elif kind in TEXTS:
         yield from _pieces(path, source, policy)
     elif kind == PDF:
@@ -196,12 +197,14 @@ def _page(pdf: Any, number: int) -> tuple[str, tuple[bytes, str]]:
     page = pdf[number - 1]
     try:
         scale = min(PAGE_SCALE, PAGE_SIDE / max(1, *page.get_size()))
-        file = BytesIO()
-        page.render(scale=scale).to_pil().convert("RGB").save(file, "JPEG", quality=90)
+        image = page.render(scale=scale).to_pil().convert("RGB")
         textpage = page.get_textpage()
         if (count := textpage.count_chars()) > PAGE_CHARACTERS:
             raise InputError(f"the page has {count} characters; a page may have {PAGE_CHARACTERS}.")
         text = textpage.get_text_range().replace("\r\n", "\n").strip()
-        return text.encode("utf-8", "replace").decode(), encoded_image(file.getvalue(), MediaPolicy())
+        check_size(image.size, MediaPolicy())
+        file = BytesIO()
+        image.save(file, "JPEG", quality=90)
+        return text.encode("utf-8", "replace").decode(), (file.getvalue(), "image/jpeg")
     finally:
         page.close()

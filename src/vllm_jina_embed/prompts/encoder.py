@@ -61,7 +61,7 @@ class TextPromptBuilder:
             _text_prompt(next(tokens), item, max_length, truncate)
             if isinstance(item, TextItem)
             else InputError(
-                f"{item.where}: got a picture; this checkpoint takes texts only.", positions=[item.position]
+                "got a picture; this checkpoint takes texts only.", where=item.where, positions=[item.position]
             )
             for item in items
         ]

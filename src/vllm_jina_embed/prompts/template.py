@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 
 from ..checkpoints.description import ImageTemplate
 from ..errors import ConfigError, InputError
-from ..inputs.images import MediaPolicy, open_image
-from ..inputs.items import ImageItem, Item, TextItem
+from ..inputs.images import MediaPolicy
+from ..inputs.items import ImageItem, Item, TextItem, opened
 from .base import Prompt, Truncate
 from .tokenizing import Tokens, tokenize, too_long
 
@@ -109,17 +109,11 @@ class PromptBuilder:
         return Prompt(token_ids=(*ids[:head], *ids[len(ids) - (max_length - head) :]), truncated=True)
 
     def _image_prompt(self, item: ImageItem, role: str) -> Prompt:
-        images = []
-        for number, source in enumerate(item.images):
-            try:
-                images.append(open_image(source, self._policy))
-            except InputError as error:
-                where = item.where if len(item.images) == 1 else f"{item.where}[{number}]"
-                raise InputError(f"{where}: {error}", positions=[item.position]) from None
+        images = tuple(image.pixels for image in opened(item, self._policy))
         after = self._after[role]
         return Prompt(
             token_ids=(*self._before, *self._picture * len(images), *after),
-            images=tuple(images),
+            images=images,
             around=(len(self._before), len(after)),
         )
 

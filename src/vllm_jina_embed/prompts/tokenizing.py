@@ -91,15 +91,17 @@ def tokenize(
 def too_long(item: TextItem, count: int | str, max_length: int) -> InputError:
     """Return the error of a text of ``count`` tokens."""
     return InputError(
-        f"{item.where}: got {count} tokens; max_length is {max_length}. Split the text, or pass truncate='end'.",
+        f"got {count} tokens; max_length is {max_length}. Split the text, or pass truncate='end'.",
+        where=item.where,
         positions=[item.position],
     )
 
 
 def _unreadable(item: TextItem, error: Exception) -> InputError:
     return InputError(
-        f"{item.where}: the tokenizer fails on this text of {len(item.text)} characters ({error}). Split the text, or "
-        "shorten its white space.",
+        f"the tokenizer fails on this text of {len(item.text)} characters ({error}). Split the text, or shorten its "
+        "white space.",
+        where=item.where,
         positions=[item.position],
     )
 

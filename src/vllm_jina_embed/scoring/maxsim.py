@@ -61,14 +61,16 @@ def check_multi_vectors(queries: MultiVectors, items: MultiVectors) -> None:
             if rows.ndim != 2 or rows.shape[0] == 0:
                 problem = "an empty multi-vector" if rows.ndim == 2 else f"an array of shape {tuple(rows.shape)}"
                 raise InputError(
-                    f"{where}: got {problem}; expected (n_tokens, token_dimensions) with at least one token.",
+                    f"got {problem}; expected (n_tokens, token_dimensions) with at least one token.",
+                    where=where,
                     positions=[position],
                 )
             length = length or rows.shape[1]
             if rows.shape[1] != length:
                 raise InputError(
-                    f"{where}: got rows of {rows.shape[1]} numbers where others have {length}; compare multi-vectors "
-                    "of one checkpoint.",
+                    f"got rows of {rows.shape[1]} numbers where others have {length}; compare multi-vectors of one "
+                    "checkpoint.",
+                    where=where,
                     positions=[position],
                 )
 

@@ -21,6 +21,7 @@ from vllm.multimodal.media.image import ImageMediaIO
 from ..engine.plugin_contract import MEDIA_CONNECTOR
 from ..errors import InputError
 from ..inputs.images import MediaPolicy, open_image
+from ..inputs.references import has_data_scheme
 from .arguments import MAX_BODY_BYTES
 
 POLICY = MediaPolicy(max_bytes=MAX_BODY_BYTES, allow_local_files=False)
@@ -96,7 +97,7 @@ class OwnImages(MediaConnector):
 
 
 def _scheme(url: str) -> str:
-    if url[:5].lower() == "data:":
+    if has_data_scheme(url):
         return "data"
     try:
         return urlsplit(url).scheme.lower()

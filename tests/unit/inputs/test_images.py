@@ -22,11 +22,10 @@ from PIL import Image, ImageOps, PngImagePlugin
 from tests.support.image_corpus import png_file, tiff_file
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed.errors import InputError
-from vllm_jina_embed.inputs.decoding import TURNS
 from vllm_jina_embed.inputs.image_costs import SPARE, peak
+from vllm_jina_embed.inputs.image_files import TURNS
 from vllm_jina_embed.inputs.image_modes import array_rgb, rgb
-from vllm_jina_embed.inputs.images import MAX_SIDE_RATIO, MediaPolicy, encoded_image, is_data_uri, open_image
-from vllm_jina_embed.inputs.images import encoded as encoded_file
+from vllm_jina_embed.inputs.images import MAX_SIDE_RATIO, MediaPolicy, is_data_uri, load_image, open_image
 
 pytestmark = pytest.mark.timeout(30)  # nothing here may hang
 
@@ -579,20 +578,20 @@ class TestEncoded:
             more = {"save_all": True, "append_images": [noise(20, 20)]} if kind == "MPO" else {}
             data = encoded(noise(64, 48, seed=1), kind, **more)
             assert Image.open(BytesIO(data)).format == kind
-            assert encoded_image(data, OPEN) == (data, mimetype)
+            assert load_image(data, OPEN).browser_file(OPEN.max_bytes) == (data, mimetype)
 
     def test_the_limit_is_for_what_was_given(self) -> None:
         """A TIFF whose PNG would be larger than max_bytes stays a TIFF; an array has no bytes to limit."""
         image = noise(200, 150, seed=1)
         data = encoded(image, "TIFF", compression="jpeg")
         policy = MediaPolicy(max_bytes=len(data))
-        file, mimetype, opened = encoded_file(data, policy)
-        assert (file, mimetype) == (data, "image/tiff")
-        assert opened.tobytes() == open_image(file, policy).tobytes()
+        loaded = load_image(data, policy)
+        assert loaded.browser_file(policy.max_bytes) == (data, "image/tiff")
+        assert loaded.pixels.tobytes() == open_image(data, policy).tobytes()
         for source in (image, np.asarray(image)):
-            file, mimetype, opened = encoded_file(source, policy)
-            assert mimetype == "image/png"
-            assert opened.tobytes() == image.tobytes()
+            loaded = load_image(source, policy)
+            assert loaded.browser_file(policy.max_bytes)[1] == "image/png"
+            assert loaded.pixels.tobytes() == image.tobytes()
 
 
 def png_claiming(width: int, height: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import urllib.parse
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,16 @@ from tests.support.pictures import encoded, noise
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs.images import open_image
 from vllm_jina_embed.inputs.policy import MediaPolicy
-from vllm_jina_embed.inputs.references import SCHEME, Text, looks_like_image, media_type, picture_string, strict_image
+from vllm_jina_embed.inputs.references import (
+    SCHEME,
+    Text,
+    has_data_scheme,
+    is_path,
+    looks_like_image,
+    media_type,
+    picture_string,
+    strict_image,
+)
 from vllm_jina_embed.inputs.sources import read
 
 pytestmark = pytest.mark.fire
@@ -235,3 +245,15 @@ def test_a_short_text_of_many_parameters_takes_no_time(unit: str) -> None:
     for count in (20, 40, 90, 100_000):
         for end in ("", ",", ",AAAA", "!"):
             looks_like_image("data:image/png" + unit * count + end)
+
+
+def test_what_is_a_path() -> None:
+    """Whatever names a file; an image's string and data of another kind do not, and a near miss is an error."""
+    assert is_path("a.png")
+    assert is_path(Path("a.png"))
+    assert not is_path(URI)
+    assert not is_path(DATA)
+    with pytest.raises(InputError, match="begins like the data URI"):
+        is_path(f'"{URI}"')
+    assert has_data_scheme("DATA:text/plain,a")
+    assert not has_data_scheme("data/a.png")

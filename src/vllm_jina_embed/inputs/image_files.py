@@ -1,12 +1,7 @@
-"""Images decoded from files, and a caller's own PIL images, within a bound on memory.
+"""Image files decoded within a bound on memory.
 
 Pillow opens a file without decoding it; from its header the memory is estimated (``image_costs``), refused where it is
 over the policy's, and taken out of a budget that the whole process shares.
-
-A PIL image that is not decoded yet is opened a second time from its file and decoded there: the caller's own stays as
-it was, and any number of threads may pass it, also while its owner loads it (WebP and AVIF are refused meanwhile). One
-that is decoded is only read. Not protected are an image that its owner draws on or seeks in during the call, and one
-that its owner loads during the call from a file object that is neither ``BytesIO`` nor a file on disk.
 """
 
 from __future__ import annotations
@@ -16,12 +11,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import IO, Any
 
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..errors import InputError
 from . import image_costs
 from .budget import Budget
-from .file_objects import lock_of, own_file
 from .image_modes import rgb
 from .image_ranges import check_sixteen_bit_colours
 from .policy import MediaPolicy
@@ -64,36 +58,9 @@ def decoded_file(file: IO[bytes], name: str, policy: MediaPolicy, *, held: int) 
         InputError: It cannot be decoded, or breaks the policy.
     """
     with file:
-        taken = [_unless_broken(name, _opened, file, _FORMATS, policy)]
+        taken = [unless_broken(name, open_limited, file, _FORMATS, policy)]
         kind = taken[0].format or ""
-        return _decoded(taken, file, name, policy, held), kind
-
-
-def decoded_pil(image: Image.Image, policy: MediaPolicy) -> Image.Image:
-    """Return a caller's PIL image in mode RGB; it stays as it is, and the result shares nothing with it.
-
-    Raises:
-        InputError: It cannot be decoded, or breaks the policy.
-    """
-    name = "a PIL image"
-    check_size(image.size, policy)
-    for _ in range(3):  # its owner may load it meanwhile
-        if not _is_lazy(image):
-            return _read_only(image, policy)
-        try:
-            own = _unless_broken(name, _file_of, image)
-        except InputError:
-            if _is_lazy(image):
-                raise
-            continue  # its owner has just loaded it, and closed its file
-        with own as file:
-            taken = [_unless_broken(name, _reopened, image, file, policy)]
-            if taken[0] is not None:
-                return _decoded(taken, file, name, policy, 0)
-    raise InputError(
-        "a PIL image cannot be decoded: it differs from its file, or another thread is loading it. "
-        "Call its load() first."
-    )
+        return decode_opened(taken, file, name, policy, held), kind
 
 
 def check_size(size: tuple[int, ...], policy: MediaPolicy) -> None:
@@ -114,53 +81,41 @@ def check_size(size: tuple[int, ...], policy: MediaPolicy) -> None:
         )
 
 
-def _decoded(taken: list[Any], file: IO[bytes], name: str, policy: MediaPolicy, held: int) -> Image.Image:
+def decode_opened(taken: list[Any], file: IO[bytes], name: str, policy: MediaPolicy, held: int) -> Image.Image:
     """Return the only image of ``taken``, opened from ``file``, as RGB."""
     image = taken.pop()
     check_size(image.size, policy)
-    turn = _unless_broken(name, _turn, image) if image.format != "PNG" or "exif" in image.info else None
-    _unless_broken(name, _check_jpeg_2000, image)
-    cost = _unless_broken(name, image_costs.peak, image, held, turned=turn is not None)
-    _check_memory(image, cost, policy)
+    turn = unless_broken(name, turn_of, image) if image.format != "PNG" or "exif" in image.info else None
+    unless_broken(name, _check_jpeg_2000, image)
+    cost = unless_broken(name, image_costs.peak, image, held, turned=turn is not None)
+    check_memory(image, cost, policy)
     with BUDGET.hold(cost):
         raw = str(image.tile[0][3]) if image.tile else ""
-        _unless_broken(name, _load, image, policy)
-        turn = _unless_broken(name, _turn, image)
+        unless_broken(name, _load, image, policy)
+        turn = unless_broken(name, turn_of, image)
         check_size(image.size, policy)
         file.close()
         _finish_depth(image, raw)
         if turn is not None:  # told after the pixels
-            _check_memory(image, _conversion_cost(image, turned=True, ours=True), policy)
+            check_memory(image, conversion_cost(image, turned=True, ours=True), policy)
         taken.append(image)
         del image
-        return _unless_broken(name, rgb, taken, turn, ours=True)  # type: ignore[no-any-return]
+        return unless_broken(name, rgb, taken, turn, ours=True)  # type: ignore[no-any-return]
 
 
-def _read_only(image: Image.Image, policy: MediaPolicy) -> Image.Image:
-    """Return a caller's image, which is decoded, as RGB."""
-    name = "a PIL image"
-    with lock_of(image):  # both fill in what Pillow puts off: a palette, the EXIF
-        _unless_broken(name, image.load)
-        turn = _unless_broken(name, _turn, image)
-    cost = _conversion_cost(image, turned=turn is not None, ours=False)
-    _check_memory(image, cost, policy)
-    with BUDGET.hold(cost):
-        return _unless_broken(name, rgb, [image], turn, ours=False)  # type: ignore[no-any-return]
-
-
-def _opened(file: IO[bytes], formats: tuple[str, ...], policy: MediaPolicy) -> Image.Image:
+def open_limited(file: IO[bytes], formats: tuple[str, ...], policy: MediaPolicy) -> Image.Image:
     """Return an image whose header was read; an icon is decoded by that already."""
     Image.init()
     known = [kind for kind in formats if kind in Image.OPEN]
     file.seek(0)
     icon = file.read(4) == b"\0\0\1\0"
     most = min(policy.max_pixels, int(policy.memory / image_costs.ICON)) if icon else policy.max_pixels
-    with BUDGET.hold(int(most * image_costs.ICON) if icon else 0), _limited(most):
+    with BUDGET.hold(int(most * image_costs.ICON) if icon else 0), limited(most):
         return Image.open(file, formats=known)
 
 
 def _load(image: Image.Image, policy: MediaPolicy) -> None:
-    with _limited(policy.max_pixels):
+    with limited(policy.max_pixels):
         image.load()
 
 
@@ -190,78 +145,24 @@ def _finish_depth(image: Image.Image, raw: str) -> None:
         image.info["transparency"] = clear * _GREY_STEPS[raw]
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """Return how EXIF turns an image; None where it stands upright."""
     return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
-def _is_lazy(image: Image.Image) -> bool:
-    """Tell whether the image, or the frame that it stands at, is still to be decoded."""
-    if not isinstance(image, ImageFile.ImageFile):
-        return False
-    core = image._im if hasattr(image, "_im") else image.im
-    if image.tile or core is None:
-        return True
-    if image.format == "TIFF":  # Pillow turns it after the pixels are there, then forgets the tag
-        return getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation) in range(2, 9)
-    if (
-        image.format != "ICO" and image.fp is not None and not getattr(image.fp, "closed", False)
-    ):  # let go of once all is done
-        return True
-    loaded = getattr(image, "_WebPImageFile__loaded", image.tell())
-    return bool(loaded != image.tell() or getattr(core, "size", image.size) != image.size)
-
-
-def _file_of(image: Any) -> IO[bytes]:
-    for file in (getattr(image, "fp", None), getattr(image, "_fp", None)):
-        if hasattr(file, "read"):
-            return own_file(file)
-    raise InputError("a PIL image cannot be decoded: its file is closed. Call its load() before the file is closed.")
-
-
-def _reopened(image: Any, file: IO[bytes], policy: MediaPolicy) -> Image.Image | None:
-    """Return a caller's image, opened again from ``file``; None if it differs from what the file holds."""
-    kind = "JPEG" if image.format == "MPO" else image.format
-    if kind not in Image.OPEN:
-        return None
-    try:
-        copy: Any = _opened(file, (kind,), policy)
-    except UnidentifiedImageError:  # WebP and AVIF put decoded pixels there while they load
-        return None
-    with _limited(policy.max_pixels):
-        if image.tell():
-            copy.seek(image.tell())
-    _take_exif(image, copy)
-    if kind == "JPEG" and len(image.decoderconfig) == 2:  # draft() was called
-        scale = image.decoderconfig[0]
-        copy.draft(image.mode, (copy.width // scale, copy.height // scale))
-    if kind == "ICO" and copy.size != image.size:
-        copy.size = image.size
-        copy.load()
-        return copy  # type: ignore[no-any-return]
-    return copy if copy.size == image.size else None
-
-
-def _take_exif(image: Image.Image, copy: Image.Image) -> None:
-    """Give ``copy`` the orientation that the owner of ``image`` has set or taken away since it was opened."""
-    for key in ("exif", "xmp", "XML:com.adobe.xmp"):  # where Pillow looks for it
-        if key in image.info:
-            copy.info[key] = image.info[key]
-        else:
-            copy.info.pop(key, None)
-    with lock_of(image):
-        own = image._exif
-        if own is not None and own._loaded:  # its owner has looked at it; info no longer counts
-            # Not copy.getexif(), which decodes a PNG without EXIF to look behind its pixels.
-            Image.Image.getexif(copy)[ExifTags.Base.Orientation] = own.get(ExifTags.Base.Orientation, 1)
-
-
-def _conversion_cost(image: Image.Image, *, turned: bool, ours: bool) -> int:
+def conversion_cost(image: Image.Image, *, turned: bool, ours: bool) -> int:
+    """Return the bytes that converting a decoded image to RGB takes."""
     return image_costs.SPARE + int(
         image.width * image.height * image_costs.converting(image.mode, turned=turned, owned=ours)
     )
 
 
-def _check_memory(image: Image.Image, cost: int, policy: MediaPolicy) -> None:
+def check_memory(image: Image.Image, cost: int, policy: MediaPolicy) -> None:
+    """Check what opening an image takes.
+
+    Raises:
+        InputError: It is more than the policy allows.
+    """
     allowed = policy.memory + 3 * image.width * image.height
     if cost > allowed:
         raise InputError(
@@ -271,7 +172,7 @@ def _check_memory(image: Image.Image, cost: int, policy: MediaPolicy) -> None:
         )
 
 
-def _unless_broken(name: str, step: Callable[..., Any], *values: Any, **options: Any) -> Any:
+def unless_broken(name: str, step: Callable[..., Any], *values: Any, **options: Any) -> Any:
     """Return what ``step`` gives; whatever decoders raise on hostile bytes becomes an ``InputError``."""
     try:
         return step(*values, **options)
@@ -284,7 +185,7 @@ def _unless_broken(name: str, step: Callable[..., Any], *values: Any, **options:
 
 
 @contextmanager
-def _limited(most: int) -> Iterator[None]:
+def limited(most: int) -> Iterator[None]:
     """Put the policy's limit in the place of ``Image.MAX_IMAGE_PIXELS``, for this thread and block alone."""
     _install_limit()
     token = _most_pixels.set(most)
@@ -295,7 +196,7 @@ def _limited(most: int) -> Iterator[None]:
 
 
 def _install_limit() -> None:
-    """Let Pillow ask for our limit inside ``_limited``; everywhere else its own check goes on as before.
+    """Let Pillow ask for our limit inside ``limited``; everywhere else its own check goes on as before.
 
     Its check reads a global, which cannot be changed for one thread, and warns through filters, which cannot either.
     """
