@@ -18,7 +18,7 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_
 
 from ..errors import InputError
 from ..inputs.file_names import local_path
-from ..inputs.images import ImageInput
+from ..inputs.images import ImageInput, MediaPolicy
 from ..inputs.items import EmbedInput
 from ..inputs.references import picture_string
 from ..late_interaction import Hit, LateInteractionIndex
@@ -87,6 +87,11 @@ class LateInteractionRetriever(BaseRetriever):
         self.similarity_top_k = similarity_top_k
         self.candidates = candidates
         self.filter = filter
+
+    @property
+    def media(self) -> MediaPolicy:
+        """Limits for images, those of the index's embedder."""
+        return self.index.embedder.settings.media
 
     def insert_nodes(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
         """Put nodes into the index and return their ids; a node whose id is there is replaced.

@@ -20,8 +20,8 @@ from mcp.types import CallToolResult, TextContent
 from tests.support.in_memory import in_memory, write_folder
 from tests.support.pictures import encoded, noise
 from vllm_jina_embed import EngineError, JinaEmbedder
+from vllm_jina_embed.frameworks.shown_text import visible
 from vllm_jina_embed.mcp.index import Index, build
-from vllm_jina_embed.mcp.names import visible
 from vllm_jina_embed.mcp.reading import Place
 from vllm_jina_embed.mcp.server import Service
 from vllm_jina_embed.prompts.base import Prompt
@@ -95,14 +95,14 @@ def test_a_name_forges_no_head(tmp_path: Path, places: list[Place]) -> None:
 def test_a_text_that_looks_like_a_picture_is_proved_as_text(tmp_path: Path, places: list[Place]) -> None:
     """The first place is computed again before the first answer."""
     index = indexed(tmp_path, places)
-    (first,) = texts(ask(index, tmp_path, lambda service: service.search(picture="uri.txt#L1-1", count=1)))
+    (first,) = texts(ask(index, tmp_path, lambda service: service.search(image="uri.txt#L1-1", count=1)))
     assert first.endswith(DATA_URI)
 
 
 def test_a_picture_of_the_index_is_found_by_its_path(tmp_path: Path, places: list[Place]) -> None:
     index = indexed(tmp_path, places)
     path = str(index.entries[3].picture)
-    (first,) = texts(ask(index, tmp_path, lambda service: service.search(picture=path, count=1)))
+    (first,) = texts(ask(index, tmp_path, lambda service: service.search(image=path, count=1)))
     assert first.startswith("[1] photo.png (id photo.png, score 1.000")
 
 
@@ -128,9 +128,9 @@ def test_no_other_picture_is_opened_and_no_path_is_told(tmp_path: Path, places: 
     if picture.strip() == "pictures/000003.png":
         picture = "pictures/000003.png/"
     with pytest.raises(ToolError) as error:
-        ask(index, tmp_path, lambda service: service.search(picture=picture))
+        ask(index, tmp_path, lambda service: service.search(image=picture))
     assert str(tmp_path) not in str(error.value)
-    assert "secret" not in str(error.value) or "does not exist in the index" in str(error.value)
+    assert "secret" not in str(error.value) or "there is no image" in str(error.value)
 
 
 @pytest.mark.parametrize("damage", ["gone", "broken", "link"])
@@ -147,7 +147,7 @@ def test_a_picture_that_cannot_be_shown_is_told_without_a_path(
         file.symlink_to(tmp_path / "secret.png")
     result = ask(index, tmp_path, lambda service: service.get_item("photo.png"))
     assert len(result.content) == 2
-    assert texts(result)[1].startswith("(the picture cannot be shown: ")
+    assert texts(result)[1].startswith("(the image cannot be shown: ")
     assert str(tmp_path) not in texts(result)[1]
 
 
@@ -169,5 +169,5 @@ def test_an_index_whose_proof_is_not_a_number_is_refused(tmp_path: Path, places:
 def test_a_picture_that_is_brought_along_is_searched(tmp_path: Path, places: list[Place]) -> None:
     index = indexed(tmp_path, [replace(place) for place in places])
     uri = "data:image/png;base64," + base64.b64encode(encoded(noise(30, 20))).decode()
-    (first,) = texts(ask(index, tmp_path, lambda service: service.search(picture=uri, count=1)))
+    (first,) = texts(ask(index, tmp_path, lambda service: service.search(image=uri, count=1)))
     assert first.startswith("[1] photo.png")
