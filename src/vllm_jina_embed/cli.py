@@ -16,6 +16,14 @@ from typing import Any, TextIO
 from . import __version__
 from .errors import ConfigError, EngineError, InputError, MissingExtraError, WriteError
 
+BOUNDS = {
+    "max_images": "images shown per answer (4)",
+    "max_side": "longest side of a shown image in pixels (768)",
+    "max_bytes": "most bytes of a shown image (200000)",
+    "max_characters": "characters given of a text (2000)",
+}
+"""What one answer of the command mcp may cost a chat model, as ``server_of`` takes it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command and return its exit code."""
@@ -83,6 +91,8 @@ def _add_mcp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     about = "Serve an index to agents by the Model Context Protocol, on stdin and stdout."
     mcp = commands.add_parser("mcp", help=about, description=about)
     mcp.add_argument("index", type=Path, metavar="INDEX", help="folder that the command index wrote")
+    for name, about in BOUNDS.items():
+        mcp.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=about)
     _add_engine_kwargs(mcp)
     mcp.set_defaults(command=_mcp)
 
@@ -128,10 +138,10 @@ def _object(text: str) -> dict[str, Any]:
 
 def _index(options: argparse.Namespace) -> int:
     from .embedder import JinaEmbedder
+    from .frameworks.shown_text import visible
     from .inputs.images import MediaPolicy
     from .mcp.index import build
     from .mcp.layout import PICTURE_BYTES
-    from .mcp.names import visible
     from .mcp.reading import read_folder
 
     if not options.folder.is_dir():
@@ -163,7 +173,8 @@ def _print(text: str, file: TextIO) -> None:
 def _mcp(options: argparse.Namespace) -> int:
     from .mcp.server import server_of
 
-    server_of(options.index, engine_kwargs=options.engine_kwargs).run("stdio")
+    bounds = {name: getattr(options, name) for name in BOUNDS if getattr(options, name) is not None}
+    server_of(options.index, engine_kwargs=options.engine_kwargs, **bounds).run("stdio")
     return 0
 
 

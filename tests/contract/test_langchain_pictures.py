@@ -25,7 +25,7 @@ from vllm_jina_embed.langchain import VllmJinaEmbeddings, image_document, image_
 
 pytestmark = pytest.mark.real
 
-SEARCH = "search_pictures_and_texts"
+SEARCH = "search_texts_and_images"
 SHOWN = ("red circle", "blue star", "forest", "green table")
 
 
@@ -60,9 +60,9 @@ async def test_an_agent_finds_a_picture_by_words_and_another_by_the_picture(
     store.add_documents([*first, other, Document("A note on forests.", metadata={"source": "notes.md", "page": 2})])
 
     def ask_by_picture(messages: Sequence[BaseMessage]) -> AIMessage:
-        name = re.search(r"\((picture-\w+)\)", messages[-1].content[0]["text"])  # type: ignore[index]
+        name = re.search(r"\((image-\w+)\)", messages[-1].content[0]["text"])  # type: ignore[index]
         assert name is not None
-        return asks(SEARCH, query=name[1])
+        return asks(SEARCH, image=name[1])
 
     def answer(messages: Sequence[BaseMessage]) -> AIMessage:
         return AIMessage(f"Both are in {messages[-1].content[0]['text'].splitlines()[0]}.")  # type: ignore[index]

@@ -23,10 +23,10 @@ from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.cli import main
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
 from vllm_jina_embed.errors import ConfigError
+from vllm_jina_embed.frameworks.shown_text import visible
 from vllm_jina_embed.inputs.encoding import data_uri
 from vllm_jina_embed.inputs.sources import reference
 from vllm_jina_embed.mcp.index import Index
-from vllm_jina_embed.mcp.names import visible
 from vllm_jina_embed.mcp.reading import read_folder
 
 pytestmark = [pytest.mark.fire, pytest.mark.siege, pytest.mark.timeout(900)]

@@ -212,12 +212,13 @@ def test_langchain_documents(fuzz: Callable[..., int], tmp_path: Path) -> None:
     """``image_document``, and what the tool shows of a document of any content and metadata."""
     from langchain_core.documents import Document
 
+    from vllm_jina_embed.frameworks.found_images import Bounds, View
     from vllm_jina_embed.langchain import image_document
-    from vllm_jina_embed.langchain.tools import _View
+    from vllm_jina_embed.langchain.tools import _blocks
 
     (tmp_path / "a.png").write_bytes(PNG)
     media = MediaPolicy(allowed_root=tmp_path)
-    view = _View(media=media, max_images=2, max_side=64, max_bytes=20_000, max_characters=200)
+    view = View(media=media, bounds=Bounds(max_images=2, max_side=64, max_bytes=20_000, max_characters=200))
 
     def check(values: tuple[str, str]) -> None:
         text, other = values
@@ -226,9 +227,9 @@ def test_langchain_documents(fuzz: Callable[..., int], tmp_path: Path) -> None:
         made = image_document(tmp_path / "a.png", caption=text, metadata={text: other}, id=other, thumbnail=False)
         made.model_dump_json().encode()
         clean = text.encode("utf-8", "replace").decode()
-        shown = view.blocks([Document(clean, metadata={"source": other, "page": text}), made])
+        shown = _blocks(view, [Document(clean, metadata={"source": other, "page": text}), made])
         assert all(block["type"] == "image" or block["text"].encode() for block in shown)
-        assert view.resolve(text) == text
+        quietly(lambda: view.question(text, None))
 
     fuzz(check, st.tuples(ANYTHING, STRINGS))
 
@@ -237,12 +238,14 @@ def test_llama_index_nodes(fuzz: Callable[..., int], tmp_path: Path) -> None:
     """Nodes with any string in any field: an item or our error, and never an image of a text."""
     from llama_index.core.schema import Document, ImageNode, NodeWithScore, TextNode
 
+    from vllm_jina_embed.frameworks.found_images import Bounds, View
     from vllm_jina_embed.inputs.references import Text
     from vllm_jina_embed.llama_index import name_pictures
     from vllm_jina_embed.llama_index.nodes import items_of, storable
-    from vllm_jina_embed.llama_index.results import Bounds, rendered
+    from vllm_jina_embed.llama_index.results import match
 
     media = MediaPolicy(allowed_root=tmp_path)
+    view = View(media=media, bounds=Bounds())
 
     def check(values: tuple[str, str]) -> None:
         text, other = values
@@ -255,7 +258,7 @@ def test_llama_index_nodes(fuzz: Callable[..., int], tmp_path: Path) -> None:
             if not isinstance(item, InputError):
                 storable(node)
             hit = NodeWithScore(node=node, score=0.5)
-            rendered(1, hit, Bounds(), media, show=True)[0].encode()
+            assert all(isinstance(block, bytes) or block.encode() for block in view.blocks([match(hit)]))
             quietly(lambda node=node: name_pictures([node], media=media))
 
     fuzz(check, st.tuples(ANYTHING, STRINGS))

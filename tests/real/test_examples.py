@@ -41,7 +41,7 @@ SAYS = {
         "LlamaIndex keeps roles apart: True",
     ],
     "07_langchain_agent": ["[1] logo", "Our logo", "<image image/jpeg>", "answer: The logo is a blue star [1]."],
-    "08_llama_index_agent": ["[1] picture", "Our logo", "<picture image/jpeg>", "answer: The logo is a blue star [1]."],
+    "08_llama_index_agent": ["[1] logo", "Our logo", "<image image/jpeg>", "answer: The logo is a blue star [1]."],
     "09_rag_over_a_pdf": ["it was given text and image", "[report.pdf, page 1]"],
     "10_evaluation": ["DemoPictures: "],
     "11_late_interaction": [

@@ -105,7 +105,7 @@ async def test_a_client_searches_sees_and_opens(index: Path, tmp_path: Path) -> 
     with (tmp_path / "stderr").open("w") as log:
         async with Client(stdio_client(server, errlog=log)) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-            assert set(tools) == {"search", "get_item"}
+            assert set(tools) == {"search_texts_and_images", "get_item"}
             await check_searches(client)
             await check_pictures(client, index)
             await check_items(client)
@@ -122,7 +122,7 @@ async def test_a_client_searches_sees_and_opens(index: Path, tmp_path: Path) -> 
 
 
 async def search(client: Client, **arguments: object) -> CallToolResult:
-    result = await client.call_tool("search", arguments)
+    result = await client.call_tool("search_texts_and_images", arguments)
     assert isinstance(result, CallToolResult)
     assert not result.is_error, texts(result)
     return result
@@ -148,13 +148,15 @@ async def check_searches(client: Client) -> None:
 
 
 async def check_pictures(client: Client, index: Path) -> None:
-    """By the id of a place, by a path in the index, and by a picture that the client brings along."""
+    """By the id of a place, by a path in the index, by a name from an answer, and by an image brought along."""
     other = draw("forest", seed=UNSEEN_SEED + 99, size=(300, 400))
     uri = f"data:image/png;base64,{base64.b64encode(encoded(other)).decode()}"
     path = Index(index).get("forest.png")
     assert path is not None
-    for picture in ("forest.png", path.picture, uri):
-        found = await search(client, picture=picture, count=1)
+    (first,) = texts(await search(client, query="a forest", count=1))
+    name = first.partition(" image-")[2].partition(")")[0]
+    for picture in ("forest.png", path.picture, f"image-{name}", uri):
+        found = await search(client, image=picture, count=1)
         assert texts(found)[0].startswith("[1] forest.png"), picture
 
 
@@ -175,14 +177,19 @@ async def check_errors(client: Client, index: Path) -> None:
     """They say what was wrong, and no file outside the index can be named."""
     outside = index.parent / "forest.png"
     assert outside.exists()
+    broken = f"data:image/png;base64,{base64.b64encode(b'no').decode()}"
     bad = [
-        ("search", {}, "give query or picture"),
-        ("search", {"query": "a", "picture": "b"}, "give query or picture"),
-        ("search", {"picture": str(outside)}, "there is no picture"),
-        ("search", {"picture": "pictures/../../forest.png"}, "does not exist in the index"),
-        ("search", {"picture": "pictures/999999.png"}, "does not exist"),
-        ("search", {"picture": f"data:image/png;base64,{base64.b64encode(b'no').decode()}"}, "no picture that can be"),
-        ("search", {"query": "a", "count": 1000}, "less than or equal to 20"),
+        ("search_texts_and_images", {}, "give a query, or an image"),
+        ("search_texts_and_images", {"query": "a", "image": "b"}, "give a query, or an image"),
+        ("search_texts_and_images", {"image": str(outside)}, "there is no image"),
+        ("search_texts_and_images", {"image": "pictures/../../forest.png"}, "there is no image"),
+        ("search_texts_and_images", {"image": "pictures/999999.png"}, "there is no image"),
+        (
+            "search_texts_and_images",
+            {"image": broken},
+            "no picture that can be",
+        ),
+        ("search_texts_and_images", {"query": "a", "count": 1000}, "less than or equal to 20"),
         ("get_item", {"id": "../forest.png"}, "there is no place"),
     ]
     for tool, arguments, message in bad:

@@ -5,6 +5,7 @@ The demo checkpoint on the real engine; ``demo_embedder`` keeps the one engine a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,9 @@ def test_engines_and_tools_take_it(demo_embedder: JinaEmbedder, nodes: Sequence[
         answer = RetrieverQueryEngine.from_args(retriever, llm=MockLLM()).query(QUESTION)
         assert len(answer.source_nodes) == 2
         tool = image_retriever_tool(retriever)
-        found = tool.call(picture=data_uri(files[3].read_bytes(), "image/png"))
+        found = tool.call(image=data_uri(files[3].read_bytes(), "image/png"))
         assert found.raw_output[0].node.ref_doc_id == "picture 3"
-        again = tool.call(picture=found.raw_output[0].node.node_id)
+        name = re.search(r"image-[0-9a-f]{8}", str(found.blocks[0]))
+        assert name is not None
+        again = tool.call(image=name[0])
         assert again.raw_output[0].node == found.raw_output[0].node

@@ -14,7 +14,7 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_
 
 from ..errors import InputError
 from ..inputs.file_names import local_path
-from ..inputs.images import ImageInput
+from ..inputs.images import ImageInput, MediaPolicy
 from ..inputs.items import EmbedInput
 from ..inputs.references import is_path
 from ..late_interaction import Hit, LateInteractionIndex
@@ -83,6 +83,11 @@ class LateInteractionRetriever(BaseRetriever):
         self.similarity_top_k = similarity_top_k
         self.candidates = candidates
         self.filter = filter
+
+    @property
+    def media(self) -> MediaPolicy:
+        """Limits for images, those of the index's embedder."""
+        return self.index.embedder.settings.media
 
     def insert_nodes(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
         """Add nodes to the index and return their ids; a node replaces the one with the same id.

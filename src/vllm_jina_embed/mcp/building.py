@@ -16,11 +16,11 @@ import numpy as np
 
 from .._arrays import Floats
 from ..errors import ConfigError, InputError, WriteError
+from ..frameworks.shown_text import visible
 from .answers import Answer, Content, answers
 from .chunking import chunks
 from .computed import Computed, UnwrittenError, writing
 from .layout import EMBEDDINGS, FACTS, FORMAT, PICTURES, PLACES, Entry
-from .names import visible
 from .reading import Place
 
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}

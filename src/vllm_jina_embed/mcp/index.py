@@ -10,9 +10,9 @@ import numpy as np
 
 from .._arrays import Floats
 from ..errors import InputError
+from ..frameworks.shown_text import visible
 from .building import build
 from .layout import EMBEDDINGS, FACTS, FORMAT, PICTURES, PLACES, SETTINGS, Entry, read_index
-from .names import visible
 
 __all__ = ["EMBEDDINGS", "FACTS", "FORMAT", "PICTURES", "PLACES", "SETTINGS", "Entry", "Index", "build"]
 

@@ -24,9 +24,9 @@ import numpy as np
 
 from .._arrays import Floats
 from ..errors import ConfigError
+from ..frameworks.shown_text import visible
 from ..pooling.single_vector import NORM_LIMIT
 from .chunking import chunks
-from .names import visible
 
 FORMAT = 1
 FACTS, PLACES, EMBEDDINGS, PICTURES = "index.json", "places.jsonl", "embeddings.npy", "pictures"

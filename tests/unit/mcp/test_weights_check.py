@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vllm_jina_embed import ConfigError
+from vllm_jina_embed import ConfigError, MediaPolicy
 
 pytest.importorskip("mcp")
 
@@ -28,6 +28,6 @@ async def test_a_stored_embedding_that_cannot_be_compared_is_another(stored: flo
     async def again(items: list[Any]) -> np.ndarray:
         return np.array([[now, 0]], dtype=np.float32)
 
-    embedder: Any = SimpleNamespace(aembed_passages=again)
+    embedder: Any = SimpleNamespace(aembed_passages=again, settings=SimpleNamespace(media=MediaPolicy()))
     with pytest.raises(ConfigError, match="other weights"):
         await Service(index, embedder)._check()
