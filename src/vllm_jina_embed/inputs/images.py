@@ -85,12 +85,11 @@ class LoadedImage:
         The bytes of a PNG, JPEG, WebP, GIF or AVIF file stay as they are. Anything else becomes a PNG of the RGB image,
         so that its embedding stays the same; a file whose PNG would have more than ``max_bytes`` stays as it is.
         """
-        if self.data is not None and self.media_type in _WEB_TYPES.values():
-            return self.data, self.media_type
+        given = None if self.data is None or self.media_type is None else (self.data, self.media_type)
+        if given is not None and given[1] in _WEB_TYPES.values():
+            return given
         file = png(self.pixels)
-        if self.data is not None and self.media_type is not None and len(file) > max_bytes:
-            return self.data, self.media_type
-        return file, "image/png"
+        return given if given is not None and len(file) > max_bytes else (file, "image/png")
 
 
 def open_image(source: object, policy: MediaPolicy) -> Image.Image:
