@@ -19,13 +19,13 @@ from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
 MODEL, REVISION = "demo", None
 TEXTS = [f"a {colour} {thing}" for colour in ("red", "blue", "green", "pink") for thing in ("star", "circle", "table")]
-PICTURES = [draw("blue star", seed=seed, size=(240, 180)) for seed in range(4)]
+IMAGES = [draw("blue star", seed=seed, size=(240, 180)) for seed in range(4)]
 
 
 def timed(embedder: JinaEmbedder, file: Path) -> list[list[float]]:
     with embedder.cached(file) as cached:
         began = time.monotonic()
-        vectors = cached.embed([*TEXTS, *PICTURES]).tolist()
+        vectors = cached.embed([*TEXTS, *IMAGES]).tolist()
         print(f"{len(vectors)} items in {1000 * (time.monotonic() - began):.0f} ms")
     return vectors
 

@@ -1,4 +1,4 @@
-"""A small multimodal RAG over a PDF: index pages as pictures and text, ask, and see the page with the answer.
+"""A small multimodal RAG over a PDF: index pages as images and text, ask, and see the page with the answer.
 
 Run: python examples/09_rag_over_a_pdf.py [FILE.pdf QUESTION]   (needs pypdfium2), then open answer.html
 Without arguments it makes its own report; the chat model is a stand-in, so that this runs offline.
@@ -23,7 +23,7 @@ QUESTION = "ein blaues Balkendiagramm"  # a blue bar chart
 
 
 def read(file: Path) -> list[Document]:
-    """Return two documents per page: its picture, which shows charts and tables as they are, and its text."""
+    """Return two documents per page: its image, which shows charts and tables as they are, and its text."""
     documents = []
     with pypdfium2.PdfDocument(file) as pdf:
         for number, page in enumerate(pdf, 1):
@@ -38,7 +38,7 @@ def read(file: Path) -> list[Document]:
 
 
 def find(store: InMemoryVectorStore, documents: list[Document], question: str) -> Document:
-    """Return the picture of the page that answers best, whether its picture or its text was found."""
+    """Return the image of the page that answers best, whether its image or its text was found."""
     best = store.similarity_search(question, k=1)[0].metadata
     return next(d for d in documents if d.metadata["page"] == best["page"] and "image_sha256" in d.metadata)
 

@@ -1,4 +1,4 @@
-"""Evaluation with mteb: recall over the demo's pictures offline, or a whole benchmark with the real weights.
+"""Evaluation with mteb: recall over the demo's images offline, or a whole benchmark with the real weights.
 
 Run: python examples/10_evaluation.py   (needs mteb)
 With a GPU and the real weights, which downloads the benchmark's pages:
@@ -20,11 +20,11 @@ from vllm_jina_embed.mteb import VllmJinaEncoder
 MAX_PIXELS = 37_788_800  # as for the paper's figures; the model's default is 602112
 
 
-class DemoPictures(AbsTaskRetrieval):
+class DemoImages(AbsTaskRetrieval):
     """Questions in five languages to 77 drawings, one right answer each."""
 
     metadata = TaskMetadata(
-        name="DemoPictures",
+        name="DemoImages",
         description="Questions in five languages to drawings.",
         type="DocumentUnderstanding",
         category="t2i",
@@ -37,13 +37,14 @@ class DemoPictures(AbsTaskRetrieval):
 
     def load_data(self, **_: Any) -> None:
         corpus = demo_corpus()
-        pictures = [item for item in corpus.items if item.is_picture]
-        queries = [query for query in corpus.queries if not query.is_picture]
-        ids, images = [item.name for item in pictures], [item.content for item in pictures]
+        images = [item for item in corpus.items if item.is_image]
+        queries = [query for query in corpus.queries if not query.is_image]
         data = {
             "queries": Dataset.from_list([{"id": query.name, "text": query.content} for query in queries]),
-            "corpus": Dataset.from_dict({"id": ids, "image": images}),
-            "relevant_docs": {q.name: {p.name: 1 for p in pictures if p.concept == q.concept} for q in queries},
+            "corpus": Dataset.from_dict(
+                {"id": [item.name for item in images], "image": [item.content for item in images]}
+            ),
+            "relevant_docs": {q.name: {p.name: 1 for p in images if p.concept == q.concept} for q in queries},
             "top_ranked": None,
         }
         self.dataset = {"default": {"test": data}}
@@ -52,7 +53,7 @@ class DemoPictures(AbsTaskRetrieval):
 
 def main(model: str = "demo", benchmark: str = "") -> None:
     settings = {"max_pixels": MAX_PIXELS} if benchmark else {}
-    tasks = mteb.get_benchmark(benchmark).tasks if benchmark else [DemoPictures()]
+    tasks = mteb.get_benchmark(benchmark).tasks if benchmark else [DemoImages()]
     with VllmJinaEncoder(model, **settings) as encoder:
         results = mteb.evaluate(encoder, tasks, cache=None if not benchmark else mteb.ResultCache())
     for result in results.task_results:

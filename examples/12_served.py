@@ -40,11 +40,11 @@ def serving(model: str) -> Iterator[str]:
 
 
 def search(urls: list[str]) -> None:
-    """Rank pictures for questions in three languages, through both frameworks."""
-    pictures = [draw(thing, seed=1, size=(160, 160)) for thing in THINGS]
+    """Rank images for questions in three languages, through both frameworks."""
+    images = [draw(thing, seed=1, size=(160, 160)) for thing in THINGS]
     with JinaEmbedder.from_server(urls) as embedder:  # several URLs: the least loaded first; losing one loses no vector
         print(f"serves: {embedder.model}, {embedder.dimension} numbers")
-        index = embedder.embed_images(pictures)
+        index = embedder.embed_images(images)
         for question in ("ein blauer Stern", "un círculo rojo", "森"):
             best = (embedder.embed_queries([question]) @ index.T).argmax()
             print(f"{question} -> {THINGS[best]}")

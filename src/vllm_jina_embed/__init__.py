@@ -1,4 +1,4 @@
-"""Text and pictures in one vector space, from one shared vLLM engine.
+"""Text and images in one vector space, from one shared vLLM engine.
 
 text / image -> inputs -> prompts -> engine -> pooling -> JinaEmbedder -> langchain, llama_index
 ``JinaEmbedder`` is the core; ``vllm_jina_embed.langchain.VllmJinaEmbeddings`` and

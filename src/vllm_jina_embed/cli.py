@@ -59,11 +59,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    about = "Rank text and pictures together in LangChain and in LlamaIndex, on one vLLM engine."
+    about = "Rank text and images together in LangChain and in LlamaIndex, on one vLLM engine."
     demo = commands.add_parser("demo", help=about, description=about)
     demo.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for the report (%(default)s)")
     demo.add_argument("--model", default="demo", help="checkpoint to embed with (the embedded one)")
-    demo.add_argument("--seed", type=int, default=0, help="other pictures and sentences (%(default)s)")
+    demo.add_argument("--seed", type=int, default=0, help="other images and sentences (%(default)s)")
     demo.add_argument("--verbose", action="store_true", help="show what vLLM and other libraries print")
     demo.set_defaults(command=_demo)
 
@@ -75,7 +75,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    about = "Index the pictures, texts and PDFs of a folder, for the command mcp."
+    about = "Index the images, texts and PDFs of a folder, for the command mcp."
     index = commands.add_parser("index", help=about, description=about)
     index.add_argument("folder", type=Path, metavar="FOLDER", help="folder to read, with its subfolders")
     index.add_argument("index", type=Path, metavar="INDEX", help="folder to write; an existing index is replaced")
@@ -109,8 +109,8 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     serve.add_argument("--multi-vector", action="store_true", help="one vector per token, for embed_multi_vector")
     serve.add_argument("--task", help="retrieval, text-matching or code (the checkpoint's own)")
     serve.add_argument("--revision", help="commit or tag of a hub repository")
-    serve.add_argument("--min-pixels", type=int, help="smaller pictures are enlarged to this area (the reference's)")
-    serve.add_argument("--max-pixels", type=int, help="larger pictures are reduced to this area (the reference's)")
+    serve.add_argument("--min-pixels", type=int, help="smaller images are enlarged to this area (the reference's)")
+    serve.add_argument("--max-pixels", type=int, help="larger images are reduced to this area (the reference's)")
     serve.set_defaults(command=_serve)
 
 
@@ -141,7 +141,7 @@ def _index(options: argparse.Namespace) -> int:
     from .frameworks.shown_text import visible
     from .inputs.images import MediaPolicy
     from .mcp.index import build
-    from .mcp.layout import PICTURE_BYTES
+    from .mcp.layout import IMAGE_BYTES
     from .mcp.reading import read_folder
 
     if not options.folder.is_dir():
@@ -150,7 +150,7 @@ def _index(options: argparse.Namespace) -> int:
     names = ("model", "revision", "task", "dimensions", "engine_kwargs")
     settings = {name: getattr(options, name) for name in names}
     # read_folder has checked the size of the files; their images here may be larger.
-    media = MediaPolicy(allow_local_files=False, max_bytes=PICTURE_BYTES)
+    media = MediaPolicy(allow_local_files=False, max_bytes=IMAGE_BYTES)
     with JinaEmbedder(**settings, media=media, show_progress=sys.stderr.isatty()) as embedder:
         try:
             places = read_folder(options.folder, left_out, skip=options.index)

@@ -60,9 +60,9 @@ class JinaEmbedder(Calls):
             dimensions: Matryoshka size of the embeddings; None keeps the full length.
             truncate: Which end of a text over ``max_length`` is cut (with one warning), or ``error``.
             max_length: Longest text in tokens, prefix included; None takes the engine's limit.
-            min_pixels: Smaller pictures are enlarged to this area; None takes the reference's 3136.
-            max_pixels: Larger pictures are reduced to this area; None takes the reference's 602112.
-            media: Limits for pictures.
+            min_pixels: Smaller images are enlarged to this area; None takes the reference's 3136.
+            max_pixels: Larger images are reduced to this area; None takes the reference's 602112.
+            media: Limits for images.
             show_progress: Whether calls draw a progress bar on stderr.
             on_error: ``raise`` an InputError that names every bad item, or ``skip`` them: their rows are NaN and
                 one warning names them. Either way all other items are computed. Adapters never give a store NaN;

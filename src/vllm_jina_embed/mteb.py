@@ -36,7 +36,7 @@ TEXT_MATCHING = ("STS", "PairClassification")
 
 
 class VllmJinaEncoder(AbsEncoder):
-    """An encoder of mteb for texts and pictures, computed by vLLM in this process.
+    """An encoder of mteb for texts and images, computed by vLLM in this process.
 
     The embedding of a row with text and image is the normalised sum of both, as in mteb's own wrapper of this model.
     An empty row is zero, and a warning counts such rows.

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.errors import InputError, VllmJinaError
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.inputs.file_names import local_path, readable_path, shown_name, valid_metadata, valid_unicode
@@ -25,10 +25,10 @@ from vllm_jina_embed.inputs.items import BadItem, ImageItem, TextItem
 from vllm_jina_embed.inputs.policy import MediaPolicy
 from vllm_jina_embed.inputs.references import (
     SCHEME,
+    image_string,
     is_data_uri,
     is_reference,
     looks_like_image,
-    picture_string,
     strict_image,
 )
 from vllm_jina_embed.inputs.sources import ImageFile, path_of, read, reference
@@ -109,7 +109,7 @@ def test_predicates_agree(fuzz: Callable[..., int]) -> None:
     """One rule: what is an image is one in every call, what is nearly one is an error in every call."""
 
     def check(text: str) -> None:
-        found = quietly(lambda: picture_string(text))
+        found = quietly(lambda: image_string(text))
         is_image = is_data_uri(text.strip()) or is_reference(text.strip())
         assert isinstance(found, str) == is_image == (strict_image(text) is not None)
         assert looks_like_image(text) == (found is not None)
@@ -129,7 +129,7 @@ def test_a_changed_data_uri_is_never_a_text(fuzz: Callable[..., int]) -> None:
 
     def check(text: str) -> None:
         text = f"data:image/png{text}{'iVBORw0KGgo' * 6}"
-        assert quietly(lambda: picture_string(text)) is not None
+        assert quietly(lambda: image_string(text)) is not None
 
     fuzz(check, st.sampled_from(["", ";", ";base64", ";a=b", ";base64;a=b", "%3Bbase64", ";name=\"x, y\""]).flatmap(
         lambda head: st.sampled_from([",", "%2C", ", ", ",\n", ",\ufeff"]).map(lambda comma: head + comma)
@@ -142,9 +142,9 @@ def test_a_wrapped_data_uri_is_never_a_text_and_a_quoted_one_is(fuzz: Callable[.
 
     def check(parts: tuple[str, str, str]) -> None:
         opening, uri, closing = parts
-        assert isinstance(quietly(lambda: picture_string(opening + uri + closing)), InputError)
-        assert picture_string(f"{opening}{uri}{closing} a word") is None
-        assert picture_string(f"see {opening}{uri}{closing}") is None
+        assert isinstance(quietly(lambda: image_string(opening + uri + closing)), InputError)
+        assert image_string(f"{opening}{uri}{closing} a word") is None
+        assert image_string(f"see {opening}{uri}{closing}") is None
 
     uris = st.sampled_from([URI, URI.replace(",", ",\n"), URI.upper()])
     fuzz(check, st.tuples(wrap, uris, st.sampled_from(['"', "'", "`", ">", ")", "]", '"]', '"\n),', ""])))
@@ -240,7 +240,7 @@ def test_llama_index_nodes(fuzz: Callable[..., int], tmp_path: Path) -> None:
 
     from vllm_jina_embed.frameworks.found_images import Bounds, View
     from vllm_jina_embed.inputs.references import Text
-    from vllm_jina_embed.llama_index import name_pictures
+    from vllm_jina_embed.llama_index import name_images
     from vllm_jina_embed.llama_index.nodes import items_of, storable
     from vllm_jina_embed.llama_index.results import match
 
@@ -250,8 +250,8 @@ def test_llama_index_nodes(fuzz: Callable[..., int], tmp_path: Path) -> None:
     def check(values: tuple[str, str]) -> None:
         text, other = values
         texts = [TextNode(text=text, metadata={"file_path": other}), Document(text=text, metadata={other: text})]
-        pictures = [ImageNode(image=text, text=other), ImageNode(image_path=text), ImageNode(image_url=text)]
-        for node in [*texts, *pictures]:
+        images = [ImageNode(image=text, text=other), ImageNode(image_path=text), ImageNode(image_url=text)]
+        for node in [*texts, *images]:
             (item,) = items_of([node])
             if node in texts:
                 assert isinstance(item, Text | InputError)
@@ -259,7 +259,7 @@ def test_llama_index_nodes(fuzz: Callable[..., int], tmp_path: Path) -> None:
                 storable(node)
             hit = NodeWithScore(node=node, score=0.5)
             assert all(isinstance(block, bytes) or block.encode() for block in view.blocks([match(hit)]))
-            quietly(lambda node=node: name_pictures([node], media=media))
+            quietly(lambda node=node: name_images([node], media=media))
 
     fuzz(check, st.tuples(ANYTHING, STRINGS))
 
@@ -328,7 +328,7 @@ def test_time_grows_with_the_length_alone(start: str) -> None:
             began = time.process_time()
             for call in (looks_like_image, strict_image, shown_name, valid_unicode, lambda text: misread(text, {})):
                 call(text)
-            quietly(lambda text=text: picture_string(text))
+            quietly(lambda text=text: image_string(text))
             quietly(lambda text=text: local_path(text))
             spent.append(time.process_time() - began)
         assert spent[1] < max(0.5, 12 * spent[0]), (start, filler, spent)

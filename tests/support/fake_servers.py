@@ -20,7 +20,7 @@ from PIL import Image
 from tests.support.fake_engine import vector_of
 from vllm_jina_embed.checkpoints import description, resolve
 from vllm_jina_embed.engine.config import RemoteConfig
-from vllm_jina_embed.engine.remote.messages import picture_tokens
+from vllm_jina_embed.engine.remote.messages import image_tokens
 from vllm_jina_embed.pooling.single_vector import finish, normalize
 from vllm_jina_embed.prompts.base import Prompt
 
@@ -28,7 +28,7 @@ WIDTH = 128  # of the demo checkpoint
 BEFORE, SPAN, AFTER = (90, 91), (92, 93, 94), (95,)
 
 
-def picture_prompt(*images: Image.Image) -> Prompt:
+def image_prompt(*images: Image.Image) -> Prompt:
     """Return a prompt whose template's tokens are made up."""
     return Prompt(token_ids=(*BEFORE, *SPAN * len(images), *AFTER), images=images, around=(len(BEFORE), len(AFTER)))
 
@@ -125,7 +125,7 @@ class FakeServers:
                 data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
                 with Image.open(BytesIO(data)) as image:
                     assert (image.format, image.mode) == ("PNG", "RGB")
-                    count = picture_tokens(*image.size, min_pixels=3136, max_pixels=602112)
+                    count = image_tokens(*image.size, min_pixels=3136, max_pixels=602112)
                 ids += [SPAN[0], *[SPAN[1]] * count, SPAN[2]]
         return [[*ids, *AFTER]]
 

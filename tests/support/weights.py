@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.images import noise
 from tests.support.native import NativeReference
-from tests.support.pictures import noise
 from tests.support.reference import Reference, distance
 from tests.support.xlm_roberta import XlmReference
 from vllm_jina_embed import JinaEmbedder

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.fake_servers import FakeServers
-from tests.support.pictures import noise
+from tests.support.images import noise
 from vllm_jina_embed import ClosedError, ConfigError, JinaEmbedder
 from vllm_jina_embed.engine.pool import EnginePool
 from vllm_jina_embed.engine.remote.engine import RemoteEngine
@@ -31,7 +31,7 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServers]:
 
 
 def test_a_client_needs_no_file_of_the_checkpoint(servers: FakeServers) -> None:
-    """Facts and tokenizer come from the server; texts, pictures and lists of pictures go there."""
+    """Facts and tokenizer come from the server; texts, images and lists of images go there."""
     with Remote.from_server("http://a:1/v1/", dimensions=64) as embedder:
         assert (embedder.model, embedder.dimension, embedder.task) == ("demo", 64, "retrieval")
         rows = embedder.embed(["a tree", noise(60, 60), [noise(30, 30), noise(90, 30)], "<|vision_start|>"])

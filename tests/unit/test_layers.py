@@ -83,8 +83,8 @@ PUBLIC = {
         "LateInteractionRetriever", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",
     },
     "llama_index/__init__.py": {
-        "LateInteractionRetriever", "PictureQuery", "VllmJinaEmbedding", "image_document", "image_node",
-        "image_retriever_tool", "name_pictures", "unified_retriever",
+        "LateInteractionRetriever", "ImageQuery", "VllmJinaEmbedding", "image_document", "image_node",
+        "image_retriever_tool", "name_images", "unified_retriever",
     },
     "late_interaction/__init__.py": {"Hit", "LateInteractionIndex", "Size", "Storage", "size_of"},
 }  # fmt: skip

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import encoded, noise
 from vllm_jina_embed import CachedEmbedder, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.inputs import images
 from vllm_jina_embed.inputs.sources import reference
 from vllm_jina_embed.langchain import image_document
 from vllm_jina_embed.late_interaction import LateInteractionIndex
 from vllm_jina_embed.llama_index import image_document as llama_document
-from vllm_jina_embed.llama_index import image_node, name_pictures
+from vllm_jina_embed.llama_index import image_node, name_images
 from vllm_jina_embed.mcp.reading import read_folder
 
 
@@ -103,8 +103,8 @@ def test_by_nodes(root: Path, counted: Counted, make: Any) -> None:
     assert counted.decoded == ["decoded_file"] * 2
 
 
-def test_by_name_pictures(root: Path, counted: Counted) -> None:
-    name_pictures([image_node(root / "a.png")])
+def test_by_name_images(root: Path, counted: Counted) -> None:
+    name_images([image_node(root / "a.png")])
     assert (counted.reads, counted.decoded) == (["a.png"] * 2, ["decoded_file"] * 2), "once for each call"
 
 
@@ -128,7 +128,7 @@ def test_by_late_interaction_once_where_it_is_bad(root: Path, embedder: JinaEmbe
     """It is reported as it was found, and not tried for each kind of vector."""
     (root / "bad.png").write_bytes(b"text")
     index = LateInteractionIndex(embedder)
-    with pytest.raises(ValueError, match=r"^items\[0\]: 'bad.png' is no picture"):
+    with pytest.raises(ValueError, match=r"^items\[0\]: 'bad.png' is no image"):
         index.add([root / "bad.png"])
     assert counted.reads == ["bad.png"]
 

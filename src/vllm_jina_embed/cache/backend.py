@@ -21,7 +21,7 @@ from .stores import Store
 ITEMS = 1024
 """Items that are looked up, embedded and stored together; an interrupted call loses at most these."""
 PIXELS = 64_000_000
-"""Pixels of opened pictures, 0.2 GB, after which no further item joins a part."""
+"""Pixels of opened images, 0.2 GB, after which no further item joins a part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from .stores import SQLiteStore, Store, open_store
 class CachedEmbedder(Calls):
     """The calls of ``embedder``, answered from ``store`` where it can; safe to call from any thread and event loop.
 
-    A hit is the stored vector, bit for bit. Pictures are keyed by their pixels, so an edited file is embedded again;
+    A hit is the stored vector, bit for bit. Images are keyed by their pixels, so an edited file is embedded again;
     they are opened under the embedder's ``MediaPolicy`` before the look-up, so a hit opens nothing that the policy
     refuses. Equal items of one call are embedded once. A damaged entry is computed again, and so is everything while
     the store cannot be read or written, with one warning.

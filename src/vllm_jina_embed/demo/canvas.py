@@ -34,10 +34,10 @@ def ring(centre: Point, radii: Sequence[float], turn: float) -> list[Point]:
 
 
 class Canvas:
-    """A sheet of ``width`` x ``height`` pixels, both larger than the picture by the same whole factor.
+    """A sheet of ``width`` x ``height`` pixels, both larger than the image by the same whole factor.
 
     Args:
-        size: The finished picture's (width, height) in pixels.
+        size: The finished image's (width, height) in pixels.
         rng: Random source of the drawing.
     """
 

@@ -22,8 +22,8 @@ class DemoItem:
     Attributes:
         name: Unique in its list, such as ``passage-de-red-circle``.
         concept: One of ``concepts.CONCEPTS``.
-        language: ISO 639-1 code of a text, None for a picture.
-        content: The text, or an RGB picture.
+        language: ISO 639-1 code of a text, None for an image.
+        content: The text, or an RGB image.
     """
 
     name: str
@@ -32,8 +32,8 @@ class DemoItem:
     content: str | Image.Image
 
     @property
-    def is_picture(self) -> bool:
-        """Whether the content is a picture."""
+    def is_image(self) -> bool:
+        """Whether the content is an image."""
         return self.language is None
 
 
@@ -42,8 +42,8 @@ class DemoCorpus:
     """The items to index and the questions to ask.
 
     Attributes:
-        items: One picture and two passages per concept, mixed.
-        queries: One text per concept and language, and one picture per concept.
+        items: One image and two passages per concept, mixed.
+        queries: One text per concept and language, and one image per concept.
     """
 
     items: tuple[DemoItem, ...]
@@ -53,7 +53,7 @@ class DemoCorpus:
 def demo_corpus(seed: int = 0) -> DemoCorpus:
     """Return the corpus of a seed: 77 images, 154 passages, 385 questions in five languages and 77 by image."""
     rng = random.Random(seed)
-    items = [_picture("picture", concept, rng) for concept in CONCEPTS]
+    items = [_image("image", concept, rng) for concept in CONCEPTS]
     queries: list[DemoItem] = []
     items += [
         _text("passage", concept, code, rng.choice(new_passages(concept, code)))
@@ -64,14 +64,14 @@ def demo_corpus(seed: int = 0) -> DemoCorpus:
         for concept in CONCEPTS:
             choice = language.new_texts.get(concept) or new_queries(concept, code)
             queries.append(_text("query", concept, code, rng.choice(choice)))
-    queries += [_picture("query", concept, rng) for concept in CONCEPTS]
+    queries += [_image("query", concept, rng) for concept in CONCEPTS]
     rng.shuffle(items)
     return DemoCorpus(items=tuple(items), queries=tuple(queries))
 
 
-def _picture(role: str, concept: str, rng: random.Random) -> DemoItem:
+def _image(role: str, concept: str, rng: random.Random) -> DemoItem:
     image = draw(concept, seed=rng.randrange(UNSEEN_SEED, 1000 * UNSEEN_SEED), size=random_size(rng))
-    return DemoItem(name=_name(role, "picture", concept), concept=concept, language=None, content=image)
+    return DemoItem(name=_name(role, "image", concept), concept=concept, language=None, content=image)
 
 
 def _text(role: str, concept: str, code: str, text: str) -> DemoItem:

@@ -43,7 +43,7 @@ def draw(concept: str, *, seed: int, size: tuple[int, int]) -> Image.Image:
         size: (width, height) in pixels.
 
     Returns:
-        An RGB picture of that size.
+        An RGB image of that size.
 
     Raises:
         ValueError: The concept is not one of the demo's.

@@ -34,7 +34,7 @@ class Search(Protocol):
         ...
 
     def add(self, items: Sequence[DemoItem]) -> None:
-        """Put texts and pictures into the index."""
+        """Put texts and images into the index."""
         ...
 
     async def ask(self, query: DemoItem, count: int) -> Ranking:
@@ -61,12 +61,12 @@ class LangChainSearch:
 
     def add(self, items: Sequence[DemoItem]) -> None:
         """See ``Search.add``."""
-        texts, pictures = _texts(items), _pictures(items)
+        texts, images = _texts(items), _images(items)
         self._store.add_texts(list(texts.values()), [{"kind": "passage"} for _ in texts], ids=list(texts))
-        vectors = self._embeddings.embed_images(list(pictures.values()))
-        for name, vector in zip(pictures, vectors, strict=True):
+        vectors = self._embeddings.embed_images(list(images.values()))
+        for name, vector in zip(images, vectors, strict=True):
             # This store has no method for vectors that exist already; its entries are public.
-            self._store.store[name] = {"id": name, "vector": vector, "text": "", "metadata": {"kind": "picture"}}
+            self._store.store[name] = {"id": name, "vector": vector, "text": "", "metadata": {"kind": "image"}}
 
     async def ask(self, query: DemoItem, count: int) -> Ranking:
         """See ``Search.ask``."""
@@ -98,11 +98,11 @@ class LlamaIndexSearch:
 
     def add(self, items: Sequence[DemoItem]) -> None:
         """See ``Search.add``."""
-        texts, pictures = _texts(items), _pictures(items)
+        texts, images = _texts(items), _images(items)
         nodes: list[BaseNode] = [TextNode(id_=name, text=text) for name, text in texts.items()]
-        nodes += [ImageNode(id_=name, image=_base64_png(picture)) for name, picture in pictures.items()]
+        nodes += [ImageNode(id_=name, image=_base64_png(image)) for name, image in images.items()]
         vectors = self._embedding.get_text_embedding_batch(list(texts.values()))
-        vectors += self._embedding.get_image_embedding_batch(list(pictures.values()))
+        vectors += self._embedding.get_image_embedding_batch(list(images.values()))
         for node, vector in zip(nodes, vectors, strict=True):
             node.embedding = vector
         # Not VectorStoreIndex(nodes): that drops nodes without text, even where they carry their embedding.
@@ -128,11 +128,11 @@ def _texts(items: Sequence[DemoItem]) -> dict[str, str]:
     return {item.name: item.content for item in items if isinstance(item.content, str)}
 
 
-def _pictures(items: Sequence[DemoItem]) -> dict[str, Image.Image]:
+def _images(items: Sequence[DemoItem]) -> dict[str, Image.Image]:
     return {item.name: item.content for item in items if isinstance(item.content, Image.Image)}
 
 
-def _base64_png(picture: Image.Image) -> str:
+def _base64_png(image: Image.Image) -> str:
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    image.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()

@@ -8,11 +8,11 @@ from typing import Any, Final
 from vllm_jina_embed.demo.corpus import DemoItem
 
 REQUIRED_RECALL: Final = 0.95
-PICTURE: Final = "picture"
+IMAGE: Final = "image"
 """The asker of questions by image; the other askers are languages."""
 
 Recall = dict[str, dict[str, float]]
-"""Asker (a language's code or ``picture``) -> direction -> recall@1."""
+"""Asker (a language's code or ``image``) -> direction -> recall@1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Answer:
 
     Attributes:
         query: The question.
-        hits: Every picture and passage, best first.
+        hits: Every image and passage, best first.
     """
 
     query: DemoItem
@@ -44,15 +44,15 @@ class Answer:
         """Whether the hit shows the question's concept."""
         return hit.item.concept == self.query.concept
 
-    def first_is_right(self, *, picture: bool) -> bool:
+    def first_is_right(self, *, image: bool) -> bool:
         """Whether the best ranked image (or passage) shows the question's concept."""
-        first = next((hit for hit in self.hits if hit.item.is_picture == picture), None)
+        first = next((hit for hit in self.hits if hit.item.is_image == image), None)
         return first is not None and self.is_right(first)
 
-    def rank_of_right(self, *, picture: bool) -> int | None:
+    def rank_of_right(self, *, image: bool) -> int | None:
         """Rank, from 1, of the first image (or passage) that shows the question's concept; None without one."""
         for rank, hit in enumerate(self.hits, 1):
-            if hit.item.is_picture == picture and self.is_right(hit):
+            if hit.item.is_image == image and self.is_right(hit):
                 return rank
         return None
 
@@ -112,7 +112,7 @@ class DemoResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``results.json``."""
-        pictures = sum(item.is_picture for item in self.items)
+        images = sum(item.is_image for item in self.items)
         return {
             "model": self.model,
             "finished": self.finished,
@@ -120,7 +120,7 @@ class DemoResult:
             "required_recall_at_1": REQUIRED_RECALL,
             "recall_at_1": {name: dict(askers) for name, askers in self.recall.items()},
             "engines": self.engines,
-            "index": {"pictures": pictures, "passages": len(self.items) - pictures},
+            "index": {"images": images, "passages": len(self.items) - images},
             "questions": len(self.by_question()),
             "same_first_hit": self.same_first,
             "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
@@ -131,7 +131,7 @@ class DemoResult:
 
 def directions(query: DemoItem) -> dict[str, bool]:
     """Return the measured directions of a question, and whether the answer of each is an image."""
-    if query.is_picture:
+    if query.is_image:
         return {"image_to_image": True}
     return {"text_to_image": True, "text_to_text": False}
 
@@ -147,7 +147,7 @@ def recall_at_1(answers: Sequence[Answer]) -> Recall:
     """
     right: dict[str, dict[str, list[bool]]] = {}
     for answer in answers:
-        asker = right.setdefault(answer.query.language or PICTURE, {})
-        for direction, picture in directions(answer.query).items():
-            asker.setdefault(direction, []).append(answer.first_is_right(picture=picture))
+        asker = right.setdefault(answer.query.language or IMAGE, {})
+        for direction, image in directions(answer.query).items():
+            asker.setdefault(direction, []).append(answer.first_is_right(image=image))
     return {asker: {way: round(fmean(marks), 4) for way, marks in ways.items()} for asker, ways in right.items()}

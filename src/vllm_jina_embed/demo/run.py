@@ -110,10 +110,10 @@ def _check_installed() -> None:
 
 def _show(options: DemoOptions, terminal: Terminal) -> DemoResult:
     terminal.say(
-        "Pictures and passages in one index, asked in five languages and by picture, on one vLLM engine.\n"
+        "Images and passages in one index, asked in five languages and by image, on one vLLM engine.\n"
         "This takes one to two minutes on 2 cores, 20 to 40 s of it for vLLM to start.\n"
     )
-    with terminal.stage("corpus", "Drawing pictures, writing sentences"):
+    with terminal.stage("corpus", "Drawing images, writing sentences"):
         corpus = demo_corpus(options.seed)
     with terminal.stage("imports", "Loading LangChain and LlamaIndex"):
         from vllm_jina_embed.demo.frameworks import LangChainSearch, LlamaIndexSearch
@@ -145,7 +145,7 @@ def _show(options: DemoOptions, terminal: Terminal) -> DemoResult:
 
 
 def _index(search: Search, corpus: DemoCorpus, terminal: Terminal) -> None:
-    title = f"{search.name}: indexing {len(corpus.items)} pictures and passages"
+    title = f"{search.name}: indexing {len(corpus.items)} images and passages"
     with terminal.stage(f"{search.key}_index", title, len(corpus.items)) as advance:
         for items in _batches(corpus.items, _AT_A_TIME):
             search.add(items)

@@ -8,14 +8,14 @@ from typing import Final
 
 from vllm_jina_embed.demo.concepts import SUNSET
 from vllm_jina_embed.demo.phrases import LANGUAGES
-from vllm_jina_embed.demo.result import PICTURE, REQUIRED_RECALL, Answer, DemoResult, Hit
+from vllm_jina_embed.demo.result import IMAGE, REQUIRED_RECALL, Answer, DemoResult, Hit
 from vllm_jina_embed.demo.terminal import table
 
 LABELS: Final = {"langchain": "LangChain", "llama_index": "LlamaIndex"}
 DIRECTIONS: Final = {
-    "text_to_image": "text to picture",
+    "text_to_image": "text to image",
     "text_to_text": "text to text",
-    "image_to_image": "picture to picture",
+    "image_to_image": "image to image",
 }
 EXAMPLES: Final = (
     ("de", SUNSET),
@@ -23,7 +23,7 @@ EXAMPLES: Final = (
     ("en", "red bar chart"),
     ("es", "blue star"),
     ("zh", "city at night"),
-    (PICTURE, "green table"),
+    (IMAGE, "green table"),
 )
 """Asker and concept of the questions that are shown first."""
 
@@ -42,7 +42,7 @@ def summary(result: DemoResult, folder: Path) -> str:
             "",
             table(rows),
             "",
-            "Some questions and the first three of their ranking (pictures and passages together, with the cosine):",
+            "Some questions and the first three of their ranking (images and passages together, with the cosine):",
             *examples,
             "",
             f"Report: {folder / 'report.html'}   Numbers: {folder / 'results.json'}",
@@ -68,7 +68,7 @@ def example(result: DemoResult, asker: str, concept: str) -> tuple[Answer, ...]:
     """Return the frameworks' answers to one question; empty where it was not asked."""
     for answers in result.by_question():
         query = answers[0].query
-        if (query.language or PICTURE) == asker and query.concept == concept:
+        if (query.language or IMAGE) == asker and query.concept == concept:
             return answers
     return ()
 
@@ -85,11 +85,11 @@ def _example(result: DemoResult, asker: str, concept: str) -> Iterator[str]:
     for answer in example(result, asker, concept)[:1]:
         query = answer.query
         yield ""
-        yield f"  {query.content if isinstance(query.content, str) else f'(a picture of a {query.concept})'}"
+        yield f"  {query.content if isinstance(query.content, str) else f'(an image of a {query.concept})'}"
         for rank, hit in enumerate(answer.hits[:3], 1):
             mark = "✓" if answer.is_right(hit) else "✗"
             yield f"    {rank}. {mark} {hit.score:.3f}  {_shown(hit)}"
 
 
 def _shown(hit: Hit) -> str:
-    return f"picture  {hit.item.concept}" if hit.item.is_picture else f"passage  {hit.item.content}"
+    return f"image  {hit.item.concept}" if hit.item.is_image else f"passage  {hit.item.content}"

@@ -86,9 +86,9 @@ class Calls(Closing):
         return rows
 
     def embed_images(self, images: Iterable[ImageInput | Iterable[ImageInput]], **overrides: Any) -> Floats:
-        """Return embeddings ``(n, dimension)`` of pictures; here a string is a path or a data URI.
+        """Return embeddings ``(n, dimension)`` of images; here a string is a path or a data URI.
 
-        A list or tuple of pictures inside ``images`` is one item: the union of its vision spans is averaged.
+        A list or tuple of images inside ``images`` is one item: the union of its vision spans is averaged.
         See ``embed`` for overrides and errors.
         """
         rows: Floats = self._rows(inputs.images(images), "passage", **overrides)
@@ -100,13 +100,13 @@ class Calls(Closing):
         return rows
 
     def embed(self, items: Iterable[EmbedInput], *, prompt_name: PromptName = "passage", **overrides: Any) -> Floats:
-        """Return embeddings of texts and pictures, mixed as they come.
+        """Return embeddings of texts and images, mixed as they come.
 
         Args:
-            items: A string is text, unless all of it is a ``data:image/...;base64,`` URI or a reference to a picture;
+            items: A string is text, unless all of it is a ``data:image/...;base64,`` URI or a reference to an image;
                 ``pathlib.Path``, bytes, ``BytesIO``, PIL images and uint8 arrays ``(height, width, 3)`` are
-                pictures; a list or tuple of pictures is one item.
-            prompt_name: ``query`` or ``passage``; decides the texts' prefix; pictures have none.
+                images; a list or tuple of images is one item.
+            prompt_name: ``query`` or ``passage``; decides the texts' prefix; images have none.
             **overrides: ``dimensions``, ``task``, ``show_progress`` and ``on_error`` for this call.
 
         Returns:
@@ -136,9 +136,9 @@ class Calls(Closing):
         task: str | None = None,
         show_progress: bool | None = None,
     ) -> list[Floats]:
-        """Return one vector per token of each text or picture, for late interaction (MaxSim).
+        """Return one vector per token of each text or image, for late interaction (MaxSim).
 
-        Every token of the prompt has its row: a text's prefix, and around a picture's tokens the words that ask the
+        Every token of the prompt has its row: a text's prefix, and around an image's tokens the words that ask the
         model to describe it. A checkpoint whose projector was trained for this (``jinaai/jina-embeddings-v4``) gives
         rows of 128 numbers; other checkpoints give each token's normalised state, which was not trained for this.
         Matryoshka sizes do not apply.

@@ -28,12 +28,12 @@ QUICK = 1000
 """Characters that are tokenised at once, in about 0.1 ms."""
 QUESTIONS = 32
 """Most queries of one call that are urgent; a longer list is bulk work and overtakes nothing."""
-PICTURES = 4
-"""Items with pictures that are decoded together."""
+IMAGES = 4
+"""Items with images that are decoded together."""
 IN_FLIGHT = 512
-"""Slots of one call in the engine: a prompt takes one slot, and one more for each ``PIXELS`` of its pictures."""
+"""Slots of one call in the engine: a prompt takes one slot, and one more for each ``PIXELS`` of its images."""
 PIXELS = 500_000
-"""Pixels per slot, so that the decoded pictures of one call hold at most 0.75 GB, however large they are."""
+"""Pixels per slot, so that the decoded images of one call hold at most 0.75 GB, however large they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,15 +143,15 @@ async def _prompts(
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """Yield ``items`` in order, in lists of at most ``CHUNK`` items with ``PICTURES`` pictures among them."""
+    """Yield ``items`` in order, in lists of at most ``CHUNK`` items with ``IMAGES`` images among them."""
     chunk: list[Item] = []
-    pictures = 0
+    images = 0
     for item in items:
         chunk.append(item)
-        pictures += isinstance(item, ImageItem)
-        if len(chunk) == CHUNK or pictures == PICTURES:
+        images += isinstance(item, ImageItem)
+        if len(chunk) == CHUNK or images == IMAGES:
             yield chunk
-            chunk, pictures = [], 0
+            chunk, images = [], 0
     if chunk:
         yield chunk
 

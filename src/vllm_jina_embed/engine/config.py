@@ -19,8 +19,8 @@ class EngineConfig:
     Attributes:
         location: Folder or hub repository of the checkpoint; for servers that say what they serve, their own words.
         revision: Commit or tag of a hub repository.
-        min_pixels: Lower bound of a picture's area in pixels.
-        max_pixels: Upper bound of a picture's area in pixels.
+        min_pixels: Lower bound of an image's area in pixels.
+        max_pixels: Upper bound of an image's area in pixels.
         files: State of the files in a local checkpoint's folder, so that new weights get a new engine.
         family: Decides how vLLM is started and what its vectors must be.
         options_key: The engine's own keyword arguments as one string; those of servers are not known here.
@@ -40,7 +40,7 @@ class LocalConfig(EngineConfig):
     """An engine in this process.
 
     Attributes:
-        max_tokens: Longest prompt in tokens, pictures expanded, unless the options say otherwise.
+        max_tokens: Longest prompt in tokens, images expanded, unless the options say otherwise.
         tasks: Tasks that the checkpoint has an adapter for; empty where its weights are merged for one.
         options: The engine's own keyword arguments, passed on unchanged.
     """

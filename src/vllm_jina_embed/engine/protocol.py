@@ -17,7 +17,7 @@ class TokenStates:
     """The states of one prompt's tokens.
 
     Attributes:
-        token_ids: Prompt tokens with every picture expanded, ``(n_tokens,)``.
+        token_ids: Prompt tokens with every image expanded, ``(n_tokens,)``.
         states: float32 ``(n_tokens, hidden_size)`` after the final norm, not normalised.
     """
 
@@ -33,7 +33,7 @@ class Engine(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """Longest prompt in tokens, pictures expanded."""
+        """Longest prompt in tokens, images expanded."""
         ...
 
     def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:

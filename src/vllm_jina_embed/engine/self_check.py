@@ -27,7 +27,7 @@ LIMIT = 1e-3
 
 
 async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
-    """Compare the engine's embeddings of a text and a picture with host pooling of its own token states.
+    """Compare the engine's embeddings of a text and an image with host pooling of its own token states.
 
     Raises:
         EngineError: They differ.
@@ -71,7 +71,7 @@ CHECKS: dict[Pooling, Check] = {"vision_span_mean": check_pooling, "first_token"
 
 
 async def check_multi_vector(engine: Engine, config: Any, *, task: str, expected: Callable[[Floats], Floats]) -> None:
-    """Compare the engine's multi-vectors of a text and a picture with ``expected`` of its token states.
+    """Compare the engine's multi-vectors of a text and an image with ``expected`` of its token states.
 
     Raises:
         EngineError: They differ.
@@ -104,11 +104,11 @@ def _described(got: Floats, expected: Floats) -> str:
 
 
 def _prompts(config: Any) -> tuple[Prompt, Prompt]:
-    """Return a text and a picture in ordinary tokens of this checkpoint."""
+    """Return a text and an image in ordinary tokens of this checkpoint."""
     span = (config.vision_start_token_id, config.image_token_id, config.vision_end_token_id)
     plain = [token_id for token_id in range(64) if token_id not in {*span, config.video_token_id}]
-    picture = np.random.default_rng(0).integers(0, 256, (84, 56, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (84, 56, 3), dtype=np.uint8)
     return (
         Prompt(token_ids=tuple(plain[:9])),
-        Prompt(token_ids=(*plain[9:12], *span, *plain[12:16]), images=(Image.fromarray(picture),)),
+        Prompt(token_ids=(*plain[9:12], *span, *plain[12:16]), images=(Image.fromarray(image),)),
     )

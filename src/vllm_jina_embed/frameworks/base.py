@@ -61,13 +61,13 @@ class Embedder(Protocol):
         ...
 
     def embed_images(self, images: Sequence[ImageInput]) -> Floats:
-        """Return embeddings ``(n, dimension)`` of pictures."""
+        """Return embeddings ``(n, dimension)`` of images."""
         ...
 
     def embed(
         self, items: Sequence[EmbedInput], *, prompt_name: PromptName = "passage", show_progress: bool | None = None
     ) -> Floats:
-        """Return embeddings ``(n, dimension)`` of a mixed list of texts and pictures."""
+        """Return embeddings ``(n, dimension)`` of a mixed list of texts and images."""
         ...
 
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
@@ -116,7 +116,7 @@ class Adapter(Closing, BaseModel):
     max_length: StrictInt | None = Field(default=None, frozen=True, description="Longest text in tokens.")
     min_pixels: StrictInt | None = Field(default=None, frozen=True, description="Smaller images are enlarged to it.")
     max_pixels: StrictInt | None = Field(default=None, frozen=True, description="Larger images are reduced to it.")
-    media: MediaPolicy | None = Field(default=None, frozen=True, description="Limits for pictures.")
+    media: MediaPolicy | None = Field(default=None, frozen=True, description="Limits for images.")
     show_progress: bool = Field(default=False, frozen=True, description="Whether calls draw a progress bar on stderr.")
     on_error: OnError = Field(
         default="raise",

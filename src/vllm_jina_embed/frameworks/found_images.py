@@ -23,7 +23,7 @@ from ..inputs.encoding import jpeg
 from ..inputs.file_names import shown_name, valid_unicode
 from ..inputs.images import MediaPolicy, open_image
 from ..inputs.metadata import PATH_KEY
-from ..inputs.references import is_data_uri, picture_string
+from ..inputs.references import image_string, is_data_uri
 from ..inputs.sources import UNAVAILABLE
 from .shown_text import visible, without_paths
 
@@ -201,7 +201,7 @@ class View:
             return Question(image=match, name=name or text)
         if text:
             return Question(text=text)
-        uri = picture_string(name)
+        uri = image_string(name)
         if uri is not None and is_data_uri(uri):
             return Question(image=uri, name=name)
         raise InputError(

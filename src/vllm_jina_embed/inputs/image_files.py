@@ -76,7 +76,7 @@ def check_size(size: tuple[int, ...], policy: MediaPolicy) -> None:
         )
     if min(width, height) <= 0 or max(width, height) / min(width, height) > MAX_SIDE_RATIO:
         raise InputError(
-            f"got a picture of {width} x {height} pixels; the model takes side ratios up to {MAX_SIDE_RATIO}. "
+            f"got an image of {width} x {height} pixels; the model takes side ratios up to {MAX_SIDE_RATIO}. "
             "Crop it or cut it into tiles."
         )
 
@@ -177,7 +177,7 @@ def unless_broken(name: str, step: Callable[..., Any], *values: Any, **options: 
     try:
         return step(*values, **options)
     except UnidentifiedImageError:
-        raise InputError(f"{name} is no picture that can be read; expected PNG, JPEG or WebP.") from None
+        raise InputError(f"{name} is no image that can be read; expected PNG, JPEG or WebP.") from None
     except InputError:
         raise
     except Exception as error:

@@ -27,17 +27,17 @@ from .image_files import BUDGET, MAX_SIDE_RATIO, check_size, decoded_file
 from .image_modes import array_rgb
 from .pil_images import decoded_pil
 from .policy import MediaPolicy
-from .sources import ImageFile, is_data_uri, picture_string, read
+from .sources import ImageFile, image_string, is_data_uri, read
 
 __all__ = [
     "MAX_SIDE_RATIO",
     "ImageInput",
     "LoadedImage",
     "MediaPolicy",
+    "image_string",
     "is_data_uri",
     "load_image",
     "open_image",
-    "picture_string",
 ]
 
 ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BytesIO | Image.Image | np.ndarray"

@@ -20,7 +20,7 @@ from PIL import Image
 from ..errors import InputError, unreadable
 from .images import ImageInput, LoadedImage, open_image
 from .policy import MediaPolicy
-from .references import Text, picture_string
+from .references import Text, image_string
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +57,9 @@ class BadItem:
 Item: TypeAlias = TextItem | ImageItem
 Checked: TypeAlias = Item | BadItem
 EmbedInput: TypeAlias = "ImageInput | Sequence[ImageInput]"
-"""A text, a picture, or a list or tuple of pictures that make one item together."""
+"""A text, an image, or a list or tuple of images that make one item together."""
 
-_PICTURE_TYPES = (os.PathLike, bytes, bytearray, memoryview, BytesIO, Image.Image, np.ndarray)
+_IMAGE_TYPES = (os.PathLike, bytes, bytearray, memoryview, BytesIO, Image.Image, np.ndarray)
 _AN_IMAGE = "a path, a data URI, encoded bytes, a PIL image, a uint8 array (height, width, 3)"
 
 
@@ -139,7 +139,7 @@ def _listed(values: Any, name: str) -> Iterable[object]:
             f"{name}: got an array of shape {values.shape}, which looks like {len(values)} images; expected a list. "
             "Pass list(array), which makes each image one item."
         )
-    if isinstance(values, (str, *_PICTURE_TYPES)) or hasattr(values, "read"):
+    if isinstance(values, (str, *_IMAGE_TYPES)) or hasattr(values, "read"):
         raise InputError(
             f"{name}: got one {type(values).__name__}; expected a list. Wrap it: [{name[:-1]}].{_hint(values)}"
         )
@@ -189,27 +189,27 @@ def _text(value: object, position: int, where: str) -> Item:
 
 
 def _image(value: object, position: int, where: str, *, or_text: bool = False) -> Item:
-    pictures = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if not pictures:
+    images = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not images:
         raise InputError("got an empty list of images.")
-    for picture in pictures:
-        if not isinstance(picture, (str, *_PICTURE_TYPES)) and not hasattr(picture, "read"):
-            inside = f"a {type(value).__name__} that holds {type(picture).__name__}"
-            got = inside if isinstance(value, list | tuple) else type(picture).__name__
+    for image in images:
+        if not isinstance(image, (str, *_IMAGE_TYPES)) and not hasattr(image, "read"):
+            inside = f"a {type(value).__name__} that holds {type(image).__name__}"
+            got = inside if isinstance(value, list | tuple) else type(image).__name__
             text = "a text as a string, or an image: " if or_text else ""
             raise InputError(f"got {got}; expected {text}{_AN_IMAGE}, or a list of those for one item.")
-    return ImageItem(position=position, where=where, images=pictures)
+    return ImageItem(position=position, where=where, images=images)
 
 
 def _text_or_image(value: object, position: int, where: str) -> Item:
     if isinstance(value, Text):
         return _text(value, position, where)
     if isinstance(value, str):
-        picture = picture_string(value)
-        return _text(value, position, where) if picture is None else _image(picture, position, where)
+        image = image_string(value)
+        return _text(value, position, where) if image is None else _image(image, position, where)
     if isinstance(value, list | tuple):
-        for picture in value:
-            if isinstance(picture, str) and picture_string(picture) is None:
+        for image in value:
+            if isinstance(image, str) and image_string(image) is None:
                 raise InputError(
                     f"got a {type(value).__name__} that holds a text; one item is one text or some images. "
                     "Pass a pathlib.Path to name a file."

@@ -93,12 +93,12 @@ def is_path(source: object) -> bool:
     """Tell whether an image is given by the path of its file: as ``os.PathLike``, or as a string that is no image's.
 
     Raises:
-        InputError: It is nearly an image's string, as ``picture_string``.
+        InputError: It is nearly an image's string, as ``image_string``.
     """
-    return isinstance(source, os.PathLike) or (isinstance(source, str) and picture_string(source) is None)
+    return isinstance(source, os.PathLike) or (isinstance(source, str) and image_string(source) is None)
 
 
-def picture_string(text: str) -> str | None:
+def image_string(text: str) -> str | None:
     """Return ``text`` without the white space around it if the rest is a data URI or a reference, None for a text.
 
     Raises:
@@ -118,7 +118,7 @@ def looks_like_image(text: str) -> bool:
 
 
 def strict_image(text: str) -> str | None:
-    """Return what ``picture_string`` returns, and None for what it refuses."""
+    """Return what ``image_string`` returns, and None for what it refuses."""
     return None if isinstance(text, Text) else _strict(text)
 
 

@@ -1,7 +1,7 @@
-"""Where the bytes of a picture come from: data URIs, files, references to files; under a ``MediaPolicy``.
+"""Where the bytes of an image come from: data URIs, files, references to files; under a ``MediaPolicy``.
 
 Which strings are images is told in ``image_strings``. Nothing is decoded here, and the network is never touched.
-A *reference* names a file in the policy's ``allowed_root`` together with the hash of its content, so that a picture can
+A *reference* names a file in the policy's ``allowed_root`` together with the hash of its content, so that an image can
 travel through any store as one short string: nobody can make one up for a file that he has not read.
 """
 
@@ -26,9 +26,9 @@ from .references import (
     SCHEME,
     data_uri_payload,
     has_data_scheme,
+    image_string,
     is_data_uri,
     is_reference,
-    picture_string,
     reference_parts,
     refuse_near_miss,
 )
@@ -38,10 +38,10 @@ __all__ = [
     "UNAVAILABLE",
     "ImageFile",
     "MediaPolicy",
+    "image_string",
     "is_data_uri",
     "is_reference",
     "path_of",
-    "picture_string",
     "read",
     "read_data_uri",
     "read_file",
@@ -115,7 +115,7 @@ def read(source: object, policy: MediaPolicy) -> ImageFile | None:
         InputError: They cannot be had, or the policy does not allow it.
     """
     if isinstance(source, str):
-        text = picture_string(source)
+        text = image_string(source)
         if has_data_scheme(text or source):
             data = read_data_uri(text or source)
             name = f"a data URI ({_CUT[0].lower()}{_CUT[1:]})" if _is_cut(data) else "a data URI"
@@ -226,7 +226,7 @@ def _root(policy: MediaPolicy, what: str) -> Path:
     if policy.allowed_root is None:
         raise InputError(
             f"got {what}, but the media policy has no folder to look it up in. Pass "
-            "media=MediaPolicy(allowed_root=...) with the folder that holds the pictures."
+            "media=MediaPolicy(allowed_root=...) with the folder that holds the images."
         )
     try:
         return Path(policy.allowed_root).expanduser().resolve()

@@ -17,7 +17,7 @@ from ..inputs.encoding import data_uri
 from ..inputs.file_names import readable_path, valid_metadata, valid_unicode
 from ..inputs.images import ImageInput, LoadedImage, MediaPolicy, load_image
 from ..inputs.metadata import CAPTION_KEY, MIMETYPE_KEY, facts
-from ..inputs.references import is_reference, picture_string
+from ..inputs.references import image_string, is_reference
 from ..inputs.sources import ImageFile, path_of, read_reference, read_with_reference
 
 Mode = Literal["data-uri", "reference"]
@@ -33,15 +33,15 @@ def image_document(
     thumbnail: bool = True,
     id: str | None = None,  # noqa: A002 - the name of Document's field
 ) -> Document:
-    """Return a document of one picture for any vector store; keep it away from text splitters, which would cut it.
+    """Return a document of one image for any vector store; keep it away from text splitters, which would cut it.
 
     Args:
         image: Path, data URI, reference, encoded bytes, ``BytesIO``, PIL image or uint8 array.
-        caption: What people and chat models read beside the picture; it does not change the embedding.
+        caption: What people and chat models read beside the image; it does not change the embedding.
         metadata: Further metadata, for example ``source`` and ``page``, which citations name.
-        mode: ``data-uri`` puts the whole picture into ``page_content``. ``reference`` puts a short string there, which
+        mode: ``data-uri`` puts the whole image into ``page_content``. ``reference`` puts a short string there, which
             works as long as the file lies unchanged in ``media.allowed_root``; the embeddings need the same ``media``.
-        media: Limits for the picture.
+        media: Limits for the image.
         thumbnail: Whether a small copy, 8 KB at most, goes into the metadata as a data URI.
         id: The document's id in the store.
 
@@ -97,7 +97,7 @@ def contents(documents: Sequence[Document]) -> list[Any]:
 
 def _file(image: ImageInput, policy: MediaPolicy) -> ImageFile:
     """Return the file that ``mode="reference"`` needs, read, with its reference."""
-    text = picture_string(image) if isinstance(image, str) else None
+    text = image_string(image) if isinstance(image, str) else None
     if text is not None and is_reference(text):
         return read_reference(text, policy)
     if text is not None or not isinstance(image, str | os.PathLike):

@@ -83,7 +83,7 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         return stored(answer)
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the embedding of a question, with the query prefix, or of a picture as in ``embed_documents``.
+        """Return the embedding of a question, with the query prefix, or of an image as in ``embed_documents``.
 
         Raises:
             InputError: ``text`` cannot be embedded, even with ``on_error="skip"``.
@@ -99,11 +99,11 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         return single(answer)
 
     def embed_images(self, images: Sequence[ImageInput]) -> list[list[float]]:
-        """Return one embedding per picture, in order.
+        """Return one embedding per image, in order.
 
         Args:
             images: Paths, ``data:image/...;base64,`` URIs, encoded bytes, ``BytesIO``, PIL images or uint8 arrays
-                ``(height, width, 3)``; a list inside the list is one item of several pictures.
+                ``(height, width, 3)``; a list inside the list is one item of several images.
 
         Raises:
             InputError: An image cannot be read; names each. ``on_error="skip"`` works as in ``embed_documents``.
@@ -126,8 +126,8 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         """Return one embedding or a list of them, as the calling vector store expects of this method.
 
         Args:
-            image: One picture (gives one embedding), or a list or tuple of pictures (gives one embedding each).
-            uris: A list of pictures, as Chroma, LanceDB and SingleStoreDB call it (gives one embedding each).
+            image: One image (gives one embedding), or a list or tuple of images (gives one embedding each).
+            uris: A list of images, as Chroma, LanceDB and SingleStoreDB call it (gives one embedding each).
 
         Raises:
             InputError: Neither or both arguments are given, or an image cannot be read.
@@ -206,9 +206,9 @@ def _embedded(documents: Sequence[Document], answer: Answer) -> list[Document]:
 def _as_list(
     image: ImageInput | Sequence[ImageInput] | None, uris: Sequence[ImageInput] | None
 ) -> tuple[Sequence[ImageInput], bool]:
-    """Return the pictures as a list, and whether the caller gave a single one."""
+    """Return the images as a list, and whether the caller gave a single one."""
     if (image is None) == (uris is None):
-        raise InputError("embed_image takes one picture, a list of pictures, or uris=[...]; pass exactly one of them.")
+        raise InputError("embed_image takes one image, a list of images, or uris=[...]; pass exactly one of them.")
     if uris is not None:
         return uris, False
     if isinstance(image, list | tuple):

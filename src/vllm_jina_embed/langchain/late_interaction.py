@@ -54,7 +54,7 @@ class LateInteractionRetriever(BaseRetriever):
 
     @property
     def media(self) -> MediaPolicy:
-        """Limits for pictures: those of the index's embedder."""
+        """Limits for images: those of the index's embedder."""
         return self.index.embedder.settings.media
 
     def add_documents(self, documents: Sequence[Document], **options: Any) -> list[str]:
@@ -107,7 +107,7 @@ def _add_arguments(documents: Sequence[Document]) -> dict[str, Any]:
             continue
         if HASH_KEY in document.metadata and strict_image(document.page_content) is None:
             raise InputError(
-                f"documents[{position}] has a picture's metadata ({HASH_KEY}) and its content is not a whole picture: "
+                f"documents[{position}] has an image's metadata ({HASH_KEY}) and its content is not a whole image: "
                 "a text splitter cut it. Split the texts alone, and add image documents after that.",
                 positions=[position],
             )

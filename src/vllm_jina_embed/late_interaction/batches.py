@@ -27,7 +27,7 @@ from ..scoring.maxsim import blocks
 ITEMS = 64
 """Items whose embeddings and multi-vectors are computed and held together."""
 PIXELS = 32_000_000
-"""Pixels of opened pictures, 0.1 GB, after which no further item joins a batch."""
+"""Pixels of opened images, 0.1 GB, after which no further item joins a batch."""
 MOST_NUMBERS = 1024 * 1024
 """Numbers that Qdrant takes in one multi-vector (MAX_MULTIVECTOR_FLATTENED_LEN in its lib/common); also the most of
 one request, which as JSON stays under a server's limit of 32 MB."""

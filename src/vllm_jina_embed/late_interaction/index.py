@@ -1,4 +1,4 @@
-"""An index in Qdrant over texts and pictures, searched in two stages: embeddings, then MaxSim over all tokens."""
+"""An index in Qdrant over texts and images, searched in two stages: embeddings, then MaxSim over all tokens."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Hit:
 
 
 class LateInteractionIndex(Base):
-    """Texts and pictures in a Qdrant collection, found by their embeddings and ranked by all their tokens.
+    """Texts and images in a Qdrant collection, found by their embeddings and ranked by all their tokens.
 
     A point has two vectors: the embedding, over which Qdrant keeps a graph, and the multi-vector, which ranks the
     candidates that the graph gives; both happen in one query. Every call has its a-twin; any thread and event loop may
@@ -65,7 +65,7 @@ class LateInteractionIndex(Base):
         again changes nothing.
 
         Args:
-            items: Texts and pictures, mixed, as in ``JinaEmbedder.embed``.
+            items: Texts and images, mixed, as in ``JinaEmbedder.embed``.
             payloads: Returned with each hit and searched by filters; values that JSON can hold.
             ids: One per item; without them, or where one is None, equal items with equal payloads get the same id.
             show_progress: Whether to draw a bar on stderr; None does as the embedder does.
@@ -151,7 +151,7 @@ class LateInteractionIndex(Base):
         """Return the items that answer a query best, best first; one Qdrant query.
 
         Args:
-            query: A text, which gets the query prefix, or a picture, as in ``JinaEmbedder.embed``.
+            query: A text, which gets the query prefix, or an image, as in ``JinaEmbedder.embed``.
             k: Number of hits.
             candidates: Items that the embeddings select and MaxSim ranks; more are slower and miss less. None takes
                 400, or ``10 * k`` where that is more.

@@ -5,18 +5,18 @@ from .._extras import require
 require("llama-index", "llama_index.core")
 
 from .embedding import VllmJinaEmbedding  # noqa: E402  (after the check, whose error holds the pip line)
-from .image_nodes import image_document, image_node, name_pictures  # noqa: E402
-from .late_interaction import LateInteractionRetriever, PictureQuery  # noqa: E402
+from .image_nodes import image_document, image_node, name_images  # noqa: E402
+from .late_interaction import ImageQuery, LateInteractionRetriever  # noqa: E402
 from .retrievers import unified_retriever  # noqa: E402
 from .tools import image_retriever_tool  # noqa: E402
 
 __all__ = [
+    "ImageQuery",
     "LateInteractionRetriever",
-    "PictureQuery",
     "VllmJinaEmbedding",
     "image_document",
     "image_node",
     "image_retriever_tool",
-    "name_pictures",
+    "name_images",
     "unified_retriever",
 ]

@@ -46,7 +46,7 @@ def refuse_embeddings_cache(value: object) -> None:
     if value is not None:
         raise ConfigError(
             "embeddings_cache would answer a query with a passage's vector, since LlamaIndex's keys hold the text "
-            "alone. Use VllmJinaEmbedding(...).cached(store), which takes the same stores and caches pictures too."
+            "alone. Use VllmJinaEmbedding(...).cached(store), which takes the same stores and caches images too."
         )
 
 

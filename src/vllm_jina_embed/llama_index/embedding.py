@@ -15,7 +15,7 @@ from ..errors import EngineError
 from ..frameworks.base import MODEL_SPELLINGS, Adapter, Embedder, ModelName
 from ..frameworks.skipping import Answer, answering, single, stored
 from ..inputs.images import MediaPolicy
-from ..inputs.metadata import names_a_picture
+from ..inputs.metadata import names_a_image
 from ..prompts.base import PromptName
 from .cache import as_store, refuse_embeddings_cache
 from .misread import misread
@@ -48,7 +48,7 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         await embedding.aget_query_embedding("A question?")
         ```
 
-    Index texts and pictures together, in any vector store:
+    Index texts and images together, in any vector store:
         ```python
         documents = [Document(text="A report."), image_document("chart.png")]
         index = VectorStoreIndex.from_documents(
@@ -171,13 +171,13 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
 
 
 def _warn_of_stand_ins(texts: Sequence[str]) -> None:
-    """Warn when an index embeds the text that stands for a picture, not the picture."""
-    count = sum(isinstance(text, str) and names_a_picture(text) for text in texts)
+    """Warn when an index embeds the text that stands for an image, not the image."""
+    count = sum(isinstance(text, str) and names_a_image(text) for text in texts)
     if count:
         warnings.warn(
-            f"{count} of {len(texts)} texts stand for pictures and are embedded as text: an index does so if the "
+            f"{count} of {len(texts)} texts stand for images and are embedded as text: an index does so if the "
             "embedding is only its embed_model. Pass transformations=[embedding] to from_documents, or index the nodes "
-            "that embedding(nodes) returns. MultiModalVectorStoreIndex embeds them beside the pictures.",
+            "that embedding(nodes) returns. MultiModalVectorStoreIndex embeds them beside the images.",
             stacklevel=5,
         )
 

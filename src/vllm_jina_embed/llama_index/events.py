@@ -36,15 +36,15 @@ def embedding_event(model: BaseEmbedding, chunks: list[str]) -> Iterator[list[li
 
 
 def chunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
-    """Return what observers see of ``items``: texts as they are, ``<image sha256:...>`` for pictures.
+    """Return what observers see of ``items``: texts as they are, ``<image sha256:...>`` for images.
 
     Images are opened for their hash only if there are observers. A ``Text`` that looks like an image's string becomes
     ``<image>``, so that observers never get the bytes of an image.
 
     Args:
         model: The embedding that is observed.
-        items: Texts and pictures.
-        media: Limits for pictures.
+        items: Texts and images.
+        media: Limits for images.
         texts: Whether a string is a text (as in a mixed call) or an image's path.
     """
     watched = _is_watched(model)
@@ -59,19 +59,19 @@ def chunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy,
 
 
 async def achunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
-    """Await ``chunks_of``; pictures are opened in a thread."""
+    """Await ``chunks_of``; images are opened in a thread."""
     if _is_watched(model):
         return await asyncio.to_thread(chunks_of, model, items, media, texts=texts)
     return chunks_of(model, items, media, texts=texts)
 
 
-def _stand_in(picture: object, media: MediaPolicy) -> str:
-    if isinstance(picture, list | tuple):
-        return " ".join(_stand_in(part, media) for part in picture)
+def _stand_in(image: object, media: MediaPolicy) -> str:
+    if isinstance(image, list | tuple):
+        return " ".join(_stand_in(part, media) for part in image)
     try:
-        if hasattr(picture, "read") and not (hasattr(picture, "seekable") and picture.seekable()):
+        if hasattr(image, "read") and not (hasattr(image, "seekable") and image.seekable()):
             return UNKNOWN  # it can be read only once, by the embedder
-        return placeholder(content_hash(open_image(picture, media)))
+        return placeholder(content_hash(open_image(image, media)))
     except Exception:  # the call itself reports it, with the position
         return UNKNOWN
 

@@ -29,8 +29,8 @@ from .events import achunks_of, chunks_of, embedding_event
 _PROGRESS = "Generating image embeddings"
 
 
-class PictureMethods(MultiModalEmbedding):
-    """Picture methods of ``VllmJinaEmbedding``, single and in batches, and queries by picture."""
+class ImageMethods(MultiModalEmbedding):
+    """Image methods of ``VllmJinaEmbedding``, single and in batches, and queries by image."""
 
     @property
     @abstractmethod
@@ -40,10 +40,10 @@ class PictureMethods(MultiModalEmbedding):
     @property
     @abstractmethod
     def _media(self) -> MediaPolicy:
-        """Limits for pictures."""
+        """Limits for images."""
 
     def get_image_embedding(self, img_file_path: ImageInput) -> list[float]:
-        """Return the embedding of a picture: path, data URI, bytes, ``BytesIO``, PIL image or uint8 array."""
+        """Return the embedding of an image: path, data URI, bytes, ``BytesIO``, PIL image or uint8 array."""
         if self.rate_limiter is not None:
             self.rate_limiter.acquire()
         with embedding_event(self, chunks_of(self, [img_file_path], self._media, texts=False)) as rows:
@@ -62,7 +62,7 @@ class PictureMethods(MultiModalEmbedding):
     def get_image_embedding_batch(
         self, img_file_paths: Sequence[ImageInput], show_progress: bool = False
     ) -> list[list[float]]:
-        """Return one embedding per picture, in order."""
+        """Return one embedding per image, in order."""
         return self._embed_batches(_listed(img_file_paths, "images"), show_progress, texts=False)
 
     async def aget_image_embedding_batch(
@@ -129,18 +129,18 @@ class PictureMethods(MultiModalEmbedding):
 
     # --- queries ----------------------------------------------------------------------------------------------------
 
-    def image_query(self, picture: ImageInput, query_str: str = "") -> QueryBundle:
-        """Return a query by picture, for any retriever on an index of these embeddings.
+    def image_query(self, image: ImageInput, query_str: str = "") -> QueryBundle:
+        """Return a query by image, for any retriever on an index of these embeddings.
 
         Args:
-            picture: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
+            image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
             query_str: What rerankers and chat models read as the question; it does not change the embedding.
         """
-        return _bundle(picture, query_str, self.get_image_embedding(picture))
+        return _bundle(image, query_str, self.get_image_embedding(image))
 
-    async def aimage_query(self, picture: ImageInput, query_str: str = "") -> QueryBundle:
+    async def aimage_query(self, image: ImageInput, query_str: str = "") -> QueryBundle:
         """Await ``image_query``."""
-        return _bundle(picture, query_str, await self.aget_image_embedding(picture))
+        return _bundle(image, query_str, await self.aget_image_embedding(image))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -241,6 +241,6 @@ def _checked_queries(queries: Any) -> list[Any]:
     return items
 
 
-def _bundle(picture: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:
-    path = readable_path(local_path(picture)) if is_path(picture) else None  # type: ignore[arg-type]
+def _bundle(image: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:
+    path = readable_path(local_path(image)) if is_path(image) else None  # type: ignore[arg-type]
     return QueryBundle(query_str, image_path=path, embedding=embedding)

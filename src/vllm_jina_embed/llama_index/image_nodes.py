@@ -18,7 +18,7 @@ from ..inputs.file_names import readable_path, valid_metadata, valid_unicode
 from ..inputs.images import ImageInput, LoadedImage, MediaPolicy, load_image, open_image
 from ..inputs.metadata import HASH_KEY, HEIGHT_KEY, PATH_KEY, THUMBNAIL_KEY, WIDTH_KEY, facts, placeholder
 from .misread import refuse_misread
-from .nodes import picture_of
+from .nodes import image_of
 
 NOT_FOR_TEXTS = [WIDTH_KEY, HEIGHT_KEY, THUMBNAIL_KEY]
 """Keys of metadata that neither an embedding model nor a chat model gets as text."""
@@ -35,16 +35,16 @@ def image_node(
     thumbnail: bool = True,
     **fields: Any,
 ) -> ImageNode:
-    """Return a node of one picture; for indexes and pipelines without a splitter.
+    """Return a node of one image; for indexes and pipelines without a splitter.
 
     Args:
         image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array. The node holds a file as its
             absolute path, and anything else as content. A file whose path is not valid Unicode, which stores refuse, is
             held as content too; its metadata has the path as a ``file:`` URI. Bytes that are not Unicode in
             ``caption``, ``metadata`` and ``id_`` are percent-encoded.
-        caption: What chat models read beside the picture; it does not change the embedding.
+        caption: What chat models read beside the image; it does not change the embedding.
         metadata: Further metadata.
-        media: Limits for the picture.
+        media: Limits for the image.
         thumbnail: Whether a small copy goes into the metadata.
         **fields: Further fields of ``ImageNode``, for example ``id_``.
 
@@ -63,13 +63,13 @@ def image_document(
     thumbnail: bool = True,
     **fields: Any,
 ) -> ImageDocument:
-    """Return a document of one picture, which text splitters keep; arguments as for ``image_node``."""
+    """Return a document of one image, which text splitters keep; arguments as for ``image_node``."""
     known = _fields(image, caption, metadata, media or MediaPolicy(), thumbnail)
     return ImageDocument(**known, **valid_metadata(fields))
 
 
-def name_pictures(nodes: Iterable[AnyNode], *, media: MediaPolicy | None = None) -> list[AnyNode]:
-    """Add ``image_node``'s metadata to each picture among a reader's nodes, in place, and return the nodes.
+def name_images(nodes: Iterable[AnyNode], *, media: MediaPolicy | None = None) -> list[AnyNode]:
+    """Add ``image_node``'s metadata to each image among a reader's nodes, in place, and return the nodes.
 
     ``IngestionPipeline`` keys its cache by text and metadata, so call this before the pipeline. Bytes that are not
     Unicode in the metadata of any node are percent-encoded.
@@ -92,12 +92,12 @@ def name_pictures(nodes: Iterable[AnyNode], *, media: MediaPolicy | None = None)
 
 def _name(node: BaseNode, media: MediaPolicy) -> None:
     node.metadata = valid_metadata(node.metadata)
-    source = picture_of(node)
+    source = image_of(node)
     if source is None:
         refuse_misread(node.get_content(metadata_mode=MetadataMode.NONE), node.metadata)
         return
-    picture = open_image(source, media)
-    known = facts(picture, path=source if isinstance(source, Path) else None)
+    image = open_image(source, media)
+    known = facts(image, path=source if isinstance(source, Path) else None)
     node.metadata = {**node.metadata, **known}
     node.excluded_embed_metadata_keys = [*node.excluded_embed_metadata_keys, *NOT_FOR_TEXTS]
     node.excluded_llm_metadata_keys = [*node.excluded_llm_metadata_keys, *NOT_FOR_TEXTS, HASH_KEY]

@@ -25,14 +25,14 @@ DOCUMENT_KEY = "ref_doc_id"
 
 
 @dataclass
-class PictureQuery(QueryBundle):
-    """A query by picture; ``query_str`` is what rerankers and chat models read as the question.
+class ImageQuery(QueryBundle):
+    """A query by image; ``query_str`` is what rerankers and chat models read as the question.
 
     Attributes:
-        picture: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
+        image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
     """
 
-    picture: Any = None
+    image: Any = None
 
 
 class LateInteractionRetriever(BaseRetriever):
@@ -117,13 +117,13 @@ class LateInteractionRetriever(BaseRetriever):
         """Await ``delete_ref_doc``."""
         await self.index.adelete(filter=_of_document(ref_doc_id))
 
-    def image_query(self, picture: ImageInput, query_str: str = "") -> PictureQuery:
-        """Return a query by picture: path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array."""
-        return PictureQuery(query_str, picture=_file_or_picture(picture))
+    def image_query(self, image: ImageInput, query_str: str = "") -> ImageQuery:
+        """Return a query by image: path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array."""
+        return ImageQuery(query_str, image=_file_or_image(image))
 
-    async def aimage_query(self, picture: ImageInput, query_str: str = "") -> PictureQuery:
+    async def aimage_query(self, image: ImageInput, query_str: str = "") -> ImageQuery:
         """Return ``image_query``; nothing is computed before retrieval."""
-        return self.image_query(picture, query_str)
+        return self.image_query(image, query_str)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return [_node(hit) for hit in self.index.search(_query(query_bundle), **self._limits)]
@@ -157,24 +157,24 @@ def _query(bundle: QueryBundle) -> EmbedInput:
     Raises:
         InputError: The query has neither, or several texts.
     """
-    if isinstance(bundle, PictureQuery):
-        picture: EmbedInput = bundle.picture
-        return picture
+    if isinstance(bundle, ImageQuery):
+        image: EmbedInput = bundle.image
+        return image
     if bundle.image_path is not None:
-        return _file_or_picture(bundle.image_path)
+        return _file_or_image(bundle.image_path)
     texts = bundle.embedding_strs
     if len(texts) == 1:
         return texts[0]
-    what = f"{len(texts)} texts" if texts else "neither text nor picture (its embedding is not used)"
+    what = f"{len(texts)} texts" if texts else "neither text nor image (its embedding is not used)"
     raise InputError(
-        f"the query has {what}; expected one text or picture, whose tokens are compared. For a picture, pass "
-        "retriever.image_query(picture)."
+        f"the query has {what}; expected one text or image, whose tokens are compared. For an image, pass "
+        "retriever.image_query(image)."
     )
 
 
-def _file_or_picture(picture: ImageInput) -> ImageInput:
+def _file_or_image(image: ImageInput) -> ImageInput:
     """Return a path in a string as a ``Path``, since the index takes a string for a text."""
-    return Path(local_path(picture)) if isinstance(picture, str) and is_path(picture) else picture
+    return Path(local_path(image)) if isinstance(image, str) and is_path(image) else image
 
 
 def _of_document(name: str) -> Any:

@@ -19,16 +19,16 @@ from ..errors import InputError
 from ..inputs import items as inputs
 from ..inputs.file_names import local_path, valid_unicode
 from ..inputs.metadata import HASH_KEY
-from ..inputs.references import Text, is_data_uri, picture_string, strict_image
+from ..inputs.references import Text, image_string, is_data_uri, strict_image
 from .misread import refuse_misread
 
-Picture: TypeAlias = "bytes | Path | str"
+Image: TypeAlias = "bytes | Path | str"
 """Encoded bytes, a file, a data URI or a reference."""
 _SHOWN = 5
 
 
-def picture_of(node: BaseNode) -> Picture | None:
-    """Return the unopened picture of a node; None for a node of text.
+def image_of(node: BaseNode) -> Image | None:
+    """Return the unopened image of a node; None for a node of text.
 
     Raises:
         InputError: The image is a URL, or LlamaIndex has lost its bytes.
@@ -53,17 +53,17 @@ def picture_of(node: BaseNode) -> Picture | None:
     if url:
         raise InputError(f"got the URL {url[:200]!r}; URLs are not fetched. Use image_node() with its bytes.")
     raise InputError(
-        "its picture is gone: LlamaIndex does not persist the bytes of a MediaResource. Use image_node() or "
+        "its image is gone: LlamaIndex does not persist the bytes of a MediaResource. Use image_node() or "
         "image_document(), or give it a path."
     )
 
 
-def items_of(nodes: Sequence[BaseNode]) -> list[Picture | InputError]:
+def items_of(nodes: Sequence[BaseNode]) -> list[Image | InputError]:
     """Return the item to embed for each node, in order: an image, a ``Text``, or an error that names the node.
 
     It is an error if the node's image is missing, or if its text is the bytes of a binary file.
     """
-    items: list[Picture | InputError] = []
+    items: list[Image | InputError] = []
     for position, node in enumerate(nodes):
         try:
             items.append(_item(node))
@@ -73,7 +73,7 @@ def items_of(nodes: Sequence[BaseNode]) -> list[Picture | InputError]:
 
 
 def whole(nodes: Iterable[BaseNode]) -> list[BaseNode]:
-    """Return ``nodes`` with one node per picture of a document: splitters copy the picture to every piece of its text.
+    """Return ``nodes`` with one node per image of a document: splitters copy the image to every piece of its text.
 
     The first copy gets the text of all, so nothing is lost and a search finds the image once. Nodes that differ in
     metadata (a page, a caption) are not copies and stay apart.
@@ -101,24 +101,24 @@ def whole(nodes: Iterable[BaseNode]) -> list[BaseNode]:
 
 
 def storable(node: BaseNode) -> BaseNode:
-    """Return a node whose picture survives vector stores, caches and docstores.
+    """Return a node whose image survives vector stores, caches and docstores.
 
     They return an ``ImageDocument`` as a text and lose the bytes of a ``MediaResource``, so both become an
     ``ImageNode``, as in LlamaIndex's own splitters. Nodes of text are returned as they are.
     """
-    picture = picture_of(node)
-    if picture is None:
+    image = image_of(node)
+    if image is None:
         return node
-    is_lost = isinstance(node, Document) or isinstance(picture, bytes)
+    is_lost = isinstance(node, Document) or isinstance(image, bytes)
     if is_lost and isinstance(node, Node) and node.image_resource is not None:
         node = _image_node(node)
     if not node.get_content(metadata_mode=MetadataMode.EMBED).strip():
-        node.set_content(f"<image {valid_unicode(picture.name)}>" if isinstance(picture, Path) else "<image>")
+        node.set_content(f"<image {valid_unicode(image.name)}>" if isinstance(image, Path) else "<image>")
     return node
 
 
 def warn_of_unnamed(nodes: Sequence[BaseNode]) -> None:
-    """Warn about pictures whose hash or file name stands in neither text nor metadata.
+    """Warn about images whose hash or file name stands in neither text nor metadata.
 
     ``IngestionPipeline`` keys its cache by a node's text and metadata: without such a name, the next image would get
     the vector of this one.
@@ -127,26 +127,26 @@ def warn_of_unnamed(nodes: Sequence[BaseNode]) -> None:
     if unnamed:
         shown = ", ".join(unnamed[:_SHOWN]) + (", ..." if len(unnamed) > _SHOWN else "")
         warnings.warn(
-            f"{len(unnamed)} nodes hold pictures that their text and metadata do not name (ids {shown}): the cache of "
-            "IngestionPipeline would take another picture for the same one. Make them by image_node() or "
-            "image_document(), or call name_pictures(documents) before the pipeline.",
+            f"{len(unnamed)} nodes hold images that their text and metadata do not name (ids {shown}): the cache of "
+            "IngestionPipeline would take another image for the same one. Make them by image_node() or "
+            "image_document(), or call name_images(documents) before the pipeline.",
             stacklevel=4,
         )
 
 
 def _is_named(node: BaseNode) -> bool:
-    picture = picture_of(node)
-    if picture is None:
+    image = image_of(node)
+    if image is None:
         return True
-    names = [str(node.metadata.get(HASH_KEY) or ""), picture.name if isinstance(picture, Path) else ""]
+    names = [str(node.metadata.get(HASH_KEY) or ""), image.name if isinstance(image, Path) else ""]
     content = node.get_content(metadata_mode=MetadataMode.ALL)  # a Node without text hides its metadata here
     return any(name and name in content for name in names)
 
 
-def _item(node: BaseNode) -> Picture:
-    picture = picture_of(node)
-    if picture is not None:
-        return picture
+def _item(node: BaseNode) -> Image:
+    image = image_of(node)
+    if image is not None:
+        return image
     refuse_misread(node.get_content(metadata_mode=MetadataMode.NONE), node.metadata)
     return Text(node.get_content(metadata_mode=MetadataMode.EMBED))
 
@@ -160,21 +160,21 @@ def _from_content(node: BaseNode) -> str:
     content = strict_image(node.get_content(metadata_mode=MetadataMode.NONE))
     if content is None:
         raise InputError(
-            f"it has a picture's metadata ({HASH_KEY}) and no picture: text splitters turn image_node() into text. "
+            f"it has an image's metadata ({HASH_KEY}) and no image: text splitters turn image_node() into text. "
             "Use image_document() in front of a splitter."
         )
     return content
 
 
-def _decoded(data: str | bytes) -> Picture:
+def _decoded(data: str | bytes) -> Image:
     text = data if isinstance(data, str) else data.decode("ascii", "replace")
-    found = picture_string(text)
+    found = image_string(text)
     if found is not None:
         return found
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError as error:  # binascii.Error, and characters that are not ASCII
-        raise InputError(f"its picture's base64 is broken ({error}); standard base64 is expected.") from None
+        raise InputError(f"its image's base64 is broken ({error}); standard base64 is expected.") from None
 
 
 def _join(copies: Sequence[ImageNode]) -> None:

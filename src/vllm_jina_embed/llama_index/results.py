@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..frameworks.found_images import Block, Match, citation
 from ..inputs.file_names import is_path_key, shown_name, valid_metadata, valid_unicode
 from ..inputs.metadata import THUMBNAIL_KEY
-from .nodes import picture_of
+from .nodes import image_of
 
 
 def match(hit: NodeWithScore) -> Match:
@@ -38,7 +38,7 @@ def block(shown: Block) -> ContentBlock:
 def _image(node: BaseNode) -> Any:
     """Return a node's image, the error where it is gone or elsewhere, or None for a node of text."""
     try:
-        return picture_of(node)
+        return image_of(node)
     except InputError as error:
         return error
 

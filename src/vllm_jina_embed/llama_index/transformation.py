@@ -15,17 +15,17 @@ from ..errors import SHOWN, InputError, warn_of_items
 from ..frameworks.base import vectors
 from ..frameworks.skipping import Answer, answering, strictly
 from .events import achunks_of, chunks_of, embedding_event
-from .image_methods import PictureMethods
+from .image_methods import ImageMethods
 from .nodes import items_of, storable, warn_of_unnamed, whole
 
 RUN_KEY = "run"
 
 
-class NodeTransformation(PictureMethods):
+class NodeTransformation(ImageMethods):
     """``__call__`` and ``acall`` of ``VllmJinaEmbedding``, which IngestionPipeline and indexes call."""
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
-        """Embed every node in one call: a node with a picture as that picture, any other as its text.
+        """Embed every node in one call: a node with an image as that image, any other as its text.
 
         Put it last in ``transformations``: an ordinary ``VectorStoreIndex`` then ranks texts and images in one list.
 

@@ -20,7 +20,7 @@ from ..frameworks.shown_text import visible
 from .answers import Answer, Content, answers
 from .chunking import chunks
 from .computed import Computed, UnwrittenError, writing
-from .layout import EMBEDDINGS, FACTS, FORMAT, PICTURES, PLACES, Entry
+from .layout import EMBEDDINGS, FACTS, FORMAT, IMAGES, PLACES, Entry
 from .reading import Place
 
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
@@ -48,12 +48,12 @@ def build(places: Iterable[Place], folder: Path, embedder: Any, left_out: dict[s
     with _write_errors(folder, computed), _temporary(folder) as temporary:
         new = temporary / "new"
         with writing():
-            (new / PICTURES).mkdir(parents=True)
+            (new / IMAGES).mkdir(parents=True)
         writer = _Writer(new, {} if left_out is None else left_out)
         writer.write(places, embedder, computed)
         if not writer.count:
             computed.delete()
-            raise InputError("there is no picture, text or PDF to index.")
+            raise InputError("there is no image, text or PDF to index.")
         with writing():
             writer.finish(facts)
             _swap(new, folder, temporary / "old")
@@ -72,7 +72,7 @@ class _Writer:
         self._rows: list[Floats] = []
 
     def write(self, places: Iterable[Place], embedder: Any, computed: Computed) -> None:
-        """Embed the places and record them; pictures are written at once."""
+        """Embed the places and record them; images are written at once."""
         for answer in answers(self._contents(places), embedder, computed):
             self._pending[0].answers.append(answer)
             if len(self._pending[0].answers) == self._pending[0].size:
@@ -91,35 +91,35 @@ class _Writer:
             file.write(json.dumps(facts, indent=2).encode())
 
     def _contents(self, places: Iterable[Place]) -> Iterator[Content]:
-        """Yield the items to embed of each place, its picture before its text."""
+        """Yield the items to embed of each place, its image before its text."""
         number = 0
         for place in places:
             texts = [text for _, _, text in chunks(place.text)]
-            if not texts and place.picture is None:
+            if not texts and place.image is None:
                 continue
-            pending = _Pending(place=replace(place, picture=None), size=len(texts) + (place.picture is not None))
-            if place.picture is not None:
-                pending.picture = f"{PICTURES}/{number:06d}{SUFFIXES.get(place.picture[1], '')}"
+            pending = _Pending(place=replace(place, image=None), size=len(texts) + (place.image is not None))
+            if place.image is not None:
+                pending.image = f"{IMAGES}/{number:06d}{SUFFIXES.get(place.image[1], '')}"
                 with writing():
-                    (self._folder / pending.picture).write_bytes(place.picture[0])
+                    (self._folder / pending.image).write_bytes(place.image[0])
             number += 1
             self._pending.append(pending)
-            if place.picture is not None:
-                yield place.picture[0]
+            if place.image is not None:
+                yield place.image[0]
             yield from texts
 
     def _note(self, pending: _Pending) -> None:
         reason = next((answer for answer in pending.answers if isinstance(answer, str)), None)
         if reason is not None:
             self._left_out[pending.place.id] = reason
-            if pending.picture is not None:
-                (self._folder / pending.picture).unlink()
+            if pending.image is not None:
+                (self._folder / pending.image).unlink()
             return
         first = len(self._rows)
         self._rows += [answer for answer in pending.answers if not isinstance(answer, str)]
         place, rows = pending.place, (first, len(self._rows))
         entry = Entry(
-            id=place.id, source=place.source, page=place.page, text=place.text, picture=pending.picture, rows=rows
+            id=place.id, source=place.source, page=place.page, text=place.text, image=pending.image, rows=rows
         )
         self._lines.append(json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n")
         self.count += 1
@@ -130,15 +130,15 @@ class _Pending:
     """A place whose embeddings are being computed.
 
     Attributes:
-        place: The place, without its picture's bytes.
+        place: The place, without its image's bytes.
         size: Number of its embeddings.
-        picture: Path of its picture in the index.
+        image: Path of its image in the index.
         answers: The embeddings so far, and reasons in place of failed ones.
     """
 
     place: Place
     size: int
-    picture: str | None = None
+    image: str | None = None
     answers: list[Answer] = field(default_factory=list)
 
 

@@ -34,7 +34,7 @@ def writing() -> Iterator[None]:
 
 
 def key_of(item: str | bytes) -> bytes:
-    """Return the key of a text or an encoded picture, 32 bytes."""
+    """Return the key of a text or an encoded image, 32 bytes."""
     kind, data = (b"text", item.encode("utf-8", "surrogatepass")) if isinstance(item, str) else (b"image", item)
     return hashlib.sha256(kind + b"\0" + data).digest()
 

@@ -12,13 +12,13 @@ from .._arrays import Floats
 from ..errors import InputError
 from ..frameworks.shown_text import visible
 from .building import build
-from .layout import EMBEDDINGS, FACTS, FORMAT, PICTURES, PLACES, SETTINGS, Entry, read_index
+from .layout import EMBEDDINGS, FACTS, FORMAT, IMAGES, PLACES, SETTINGS, Entry, read_index
 
-__all__ = ["EMBEDDINGS", "FACTS", "FORMAT", "PICTURES", "PLACES", "SETTINGS", "Entry", "Index", "build"]
+__all__ = ["EMBEDDINGS", "FACTS", "FORMAT", "IMAGES", "PLACES", "SETTINGS", "Entry", "Index", "build"]
 
 
 class Index:
-    """A built index, in memory except for its pictures."""
+    """A built index, in memory except for its images."""
 
     def __init__(self, folder: Path) -> None:
         """Read the index.
@@ -34,7 +34,7 @@ class Index:
         self._owner = np.repeat(np.arange(len(self.entries)), rows)
         self._numbers = {id(entry): number for number, entry in enumerate(self.entries)}
         self._by_id: dict[str, Entry] = {}
-        self._by_picture = {entry.picture: entry for entry in self.entries if entry.picture is not None}
+        self._by_image = {entry.image: entry for entry in self.entries if entry.image is not None}
         for entry in self.entries:
             self._by_id.setdefault(entry.id, entry)
         for entry in self.entries:
@@ -43,7 +43,7 @@ class Index:
     def search(self, question: Floats, count: int) -> list[tuple[Entry, float]]:
         """Return the places nearest to an embedding ``(dimension,)`` with their cosines, best first.
 
-        A place's score is the best of its picture and the pieces of its text.
+        A place's score is the best of its image and the pieces of its text.
 
         Raises:
             InputError: The question's embedding is not finite.
@@ -59,9 +59,9 @@ class Index:
         """Return the place with that id, as stored or as answers show it, or None."""
         return self._by_id.get(name)
 
-    def of_picture(self, path: str) -> Entry | None:
-        """Return the place whose picture has that path in the index, or None."""
-        return self._by_picture.get(path)
+    def of_image(self, path: str) -> Entry | None:
+        """Return the place whose image has that path in the index, or None."""
+        return self._by_image.get(path)
 
     def neighbours(self, entry: Entry) -> tuple[Entry | None, Entry | None]:
         """Return the places before and after ``entry`` in the same file, or None."""
@@ -72,6 +72,6 @@ class Index:
         )
 
     def embedding(self, entry: Entry) -> Floats:
-        """Return the stored embedding ``(dimension,)`` of a place's picture, or of its text if it has none."""
+        """Return the stored embedding ``(dimension,)`` of a place's image, or of its text if it has none."""
         row: Floats = self._embeddings[entry.rows[0]]
         return row

@@ -1,9 +1,9 @@
 """Define the files of an index, and read them with every check.
 
     index.json      what the embeddings were computed with
-    places.jsonl    one place per line: id, source, page, text, picture (a path below), rows (of the embeddings)
-    embeddings.npy  float32 (rows, dimension): a place's picture and the pieces of its text, a row each
-    pictures/       the pictures, encoded as in their files; pages of PDFs as JPEG
+    places.jsonl    one place per line: id, source, page, text, image (a path below), rows (of the embeddings)
+    embeddings.npy  float32 (rows, dimension): a place's image and the pieces of its text, a row each
+    images/       the images, encoded as in their files; pages of PDFs as JPEG
 
 An index may come from an untrusted place: no more memory is allocated than the sizes of its files justify, and every
 fault is a ConfigError that names the file and the line or row.
@@ -29,7 +29,7 @@ from ..pooling.single_vector import NORM_LIMIT
 from .chunking import chunks
 
 FORMAT = 1
-FACTS, PLACES, EMBEDDINGS, PICTURES = "index.json", "places.jsonl", "embeddings.npy", "pictures"
+FACTS, PLACES, EMBEDDINGS, IMAGES = "index.json", "places.jsonl", "embeddings.npy", "images"
 SETTINGS: Mapping[str, tuple[type, ...]] = {
     "model": (str,),
     "revision": (str, type(None)),
@@ -42,11 +42,11 @@ SETTINGS: Mapping[str, tuple[type, ...]] = {
 FACTS_BYTES = 1024 * 1024
 LINE_BYTES = 16 * 1024 * 1024
 """Longest line of places.jsonl; a page has at most 1,000,000 characters."""
-PICTURE_BYTES = 512 * 1024 * 1024
-"""Largest picture of an index; it may be larger than its file was, since a TIFF becomes a PNG."""
+IMAGE_BYTES = 512 * 1024 * 1024
+"""Largest image of an index; it may be larger than its file was, since a TIFF becomes a PNG."""
 HEADER_BYTES = 4096
 AGAIN = "Index it anew: vllm-jina-embed index FOLDER INDEX"
-_PICTURE = re.compile(rf"{PICTURES}/[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)?", re.ASCII)
+_IMAGE = re.compile(rf"{IMAGES}/[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Entry:
 
     Attributes:
         id: As in ``Place``; so are ``source``, ``page`` and ``text``.
-        picture: Path of its picture in the index.
+        image: Path of its image in the index.
         rows: First row of its embeddings, and one past the last.
     """
 
@@ -63,7 +63,7 @@ class Entry:
     source: str
     page: int | None
     text: str
-    picture: str | None
+    image: str | None
     rows: tuple[int, int]
 
     @property
@@ -82,9 +82,9 @@ def read_index(folder: Path) -> tuple[dict[str, Any], list[Entry], Floats]:
     try:
         if not folder.is_dir():
             raise ConfigError(f"{str(folder)!r} is not a folder. {AGAIN}")
-        pictures = folder / PICTURES
-        if pictures.is_symlink() or not pictures.is_dir():
-            raise _broken(pictures, "is not a folder of the index")
+        images = folder / IMAGES
+        if images.is_symlink() or not images.is_dir():
+            raise _broken(images, "is not a folder of the index")
         settings = _read_settings(folder / FACTS)
         with _open(folder / EMBEDDINGS) as file:
             count = _rows(file, folder / EMBEDDINGS, settings["dimensions"])
@@ -115,14 +115,14 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def _read_places(path: Path, count: int) -> list[Entry]:
-    """Return the places; their rows must run from 0 to ``count``, one for each picture and each piece of text."""
+    """Return the places; their rows must run from 0 to ``count``, one for each image and each piece of text."""
     entries: list[Entry] = []
     row = 0
     with _open(path) as file:
         for number, line in _lines(file):
             entry = _entry(path, number, _object(path, number, line, LINE_BYTES))
             first, last = entry.rows
-            own = (entry.picture is not None) + sum(1 for _ in chunks(entry.text))
+            own = (entry.image is not None) + sum(1 for _ in chunks(entry.text))
             if first != row or last - first != own or last > count:
                 raise _broken(
                     path, f"line {number}: has rows {first} to {last}; expected {row} to {row + own} of {count}"
@@ -146,7 +146,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 def _entry(path: Path, number: int, fields: dict[str, Any]) -> Entry:
     if set(fields) != set(Entry.__dataclass_fields__):
         raise _broken(path, f"line {number}: expected exactly {', '.join(Entry.__dataclass_fields__)}")
-    rows, page, picture = fields["rows"], fields["page"], fields["picture"]
+    rows, page, image = fields["rows"], fields["page"], fields["image"]
     for name in ("id", "source", "text"):
         if not isinstance(fields[name], str) or not _is_unicode(fields[name]):
             raise _broken(path, f"line {number}: {name} is {_short(fields[name])}; expected text of valid Unicode")
@@ -154,8 +154,8 @@ def _entry(path: Path, number: int, fields: dict[str, Any]) -> Entry:
         raise _broken(path, f"line {number}: id or source is empty")
     if page is not None and not (type(page) is int and 0 < page < 2**31):
         raise _broken(path, f"line {number}: page is {_short(page)}; expected a number from 1, or null")
-    if picture is not None and not (isinstance(picture, str) and _PICTURE.fullmatch(picture)):
-        raise _broken(path, f"line {number}: picture is {_short(picture)}; expected {PICTURES}/000000.png or null")
+    if image is not None and not (isinstance(image, str) and _IMAGE.fullmatch(image)):
+        raise _broken(path, f"line {number}: image is {_short(image)}; expected {IMAGES}/000000.png or null")
     if not (isinstance(rows, list) and len(rows) == 2 and all(type(row) is int for row in rows)):
         raise _broken(path, f"line {number}: rows is {_short(rows)}; expected two numbers")
     return Entry(**{**fields, "rows": (rows[0], rows[1])})

@@ -22,9 +22,9 @@ from ..inputs.sources import read_file as read_bytes
 from .chunking import CHARACTERS, chunks
 from .names import escape
 
-__all__ = ["CHARACTERS", "PDF", "PICTURES", "TEXTS", "Place", "chunks", "read_file", "read_folder"]
+__all__ = ["CHARACTERS", "IMAGES", "PDF", "TEXTS", "Place", "chunks", "read_file", "read_folder"]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 TEXTS = (".txt", ".md", ".markdown", ".rst")
 PDF = ".pdf"
 TEXT_BYTES = 64 * 1024 * 1024
@@ -41,25 +41,25 @@ PAGE_CHARACTERS = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A piece of text, a picture, or a page of a PDF, which is a picture beside its text.
+    """A piece of text, an image, or a page of a PDF, which is an image beside its text.
 
     Attributes:
         id: Unique in its folder: ``notes.md#L3-18``, ``photo.png``, ``report.pdf#page=2``.
         source: The file's path in the folder, as ``names.escape`` writes it.
         page: Number of the page, from 1.
-        text: Its text; empty for a picture.
-        picture: An encoded picture, and its media type.
+        text: Its text; empty for an image.
+        image: An encoded image, and its media type.
     """
 
     id: str
     source: str
     page: int | None = None
     text: str = ""
-    picture: tuple[bytes, str] | None = None
+    image: tuple[bytes, str] | None = None
 
 
 def read_folder(folder: Path, left_out: dict[str, str], *, skip: Path | None = None) -> Iterator[Place]:
-    """Yield the places of every picture, text and PDF below ``folder``, sorted by path.
+    """Yield the places of every image, text and PDF below ``folder``, sorted by path.
 
     Hidden files and files of other kinds are ignored.
 
@@ -94,7 +94,7 @@ def read_file(path: Path, source: str, policy: MediaPolicy, left_out: dict[str, 
     Args:
         path: The file.
         source: Its name in the places.
-        policy: Limits for pictures, and the folder that the file must lie in.
+        policy: Limits for images, and the folder that the file must lie in.
         left_out: Filled with the id and the reason of each page of a PDF that cannot be read.
 
     Raises:
@@ -103,8 +103,8 @@ def read_file(path: Path, source: str, policy: MediaPolicy, left_out: dict[str, 
         MissingExtraError: The file is a PDF, and pypdfium2 is not installed.
     """
     kind = path.suffix.lower()
-    if kind in PICTURES:
-        yield Place(id=source, source=source, picture=load_image(path, policy).browser_file(policy.max_bytes))
+    if kind in IMAGES:
+        yield Place(id=source, source=source, image=load_image(path, policy).browser_file(policy.max_bytes))
     elif kind in TEXTS:
         yield from _pieces(path, source, policy)
     elif kind == PDF:
@@ -119,7 +119,7 @@ def _files(root: Path, left_out: dict[str, str], *, skip: Path | None) -> Iterat
         if path == skip:
             continue
         if path != root and (path.is_symlink() or not path.is_dir()):
-            if path.suffix.lower() in (*PICTURES, *TEXTS, PDF):
+            if path.suffix.lower() in (*IMAGES, *TEXTS, PDF):
                 yield path
             continue
         try:
@@ -181,13 +181,13 @@ def _pages(path: Path, source: str, left_out: dict[str, str]) -> Iterator[Place]
             for number in range(1, len(pdf) + 1):
                 name = f"{source}#page={number}"
                 try:
-                    text, picture = _page(pdf, number)
+                    text, image = _page(pdf, number)
                 except Exception as error:  # errors of pdfium, ctypes and PIL, or no memory
                     bad += 1
                     if bad <= PAGES_TOLD:
                         left_out[name] = _reason(error)
                 else:
-                    yield Place(id=name, source=source, page=number, text=text, picture=picture)
+                    yield Place(id=name, source=source, page=number, text=text, image=image)
     if bad > PAGES_TOLD:
         left_out[source] = f"{bad - PAGES_TOLD} more of its pages cannot be read."
 

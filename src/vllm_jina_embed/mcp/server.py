@@ -37,8 +37,8 @@ from ..frameworks.found_images import (
 from ..frameworks.shown_text import visible, without_paths
 from ..inputs.images import MediaPolicy, open_image
 from .chunking import chunks
-from .index import PICTURES, Entry, Index
-from .layout import PICTURE_BYTES
+from .index import IMAGES, Entry, Index
+from .layout import IMAGE_BYTES
 
 require("mcp", "mcp.server.mcpserver")
 
@@ -67,8 +67,8 @@ class Service:
         self._media = replace(
             media,
             allow_local_files=True,
-            allowed_root=index.folder / PICTURES,
-            max_bytes=max(media.max_bytes, PICTURE_BYTES),
+            allowed_root=index.folder / IMAGES,
+            max_bytes=max(media.max_bytes, IMAGE_BYTES),
         )
         self._view = View(bounds=bounds or Bounds(), media=self._media, no_more=NO_MORE)
         self._page = View(bounds=PAGE, media=self._media)
@@ -111,7 +111,7 @@ class Service:
         notes = [f"{side}: {visible(other.id)}" for side, other in sides if other is not None]
         head = "; ".join([f"{entry.citation} (id {visible(entry.id)})", *notes])
         blocks: list[Block] = [f"{head}\n{cut(entry.text, PAGE.max_characters)}".strip()]
-        if entry.picture is not None:
+        if entry.image is not None:
             note, image = await asyncio.to_thread(self._page.shown, self._match(entry))
             blocks.append(f"(the image {note})" if image is None else image)
         return CallToolResult(content=list(map(_block, blocks)))
@@ -138,15 +138,15 @@ class Service:
 
     def _place(self, name: str) -> Entry | None:
         """Return the place of an id, or of an image's path in the index."""
-        return (self._index.get(name) or self._index.of_picture(name)) if name else None
+        return (self._index.get(name) or self._index.of_image(name)) if name else None
 
     async def _check(self) -> None:
         """Compute one stored embedding again: a model of the same name may have other weights by now."""
         entry = self._index.entries[0]
-        if entry.picture is None:
+        if entry.image is None:
             (again,) = await self._embedder.aembed_passages([next(text for _, _, text in chunks(entry.text))])
         else:
-            image = await asyncio.to_thread(open_image, self._index.folder / entry.picture, self._media)
+            image = await asyncio.to_thread(open_image, self._index.folder / entry.image, self._media)
             (again,) = await self._embedder.aembed_images([image])
         if not float(again @ self._index.embedding(entry)) >= ALIKE:
             raise ConfigError("the index was built with other weights than the model has now; index it anew.")
@@ -161,7 +161,7 @@ class Service:
             id=visible(entry.id),
             score=score,
             text=entry.text,
-            image=None if entry.picture is None else self._index.folder / entry.picture,
+            image=None if entry.image is None else self._index.folder / entry.image,
             key=entry.id,
         )
 

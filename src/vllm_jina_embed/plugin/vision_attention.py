@@ -1,6 +1,6 @@
 """Attention of the vision encoder on the CPU, in one call for all windows of one size.
 
-Symptom: vLLM calls torch once for each window, and a picture of 448 px has sixteen of them in each layer. Both ways
+Symptom: vLLM calls torch once for each window, and an image of 448 px has sixteen of them in each layer. Both ways
 call torch's ``scaled_dot_product_attention`` and give the same numbers.
 """
 

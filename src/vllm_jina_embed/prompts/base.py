@@ -20,8 +20,8 @@ class Prompt:
     """The input of the engine for one item.
 
     Attributes:
-        token_ids: Prompt tokens; one image token per picture, which the engine expands.
-        images: RGB pictures in the order of their image tokens; empty for text.
+        token_ids: Prompt tokens; one image token per image, which the engine expands.
+        images: RGB images in the order of their image tokens; empty for text.
         truncated: Whether tokens of the user's text were cut off.
         around: Numbers of tokens before and after the images, which a single vector leaves out; (0, 0) for text.
     """

@@ -37,7 +37,7 @@ class TextPromptBuilder:
         """Return one prompt per item, or the error of this item.
 
         Args:
-            items: Texts; a picture becomes an error in its place.
+            items: Texts; an image becomes an error in its place.
             role: Ignored.
             text_prefix: What stands before each text.
             max_length: Longest prompt in tokens, ``<s>`` and ``</s>`` included.
@@ -61,7 +61,7 @@ class TextPromptBuilder:
             _text_prompt(next(tokens), item, max_length, truncate)
             if isinstance(item, TextItem)
             else InputError(
-                "got a picture; this checkpoint takes texts only.", where=item.where, positions=[item.position]
+                "got an image; this checkpoint takes texts only.", where=item.where, positions=[item.position]
             )
             for item in items
         ]

@@ -48,7 +48,7 @@ class PromptBuilder:
                 "the tokenizer does not mark the image template's tokens as special, so users could write them."
             )
         self._before = (self.ids.turn_start, *self._plain("user\n"))
-        self._picture = (self.ids.vision_start, self.ids.image, self.ids.vision_end)
+        self._image = (self.ids.vision_start, self.ids.image, self.ids.vision_end)
         self._after = {
             role: (*self._plain(instruction), self.ids.turn_end, *self._plain("\n"))
             for role, instruction in template.instruction.items()
@@ -60,7 +60,7 @@ class PromptBuilder:
         """Return one prompt per item, or the error of this item.
 
         Args:
-            items: Texts and pictures, in any order.
+            items: Texts and images, in any order.
             role: ``query`` or ``passage``.
             text_prefix: Result of ``prefix``.
             max_length: Longest text in tokens, prefix included.
@@ -112,7 +112,7 @@ class PromptBuilder:
         images = tuple(image.pixels for image in opened(item, self._policy))
         after = self._after[role]
         return Prompt(
-            token_ids=(*self._before, *self._picture * len(images), *after),
+            token_ids=(*self._before, *self._image * len(images), *after),
             images=images,
             around=(len(self._before), len(after)),
         )

@@ -103,7 +103,7 @@ def facts_of(state: Any) -> ServerFacts:
 
 
 def _proving(state: Any, send: Send) -> Send:
-    """Return ``send`` that lets the server start only after its engine has pooled a text and a picture rightly."""
+    """Return ``send`` that lets the server start only after its engine has pooled a text and an image rightly."""
 
     async def proved(message: Message) -> None:
         if message["type"] == "lifespan.startup.complete":

@@ -32,7 +32,7 @@ class PoolingEngine(FakeEngine):
         self.seen: list[tuple[int, ...]] = []
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
-        """Expand the picture to five tokens; each place has its own state."""
+        """Expand the image to five tokens; each place has its own state."""
         ids = [one for token in prompt.token_ids for one in [token] * (5 if token == IMAGE else 1)]
         rows = [vector_of(Prompt(token_ids=(token, place)), 128) * (1 + place) for place, token in enumerate(ids)]
         return TokenStates(token_ids=tuple(ids), states=np.stack(rows))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import ConfigError, InputError, MediaPolicy
 from vllm_jina_embed.frameworks.found_images import (
     REMEMBERED,

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs.budget import Budget
 from vllm_jina_embed.inputs.images import MediaPolicy, open_image

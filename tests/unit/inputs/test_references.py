@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs.images import open_image
 from vllm_jina_embed.inputs.policy import MediaPolicy
@@ -17,10 +17,10 @@ from vllm_jina_embed.inputs.references import (
     SCHEME,
     Text,
     has_data_scheme,
+    image_string,
     is_path,
     looks_like_image,
     media_type,
-    picture_string,
     strict_image,
 )
 from vllm_jina_embed.inputs.sources import read
@@ -153,7 +153,7 @@ TEXTS = [
 @pytest.mark.parametrize("name", IMAGES)
 def test_what_is_an_image(name: str) -> None:
     """White space around it and the case of its beginning aside, nothing else."""
-    assert picture_string(IMAGES[name]) == strict_image(IMAGES[name]) == IMAGES[name].strip()
+    assert image_string(IMAGES[name]) == strict_image(IMAGES[name]) == IMAGES[name].strip()
     assert looks_like_image(IMAGES[name])
 
 
@@ -161,7 +161,7 @@ def test_what_is_an_image(name: str) -> None:
 def test_what_is_nearly_an_image_is_an_error_that_says_what_to_write(name: str) -> None:
     """Wherever a string may be an image; it shows the beginning of what was got."""
     with pytest.raises(InputError, match=r"got ['\"].+['\"].*begins like") as caught:
-        picture_string(NEAR[name])
+        image_string(NEAR[name])
     advice = "text splitter" if "reference" in name else "expected data:image/png;base64, followed by base64 only"
     assert advice in str(caught.value)
     assert len(str(caught.value)) < 500
@@ -186,7 +186,7 @@ def test_what_is_nearly_an_image_is_an_error_that_says_what_to_write(name: str) 
 )
 def test_the_reason_is_named(name: str, reason: str) -> None:
     with pytest.raises(InputError) as caught:
-        picture_string(NEAR[name])
+        image_string(NEAR[name])
     assert reason in str(caught.value)
 
 
@@ -198,7 +198,7 @@ def test_what_pillow_writes_is_known_by_its_beginning(mode: str, encode: Callabl
     assert media_type(payload) == f"image/{mode.lower()}"
     text = f"data:application/octet-stream;base64,{payload}"
     with pytest.raises(InputError, match="begins like the data URI"):
-        picture_string(text)
+        image_string(text)
 
 
 @pytest.mark.parametrize(
@@ -221,13 +221,13 @@ def test_beginnings_of_files(data: bytes, expected: str | None) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_prose_is_a_text(text: str) -> None:
     """Also where it begins with the same words, or quotes an image's string."""
-    assert picture_string(text) is None
+    assert image_string(text) is None
     assert not looks_like_image(text)
 
 
 @pytest.mark.parametrize("text", [*IMAGES.values(), *NEAR.values(), *TEXTS])
 def test_a_text_that_is_marked_as_one_is_one(text: str) -> None:
-    assert picture_string(Text(text)) is None
+    assert image_string(Text(text)) is None
 
 
 @pytest.mark.parametrize("cut", [25, 60, 61, 62, 63, 200])

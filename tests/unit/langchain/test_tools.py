@@ -19,8 +19,8 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from PIL import Image
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import encoded, noise
 from tests.support.scripted_chat import ScriptedChat, asks
 from vllm_jina_embed import MediaPolicy
 from vllm_jina_embed.langchain import VllmJinaEmbeddings, image_document, image_retriever_tool
@@ -30,7 +30,7 @@ SEARCH = "search_texts_and_images"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two pictures."""
+    """Two images."""
     folder = tmp_path / "root"
     folder.mkdir()
     for number in range(2):
@@ -62,7 +62,7 @@ def texts(message: ToolMessage) -> list[str]:
 
 
 def images(message: ToolMessage) -> list[Image.Image]:
-    """The pictures as a provider would read them."""
+    """The images as a provider would read them."""
     blocks = [block for block in message.content_blocks if block["type"] == "image"]
     assert {block["mime_type"] for block in blocks} <= {"image/jpeg"}
     return [Image.open(BytesIO(base64.b64decode(block["base64"], validate=True))) for block in blocks]
@@ -80,11 +80,11 @@ def data_uri_of(path: Path) -> str:
 
 
 def alike(one: Image.Image, other: Image.Image) -> bool:
-    values = [np.asarray(picture.convert("RGB").resize((30, 20)), dtype=float) for picture in (one, other)]
+    values = [np.asarray(image.convert("RGB").resize((30, 20)), dtype=float) for image in (one, other)]
     return bool(np.abs(values[0] - values[1]).mean() < 4)
 
 
-async def test_pictures_are_seen_and_texts_are_read(store: InMemoryVectorStore, root: Path) -> None:
+async def test_images_are_seen_and_texts_are_read(store: InMemoryVectorStore, root: Path) -> None:
     """v1 content blocks with numbers and sources; the documents themselves as the artifact; sync as async."""
     document = image_document(
         root / "0.png", caption="A chart", metadata={"source": "report.pdf", "page": 3}, media=MediaPolicy()
@@ -106,7 +106,7 @@ async def test_pictures_are_seen_and_texts_are_read(store: InMemoryVectorStore, 
 
 
 @pytest.mark.parametrize("around", ["{}", " {}\n"])
-def test_a_picture_is_a_query_in_every_form(store: InMemoryVectorStore, root: Path, around: str) -> None:
+def test_a_image_is_a_query_in_every_form(store: InMemoryVectorStore, root: Path, around: str) -> None:
     """Its data URI, its reference, and the name that an earlier answer gave it."""
     media = MediaPolicy(allowed_root=root)
     documents = [image_document(root / f"{n}.png", mode="reference", media=media) for n in range(2)]
@@ -122,7 +122,7 @@ def test_a_picture_is_a_query_in_every_form(store: InMemoryVectorStore, root: Pa
             assert alike(images(message)[0], noise(300, 200, seed=number))
 
 
-def test_pictures_are_bounded_in_number_side_and_bytes(store: InMemoryVectorStore) -> None:
+def test_images_are_bounded_in_number_side_and_bytes(store: InMemoryVectorStore) -> None:
     """Those that do not fit are named all the same; pure noise compresses badly."""
     values = np.random.default_rng(0).integers(0, 256, (6, 900, 1200, 3), dtype=np.uint8)
     store.add_documents([image_document(value, thumbnail=False) for value in values])
@@ -131,14 +131,14 @@ def test_pictures_are_bounded_in_number_side_and_bytes(store: InMemoryVectorStor
     assert sum("not shown" in text for text in texts(message)) == 4
     shown = images(message)
     assert len(shown) == 2
-    for picture, block in zip(shown, [b for b in message.content if b["type"] == "image"], strict=True):
-        assert max(picture.size) <= 600
+    for image, block in zip(shown, [b for b in message.content if b["type"] == "image"], strict=True):
+        assert max(image.size) <= 600
         assert len(base64.b64decode(block["base64"])) <= 20_000
     assert images(call(tool_of(store, k=6, max_images=0), "anything")) == []
 
 
 def test_texts_and_captions_are_bounded(store: InMemoryVectorStore) -> None:
-    """A long text with a picture's string in it costs no more than any other."""
+    """A long text with an image's string in it costs no more than any other."""
     uri = image_document(noise(12, 12), thumbnail=False).page_content
     store.add_documents([Document(f"See {uri}"), image_document(noise(9, 9), caption="long " * 1000)])
     message = call(tool_of(store, max_characters=100), "anything")
@@ -146,7 +146,7 @@ def test_texts_and_captions_are_bounded(store: InMemoryVectorStore) -> None:
     assert sum("[...]" in text for text in texts(message)) == 2
 
 
-def test_a_picture_that_is_gone_is_said_and_not_fatal(store: InMemoryVectorStore, root: Path) -> None:
+def test_a_image_that_is_gone_is_said_and_not_fatal(store: InMemoryVectorStore, root: Path) -> None:
     """The file changed after it was indexed."""
     media = MediaPolicy(allowed_root=root)
     store.add_documents(
@@ -160,13 +160,13 @@ def test_a_picture_that_is_gone_is_said_and_not_fatal(store: InMemoryVectorStore
     assert (asked.status, "there is no image" in str(asked.content)) == ("error", True), "another tool's names"
 
 
-def test_a_picture_that_is_gone_is_shown_by_its_thumbnail(store: InMemoryVectorStore, root: Path) -> None:
+def test_a_image_that_is_gone_is_shown_by_its_thumbnail(store: InMemoryVectorStore, root: Path) -> None:
     """And said to be one, as LlamaIndex's tool does."""
     media = MediaPolicy(allowed_root=root)
     store.add_documents([image_document(root / "0.png", mode="reference", media=media)])
     (root / "0.png").unlink()
     message = call(tool_of(store), "anything")
-    assert [picture.size for picture in images(message)] == [(128, 85)]
+    assert [image.size for image in images(message)] == [(128, 85)]
     assert "a thumbnail: the image itself cannot be opened" in texts(message)[0]
 
 
@@ -223,8 +223,8 @@ def test_name_and_description_are_the_models(store: InMemoryVectorStore) -> None
     assert list(tool.args) == ["query", "image"]
 
 
-def test_an_agent_sees_a_picture_and_asks_for_its_like(store: InMemoryVectorStore, root: Path) -> None:
-    """create_agent with a scripted model: a search in words, then one by the first answer's picture."""
+def test_an_agent_sees_a_image_and_asks_for_its_like(store: InMemoryVectorStore, root: Path) -> None:
+    """create_agent with a scripted model: a search in words, then one by the first answer's image."""
     store.add_documents([image_document(root / f"{n}.png", caption=f"Number {n}") for n in range(2)])
 
     def ask_again(messages: Sequence[BaseMessage]) -> AIMessage:
@@ -275,7 +275,7 @@ def test_a_chat_model_sees_no_folder_of_the_host(store: InMemoryVectorStore, roo
 
 
 @pytest.mark.fire
-def test_a_document_that_is_nearly_a_picture_is_read(root: Path) -> None:
+def test_a_document_that_is_nearly_a_image_is_read(root: Path) -> None:
     """What is in the store already does not end the answer."""
 
     class Fixed(BaseRetriever):

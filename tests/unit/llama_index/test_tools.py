@@ -1,4 +1,4 @@
-"""An agent searches, sees pictures, cites them, and searches on by what it saw."""
+"""An agent searches, sees images, cites them, and searches on by what it saw."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.support.chat import ScriptedChat, asks, says
 from tests.support.embedders import FakeEmbedder
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import ConfigError, InputError, MediaPolicy
 from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_node, image_retriever_tool, unified_retriever
@@ -27,7 +27,7 @@ TOOL = "search_texts_and_images"
 
 @pytest.fixture
 def retriever(embedding: VllmJinaEmbedding, paths: list[Path]) -> BaseRetriever:
-    """Three pictures and a long text; every search finds all."""
+    """Three images and a long text; every search finds all."""
     nodes = [image_node(path, caption=f"caption {path.stem}", id_=path.stem) for path in paths]
     nodes.append(TextNode(text="word " * 1000, id_="text"))
     index = VectorStoreIndex(embedding(nodes), embed_model=embedding)
@@ -52,13 +52,13 @@ def name_of(blocks: Sequence[object], text: str) -> str:
 
 
 async def test_an_agent_sees_what_it_found(retriever: BaseRetriever, paths: list[Path]) -> None:
-    """End to end: the chat model is sent the pictures as blocks beside their numbers, and cites one."""
+    """End to end: the chat model is sent the images as blocks beside their numbers, and cites one."""
     chat = ScriptedChat(lambda _: asks(TOOL, query="a caption"), lambda _: says("It is in [1]."))
     agent = FunctionAgent(tools=[image_retriever_tool(retriever)], llm=chat.llm, streaming=False)
     response = await agent.run("What is there?")
     assert str(response) == "It is in [1]."
     (result,) = [message for message in chat.heard[-1] if message.role == "tool"]
-    assert sorted(picture.size for picture in shown(result.blocks)) == [(40, 30), (41, 30), (42, 30)]
+    assert sorted(image.size for image in shown(result.blocks)) == [(40, 30), (41, 30), (42, 30)]
     heads = [block.text for block in result.blocks if isinstance(block, TextBlock)]
     assert [head[:4] for head in heads] == ["[1] ", "[2] ", "[3] ", "[4] "]
     (call,) = response.tool_calls
@@ -67,13 +67,13 @@ async def test_an_agent_sees_what_it_found(retriever: BaseRetriever, paths: list
         assert expected in headed(result.blocks, f"[{number}]").text, "the application resolves citations so"
     for block, following in zip(result.blocks, result.blocks[1:], strict=False):
         if isinstance(block, TextBlock) and " (image-" in block.text:
-            assert isinstance(following, ImageBlock), "each picture stands behind its number"
+            assert isinstance(following, ImageBlock), "each image stands behind its number"
 
 
-async def test_an_agent_searches_by_a_picture_that_it_saw(
+async def test_an_agent_searches_by_a_image_that_it_saw(
     retriever: BaseRetriever, embedding: VllmJinaEmbedding, fake: FakeEmbedder, paths: list[Path]
 ) -> None:
-    """Its id comes from the first answer; the application may name further pictures."""
+    """Its id comes from the first answer; the application may name further images."""
     chat = ScriptedChat(
         lambda _: asks(TOOL, query="anything"),
         lambda heard: asks(TOOL, image=name_of(heard[-1].blocks, "caption two")),
@@ -103,7 +103,7 @@ async def test_an_error_reaches_the_model_as_a_message(
 async def test_sync_and_async_answer_alike(
     retriever: BaseRetriever, embedding: VllmJinaEmbedding, paths: list[Path]
 ) -> None:
-    """By text and by picture."""
+    """By text and by image."""
     tool = image_retriever_tool(retriever, embedding=embedding, images={"mine": paths[0]})
     for arguments in ({"query": "a"}, {"image": "mine"}):
         assert tool.call(**arguments).blocks == (await tool.acall(**arguments)).blocks
@@ -116,11 +116,11 @@ def test_the_query_is_the_models_own(retriever: BaseRetriever, fake: FakeEmbedde
 
 
 def test_answers_are_bounded(retriever: BaseRetriever) -> None:
-    """Number, side and bytes of pictures, length of texts."""
+    """Number, side and bytes of images, length of texts."""
     tool = image_retriever_tool(retriever, max_images=2, max_side=20, max_bytes=1000, max_characters=100)
     blocks = tool(query="a").blocks
     assert len(shown(blocks)) == 2
-    assert all(max(picture.size) <= 20 for picture in shown(blocks))
+    assert all(max(image.size) <= 20 for image in shown(blocks))
     assert all(len(base64.b64decode(block.image)) <= 1000 for block in blocks if isinstance(block, ImageBlock))
     texts = [block.text for block in blocks if isinstance(block, TextBlock)]
     assert sum("this answer shows no more images" in text for text in texts) == 1
@@ -140,14 +140,14 @@ class Found(BaseRetriever):
         return [NodeWithScore(node=node) for node in self.nodes]
 
 
-def test_a_picture_that_is_gone_is_shown_by_its_thumbnail(tmp_path: Path) -> None:
+def test_a_image_that_is_gone_is_shown_by_its_thumbnail(tmp_path: Path) -> None:
     """And said to be one; without a thumbnail the reason is said."""
     path = tmp_path / "a.png"
     path.write_bytes(encoded(noise(400, 300)))
     kept, bare = image_node(path), image_node(path, thumbnail=False)
     path.unlink()
     blocks = image_retriever_tool(Found(kept, bare))(query="a").blocks
-    assert [picture.size for picture in shown(blocks)] == [(128, 96)]
+    assert [image.size for image in shown(blocks)] == [(128, 96)]
     assert "a thumbnail: the image itself cannot be opened)" in headed(blocks, "[1]").text
     assert "does not exist" in headed(blocks, "[2]").text
 
@@ -224,7 +224,7 @@ def test_bad_settings_are_named(retriever: BaseRetriever) -> None:
         image_retriever_tool(retriever, max_side=0)
 
 
-def test_the_schema_offers_a_picture_only_where_it_can_be_used(
+def test_the_schema_offers_a_image_only_where_it_can_be_used(
     retriever: BaseRetriever, embedding: VllmJinaEmbedding
 ) -> None:
     """What the chat model is told."""
@@ -235,7 +235,7 @@ def test_the_schema_offers_a_picture_only_where_it_can_be_used(
     assert list(both.get_parameters_dict()["properties"]) == ["query", "image"]
 
 
-def test_a_data_uri_is_a_picture_to_search_by(
+def test_a_data_uri_is_a_image_to_search_by(
     retriever: BaseRetriever, embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
 ) -> None:
     """From an application that calls the tool itself."""
@@ -248,7 +248,7 @@ def test_a_data_uri_is_a_picture_to_search_by(
 async def test_a_chat_model_sees_no_folder_of_the_host(
     embedding: VllmJinaEmbedding, paths: list[Path], tmp_path: Path
 ) -> None:
-    """Not in results, their metadata, or errors, whatever keeps a picture from being opened; it is logged."""
+    """Not in results, their metadata, or errors, whatever keeps an image from being opened; it is logged."""
     folder = str(paths[0].parent)
     gone = ImageNode(
         image_path=f"{folder}/none.png", text="x", id_="gone", metadata={"file_path": f"{folder}/none.png"}
@@ -264,7 +264,7 @@ async def test_a_chat_model_sees_no_folder_of_the_host(
     notes = {block.splitlines()[0].partition(", ")[2] for block in seen[1:]}
     assert len(notes) == 1, "which of all it is tells whether a file is there"
     assert notes.pop().startswith("cannot be shown")
-    failing = VllmJinaEmbedding(embedder=NoPictures())
+    failing = VllmJinaEmbedding(embedder=NoImages())
     asking = image_retriever_tool(Found(*nodes), embedding=failing, images=mine, media=MediaPolicy())
     blocks = [block for block in asking(query="a").blocks if isinstance(block, TextBlock)]
     for name in [*(name_of([block], "") for block in blocks[1:]), "mine"]:
@@ -278,7 +278,7 @@ async def test_a_chat_model_sees_no_folder_of_the_host(
 
 
 @pytest.mark.fire
-def test_a_picture_that_is_nearly_a_data_uri_is_told_to_the_model(
+def test_a_image_that_is_nearly_a_data_uri_is_told_to_the_model(
     retriever: BaseRetriever, embedding: VllmJinaEmbedding, base64s: list[str]
 ) -> None:
     with pytest.raises(InputError, match="parameters beside base64"):
@@ -293,8 +293,8 @@ def test_what_is_not_unicode_reaches_no_chat_model() -> None:
     assert block.text.encode().decode() == "[1] caf%E9.txt\nfile_path: caf%E9.txt\na%E9: x\n\ncaf%E9"
 
 
-class NoPictures(FakeEmbedder):
-    """Cannot open any picture, and says where it lies, as the core does."""
+class NoImages(FakeEmbedder):
+    """Cannot open any image, and says where it lies, as the core does."""
 
     def embed_images(self, images: Sequence[object]) -> Floats:
         raise InputError(f"images[0]: the file {images[0]!r} does not exist.", positions=[0])

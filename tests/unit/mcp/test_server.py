@@ -18,8 +18,8 @@ pytest.importorskip("mcp.server.mcpserver")
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, TextContent
 
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import encoded, noise
 from vllm_jina_embed import ConfigError, EngineError, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.frameworks.found_images import ABOUT_QUERY, DESCRIPTION, NAME, Bounds
 from vllm_jina_embed.frameworks.shown_text import visible
@@ -64,12 +64,12 @@ def texts(result: CallToolResult) -> list[str]:
 
 @pytest.fixture
 def places() -> list[Place]:
-    picture = (encoded(noise(30, 20)), "image/png")
+    image = (encoded(noise(30, 20)), "image/png")
     return [
         Place(id="uri.txt#L1-1", source="uri.txt", text=DATA_URI),
         Place(id=f"{FORGED}#L1-1", source=FORGED, text="first"),
         Place(id=f"{FORGED}#L3-3", source=FORGED, text="second"),
-        Place(id="photo.png", source="photo.png", picture=picture),
+        Place(id="photo.png", source="photo.png", image=image),
     ]
 
 
@@ -97,53 +97,51 @@ def test_a_name_forges_no_head(tmp_path: Path, places: list[Place]) -> None:
     assert head.isprintable()
 
 
-def test_a_text_that_looks_like_a_picture_is_proved_as_text(tmp_path: Path, places: list[Place]) -> None:
+def test_a_text_that_looks_like_a_image_is_proved_as_text(tmp_path: Path, places: list[Place]) -> None:
     """The first place is computed again before the first answer."""
     index = indexed(tmp_path, places)
     (first,) = texts(ask(index, tmp_path, lambda service: service.search(image="uri.txt#L1-1", count=1)))
     assert first.endswith(DATA_URI)
 
 
-def test_a_picture_of_the_index_is_found_by_its_path(tmp_path: Path, places: list[Place]) -> None:
+def test_a_image_of_the_index_is_found_by_its_path(tmp_path: Path, places: list[Place]) -> None:
     index = indexed(tmp_path, places)
-    path = str(index.entries[3].picture)
+    path = str(index.entries[3].image)
     (first,) = texts(ask(index, tmp_path, lambda service: service.search(image=path, count=1)))
     assert first.startswith("[1] photo.png (id photo.png, score 1.000")
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
-        "pictures/../../secret.png",
-        "pictures/999999.png",
-        "pictures/a\0b.png",
-        "pictures/" + "x" * 5000,
+        "images/../../secret.png",
+        "images/999999.png",
+        "images/a\0b.png",
+        "images/" + "x" * 5000,
         "/etc/passwd",
-        "pictures/000003.png\n",
+        "images/000003.png\n",
         "data:image/png;base64,AAAA",
         "data:image/png,AAAA",
         "vllm-jina-embed:image:a.png#" + "0" * 32,
         "file:///etc/passwd",
     ],
 )
-def test_no_other_picture_is_opened_and_no_path_is_told(tmp_path: Path, places: list[Place], picture: str) -> None:
+def test_no_other_image_is_opened_and_no_path_is_told(tmp_path: Path, places: list[Place], image: str) -> None:
     """Whether a file exists outside the index is not told either."""
     (tmp_path / "secret.png").write_bytes(encoded(noise(10, 10)))
     index = indexed(tmp_path, places)
-    if picture.strip() == "pictures/000003.png":
-        picture = "pictures/000003.png/"
+    if image.strip() == "images/000003.png":
+        image = "images/000003.png/"
     with pytest.raises(ToolError) as error:
-        ask(index, tmp_path, lambda service: service.search(image=picture))
+        ask(index, tmp_path, lambda service: service.search(image=image))
     assert str(tmp_path) not in str(error.value)
     assert "secret" not in str(error.value) or "there is no image" in str(error.value)
 
 
 @pytest.mark.parametrize("damage", ["gone", "broken", "link"])
-def test_a_picture_that_cannot_be_shown_is_told_without_a_path(
-    tmp_path: Path, places: list[Place], damage: str
-) -> None:
+def test_a_image_that_cannot_be_shown_is_told_without_a_path(tmp_path: Path, places: list[Place], damage: str) -> None:
     index = indexed(tmp_path, places)
-    file = index.folder / str(index.entries[3].picture)
+    file = index.folder / str(index.entries[3].image)
     file.unlink()
     if damage == "broken":
         file.write_bytes(b"no")
@@ -171,7 +169,7 @@ def test_an_index_whose_proof_is_not_a_number_is_refused(tmp_path: Path, places:
         ask(index, tmp_path, lambda service: service.search("a"))
 
 
-def test_a_picture_that_is_brought_along_is_searched(tmp_path: Path, places: list[Place]) -> None:
+def test_a_image_that_is_brought_along_is_searched(tmp_path: Path, places: list[Place]) -> None:
     index = indexed(tmp_path, [replace(place) for place in places])
     uri = "data:image/png;base64," + base64.b64encode(encoded(noise(30, 20))).decode()
     (first,) = texts(ask(index, tmp_path, lambda service: service.search(image=uri, count=1)))

@@ -20,7 +20,7 @@ from vllm_jina_embed.mcp.server import Service
 @pytest.mark.parametrize(("stored", "now"), [(np.nan, 1.0), (1.0, np.nan), (0.0, 1.0), (-1.0, 1.0)])
 async def test_a_stored_embedding_that_cannot_be_compared_is_another(stored: float, now: float) -> None:
     """NaN is like nothing, whichever of the two it stands in."""
-    entry = SimpleNamespace(text="a", picture=None)
+    entry = SimpleNamespace(text="a", image=None)
     index: Any = SimpleNamespace(
         folder=Path(), entries=[entry], embedding=lambda entry: np.array([stored, 0], dtype=np.float32)
     )

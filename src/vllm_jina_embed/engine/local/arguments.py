@@ -132,7 +132,7 @@ def _images(config: LocalConfig) -> dict[str, Any]:
     return {
         "limit_mm_per_prompt": {"video": 0},
         "mm_processor_kwargs": {"size": {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}},
-        # Off: after a failed request vLLM 0.32 answers the next one with the same picture with an empty tensor.
+        # Off: after a failed request vLLM 0.32 answers the next one with the same image with an empty tensor.
         "mm_processor_cache_gb": 0,
     }
 

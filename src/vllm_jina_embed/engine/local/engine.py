@@ -195,7 +195,7 @@ class LocalEngine:
             if _is_death(error):
                 return None
             raise _translated(error) from error
-        # After a failed request vLLM 0.32 may answer the next one with the same picture with an empty tensor.
+        # After a failed request vLLM 0.32 may answer the next one with the same image with an empty tensor.
         complete = getattr(outputs[-1], "error", None) is None and outputs[-1].outputs.data.numel() > 0
         return outputs[-1] if complete else None
 

@@ -77,7 +77,7 @@ def _cut(entries: list[Entry]) -> Iterator[list[Entry]]:
     batch: list[Entry] = []
     tokens = 0
     for entry in entries:
-        length = MOST_TOKENS if entry[0].images else len(entry[0].token_ids)  # a picture goes alone
+        length = MOST_TOKENS if entry[0].images else len(entry[0].token_ids)  # an image goes alone
         if batch and (len(batch) == MOST_PROMPTS or tokens + length > MOST_TOKENS):
             yield batch
             batch, tokens = [], 0

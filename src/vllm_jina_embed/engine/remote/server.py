@@ -3,7 +3,7 @@
 Knows the paths and bodies of vLLM's HTTP interface, but no sockets. Whether it is the right server is checked in
 ``server_checks.py``.
 A server that ``vllm-jina-embed serve`` started tells its facts. A plain one does not: it gives token states, and what
-its chat template and image processor make of a picture is compared with the trained prompt before anything is pooled.
+its chat template and image processor make of an image is compared with the trained prompt before anything is pooled.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class Server(Member):
 
         Args:
             request: What is asked for.
-            prompts: Texts, or one item with pictures.
-            question: Result of ``wire.question``; encoding pictures is not repeated when another server is asked.
+            prompts: Texts, or one item with images.
+            question: Result of ``wire.question``; encoding images is not repeated when another server is asked.
 
         Raises:
             LostError: It can be asked again.
@@ -214,7 +214,7 @@ class Server(Member):
     def _other_prompt(self, got: int | str, expected: int) -> str:
         size = {"size": {"shortest_edge": self._config.min_pixels, "longest_edge": self._config.max_pixels}}
         return (
-            f"{self.url}: the server's prompt of a picture has {got} tokens and is not the trained one of {expected}: "
+            f"{self.url}: the server's prompt of an image has {got} tokens and is not the trained one of {expected}: "
             "it has another chat template or other pixel bounds. Start it by 'vllm-jina-embed serve', or with "
             f"--chat-template (vllm_jina_embed.prompts.chat_template) and --mm-processor-kwargs '{json.dumps(size)}'."
         )

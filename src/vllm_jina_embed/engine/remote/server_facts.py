@@ -50,7 +50,7 @@ class ServerFacts:
         dtype: Type of the weights, such as ``bfloat16``.
         pooler_task: ``embed`` for one vector per item, ``token_embed`` for one per token.
         projected: Whether ``token_embed`` gives projected multi-vectors, never the token states.
-        max_tokens: Longest prompt in tokens, pictures expanded.
+        max_tokens: Longest prompt in tokens, images expanded.
         priority: Whether requests may have a priority.
         models: The request's model name for each task, where tasks differ by it.
         version: Version of this package on the server.

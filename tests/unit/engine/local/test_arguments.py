@@ -92,7 +92,7 @@ def test_processes_keep_their_memory_while_an_engine_starts(monkeypatch: pytest.
 
 
 def test_xlm_roberta_is_vllms_own_model() -> None:
-    """No architecture of ours, nothing about pictures, and no scheduler that cuts prompts into steps."""
+    """No architecture of ours, nothing about images, and no scheduler that cuts prompts into steps."""
     config = LocalConfig(
         location="org/name", revision=None, min_pixels=1, max_pixels=2, max_tokens=512, family=XLM_ROBERTA
     )

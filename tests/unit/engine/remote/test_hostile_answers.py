@@ -13,8 +13,8 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.support.fake_servers import PATHS, WIDTH, FakeServers, facts_of, picture_prompt
-from tests.support.pictures import noise
+from tests.support.fake_servers import PATHS, WIDTH, FakeServers, facts_of, image_prompt
+from tests.support.images import noise
 from vllm_jina_embed import ConfigError, JinaEmbedder, VllmJinaError
 from vllm_jina_embed.engine.pool import EnginePool
 from vllm_jina_embed.engine.remote.engine import RemoteEngine
@@ -174,7 +174,7 @@ def test_every_body_of_every_status_ends_in_our_error(
 
     def call() -> None:
         with closing(start(servers)) as engine:
-            job = engine.embed(picture_prompt(noise(56, 56)), dimensions=WIDTH, task="retrieval")
+            job = engine.embed(image_prompt(noise(56, 56)), dimensions=WIDTH, task="retrieval")
             engine.run(job).result(timeout=20)
 
     with pytest.raises(VllmJinaError) as caught:
