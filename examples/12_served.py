@@ -43,7 +43,7 @@ def search(urls: list[str]) -> None:
     """Rank images for questions in three languages, through both frameworks."""
     images = [draw(thing, seed=1, size=(160, 160)) for thing in THINGS]
     with JinaEmbedder.from_server(urls) as embedder:  # several URLs: the least loaded first; losing one loses no vector
-        print(f"serves: {embedder.model}, {embedder.dimension} numbers")
+        print(f"serves: {embedder.model}, {embedder.dimensions} numbers")
         index = embedder.embed_images(images)
         for question in ("ein blauer Stern", "un círculo rojo", "森"):
             best = (embedder.embed_queries([question]) @ index.T).argmax()

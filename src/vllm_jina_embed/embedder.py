@@ -174,4 +174,4 @@ class JinaEmbedder(Calls):
 
     def __repr__(self) -> str:
         """Return the call that makes an equal embedder."""
-        return f"JinaEmbedder({self.model!r}, task={self.task!r}, dimensions={self.dimension})"
+        return f"JinaEmbedder({self.model!r}, task={self.task!r}, dimensions={self.dimensions})"

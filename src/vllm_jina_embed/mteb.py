@@ -88,7 +88,7 @@ class VllmJinaEncoder(AbsEncoder):
             prompt_name="passage" if getattr(prompt_type, "value", prompt_type) == "document" else "query",
             show_progress=kwargs.get("show_progress_bar"),
         )
-        return _rows(np.array(list(embeddings), dtype=np.float32).reshape(-1, embedder.dimension), counts)
+        return _rows(np.array(list(embeddings), dtype=np.float32).reshape(-1, embedder.settings.dimensions), counts)
 
     def close(self) -> None:
         """Give the engine back; further calls do nothing."""
@@ -166,7 +166,7 @@ def _meta(embedder: JinaEmbedder, settings: dict[str, Any]) -> ModelMeta:
             "name": name,
             "revision": engine.revision or engine.files or "no_revision_available",
             "modalities": ["image", "text"] if checkpoint.supports_images else ["text"],
-            "embed_dim": embedder.dimension,
+            "embed_dim": embedder.settings.dimensions,
             "max_tokens": embedder.settings.max_length,
             "similarity_fn_name": ScoringFunction.COSINE,
             "use_instructions": True,

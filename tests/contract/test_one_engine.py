@@ -46,7 +46,7 @@ def test_an_embedder_may_be_shared_by_hand(demo_embedder: JinaEmbedder) -> None:
         VllmJinaEmbedding(embedder=demo_embedder) as llama_index,
     ):
         assert llama_index.get_text_embedding("x") == pytest.approx(langchain.embed_documents(["x"])[0], abs=1e-6)
-    assert demo_embedder.embed_queries(["x"]).shape == (1, demo_embedder.dimension)
+    assert demo_embedder.embed_queries(["x"]).shape == (1, demo_embedder.dimensions)
 
 
 def test_different_dimensions_share_the_engine_too(demo_embedder: JinaEmbedder) -> None:

@@ -123,7 +123,7 @@ def test_a_row_of_text_and_image_is_the_normalised_sum(encoder: VllmJinaEncoder,
         found = encoder.encode(batches, task_metadata=metadata(), prompt_type=PromptType.document)
     sums = texts[:2] + images[:2]
     expected = np.vstack([sums / np.linalg.norm(sums, axis=1, keepdims=True), texts[2], images[2], 0 * texts[0]])
-    assert found.shape == (5, demo_embedder.dimension)
+    assert found.shape == (5, demo_embedder.dimensions)
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 1e-4
 

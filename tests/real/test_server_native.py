@@ -73,7 +73,7 @@ async def test_every_task_comes_from_one_server(embedder: JinaEmbedder, referenc
     """At the same time, texts and images, in two sizes."""
     assert embedder.checkpoint.tasks == tuple(TASKS)
     assert embedder.checkpoint.has_adapters
-    for dimensions in (embedder.dimension, embedder.checkpoint.matryoshka_sizes[0]):
+    for dimensions in (embedder.dimensions, embedder.checkpoint.matryoshka_sizes[0]):
         calls = [embedder.aembed(ITEMS, task=task, dimensions=dimensions) for task in TASKS]
         for task, got in zip(TASKS, await asyncio.gather(*calls), strict=True):
             wanted = np.stack([references[task].embed(item, dimensions) for item in prompts(task)])

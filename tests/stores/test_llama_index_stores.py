@@ -168,7 +168,7 @@ if sys.version_info >= (3, 13):
 def place(request: pytest.FixtureRequest, tmp_path: Path, demo_embedder: JinaEmbedder) -> Place:
     make, module = STORES[request.param]
     importlib.import_module(module)  # a store that is not installed is a failure, not a skip
-    found: Place = make(tmp_path / "store", demo_embedder.dimension)
+    found: Place = make(tmp_path / "store", demo_embedder.dimensions)
     return found
 
 

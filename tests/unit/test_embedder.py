@@ -106,7 +106,9 @@ class TestConstruction:
     def test_tells_its_facts(self, make: Make, folder: Path) -> None:
         """Without an engine."""
         embedder = make(task="code", dimensions=32)
-        assert (embedder.model, embedder.task, embedder.dimension) == (str(folder), "code", 32)
+        assert (embedder.model, embedder.task, embedder.dimensions) == (str(folder), "code", 32)
+        with pytest.warns(DeprecationWarning, match="dimensions"):
+            assert embedder.dimension == embedder.dimensions
         assert embedder.checkpoint.matryoshka_sizes == (16, 32, 64)
         assert embedder.fingerprint == make(task="code", dimensions=32).fingerprint != make(task="code").fingerprint
         assert repr(embedder) == f"JinaEmbedder({str(folder)!r}, task='code', dimensions=32)"

@@ -33,7 +33,7 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServers]:
 def test_a_client_needs_no_file_of_the_checkpoint(servers: FakeServers) -> None:
     """Facts and tokenizer come from the server; texts, images and lists of images go there."""
     with Remote.from_server("http://a:1/v1/", dimensions=64) as embedder:
-        assert (embedder.model, embedder.dimension, embedder.task) == ("demo", 64, "retrieval")
+        assert (embedder.model, embedder.dimensions, embedder.task) == ("demo", 64, "retrieval")
         rows = embedder.embed(["a tree", noise(60, 60), [noise(30, 30), noise(90, 30)], "<|vision_start|>"])
     assert rows.shape == (4, 64)
     assert servers.requests["a", "/jina/tokenizer.json"] == 1

@@ -122,7 +122,7 @@ class TestTaskOfACall:
         embedder.embed_passages(["a"], task="text-matching")
         embedder.embed_multi_vector(["a"], task="code")
         list(embedder.embed_stream(["a"], task="code"))
-        assert [len(row) async for row in embedder.aembed_stream(["a"], task="code")] == [embedder.dimension]
+        assert [len(row) async for row in embedder.aembed_stream(["a"], task="code")] == [embedder.dimensions]
         embedder.embed_passages(["a"])
         assert engines[0].tasks == ["code", "code", "text-matching", "code", "code", "code", "retrieval"]
         lengths = [len(prompt.token_ids) for prompt in engines[0].prompts]

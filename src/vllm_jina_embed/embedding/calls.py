@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
@@ -54,8 +55,14 @@ class Calls(Closing):
         return self.settings.task
 
     @property
-    def dimension(self) -> int:
+    def dimensions(self) -> int:
         """Length of the embeddings."""
+        return self.settings.dimensions
+
+    @property
+    def dimension(self) -> int:
+        """Old name of ``dimensions``, until the next version."""
+        warnings.warn(f"{type(self).__name__}.dimension is now called dimensions", DeprecationWarning, stacklevel=2)
         return self.settings.dimensions
 
     @property
@@ -278,4 +285,4 @@ class Calls(Closing):
         return (await self.aoutcome(items, prompt_name, **overrides)).checked(self.settings, on_error=mode)
 
     def _row_length(self, *, multi_vector: bool = False, dimensions: int | None = None, **_: Any) -> int:
-        return self.checkpoint.token_dimensions if multi_vector else dimensions or self.dimension
+        return self.checkpoint.token_dimensions if multi_vector else dimensions or self.dimensions

@@ -156,7 +156,7 @@ def _facts(embedder: Any) -> dict[str, Any]:
         "model": embedder.model,
         "revision": engine.revision,
         "task": embedder.task,
-        "dimensions": embedder.dimension,
+        "dimensions": embedder.settings.dimensions,
         "min_pixels": engine.min_pixels,
         "max_pixels": engine.max_pixels,
     }
