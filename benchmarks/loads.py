@@ -41,7 +41,7 @@ def make(name: str, scale: float = 1.0, seed: int = 0) -> list[str | Image.Image
         return list(texts(count(128), (2, 80), seed))
     if name == "long":
         return list(texts(count(24), (160, 160), seed))
-    if name == "pictures":
+    if name == "images":
         return list(images(count(16), 448, seed))
     if name == "mix":
         return [*texts(count(64), (2, 80), seed), *images(count(8), 448, seed)]

@@ -24,7 +24,7 @@ from benchmarks.machine import machine
 from benchmarks.processes import Contestant
 from benchmarks.report import write_report
 
-LOADS = ("short", "mixed", "long", "pictures", "mix")
+LOADS = ("short", "mixed", "long", "images", "mix")
 GROWN = ("ours", "bare vLLM", "vLLM's example")
 FULL_ROUNDS = {"demo": 9, "45M": 5, "wide": 5}  # the demo's are short
 OPTIONS = {"demo": {"enforce_eager": True}, "45M": {"enforce_eager": False}, "wide": {"enforce_eager": True}}

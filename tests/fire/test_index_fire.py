@@ -221,7 +221,7 @@ def small_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "images").mkdir(parents=True)
     names = ("model", "revision", "task", "dimensions", "min_pixels", "max_pixels")
     facts = dict(zip(names, ("demo", None, "retrieval", 4, None, 602112), strict=True))
-    (folder / "index.json").write_text(json.dumps({"format": 1, **facts}))
+    (folder / "index.json").write_text(json.dumps({"format": 2, **facts}))
     places = [
         {
             "id": f"r{n}",

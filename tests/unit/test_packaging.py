@@ -32,7 +32,7 @@ def named_extras() -> set[str]:
     return {name for names in lists for name in names.split(",")} | set(reported)
 
 
-def tested_versions() -> list[tuple[int, ...]]:
+def matrix_versions() -> list[tuple[int, ...]]:
     """Return the versions of vLLM that the matrix runs, oldest first."""
     (versions,) = [
         ast.literal_eval(node.value)
@@ -54,7 +54,7 @@ def faults(project: str, compatibility: str) -> Iterator[str]:
     everything = set(extras["all"][0].partition("[")[2].rstrip("]").split(","))
     if everything != extras.keys() - BUILDS - ALIASES.keys() - {"all"}:
         yield f"extra all holds {sorted(everything)}"
-    oldest, newest = (".".join(map(str, version[:2])) for version in (tested_versions()[0], tested_versions()[-1]))
+    oldest, newest = (".".join(map(str, version[:2])) for version in (matrix_versions()[0], matrix_versions()[-1]))
     if extras["vllm"] != [f"vllm>={oldest}"]:
         yield f"extra vllm is {extras['vllm']}; the oldest tested version is {oldest}"
     if f"| vLLM | {oldest} to {newest} (CPU build) |" not in compatibility:

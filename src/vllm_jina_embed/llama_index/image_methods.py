@@ -17,6 +17,7 @@ from llama_index.core.utils import get_tqdm_iterable, iter_batch
 
 from ..errors import InputError
 from ..frameworks.base import Embedder
+from ..frameworks.renamed import renamed
 from ..frameworks.skipping import Answer, answering, single, stored, strictly
 from ..inputs import items as inputs
 from ..inputs.file_names import local_path, readable_path
@@ -129,6 +130,7 @@ class ImageMethods(MultiModalEmbedding):
 
     # --- queries ----------------------------------------------------------------------------------------------------
 
+    @renamed(picture="image")
     def image_query(self, image: ImageInput, query_str: str = "") -> QueryBundle:
         """Return a query by image, for any retriever on an index of these embeddings.
 
@@ -138,6 +140,7 @@ class ImageMethods(MultiModalEmbedding):
         """
         return _bundle(image, query_str, self.get_image_embedding(image))
 
+    @renamed(picture="image")
     async def aimage_query(self, image: ImageInput, query_str: str = "") -> QueryBundle:
         """Await ``image_query``."""
         return _bundle(image, query_str, await self.aget_image_embedding(image))

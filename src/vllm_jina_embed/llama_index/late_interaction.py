@@ -13,6 +13,7 @@ from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 
 from ..errors import InputError
+from ..frameworks.renamed import renamed
 from ..inputs.file_names import local_path
 from ..inputs.images import ImageInput, MediaPolicy
 from ..inputs.items import EmbedInput
@@ -117,10 +118,12 @@ class LateInteractionRetriever(BaseRetriever):
         """Await ``delete_ref_doc``."""
         await self.index.adelete(filter=_of_document(ref_doc_id))
 
+    @renamed(picture="image")
     def image_query(self, image: ImageInput, query_str: str = "") -> ImageQuery:
         """Return a query by image: path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array."""
         return ImageQuery(query_str, image=_file_or_image(image))
 
+    @renamed(picture="image")
     async def aimage_query(self, image: ImageInput, query_str: str = "") -> ImageQuery:
         """Return ``image_query``; nothing is computed before retrieval."""
         return self.image_query(image, query_str)

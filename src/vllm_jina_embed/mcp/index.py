@@ -28,8 +28,8 @@ class Index:
         """
         self.settings: Mapping[str, Any]
         self._embeddings: Floats
-        self.settings, self.entries, self._embeddings = read_index(folder)
-        self.folder = folder.resolve()
+        self.settings, images, self.entries, self._embeddings = read_index(folder)
+        self.folder, self.images = folder.resolve(), images.resolve()
         rows = [last - first for first, last in (entry.rows for entry in self.entries)]
         self._owner = np.repeat(np.arange(len(self.entries)), rows)
         self._numbers = {id(entry): number for number, entry in enumerate(self.entries)}

@@ -28,8 +28,10 @@ from ..frameworks.shown_text import visible
 from ..pooling.single_vector import NORM_LIMIT
 from .chunking import chunks
 
-FORMAT = 1
+FORMAT = 2
 FACTS, PLACES, EMBEDDINGS, IMAGES = "index.json", "places.jsonl", "embeddings.npy", "images"
+WORDS: Mapping[int, tuple[str, str]] = {1: ("picture", "pictures"), FORMAT: ("image", IMAGES)}
+"""By format, how a line of places.jsonl calls the path of an image, and the folder of the images."""
 SETTINGS: Mapping[str, tuple[type, ...]] = {
     "model": (str,),
     "revision": (str, type(None)),
@@ -46,7 +48,7 @@ IMAGE_BYTES = 512 * 1024 * 1024
 """Largest image of an index; it may be larger than its file was, since a TIFF becomes a PNG."""
 HEADER_BYTES = 4096
 AGAIN = "Index it anew: vllm-jina-embed index FOLDER INDEX"
-_IMAGE = re.compile(rf"{IMAGES}/[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)?", re.ASCII)
+_IMAGE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,8 @@ class Entry:
         return source if self.page is None else f"{source}, page {self.page}"
 
 
-def read_index(folder: Path) -> tuple[dict[str, Any], list[Entry], Floats]:
-    """Return the settings, the places and the embeddings ``(rows, dimension)`` of an index.
+def read_index(folder: Path) -> tuple[dict[str, Any], Path, list[Entry], Floats]:
+    """Return the settings, the folder of the images, the places and the embeddings ``(rows, dimension)`` of an index.
 
     Raises:
         ConfigError: The index is missing or of another version, or one of its files is broken.
@@ -82,27 +84,27 @@ def read_index(folder: Path) -> tuple[dict[str, Any], list[Entry], Floats]:
     try:
         if not folder.is_dir():
             raise ConfigError(f"{str(folder)!r} is not a folder. {AGAIN}")
-        images = folder / IMAGES
+        number, settings = _read_settings(folder / FACTS)
+        images = folder / WORDS[number][1]
         if images.is_symlink() or not images.is_dir():
             raise _broken(images, "is not a folder of the index")
-        settings = _read_settings(folder / FACTS)
         with _open(folder / EMBEDDINGS) as file:
             count = _rows(file, folder / EMBEDDINGS, settings["dimensions"])
-            entries = _read_places(folder / PLACES, count)
-            return settings, entries, _read_rows(file, folder / EMBEDDINGS, (count, settings["dimensions"]))
+            entries = _read_places(folder / PLACES, count, WORDS[number])
+            return settings, images, entries, _read_rows(file, folder / EMBEDDINGS, (count, settings["dimensions"]))
     except (OSError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{str(folder)!r} cannot be read as an index ({error}). {AGAIN}") from None
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def _read_settings(path: Path) -> tuple[int, dict[str, Any]]:
+    """Return the format and the settings."""
     with _open(path) as file:
         facts = _object(path, None, file.read(FACTS_BYTES + 1), FACTS_BYTES)
-    if facts.get("format") != FORMAT:
-        raise _broken(
-            path, f"has format {_short(facts.get('format'))} and was written by another version; expected {FORMAT}"
-        )
+    number = facts.get("format")
+    if type(number) is not int or number not in WORDS:
+        raise _broken(path, f"has format {_short(number)} and was written by another version; expected {FORMAT}")
     for name, types in SETTINGS.items():
         value = facts.get(name)
         if name not in facts or isinstance(value, bool) or not isinstance(value, types):
@@ -111,16 +113,16 @@ def _read_settings(path: Path) -> dict[str, Any]:
             raise _broken(path, f"has {name}={_short(value)}; expected a positive number")
         if isinstance(value, str) and visible(value) != value:
             raise _broken(path, f"has {name}={_short(value)} with control characters or invalid Unicode")
-    return {name: facts[name] for name in SETTINGS}
+    return number, {name: facts[name] for name in SETTINGS}
 
 
-def _read_places(path: Path, count: int) -> list[Entry]:
+def _read_places(path: Path, count: int, words: tuple[str, str]) -> list[Entry]:
     """Return the places; their rows must run from 0 to ``count``, one for each image and each piece of text."""
     entries: list[Entry] = []
     row = 0
     with _open(path) as file:
         for number, line in _lines(file):
-            entry = _entry(path, number, _object(path, number, line, LINE_BYTES))
+            entry = _entry(path, number, _object(path, number, line, LINE_BYTES), words)
             first, last = entry.rows
             own = (entry.image is not None) + sum(1 for _ in chunks(entry.text))
             if first != row or last - first != own or last > count:
@@ -143,10 +145,12 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def _entry(path: Path, number: int, fields: dict[str, Any]) -> Entry:
-    if set(fields) != set(Entry.__dataclass_fields__):
-        raise _broken(path, f"line {number}: expected exactly {', '.join(Entry.__dataclass_fields__)}")
-    rows, page, image = fields["rows"], fields["page"], fields["image"]
+def _entry(path: Path, number: int, fields: dict[str, Any], words: tuple[str, str]) -> Entry:
+    word, folder = words
+    names = [word if name == "image" else name for name in Entry.__dataclass_fields__]
+    if set(fields) != set(names):
+        raise _broken(path, f"line {number}: expected exactly {', '.join(names)}")
+    rows, page, image = fields["rows"], fields["page"], fields.pop(word)
     for name in ("id", "source", "text"):
         if not isinstance(fields[name], str) or not _is_unicode(fields[name]):
             raise _broken(path, f"line {number}: {name} is {_short(fields[name])}; expected text of valid Unicode")
@@ -154,11 +158,15 @@ def _entry(path: Path, number: int, fields: dict[str, Any]) -> Entry:
         raise _broken(path, f"line {number}: id or source is empty")
     if page is not None and not (type(page) is int and 0 < page < 2**31):
         raise _broken(path, f"line {number}: page is {_short(page)}; expected a number from 1, or null")
-    if image is not None and not (isinstance(image, str) and _IMAGE.fullmatch(image)):
-        raise _broken(path, f"line {number}: image is {_short(image)}; expected {IMAGES}/000000.png or null")
+    if image is not None and not _is_image(image, folder):
+        raise _broken(path, f"line {number}: {word} is {_short(image)}; expected {folder}/000000.png or null")
     if not (isinstance(rows, list) and len(rows) == 2 and all(type(row) is int for row in rows)):
         raise _broken(path, f"line {number}: rows is {_short(rows)}; expected two numbers")
-    return Entry(**{**fields, "rows": (rows[0], rows[1])})
+    return Entry(**{**fields, "image": image, "rows": (rows[0], rows[1])})
+
+
+def _is_image(path: object, folder: str) -> bool:
+    return isinstance(path, str) and path.startswith(f"{folder}/") and bool(_IMAGE.fullmatch(path, len(folder) + 1))
 
 
 def _rows(file: BinaryIO, path: Path, dimension: int) -> int:

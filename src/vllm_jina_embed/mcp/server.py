@@ -37,7 +37,7 @@ from ..frameworks.found_images import (
 from ..frameworks.shown_text import visible, without_paths
 from ..inputs.images import MediaPolicy, open_image
 from .chunking import chunks
-from .index import IMAGES, Entry, Index
+from .index import Entry, Index
 from .layout import IMAGE_BYTES
 
 require("mcp", "mcp.server.mcpserver")
@@ -67,7 +67,7 @@ class Service:
         self._media = replace(
             media,
             allow_local_files=True,
-            allowed_root=index.folder / IMAGES,
+            allowed_root=index.images,
             max_bytes=max(media.max_bytes, IMAGE_BYTES),
         )
         self._view = View(bounds=bounds or Bounds(), media=self._media, no_more=NO_MORE)

@@ -190,3 +190,22 @@ def test_every_node_that_cannot_be_named_is_named(paths: list[Path]) -> None:
         name_images(nodes)
     assert caught.value.positions == (0, 2)
     assert "nodes[0] (id 'a')" in caught.value.problems[0]
+
+
+async def test_old_names_of_images_are_taken_with_a_warning(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
+    """For one version: the names of a function, of a class, and of the parameter."""
+    import vllm_jina_embed.llama_index as package
+
+    with pytest.warns(DeprecationWarning, match="it is named name_images now"):
+        assert package.name_pictures is name_images
+    with pytest.warns(DeprecationWarning, match="it is named ImageQuery now"):
+        old = package.PictureQuery
+    with pytest.warns(DeprecationWarning, match=r"picture=\.\.\. is deprecated"):
+        assert old("a", picture=paths[0]) == package.ImageQuery("a", image=paths[0])
+    with pytest.warns(DeprecationWarning, match=r"picture=\.\.\. is deprecated"):
+        by_old = embedding.image_query(picture=paths[0])  # type: ignore[call-arg]
+    with pytest.warns(DeprecationWarning, match=r"picture=\.\.\. is deprecated"):
+        awaited = await embedding.aimage_query(picture=paths[0])  # type: ignore[call-arg]
+    assert by_old.embedding == awaited.embedding == embedding.image_query(paths[0]).embedding
+    with pytest.raises(AttributeError, match="no attribute 'pictures'"):
+        _ = package.pictures

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.fire
 
 DIMENSION = 4
 FACTS = {
-    "format": 1,
+    "format": 2,
     "model": "demo",
     "revision": None,
     "task": "retrieval",
@@ -63,6 +63,23 @@ def test_the_index_itself_is_read(folder: Path) -> None:
     index = Index(folder)
     assert [entry.id for entry in index.entries] == [place["id"] for place in PLACES]
     assert [entry.id for entry, _ in index.search(np.eye(4, dtype=np.float32)[2], 1)] == ["r.pdf#page=1"]
+
+
+def test_an_index_of_the_first_format_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """It calls images pictures; each format has its own words alone."""
+    folder = write(tmp_path / "index")
+    (folder / "images").rename(folder / "pictures")
+    old = (folder / "places.jsonl").read_text().replace('"image":', '"picture":').replace("images/", "pictures/")
+    (folder / "places.jsonl").write_text(old)
+    with pytest.raises(ConfigError, match="images' is not a folder of the index"):
+        Index(folder)
+    (folder / "index.json").write_text(json.dumps({**FACTS, "format": 1}))
+    index = Index(folder)
+    assert [entry.image for entry in index.entries] == [None, "pictures/000001.jpg", "pictures/000002.png"]
+    assert index.images == folder / "pictures"
+    (folder / "places.jsonl").write_text(old.replace("pictures/", "images/"))
+    with pytest.raises(ConfigError, match=r"line 2: picture is 'images/000001\.jpg'; expected pictures/000000\.png"):
+        Index(folder)
 
 
 def place(line: int, **changes: object) -> Callable[[Path], object]:

@@ -22,7 +22,7 @@ async def test_a_stored_embedding_that_cannot_be_compared_is_another(stored: flo
     """NaN is like nothing, whichever of the two it stands in."""
     entry = SimpleNamespace(text="a", image=None)
     index: Any = SimpleNamespace(
-        folder=Path(), entries=[entry], embedding=lambda entry: np.array([stored, 0], dtype=np.float32)
+        images=Path(), entries=[entry], embedding=lambda entry: np.array([stored, 0], dtype=np.float32)
     )
 
     async def again(items: list[Any]) -> np.ndarray:
