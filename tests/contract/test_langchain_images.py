@@ -47,7 +47,7 @@ def seen(message: BaseMessage) -> list[Image.Image]:
     return [Image.open(BytesIO(base64.b64decode(block["base64"]))) for block in blocks]
 
 
-async def test_an_agent_finds_a_image_by_words_and_another_by_the_image(
+async def test_an_agent_finds_an_image_by_words_and_another_by_the_image(
     embeddings: VllmJinaEmbeddings, root: Path
 ) -> None:
     """The scripted model asks in words, then by the image that it was shown, and cites what it saw."""
@@ -79,7 +79,7 @@ async def test_an_agent_finds_a_image_by_words_and_another_by_the_image(
         for image in images:  # JPEG of the drawing: more red than anything else in its middle
             values = np.asarray(image.convert("RGB"), dtype=int)
             assert ((values[..., 0] - values[..., 1:].max(axis=2)) > 80).mean() > 0.02
-    assert re.fullmatch(r"Both are in \[1\] (red circle\.png|other\.pdf)\.", messages[-1].content)
+    assert re.fullmatch(r"Both are in \[1\] (red circle\.png|other\.pdf) \(image-[0-9a-f]{8}\)\.", messages[-1].content)
 
 
 async def test_the_cache_gives_what_the_engine_gave(

@@ -121,7 +121,7 @@ def test_an_index_is_persisted_with_its_images(
     assert hit.node.resolve_image().read() == files[1].read_bytes()
 
 
-def test_a_image_is_a_query_of_retrievers_that_take_strings_alone(
+def test_an_image_is_a_query_of_retrievers_that_take_strings_alone(
     embedding: VllmJinaEmbedding, files: list[Path]
 ) -> None:
     """As its data URI; a fusion retriever embeds the string again and drops what a bundle holds."""

@@ -63,15 +63,15 @@ def bad_files(folder: Path) -> dict[str, str]:
     data = encoded(noise(200, 100))
     four = pdf(*[(100, 100)] * 4)
     contents: dict[str, tuple[bytes, str]] = {
-        "empty.png": (b"", "no image that can be read"),
-        "text.png": (b"no image", "no image that can be read"),
+        "empty.png": (b"", "not an image that can be read"),
+        "text.png": (b"no image", "not an image that can be read"),
         "cut.png": (data[: len(data) // 2], "cannot be decoded"),
         "cut.jpg": (encoded(noise(200, 100), "JPEG")[:900], "cannot be decoded"),
         "page.jpg": (b"%PDF-1.7 no", "got a PDF"),
-        "zeros.webp": (bytes(100), "no image that can be read"),
+        "zeros.webp": (bytes(100), "not an image that can be read"),
         "thin.png": (encoded(noise(3000, 10)), "side ratios"),
         "bomb.png": (encoded(Image.new("1", (20_000, 20_000))), "pixels"),
-        "script.gif": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "no image that can be read"),
+        "script.gif": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image that can be read"),
         "broken.tiff": (b"II*\0" + b"\xff" * 50, "broken.tiff"),
         "latin.txt": ("Grüße".encode("latin-1"), "'utf-8' codec can't decode"),
         "utf16.md": ("Grüße".encode("utf-16"), "'utf-8' codec can't decode"),
@@ -79,9 +79,9 @@ def bad_files(folder: Path) -> dict[str, str]:
         "empty.pdf": (b"", "cannot be read as a PDF"),
         "header.pdf": (b"%PDF-1.7 broken", "cannot be read as a PDF"),
         "cut.pdf": (four[: len(four) // 2], "cannot be read as a PDF"),
-        "bad\n[3] b.png": (b"no", "no image that can be read"),
-        "\x1b[2Jterminal.png": (b"no", "no image that can be read"),
-        os.fsdecode(b"bad\xff.png"): (b"no", "no image that can be read"),
+        "bad\n[3] b.png": (b"no", "not an image that can be read"),
+        "\x1b[2Jterminal.png": (b"no", "not an image that can be read"),
+        os.fsdecode(b"bad\xff.png"): (b"no", "not an image that can be read"),
     }
     for name, (content, _) in contents.items():
         (folder / name).write_bytes(content)

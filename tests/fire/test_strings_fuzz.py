@@ -183,7 +183,9 @@ def test_references(fuzz: Callable[..., int], tmp_path: Path) -> None:
         error = quietly(lambda: open_image(text, policy))
         assert isinstance(error, VllmJinaError)
         if is_reference(text):
-            assert str(error).removeprefix(repr(text[:200])).startswith(": the file does not exist, is no regular file")
+            assert (
+                str(error).removeprefix(repr(text[:200])).startswith(": the file does not exist, is not a regular file")
+            )
         assert str(tmp_path) not in str(error).replace(text[:200], "")
 
     characters = st.text(st.sampled_from("ab./%2eEfF~-_0"), min_size=1, max_size=30)

@@ -130,7 +130,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-def test_the_readme_finds_a_german_text_by_a_japanese_question_and_by_a_image(
+def test_the_readme_finds_a_german_text_by_a_japanese_question_and_by_an_image(
     demo_embedder: JinaEmbedder, as_cloned: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     namespace = run(ROOT / "README.md")

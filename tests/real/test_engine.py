@@ -204,7 +204,7 @@ class TestBadItems:
         with pytest.raises(InputError, match=r"texts\[1\].*not valid Unicode"):
             random_embedder.embed_passages(["fine", "\ud800"])
 
-    def test_every_form_of_a_image_is_one_vector(self, random_embedder: JinaEmbedder, tmp_path: Path) -> None:
+    def test_every_form_of_an_image_is_one_vector(self, random_embedder: JinaEmbedder, tmp_path: Path) -> None:
         """Path, string, bytes, file, PIL, array, data URI; alone and as one of several in a list of one."""
         image = noise(90, 70, 3)
         data = encoded(image)

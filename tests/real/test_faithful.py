@@ -124,7 +124,7 @@ class TestPlantedMistakes:
         self._is_far(pair, "Passage: some text", lambda ids, states: states[-1])
         self._is_far(pair, image, lambda ids, states: states[-1])
 
-    def test_all_tokens_of_a_image(self, pair: tuple[JinaEmbedder, Reference], image: Image.Image) -> None:
+    def test_all_tokens_of_an_image(self, pair: tuple[JinaEmbedder, Reference], image: Image.Image) -> None:
         """The template around the image averaged as well."""
         self._is_far(pair, image, lambda ids, states: states.mean(0))
 

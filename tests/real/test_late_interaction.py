@@ -153,7 +153,7 @@ def test_the_second_stage_gives_the_scores_of_brute_force(index: LateInteraction
             assert hit.score == pytest.approx(scores[hit.payload["metadata"]["number"]], abs=1e-3)
 
 
-def test_a_image_is_stored_by_its_pixels(index: LateInteractionIndex, items: list[demo_corpus.Item]) -> None:
+def test_an_image_is_stored_by_its_pixels(index: LateInteractionIndex, items: list[demo_corpus.Item]) -> None:
     """The file of a drawing that is in the index finds that drawing, with the drawing's own score at the top."""
     number, image = next((n, item.content) for n, item in enumerate(items) if not isinstance(item.content, str))
     assert index.search(png(image), 1)[0].payload["metadata"]["number"] == number

@@ -187,7 +187,7 @@ async def check_errors(client: Client, index: Path) -> None:
         (
             "search_texts_and_images",
             {"image": broken},
-            "no image that can be",
+            "not an image that can be",
         ),
         ("search_texts_and_images", {"query": "a", "count": 1000}, "less than or equal to 20"),
         ("get_item", {"id": "../forest.png"}, "there is no place"),

@@ -19,6 +19,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.stores import InMemoryByteStore
 from langchain_core.vectorstores import InMemoryVectorStore
 
+from tests.support.postgres import postgres_server
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
@@ -126,10 +127,9 @@ def lancedb(folder: Path, embeddings: Embeddings) -> Place:
 
 
 def postgres(folder: Path, embeddings: Embeddings) -> Place:
-    import pgserver
     from langchain_postgres import PGVector
 
-    uri = pgserver.get_server(folder).get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    uri = postgres_server().get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     return Place(make=lambda: PGVector(embeddings, connection=uri, collection_name="items"))
 
 

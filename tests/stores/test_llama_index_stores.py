@@ -19,6 +19,7 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import ImageNode
 from llama_index.core.vector_stores import SimpleVectorStore
 
+from tests.support.postgres import postgres_server
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
@@ -133,10 +134,9 @@ def lancedb(folder: Path, dimension: int) -> Place:
 
 
 def postgres(folder: Path, dimension: int) -> Place:
-    import pgserver
     from llama_index.vector_stores.postgres import PGVectorStore
 
-    server = pgserver.get_server(folder)
+    server = postgres_server()
     server.psql("create extension if not exists vector")
 
     def make() -> Any:

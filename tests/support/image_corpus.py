@@ -409,7 +409,7 @@ def animations(folder: Path) -> Iterator[Case]:
 def broken(folder: Path) -> Iterator[Case]:
     """Yield files that end early, say too much, or are no images."""
     image = noise(90, 70, seed=5)
-    refused = ("cannot be decoded", "no image that can be read")
+    refused = ("cannot be decoded", "not an image that can be read")
     for kind in ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "AVIF", "JPEG2000"):
         data = encoded(image, kind)
         for share in (0.02, 0.3, 0.6, 0.9):

@@ -1,8 +1,7 @@
-"""Opening images: what callers pass for an image becomes an RGB ``PIL.Image.Image``, fully decoded.
+"""Opens whatever a caller passes for an image as a decoded RGB ``PIL.Image.Image``.
 
-Where bytes come from stands in ``sources``, how they are decoded and with how much memory in ``image_files``, how a
-caller's PIL image is read in ``pil_images``, what each mode and each range of values becomes in ``image_modes`` and
-``image_ranges``.
+``sources`` finds the bytes, ``image_files`` decodes them within a bound on memory, ``pil_images`` reads a caller's PIL
+image, ``image_modes`` and ``image_ranges`` convert modes and ranges of values.
 
 Nothing that a caller passes is changed, and any number of threads may pass the same object at once. An array, a buffer
 or a decoded PIL image is read while the call runs: until it returns, it must not be changed.

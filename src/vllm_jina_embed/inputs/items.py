@@ -1,9 +1,7 @@
-"""What callers may pass, told apart without any I/O.
+"""Sorts a caller's items into texts and images, each with its position; nothing is opened or read.
 
-Returns ``TextItem`` and ``ImageItem`` objects that know their position, and a ``BadItem`` where a value is neither.
-A list as a whole that cannot be read is an error at once.
-A string is text; only a string that is wholly a ``data:image/...;base64,`` URI or a reference is an image, white space
-around it aside, and one that is nearly that is an error (``image_strings``). A ``Text`` is a text whatever it says.
+A string is a text, unless the whole of it is a ``data:image/...;base64,`` URI or a reference (``references``). A value
+that is neither becomes a ``BadItem``; a list that cannot be read at all is an error at once.
 """
 
 from __future__ import annotations

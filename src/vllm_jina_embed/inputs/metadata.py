@@ -1,8 +1,4 @@
-"""What adapters, caches and tools say about an image or hand on of it: its hash, its facts, a smaller copy.
-
-Enters: an opened RGB image (``media.open_image``). Leaves: strings, numbers and encoded bytes.
-This file refuses to open images, and to know frameworks and models.
-"""
+"""Metadata of an opened RGB image: the hash of its pixels, its size and path, a thumbnail."""
 
 from __future__ import annotations
 
@@ -39,7 +35,7 @@ def placeholder(digest: str) -> str:
     return f"<image sha256:{digest}>"
 
 
-def names_a_image(text: str) -> bool:
+def names_an_image(text: str) -> bool:
     """Tell whether ``text`` holds an image's placeholder or its hash as metadata."""
     return _PLACEHOLDER.search(text) is not None
 

@@ -1,9 +1,8 @@
 """Tell strings that are images from strings that are texts, by their form alone: no file is opened.
 
-Two forms are images where a string may also be a text: a strict data URI, and a reference (``sources``). A string that
-begins like one of them and is not one was cut or written otherwise on its way, and one that is nothing but such a
-string in quotes or brackets was taken out of another format. Both are errors, never texts; a text that quotes one is a
-text.
+Two forms are images where a string may also be a text: a strict data URI, and a reference (``sources``). Near misses
+are errors, never texts: a string that begins like one of them, or that is one in quotes or brackets. A text that quotes
+one is a text.
 """
 
 from __future__ import annotations

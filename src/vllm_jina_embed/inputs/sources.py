@@ -1,8 +1,8 @@
 """Where the bytes of an image come from: data URIs, files, references to files; under a ``MediaPolicy``.
 
-Which strings are images is told in ``image_strings``. Nothing is decoded here, and the network is never touched.
+``references`` tells which strings are images. Nothing is decoded here, and the network is never touched.
 A *reference* names a file in the policy's ``allowed_root`` together with the hash of its content, so that an image can
-travel through any store as one short string: nobody can make one up for a file that he has not read.
+travel through any store as one short string: nobody can make one up for a file that they have not read.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ __all__ = [
 ]
 
 UNAVAILABLE = (
-    "the file does not exist, is no regular file, cannot be read, lies outside the media policy's allowed_root, or has "
-    "another content than was indexed"
+    "the file does not exist, is not a regular file, cannot be read, lies outside the media policy's allowed_root, or "
+    "has another content than was indexed"
 )
 """All that keeps a named file from being opened, in one sentence: which of it is true tells about other files."""
 _CUT = "It was cut on its way, for example by a text splitter: add image documents after the texts were split"
@@ -206,7 +206,7 @@ def _opened(name: str | bytes, policy: MediaPolicy) -> tuple[Path, bytes]:
         if policy.allowed_root is not None and not path.is_relative_to(_root(policy, repr(text[:200]))):
             raise InputError(f"{text[:200]!r} lies outside the media policy's allowed_root.")
         if not path.is_file():
-            reason = "is no regular file" if path.exists() else "does not exist"
+            reason = "is not a regular file" if path.exists() else "does not exist"
             raise InputError(f"the file {text[:200]!r} {reason}.")
         # Without blocking: a pipe may have been put there meanwhile, and some files of /proc wait for their content.
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:

@@ -15,7 +15,7 @@ from ..errors import EngineError
 from ..frameworks.base import MODEL_SPELLINGS, Adapter, Embedder, ModelName
 from ..frameworks.skipping import Answer, answering, single, stored
 from ..inputs.images import MediaPolicy
-from ..inputs.metadata import names_a_image
+from ..inputs.metadata import names_an_image
 from ..prompts.base import PromptName
 from .cache import as_store, refuse_embeddings_cache
 from .misread import misread
@@ -172,7 +172,7 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
 
 def _warn_of_stand_ins(texts: Sequence[str]) -> None:
     """Warn when an index embeds the text that stands for an image, not the image."""
-    count = sum(isinstance(text, str) and names_a_image(text) for text in texts)
+    count = sum(isinstance(text, str) and names_an_image(text) for text in texts)
     if count:
         warnings.warn(
             f"{count} of {len(texts)} texts stand for images and are embedded as text: an index does so if the "

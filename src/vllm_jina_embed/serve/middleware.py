@@ -1,7 +1,6 @@
-"""What a served engine does beside vLLM's own paths: it proves itself, tells what it serves, and guards both.
+"""ASGI middleware of a server: checks the engine at start, API keys and the size of bodies; answers ``/jina/...``.
 
-ASGI middleware: it asks for the API key, keeps bodies within bounds, answers on ``/jina/...``, and passes everything
-else on to vLLM. Selected by ``--middleware``.
+Everything else is passed on to vLLM. Selected by ``--middleware``.
 """
 
 from __future__ import annotations
@@ -132,7 +131,7 @@ def _stamped(send: Send, fingerprint: str) -> Send:
 
 
 def _name_default(state: Any) -> None:
-    """Let requests that name the checkpoint, or no model, have the default task's adapter: none is no task."""
+    """Let requests that name the checkpoint, or no model, have the default task's adapter; vLLM would use none."""
     adapters = state.openai_serving_models.lora_requests
     default = getattr(state.vllm_config.model_config.hf_config, DEFAULT_TASK_KEY, None)
     if default is not None:

@@ -265,7 +265,7 @@ class TestKeys:
                 assert (len(engines), computed(engines)) == (2, 2)
                 assert new.fingerprint != old.fingerprint
 
-    def test_a_image_edited_in_place_is_computed_again(
+    def test_an_image_edited_in_place_is_computed_again(
         self, make: Make, engines: list[FakeEngine], tmp_path: Path
     ) -> None:
         """The path is the same, and so may size and time be; the pixels are not."""
@@ -300,7 +300,7 @@ class TestKeys:
         make().embed(images)
         assert computed(engines) == 4
 
-    def test_a_image_has_one_vector_in_both_roles(self, make: Make, engines: list[FakeEngine]) -> None:
+    def test_an_image_has_one_vector_in_both_roles(self, make: Make, engines: list[FakeEngine]) -> None:
         """It has no prefix."""
         embedder = make()
         image = noise(40, 30)

@@ -170,7 +170,7 @@ async def test_decoded_images_in_flight_are_bounded_by_their_pixels() -> None:
     assert engine.most_pixels <= pipeline.IN_FLIGHT * pipeline.PIXELS
 
 
-async def test_a_image_larger_than_the_bound_passes_alone() -> None:
+async def test_an_image_larger_than_the_bound_passes_alone() -> None:
     """It must not wait for ever."""
 
     class Huge:

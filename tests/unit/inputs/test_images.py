@@ -564,7 +564,7 @@ class TestHeic:
         package = types.ModuleType("pillow_heif")
         package.register_heif_opener = lambda: called.append(1)  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "pillow_heif", package)
-        assert "no image that can be read" in refusal(self.DATA)
+        assert "not an image that can be read" in refusal(self.DATA)
         assert called == [1]
 
 
@@ -628,7 +628,7 @@ class TestHostile:
     def test_truncated_files(self, data: bytes) -> None:
         """Half an image is no image: it would get a vector of its own."""
         message = refusal(data)
-        assert "cannot be decoded" in message or "no image that can be read" in message
+        assert "cannot be decoded" in message or "not an image that can be read" in message
 
     @pytest.mark.parametrize(
         ("width", "height"), [(50_000, 50_000), (12_000, 9_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)]
@@ -645,15 +645,15 @@ class TestHostile:
     @pytest.mark.parametrize(
         ("data", "reason"),
         [
-            (b"", "no image that can be read"),
-            (b"\0", "no image that can be read"),
-            (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "no image that can be read"),
-            (b"<!doctype html><html><img src='file:///etc/passwd'></html>", "no image that can be read"),
+            (b"", "not an image that can be read"),
+            (b"\0", "not an image that can be read"),
+            (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not an image that can be read"),
+            (b"<!doctype html><html><img src='file:///etc/passwd'></html>", "not an image that can be read"),
             (b"%PDF-1.7\n1 0 obj", "got a PDF"),
-            (b"PK\x03\x04" + bytes(60), "no image that can be read"),
-            (bytes(range(256)) * 40, "no image that can be read"),
-            (b"\x89PNG\r\n\x1a\n", "cannot be decoded|no image that can be read"),
-            (b"\xff\xd8\xff\xe0", "no image that can be read|cannot be decoded"),
+            (b"PK\x03\x04" + bytes(60), "not an image that can be read"),
+            (bytes(range(256)) * 40, "not an image that can be read"),
+            (b"\x89PNG\r\n\x1a\n", "cannot be decoded|not an image that can be read"),
+            (b"\xff\xd8\xff\xe0", "not an image that can be read|cannot be decoded"),
         ],
     )
     def test_what_is_no_image(self, data: bytes, reason: str, tmp_path: Path) -> None:
@@ -665,7 +665,7 @@ class TestHostile:
 
     def test_postscript_is_not_run(self) -> None:
         """Pillow's EPS reader would start Ghostscript."""
-        assert "no image that can be read" in refusal(encoded(RGB, "EPS"))
+        assert "not an image that can be read" in refusal(encoded(RGB, "EPS"))
 
     @pytest.mark.filterwarnings("ignore:.*EXIF:UserWarning")
     @pytest.mark.parametrize(
@@ -694,7 +694,7 @@ class TestHostile:
         (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
         (tmp_path / "dangling.png").symlink_to(tmp_path / "nothing.png")
         for source in (tmp_path, tmp_path / "pipe.png", "/dev/zero", "/dev/stdin", "", ".", "/dev/fd/0"):
-            assert "no regular file" in refusal(source)
+            assert "not a regular file" in refusal(source)
         for source in (tmp_path / "no.png", tmp_path / "dangling.png", "no/such.png"):
             assert "does not exist" in refusal(source)
         for source in (tmp_path / "loop.png", "a\0b.png", "\ud800.png", "a" * 5000, "~no-such-user/a.png"):

@@ -161,7 +161,7 @@ def test_one_item_instead_of_a_list_is_refused(read: Callable[[Any], object], va
 
 
 @pytest.mark.parametrize("value", IMAGES, ids=lambda value: type(value).__name__)
-def test_every_form_of_a_image_is_a_image_in_both_calls(value: Any) -> None:
+def test_every_form_of_an_image_is_an_image_in_both_calls(value: Any) -> None:
     """Nothing is opened: the file does not exist and the bytes are no image."""
     for read, where in ((inputs.images, "images[0]"), (inputs.mixed, "items[0]")):
         (item,) = read([value])
@@ -217,14 +217,14 @@ def test_an_adapter_hands_over_what_it_found_out() -> None:
         "data:text/plain;base64,AAAA",
     ],
 )
-def test_only_a_string_that_is_wholly_a_data_uri_is_a_image(text: str) -> None:
+def test_only_a_string_that_is_wholly_a_data_uri_is_an_image(text: str) -> None:
     """A document that quotes one stays a text."""
     assert isinstance(inputs.mixed([text])[0], TextItem)
 
 
 @pytest.mark.fire
 @pytest.mark.parametrize("text", ["data:image/png;base64,AA*A", "data:image/png,AAAA", REFERENCE[:30], f"[{URI}]"])
-def test_what_is_nearly_a_images_string_is_an_error_at_its_position(text: str) -> None:
+def test_what_is_nearly_an_images_string_is_an_error_at_its_position(text: str) -> None:
     """In a mixed call, alone, in a list of images, and where strings are paths; never a text."""
     good, bad = inputs.mixed(["a", text])
     assert isinstance(good, TextItem)
@@ -247,7 +247,7 @@ def test_what_must_be_a_text_is_one_whatever_it_looks_like(text: str) -> None:
 
 @pytest.mark.parametrize("image", [URI, REFERENCE])
 @pytest.mark.parametrize("around", ["{}", " {}", "{}\n", "\n\t{}  \n"])
-def test_white_space_around_a_image_string_is_not_part_of_it(image: str, around: str) -> None:
+def test_white_space_around_an_image_string_is_not_part_of_it(image: str, around: str) -> None:
     """Frameworks add line breaks on the way through their tools."""
     (item,) = inputs.mixed([around.format(image)])
     assert isinstance(item, ImageItem)

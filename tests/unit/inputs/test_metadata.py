@@ -14,7 +14,7 @@ from vllm_jina_embed import MediaPolicy
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs.encoding import data_uri, jpeg, png
 from vllm_jina_embed.inputs.images import is_data_uri, open_image
-from vllm_jina_embed.inputs.metadata import content_hash, facts, names_a_image, placeholder
+from vllm_jina_embed.inputs.metadata import content_hash, facts, names_an_image, placeholder
 
 
 def opened(data: bytes) -> Image.Image:
@@ -47,10 +47,10 @@ def test_the_hash_is_the_same_for_a_grey_image_and_its_rgb_copy() -> None:
 def test_a_placeholder_is_found_in_a_text() -> None:
     """Also as metadata that LlamaIndex puts before a text; a text about hashes is none."""
     digest = content_hash(noise(9, 9))
-    assert names_a_image(placeholder(digest))
-    assert names_a_image(f"image_sha256: {digest}\n\nA caption")
-    assert not names_a_image(f"the sum is {digest}")
-    assert not names_a_image("<image sha256:abc>")
+    assert names_an_image(placeholder(digest))
+    assert names_an_image(f"image_sha256: {digest}\n\nA caption")
+    assert not names_an_image(f"the sum is {digest}")
+    assert not names_an_image("<image sha256:abc>")
 
 
 def test_facts_are_flat_and_hold_a_small_thumbnail() -> None:

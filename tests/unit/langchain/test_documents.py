@@ -157,7 +157,7 @@ def test_the_thumbnail_is_small_whatever_the_image(size: tuple[int, int]) -> Non
         "{{'image': '{uri}'}}",
     ],
 )
-def test_whatever_only_looks_like_a_image_stays_a_text(
+def test_whatever_only_looks_like_an_image_stays_a_text(
     embeddings: VllmJinaEmbeddings, core: JinaEmbedder, root: Path, text: str
 ) -> None:
     """Paths that exist, URLs, and texts with an image's string inside."""

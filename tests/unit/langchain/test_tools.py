@@ -106,7 +106,7 @@ async def test_images_are_seen_and_texts_are_read(store: InMemoryVectorStore, ro
 
 
 @pytest.mark.parametrize("around", ["{}", " {}\n"])
-def test_a_image_is_a_query_in_every_form(store: InMemoryVectorStore, root: Path, around: str) -> None:
+def test_an_image_is_a_query_in_every_form(store: InMemoryVectorStore, root: Path, around: str) -> None:
     """Its data URI, its reference, and the name that an earlier answer gave it."""
     media = MediaPolicy(allowed_root=root)
     documents = [image_document(root / f"{n}.png", mode="reference", media=media) for n in range(2)]
@@ -146,7 +146,7 @@ def test_texts_and_captions_are_bounded(store: InMemoryVectorStore) -> None:
     assert sum("[...]" in text for text in texts(message)) == 2
 
 
-def test_a_image_that_is_gone_is_said_and_not_fatal(store: InMemoryVectorStore, root: Path) -> None:
+def test_an_image_that_is_gone_is_said_and_not_fatal(store: InMemoryVectorStore, root: Path) -> None:
     """The file changed after it was indexed."""
     media = MediaPolicy(allowed_root=root)
     store.add_documents(
@@ -160,7 +160,7 @@ def test_a_image_that_is_gone_is_said_and_not_fatal(store: InMemoryVectorStore, 
     assert (asked.status, "there is no image" in str(asked.content)) == ("error", True), "another tool's names"
 
 
-def test_a_image_that_is_gone_is_shown_by_its_thumbnail(store: InMemoryVectorStore, root: Path) -> None:
+def test_an_image_that_is_gone_is_shown_by_its_thumbnail(store: InMemoryVectorStore, root: Path) -> None:
     """And said to be one, as LlamaIndex's tool does."""
     media = MediaPolicy(allowed_root=root)
     store.add_documents([image_document(root / "0.png", mode="reference", media=media)])
@@ -223,7 +223,7 @@ def test_name_and_description_are_the_models(store: InMemoryVectorStore) -> None
     assert list(tool.args) == ["query", "image"]
 
 
-def test_an_agent_sees_a_image_and_asks_for_its_like(store: InMemoryVectorStore, root: Path) -> None:
+def test_an_agent_sees_an_image_and_asks_for_its_like(store: InMemoryVectorStore, root: Path) -> None:
     """create_agent with a scripted model: a search in words, then one by the first answer's image."""
     store.add_documents([image_document(root / f"{n}.png", caption=f"Number {n}") for n in range(2)])
 
@@ -275,7 +275,7 @@ def test_a_chat_model_sees_no_folder_of_the_host(store: InMemoryVectorStore, roo
 
 
 @pytest.mark.fire
-def test_a_document_that_is_nearly_a_image_is_read(root: Path) -> None:
+def test_a_document_that_is_nearly_an_image_is_read(root: Path) -> None:
     """What is in the store already does not end the answer."""
 
     class Fixed(BaseRetriever):

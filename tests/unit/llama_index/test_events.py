@@ -215,7 +215,7 @@ METHODS = [
 @pytest.mark.fire
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("method", METHODS)
-async def test_observers_never_get_a_images_bytes(
+async def test_observers_never_get_an_images_bytes(
     embedding: VllmJinaEmbedding,
     recorder: Recorder,
     debug: LlamaDebugHandler,
@@ -245,7 +245,7 @@ async def test_observers_never_get_a_images_bytes(
 
 @pytest.mark.fire
 @pytest.mark.parametrize("method", METHODS[:7])
-async def test_a_string_that_is_nearly_a_image_is_announced_to_nobody(
+async def test_a_string_that_is_nearly_an_image_is_announced_to_nobody(
     recorder: Recorder, debug: LlamaDebugHandler, base64s: list[str], method: str
 ) -> None:
     """The call fails, at its position."""

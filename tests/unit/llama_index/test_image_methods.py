@@ -86,7 +86,7 @@ def test_the_media_policy_holds(paths: list[Path]) -> None:
     """And what is no image is refused here, not deep in an index."""
     with pytest.raises(InputError, match="allows no local files"):
         image_node(paths[0], media=MediaPolicy(allow_local_files=False))
-    with pytest.raises(InputError, match="no image that can be read"):
+    with pytest.raises(InputError, match="not an image that can be read"):
         image_document(b"text")
 
 

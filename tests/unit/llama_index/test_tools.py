@@ -70,7 +70,7 @@ async def test_an_agent_sees_what_it_found(retriever: BaseRetriever, paths: list
             assert isinstance(following, ImageBlock), "each image stands behind its number"
 
 
-async def test_an_agent_searches_by_a_image_that_it_saw(
+async def test_an_agent_searches_by_an_image_that_it_saw(
     retriever: BaseRetriever, embedding: VllmJinaEmbedding, fake: FakeEmbedder, paths: list[Path]
 ) -> None:
     """Its id comes from the first answer; the application may name further images."""
@@ -140,7 +140,7 @@ class Found(BaseRetriever):
         return [NodeWithScore(node=node) for node in self.nodes]
 
 
-def test_a_image_that_is_gone_is_shown_by_its_thumbnail(tmp_path: Path) -> None:
+def test_an_image_that_is_gone_is_shown_by_its_thumbnail(tmp_path: Path) -> None:
     """And said to be one; without a thumbnail the reason is said."""
     path = tmp_path / "a.png"
     path.write_bytes(encoded(noise(400, 300)))
@@ -224,7 +224,7 @@ def test_bad_settings_are_named(retriever: BaseRetriever) -> None:
         image_retriever_tool(retriever, max_side=0)
 
 
-def test_the_schema_offers_a_image_only_where_it_can_be_used(
+def test_the_schema_offers_an_image_only_where_it_can_be_used(
     retriever: BaseRetriever, embedding: VllmJinaEmbedding
 ) -> None:
     """What the chat model is told."""
@@ -235,7 +235,7 @@ def test_the_schema_offers_a_image_only_where_it_can_be_used(
     assert list(both.get_parameters_dict()["properties"]) == ["query", "image"]
 
 
-def test_a_data_uri_is_a_image_to_search_by(
+def test_a_data_uri_is_an_image_to_search_by(
     retriever: BaseRetriever, embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
 ) -> None:
     """From an application that calls the tool itself."""
@@ -278,7 +278,7 @@ async def test_a_chat_model_sees_no_folder_of_the_host(
 
 
 @pytest.mark.fire
-def test_a_image_that_is_nearly_a_data_uri_is_told_to_the_model(
+def test_an_image_that_is_nearly_a_data_uri_is_told_to_the_model(
     retriever: BaseRetriever, embedding: VllmJinaEmbedding, base64s: list[str]
 ) -> None:
     with pytest.raises(InputError, match="parameters beside base64"):

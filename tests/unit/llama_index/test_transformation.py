@@ -104,7 +104,7 @@ def test_nodes_with_other_metadata_are_no_copies(embedding: VllmJinaEmbedding, b
     assert [node.metadata[key] for node in nodes] == [1, 2]
 
 
-def test_a_splitter_makes_no_copies_of_a_image(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
+def test_a_splitter_makes_no_copies_of_an_image(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
     """A long caption is cut into pieces, each with the image: they become one node again, with the whole caption."""
     splitter = SentenceSplitter(chunk_size=200, chunk_overlap=20)
     document = image_document(paths[0], caption=LONG, thumbnail=False)
@@ -127,7 +127,7 @@ def test_equal_images_of_two_documents_stay_two_nodes(embedding: VllmJinaEmbeddi
     assert len(embedding([image_node(paths[0]), image_node(paths[0])])) == 2
 
 
-def test_a_node_with_a_image_and_no_text_is_not_dropped(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
+def test_a_node_with_an_image_and_no_text_is_not_dropped(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
     """Indexes drop nodes whose text is empty, even those that carry an embedding."""
     bare = [ImageNode(image_path=str(paths[0])), Node(image_resource=MediaResource(path=paths[1]))]
     with pytest.warns(UserWarning, match="2 nodes hold images that their text and metadata do not name"):
@@ -161,7 +161,7 @@ def test_images_that_are_gone_are_named(embedding: VllmJinaEmbedding, base64s: l
         embedding([ImageNode(text="a caption, no image")])
 
 
-def test_a_image_that_a_splitter_made_text_is_named(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
+def test_an_image_that_a_splitter_made_text_is_named(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
     """Splitters turn an ImageNode into a TextNode."""
     (cut,) = SentenceSplitter()([image_node(paths[0], caption="a caption")])
     assert type(cut) is TextNode, "the premise"
@@ -258,7 +258,7 @@ def test_an_index_that_would_embed_a_stand_in_is_warned_about(embedding: VllmJin
         VectorStoreIndex([TextNode(text="a"), TextNode(text="sha256: abc")], embed_model=embedding)
 
 
-async def test_a_data_uri_is_a_image_wherever_a_text_may_stand(
+async def test_a_data_uri_is_an_image_wherever_a_text_may_stand(
     embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
 ) -> None:
     """As a query on any retriever, and in calls that take strings alone; a node says itself what it is."""
@@ -289,7 +289,7 @@ async def test_image_query_async(embedding: VllmJinaEmbedding, paths: list[Path]
 
 
 @pytest.mark.fire
-async def test_a_files_text_never_becomes_a_image(
+async def test_a_files_text_never_becomes_an_image(
     transform, embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
 ) -> None:
     """Nor an error: a reader's node is its text, whatever the file says."""
@@ -303,7 +303,7 @@ async def test_a_files_text_never_becomes_a_image(
 
 
 @pytest.mark.fire
-def test_langchains_image_document_stays_a_image(
+def test_langchains_image_document_stays_an_image(
     embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
 ) -> None:
     """Its metadata say that somebody made it one; a piece that a splitter cut is named."""

@@ -123,7 +123,7 @@ def test_a_place_that_cannot_be_embedded_is_told_and_the_others_are_there(tmp_pa
     assert "not valid Unicode" in left_out["odd.md#L1-1"]
     if on_error == "raise":
         assert left_out["r.pdf#page=2"] == "too many tokens."
-        assert "no image" in left_out["bad.png"]
+        assert "not an image" in left_out["bad.png"]
     assert not any("images[" in reason or "texts[" in reason for reason in left_out.values())
     index = Index(tmp_path / "index")
     assert [entry.source for entry in index.entries] == [f"{n}.md" for n in range(5)]

@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path: Path) -> None
     left_out: dict[str, str] = {}
     assert [place.text for place in read_folder(tmp_path, left_out)] == ["fine"]
     assert set(left_out) == {"broken.png", "latin.txt"}
-    assert "no image that can be read" in left_out["broken.png"]
+    assert "not an image that can be read" in left_out["broken.png"]
     assert "utf-8" in left_out["latin.txt"]
 
 

@@ -97,14 +97,14 @@ def test_a_name_forges_no_head(tmp_path: Path, places: list[Place]) -> None:
     assert head.isprintable()
 
 
-def test_a_text_that_looks_like_a_image_is_proved_as_text(tmp_path: Path, places: list[Place]) -> None:
+def test_a_text_that_looks_like_an_image_is_proved_as_text(tmp_path: Path, places: list[Place]) -> None:
     """The first place is computed again before the first answer."""
     index = indexed(tmp_path, places)
     (first,) = texts(ask(index, tmp_path, lambda service: service.search(image="uri.txt#L1-1", count=1)))
     assert first.endswith(DATA_URI)
 
 
-def test_a_image_of_the_index_is_found_by_its_path(tmp_path: Path, places: list[Place]) -> None:
+def test_an_image_of_the_index_is_found_by_its_path(tmp_path: Path, places: list[Place]) -> None:
     index = indexed(tmp_path, places)
     path = str(index.entries[3].image)
     (first,) = texts(ask(index, tmp_path, lambda service: service.search(image=path, count=1)))
@@ -139,7 +139,7 @@ def test_no_other_image_is_opened_and_no_path_is_told(tmp_path: Path, places: li
 
 
 @pytest.mark.parametrize("damage", ["gone", "broken", "link"])
-def test_a_image_that_cannot_be_shown_is_told_without_a_path(tmp_path: Path, places: list[Place], damage: str) -> None:
+def test_an_image_that_cannot_be_shown_is_told_without_a_path(tmp_path: Path, places: list[Place], damage: str) -> None:
     index = indexed(tmp_path, places)
     file = index.folder / str(index.entries[3].image)
     file.unlink()
@@ -169,7 +169,7 @@ def test_an_index_whose_proof_is_not_a_number_is_refused(tmp_path: Path, places:
         ask(index, tmp_path, lambda service: service.search("a"))
 
 
-def test_a_image_that_is_brought_along_is_searched(tmp_path: Path, places: list[Place]) -> None:
+def test_an_image_that_is_brought_along_is_searched(tmp_path: Path, places: list[Place]) -> None:
     index = indexed(tmp_path, [replace(place) for place in places])
     uri = "data:image/png;base64," + base64.b64encode(encoded(noise(30, 20))).decode()
     (first,) = texts(ask(index, tmp_path, lambda service: service.search(image=uri, count=1)))

@@ -112,7 +112,7 @@ def test_no_room_between_the_ends_is_a_setting_error(builder: TextPromptBuilder)
         build(builder, ["a"], max_length=2)
 
 
-def test_a_image_is_an_error_in_its_place(builder: TextPromptBuilder) -> None:
+def test_an_image_is_an_error_in_its_place(builder: TextPromptBuilder) -> None:
     """It is not even opened."""
     first, second, third, fourth = build(builder, ["a", noise(5, 5, 1), Path("/no/such.png"), "b"])
     assert isinstance(first, Prompt)

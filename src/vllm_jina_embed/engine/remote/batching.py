@@ -1,8 +1,4 @@
-"""Prompts that are asked for in the same moment go out together.
-
-Enters: one prompt at a time. Leaves: requests of many. Nothing waits for others to come: a batch is what the callers
-asked for in one turn of the loop.
-"""
+"""Collects the prompts of one turn of the event loop into one request; no prompt waits for others to come."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""vLLM in servers elsewhere: the same engine over HTTP.
+"""The engine over HTTP: one vLLM server or several behind it.
 
-The only file that imports httpx. One server or several behind one engine: ``server.py`` has the requests to one,
-``server_checks.py`` what it must serve, ``balancer.py`` which one is asked.
+The only file that imports httpx. ``server.py`` sends requests to one server, ``server_checks.py`` checks what it
+serves, ``balancer.py`` chooses between several.
 """
 
 from __future__ import annotations

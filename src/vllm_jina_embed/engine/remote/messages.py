@@ -1,6 +1,5 @@
-"""Prompts to the bodies of HTTP requests, and answers to arrays.
+"""Converts prompts to the JSON bodies of HTTP requests, and decoded JSON answers to float32 arrays.
 
-Enters: ``Prompt`` objects and decoded JSON. Leaves: JSON and float32 arrays. Knows neither sockets nor servers.
 Texts travel as token ids, so they stay text; images as lossless PNG. Vectors come back as base64 of float32.
 Source of the bodies: vLLM 0.32, entrypoints/pooling/{embed,pooling}/protocol.py.
 """

@@ -1,9 +1,7 @@
-"""One vLLM server: the requests that it gets, and what its answers are.
+"""Sends requests to one vLLM server and reads its answers; ``server_checks.py`` checks that it is the right server.
 
-Knows the paths and bodies of vLLM's HTTP interface, but no sockets. Whether it is the right server is checked in
-``server_checks.py``.
-A server that ``vllm-jina-embed serve`` started tells its facts. A plain one does not: it gives token states, and what
-its chat template and image processor make of an image is compared with the trained prompt before anything is pooled.
+A server that ``vllm-jina-embed serve`` started says what it serves. A plain one does not: it gives token states, and
+the prompt that its chat template and image processor make of an image is compared with the trained one before pooling.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a served engine tells its clients, who have none of the checkpoint's files.
+"""What a server says about its checkpoint to clients, who have none of its files.
 
 The JSON of ``GET /jina/checkpoint``: ``serve/`` writes it, ``server.py`` reads it.
 What is read has the right types and lies within bounds, whatever the server says.

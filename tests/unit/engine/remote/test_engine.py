@@ -91,7 +91,7 @@ def test_texts_travel_as_token_ids_and_questions_overtake(start: Start) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_mean_of_a_image_is_that_of_its_span(start: Start, size: tuple[int, int]) -> None:
+def test_the_mean_of_an_image_is_that_of_its_span(start: Start, size: tuple[int, int]) -> None:
     """From a plain server: markers and image tokens, without the template around them."""
     engine = start(FakeServers(a="plain"))
     (got,) = embed(engine, image_prompt(noise(*size)), dimensions=64)

@@ -315,7 +315,7 @@ def test_a_tokenizer_that_is_lost_for_a_moment_is_asked_for_again(monkeypatch: p
     assert tokenizer.startswith(b"{")
 
 
-def test_a_image_of_many_more_tokens_than_trained_is_another_prompt() -> None:
+def test_an_image_of_many_more_tokens_than_trained_is_another_prompt() -> None:
     """An answer too large to be read still tells what is wrong with the server."""
     servers = FakeServers(a="plain")
     with closing(engine_of(servers)) as engine:

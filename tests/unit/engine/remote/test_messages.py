@@ -95,7 +95,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("height", "width", "tokens"), SIZES)
-def test_the_tokens_of_a_image(height: int, width: int, tokens: int) -> None:
+def test_the_tokens_of_an_image(height: int, width: int, tokens: int) -> None:
     assert image_tokens(width, height, min_pixels=3136, max_pixels=602112) == tokens
 
 
