@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reference import PICTURE, Reference
+from tests.support.reference import IMAGE, Reference
 from tests.support.tokenizer import SPECIAL
 from vllm_jina_embed import MediaPolicy
-from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
+from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.prompts.base import Prompt
-from vllm_jina_embed.prompts.template import PromptBuilder
+from vllm_jina_embed.prompts.build import load_builder
 
 TEXTS = [
     "the quick brown fox",
@@ -20,7 +20,7 @@ TEXTS = [
     "  two  spaces,\ttab\nand line break ",
     "e\u0301 日本語 🙂 \x00 \u200b \u202e",
     *SPECIAL,
-    f"a {PICTURE} b",
+    f"a {IMAGE} b",
     "<|image_pad|>" * 1000,
     "".join(SPECIAL) * 3,
     "<|image_pad", "|>", "<|<|image_pad|>|>",
@@ -32,7 +32,7 @@ def test_texts_have_the_ids_of_split_special_tokens(
     random_checkpoint: Path, random_reference: Reference, prefix: str
 ) -> None:
     """Special tokens in a user's text are ordinary text, exactly as transformers can be told to read them."""
-    builder = PromptBuilder.load(str(random_checkpoint), JINA_V4.images, revision=None, policy=MediaPolicy())
+    builder = load_builder(resolve(str(random_checkpoint)), revision=None, policy=MediaPolicy())
     items = inputs.texts([text or "." for text in TEXTS])
     prompts = builder.build(items, role="passage", text_prefix=prefix, max_length=100_000, truncate="error")
     special = set(random_reference.tokenizer.convert_tokens_to_ids(SPECIAL))

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from vllm.exceptions import VLLMValidationError
 
+from tests.support.builders import text_builder
 from tests.support.hostile_bodies import bomb, uri
 from tests.support.image_files import image_files
-from tests.support.pictures import encoded, noise
-from tests.support.unigram import make_unigram
+from tests.support.images import encoded, noise
 from vllm_jina_embed import ConfigError, InputError, settings
 from vllm_jina_embed.engine.local.arguments import engine_arguments
 from vllm_jina_embed.engine.local.engine import _unit
@@ -26,7 +26,6 @@ from vllm_jina_embed.engine.plugin_contract import TOKENIZER_MODE
 from vllm_jina_embed.inputs.images import MediaPolicy, open_image
 from vllm_jina_embed.inputs.items import TextItem
 from vllm_jina_embed.plugin import _register_for_server
-from vllm_jina_embed.prompts.encoder import TextPromptBuilder
 from vllm_jina_embed.serve.media_connector import OwnImages
 from vllm_jina_embed.serve.request_checks import check_requests, position_of
 from vllm_jina_embed.serve.server_process import _parsed
@@ -61,7 +60,7 @@ def test_options_of_a_request_change_no_pixel() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        (uri(b"%!PS-Adobe-3.0 EPSF-3.0\n"), "no picture|no image"),
+        (uri(b"%!PS-Adobe-3.0 EPSF-3.0\n"), "no image|no image"),
         (uri(b""), "."),
         (uri(encoded(noise(50, 50))[:300]), "cannot be decoded"),
         (uri(encoded(noise(2300, 10))), "side ratio"),
@@ -278,7 +277,7 @@ def test_a_long_text_costs_what_can_be_in_its_prompt(renderer: Any, monkeypatch:
         def __getattr__(self, name: str) -> Any:
             return getattr(self.tokenizer, name)
 
-    monkeypatch.setattr(renderer, "_plain", Counting(TextPromptBuilder(make_unigram().to_str())._tokenizer))
+    monkeypatch.setattr(renderer, "_plain", Counting(text_builder()._tokenizer))
     with pytest.raises(VLLMValidationError, match="Split the text, or pass truncate_prompt_tokens"):
         tokenized(renderer, " " * 20_000_000 + "x")
     assert max(sizes) < 10_000_000
@@ -286,7 +285,7 @@ def test_a_long_text_costs_what_can_be_in_its_prompt(renderer: Any, monkeypatch:
 
 @pytest.mark.parametrize("keep", [1, 5, 300])
 def test_a_text_is_cut_as_the_embedder_cuts_it(renderer: Any, monkeypatch: pytest.MonkeyPatch, keep: int) -> None:
-    builder = TextPromptBuilder(make_unigram().to_str())
+    builder = text_builder()
     monkeypatch.setattr(renderer, "_plain", builder._tokenizer)
     for text in ("the quick brown fox " * 3, "the quick brown fox " * 9000):
         if keep == 1:

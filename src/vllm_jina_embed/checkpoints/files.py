@@ -1,71 +1,163 @@
-"""Where a checkpoint's files lie on this machine.
+"""The files of a checkpoint, in a folder of this machine or in a repository of the hub.
 
-Enters: a folder or a hub repository, and a file's name. Leaves: its path. Refuses to know what the file means.
+Only ``locate`` decides which of the two a name means, and only ``Repository`` downloads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import ConfigError
+from . import values
+
+TOKENIZER = "tokenizer.json"
+# Suffixes of the files that decide the vectors: weights, configuration, tokenizer.
+_DECIDING = (".safetensors", ".bin", ".json", ".txt", ".model")
 
 
-def local_file(location: str, name: str, revision: str | None) -> Path:
-    """Return a checkpoint's file on this machine; a repository's is downloaded where it is missing.
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A checkpoint in a folder of this machine."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def find(self, name: str) -> Path | None:
+        """Return the path of a file; None if the folder has no such file."""
+        file = self.path / name
+        return file if file.is_file() else None
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file.
+
+        Raises:
+            ConfigError: The folder has no such file.
+        """
+        if (file := self.find(name)) is None:
+            raise ConfigError(f"{str(self)!r} has no {name}; copy the files of the checkpoint there.")
+        return file
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether the folder has adapters of several tasks."""
+        return (self.path / "adapters").is_dir()
+
+    @property
+    def state(self) -> str:
+        """A fingerprint of the files: names, sizes and modification times.
+
+        Hashing gigabytes of weights would take too long.
+        """
+        files = [*sorted(self.path.iterdir()), *sorted(self.path.glob("adapters/*"))]
+        stats = [
+            (path.relative_to(self.path).as_posix(), path.stat())
+            for path in files
+            if path.suffix in _DECIDING and path.is_file()
+        ]
+        facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of the weights in bytes."""
+        weights = [*self.path.glob("*.safetensors"), *self.path.glob("*.bin")]
+        return sum(file.stat().st_size for file in weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A checkpoint in a repository of the hub; files are downloaded when they are needed.
+
+    Attributes:
+        name: ``owner/name``.
+        revision: Commit, branch or tag; None for the newest.
+    """
+
+    name: str
+    revision: str | None
+
+    has_adapters = False  # the architecture in config.json says it instead
+    state = ""  # the revision identifies the files
+
+    def __str__(self) -> str:
+        return self.name
+
+    def find(self, name: str) -> Path | None:
+        """Return the path of a file in the hub's cache; None if the repository has no such file.
+
+        Offline, a file that is not in the cache counts as missing.
+
+        Raises:
+            ConfigError: The file cannot be fetched.
+        """
+        from huggingface_hub.errors import EntryNotFoundError
+
+        try:
+            return _downloaded(self.name, name, self.revision)
+        except EntryNotFoundError:
+            return None
+        except Exception as error:  # the hub raises OSError, HTTP errors and its own
+            raise self._not_fetched(name, error) from None
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file in the hub's cache.
+
+        Raises:
+            ConfigError: The repository has no such file, or it cannot be fetched.
+        """
+        try:
+            return _downloaded(self.name, name, self.revision)
+        except Exception as error:  # the hub raises OSError, HTTP errors and its own
+            raise self._not_fetched(name, error) from None
+
+    def _not_fetched(self, name: str, error: Exception) -> ConfigError:
+        return ConfigError(f"{self.name!r}: {name} could not be fetched ({type(error).__name__}: {error}).")
+
+
+Location: TypeAlias = "Folder | Repository"
+
+
+def locate(name: str, revision: str | None = None) -> Location:
+    """Return the folder of this name if it exists, else the hub's repository.
 
     Raises:
-        ConfigError: There is no such file.
+        ConfigError: The system cannot look for the folder: the path is too long, or may not be read.
     """
-    if Path(location).is_dir():
-        if not (file := Path(location) / name).is_file():
-            raise ConfigError(f"{location!r} has no {name}; a native checkpoint of jina-embeddings-v4 has one.")
-        return file
-    from huggingface_hub import hf_hub_download
-
+    path = Path(name)
     try:
-        return Path(hf_hub_download(location, name, revision=revision))
-    except Exception as error:  # the hub raises OSError, HTTP errors and its own
-        raise ConfigError(f"{location!r}: {name} could not be fetched ({type(error).__name__}: {error}).") from None
+        return Folder(path) if path.is_dir() else Repository(name, revision)
+    except OSError as error:
+        raise ConfigError(
+            f"model={values.short(name)} cannot be looked up as a folder ({error.strerror}). "
+            "Pass the name of a model or of a hub repository, or the path of a checkpoint folder."
+        ) from None
 
 
-def optional_json(location: str, name: str, revision: str | None) -> Any:
+def optional_json(location: Location, name: str) -> Any:
     """Return the content of a checkpoint's JSON file; None where it has no such file.
 
     Raises:
-        ConfigError: It cannot be read or fetched.
+        ConfigError: The file cannot be read or fetched.
     """
+    file = location.find(name)
     try:
-        file = Path(location) / name if Path(location).is_dir() else _downloaded(location, name, revision)
-        return json.loads(file.read_text(encoding="utf-8")) if file is not None and file.is_file() else None
-    except Exception as error:  # the hub raises OSError, HTTP errors and its own
-        raise ConfigError(f"{location!r}: {name} cannot be read ({type(error).__name__}: {error}).") from None
-
-
-@lru_cache(maxsize=64)
-def _downloaded(repository: str, name: str, revision: str | None) -> Path | None:
-    """Return where a file of a repository is on this machine; None where the repository has none."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(repository, name, revision=revision))
-    except EntryNotFoundError:
-        return None
-
-
-# What decides vectors in a checkpoint's folder: weights, configuration, tokenizer.
-_DECIDING = (".safetensors", ".bin", ".json", ".txt", ".model")
+        return None if file is None else json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{str(location)!r}: {name} cannot be read ({type(error).__name__}: {error}).") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a checkpoint's JSON file.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: The file cannot be read.
     """
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
@@ -76,19 +168,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def files_state(location: str) -> str:
-    """Return what tells the files of a checkpoint's folder from others put in their place; nothing for a repository.
+@lru_cache(maxsize=64)
+def _downloaded(repository: str, name: str, revision: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
 
-    Names, sizes and times of change: reading gigabytes of weights would take too long.
-    """
-    folder = Path(location)
-    if not folder.is_dir():
-        return ""
-    files = [*sorted(folder.iterdir()), *sorted(folder.glob("adapters/*"))]
-    stats = [
-        (path.relative_to(folder).as_posix(), path.stat())
-        for path in files
-        if path.suffix in _DECIDING and path.is_file()
-    ]
-    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return Path(hf_hub_download(repository, name, revision=revision))

@@ -1,13 +1,12 @@
 """Vision-span mean pooling inside vLLM, in float32.
 
-A step holds the hidden states ``(n_scheduled_tokens, hidden_size)`` of many requests, each whole or a chunk. Every
-request that it finishes gets one embedding ``(dimensions,)`` of L2 norm 1, the others None.
+A step holds the hidden states ``(n_scheduled_tokens, hidden_size)`` of many requests, each whole or a chunk. A request
+that ends in this step gets one embedding ``(dimensions,)`` of L2 norm 1, the others None.
 
-Nothing that a request holds may raise here: an exception in vLLM's worker ends the engine for everybody. What cannot
-be pooled gets NaN, which whoever asked turns into that request's error (``engine/local/``,
-``serve/request_checks.py``).
-``vllm_jina_embed.pooling.single_vector`` is the reference that it must equal. Source: get_single_vector_embeddings in
-modeling_jina_embeddings_v4.py.
+Nothing in a request may raise here: an exception in vLLM's worker ends the engine for everybody. A request that cannot
+be pooled gets NaN, which the caller turns into that request's error (``engine/local/``, ``serve/request_checks.py``).
+``vllm_jina_embed.pooling.single_vector`` is the reference and gives the same vectors.
+Source: get_single_vector_embeddings in modeling_jina_embeddings_v4.py.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ if TYPE_CHECKING:
 
 
 UNPAIRED: list[tuple[int, int]] = []
-"""The spans of a prompt whose markers cannot be paired."""
+"""Result of ``spans`` for a prompt whose markers cannot be paired."""
 
 
 class VisionSpanMean(Pooler):
-    """Averages the vision spans with their markers, or every token where there is none."""
+    """Averages the vision spans with their markers, or every token where there are no spans."""
 
     def __init__(self, vision_start: int, vision_end: int) -> None:
         super().__init__()
@@ -72,8 +71,8 @@ class VisionSpanMean(Pooler):
     def spans(self, ids: np.ndarray) -> list[tuple[int, int]]:
         """Return the half-open token ranges of a prompt ``(n_tokens,)`` that are averaged.
 
-        Each start belongs to the end that comes next; without any start all tokens are averaged. ``UNPAIRED`` where
-        a start or an end beside it has no partner: what lies between others would give a wrong vector without an error.
+        Each start is paired with the next end; without any start all tokens are averaged. ``UNPAIRED`` where a marker
+        has no partner: pooling what lies in between would give a wrong vector without an error.
         """
         starts = np.flatnonzero(ids == self.vision_start)
         if len(starts) == 0:
@@ -85,20 +84,20 @@ class VisionSpanMean(Pooler):
 
 
 def _normalized(mean: torch.Tensor) -> torch.Tensor:
-    """Return a mean ``(dimensions,)`` with norm 1; NaN where it has none, as where it is 0 or its square overflows."""
+    """Return a mean ``(dimensions,)`` with norm 1; NaN where the mean is 0 or its square overflows."""
     vector = torch.nn.functional.normalize(mean, dim=-1)
-    right = (torch.linalg.vector_norm(vector) - 1).abs() < NORM_LIMIT  # stays on the device: nothing waits for it
+    right = (torch.linalg.vector_norm(vector) - 1).abs() < NORM_LIMIT  # stays on the device, so nothing waits for it
     return torch.where(right, vector, float("nan"))
 
 
 def _add(state: PoolingStates, states: torch.Tensor, spans: list[tuple[int, int]], *, begin: int) -> torch.Tensor:
     """Add one chunk, which begins at token ``begin``, to the request's running sum ``(hidden_size,)`` and return it.
 
-    The sum is NaN where the first tokens were never seen, as after a hit in the prefix cache, or nothing is averaged.
+    The sum is NaN where the first tokens are missing, as after a hit in the prefix cache, or no token is averaged.
     """
     cache = state.hidden_states_cache
     if begin == 0:
-        cache.clear()  # new, or started again after a preemption: what was summed before does not count
+        cache.clear()  # new, or started again after a preemption: drop the old sum
     if not cache:
         value = 0.0 if begin == 0 and spans else float("nan")
         cache.append(torch.full((states.shape[-1],), value, dtype=torch.float32, device=states.device))

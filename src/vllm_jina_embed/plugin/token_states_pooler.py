@@ -1,10 +1,10 @@
-"""Every token's vector inside vLLM: raw states, or the rows of multi-vectors.
+"""One vector per token inside vLLM: raw states, or the rows of multi-vectors.
 
-A step holds the hidden states ``(n_scheduled_tokens, hidden_size)`` of many requests, each whole or a chunk. Every
-request that it finishes gets float32 ``(n_tokens, token_dimensions)``, the others None. A chunk is projected when it
-comes, so what is kept between steps is narrow. ``vllm_jina_embed.checkpoints.weights.projector`` is the reference.
+A step holds the hidden states ``(n_scheduled_tokens, hidden_size)`` of many requests, each whole or a chunk. A request
+that ends in this step gets float32 ``(n_tokens, token_dimensions)``, the others None. Each chunk is projected at once,
+so that narrow rows are held between steps. ``vllm_jina_embed.checkpoints.weights.projector`` is the reference.
 
-As in ``pooler.py``, nothing that a request holds may raise here; rows that cannot be computed are NaN.
+As in ``mean_pooler.py``, nothing in a request may raise here; rows that cannot be computed are NaN.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Project = Callable[[torch.Tensor, str], torch.Tensor]
 
 
 class TokenVectors(Pooler):
-    """Gives each token's state, projected for the task that the request names; normalised where it asks for that."""
+    """Returns each token's state, projected for the request's task, and normalised if the request says so."""
 
     def __init__(self, project: Project | None = None, *, default_task: str | None = None) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class TokenVectors(Pooler):
         return {"token_embed"}
 
     def get_pooling_updates(self, task: PoolingTask) -> PoolingParamsUpdate:
-        """Ask vLLM for nothing."""
+        """Return no updates."""
         return PoolingParamsUpdate()
 
     def forward(self, hidden_states: torch.Tensor, pooling_metadata: PoolingMetadata) -> list[torch.Tensor | None]:
@@ -62,7 +62,7 @@ class TokenVectors(Pooler):
         return outputs
 
     def _rows(self, chunk: torch.Tensor, params: PoolingParams) -> torch.Tensor:
-        """Return what is kept of ``chunk``; a copy, for the next step writes over it."""
+        """Return the projected rows of ``chunk``, or a copy: the next step overwrites it."""
         task = (params.extra_kwargs or {}).get(TASK_KEY, self.default_task)
         if self.project is None or task is None:
             return chunk.clone()
@@ -70,9 +70,9 @@ class TokenVectors(Pooler):
 
 
 def _keep(state: PoolingStates, rows: torch.Tensor, *, begin: int) -> None:
-    """Put the rows of a chunk, which begins at token ``begin``, after those that the request already has.
+    """Append the rows of a chunk, which begins at token ``begin``, to the request's rows.
 
-    Rows that were never seen, as after a hit in the prefix cache, are NaN.
+    Missing rows, as after a hit in the prefix cache, are NaN.
     """
     if begin == 0:
         state.hidden_states_cache.clear()  # new, or started again after a preemption

@@ -1,10 +1,11 @@
-"""The prompts of a checkpoint, as its row says: prefixes of texts, and the builder with its own tokenizer."""
+"""Choose a checkpoint's prefixes of texts and its prompt builder, as its row says."""
 
 from __future__ import annotations
 
 from tokenizers import Tokenizer
 
 from ..checkpoints.description import Checkpoint, Family
+from ..checkpoints.files import TOKENIZER, locate
 from ..errors import ConfigError
 from ..inputs.items import Item, TextItem
 from ..inputs.policy import MediaPolicy
@@ -14,15 +15,15 @@ from .template import PromptBuilder
 
 
 def prefix(family: Family, task: str, prompt_name: str) -> str:
-    """Return the text that stands before a user's text.
+    """Return the prefix of a user's text.
 
     Args:
-        family: The model's.
+        family: The model's family.
         task: ``retrieval``, ``text-matching`` or ``code``.
         prompt_name: ``query`` or ``passage``.
 
     Raises:
-        ConfigError: Unknown ``prompt_name``.
+        ConfigError: ``prompt_name`` is unknown.
     """
     prefixes = family.prefixes
     if prompt_name not in prefixes:
@@ -31,9 +32,9 @@ def prefix(family: Family, task: str, prompt_name: str) -> str:
 
 
 def role_of(family: Family, item: Item, prompt_name: str) -> str:
-    """Return the role that decides an item's prompt, for the names of cached vectors.
+    """Return the role that decides an item's prompt, for the key of a cached vector.
 
-    ``image`` stands for both roles where the model gives images the same prompt in both.
+    It is ``image`` for both roles if the model has one prompt for images.
     """
     if isinstance(item, TextItem):
         return prompt_name
@@ -42,33 +43,51 @@ def role_of(family: Family, item: Item, prompt_name: str) -> str:
 
 
 def load_builder(checkpoint: Checkpoint, *, revision: str | None, policy: MediaPolicy) -> Builder:
-    """Return the builder with the checkpoint's own tokenizer.
+    """Return the prompt builder with the checkpoint's own tokenizer.
 
     Raises:
-        ConfigError: There is no tokenizer.json, or it is not the one of this family.
+        ConfigError: tokenizer.json is missing, or belongs to another family.
     """
-    template = checkpoint.family.images
-    if template is None:
-        return TextPromptBuilder.load(checkpoint.location, revision=revision)
-    return PromptBuilder.load(checkpoint.location, template, revision=revision, policy=policy)
+    file = locate(checkpoint.location, revision).file(TOKENIZER)
+    return read_builder(checkpoint, file.read_bytes(), policy=policy, origin=f"{checkpoint.location!r}: {TOKENIZER}")
 
 
-def read_builder(checkpoint: Checkpoint, tokenizer: bytes, *, policy: MediaPolicy) -> Builder:
-    """Return the builder with the tokenizer.json that a server gave.
+def read_builder(
+    checkpoint: Checkpoint, tokenizer: bytes, *, policy: MediaPolicy, origin: str = f"the server's {TOKENIZER}"
+) -> Builder:
+    """Return the prompt builder with the content of a tokenizer.json.
+
+    Args:
+        checkpoint: The checkpoint whose prompts are built.
+        tokenizer: The content of the file.
+        policy: Limits for images.
+        origin: Where the file came from, for errors.
 
     Raises:
-        ConfigError: It is not a tokenizer, or not the one of this family.
+        ConfigError: ``tokenizer`` is not a tokenizer, or belongs to another family.
     """
     template = checkpoint.family.images
+    plain = plain_tokenizer(checkpoint.family, tokenizer, origin=origin)
     if template is None:
-        return TextPromptBuilder.from_json(tokenizer)
-    return PromptBuilder.from_json(tokenizer, template, policy=policy)
+        return TextPromptBuilder(plain)
+    return PromptBuilder(plain, template, policy=policy)
 
 
-def plain_tokenizer(family: Family, tokenizer_json: str) -> Tokenizer:
-    """Return the tokenizer as the builders use it for texts: it finds no special token in them."""
-    if family.images is None:
-        return without_special_tokens(tokenizer_json)
-    tokenizer = Tokenizer.from_str(tokenizer_json)
-    tokenizer.encode_special_tokens = True
+def plain_tokenizer(family: Family, content: bytes, *, origin: str) -> Tokenizer:
+    """Return a tokenizer that neither cuts nor pads texts, and finds no special token in them.
+
+    Raises:
+        ConfigError: ``content`` is not a tokenizer, or belongs to another family.
+    """
+    try:
+        text = content.decode()
+        tokenizer = without_special_tokens(text) if family.images is None else Tokenizer.from_str(text)
+    except ConfigError:
+        raise
+    except Exception as error:  # tokenizers raises bare exceptions
+        raise ConfigError(f"{origin} cannot be read ({error}).") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if family.images is not None:
+        tokenizer.encode_special_tokens = True  # "<|image_pad|>" in a user's text stays ordinary text
     return tokenizer

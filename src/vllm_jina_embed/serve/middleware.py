@@ -1,7 +1,6 @@
-"""What a served engine does beside vLLM's own paths: it proves itself, tells what it serves, and guards both.
+"""ASGI middleware of a server: checks the engine at start, API keys and the size of bodies; answers ``/jina/...``.
 
-ASGI middleware: it asks for the API key, keeps bodies within bounds, answers on ``/jina/...``, and passes everything
-else on to vLLM. Selected by ``--middleware``.
+Everything else is passed on to vLLM. Selected by ``--middleware``.
 """
 
 from __future__ import annotations
@@ -10,15 +9,14 @@ import hashlib
 import json
 import re
 import secrets
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from vllm import envs
 
 from .. import __version__
-from ..checkpoints import files, resolve
+from ..checkpoints import resolve
 from ..checkpoints.description import Checkpoint
+from ..checkpoints.files import TOKENIZER, Location, locate
 from ..engine.plugin_contract import DEFAULT_TASK_KEY
 from ..engine.remote.server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 from .bodies import App, Bodies, Message, Receive, Send, reply
@@ -29,7 +27,7 @@ OPEN = {"/health", "/ping", "/version"}
 """Paths that need no API key: whoever watches over a server has none."""
 
 
-class Facts:
+class ServerMiddleware:
     """ASGI middleware over vLLM's server.
 
     With an API key it guards every path but ``OPEN``: vLLM 0.32 guards ``/v1`` and the like alone, and leaves
@@ -62,7 +60,7 @@ class Facts:
                 await reply(send, 200, json.dumps(state.jina_facts.to_json()).encode())
                 return
             if path == TOKENIZER_PATH:
-                await reply(send, 200, _file(state.vllm_config.model_config, "tokenizer.json").read_bytes())
+                await reply(send, 200, _location(state.vllm_config.model_config).file(TOKENIZER).read_bytes())
                 return
         await self._bodies.pass_on(self._app, scope, receive, send)
 
@@ -75,6 +73,7 @@ def facts_of(state: Any) -> ServerFacts:
     default = getattr(model.hf_config, DEFAULT_TASK_KEY, None)
     projected = default is not None and model.pooler_config.task == "token_embed"
     tasks = (str(default),) if projected else checkpoint.tasks
+    location = _location(model)
     size = model.multimodal_config.mm_processor_kwargs["size"] if checkpoint.supports_images else {}
     return ServerFacts(
         checkpoint=Checkpoint(
@@ -82,7 +81,7 @@ def facts_of(state: Any) -> ServerFacts:
             location=state.args.served_model_name[0],
             tasks=tasks,
             hidden_size=checkpoint.hidden_size,
-            dimensions=checkpoint.dimensions,
+            matryoshka_sizes=checkpoint.matryoshka_sizes,
             token_dimensions=checkpoint.token_dimensions,
             has_adapters=checkpoint.has_adapters,
             min_pixels=size.get("shortest_edge", checkpoint.min_pixels),
@@ -90,8 +89,8 @@ def facts_of(state: Any) -> ServerFacts:
             max_length=checkpoint.max_length,
             family=checkpoint.family,
         ),
-        revision=_commit(str(_file(model, "config.json"))) or model.revision,
-        files=files.files_state(str(model.model)),
+        revision=_commit(str(location.file("config.json"))) or model.revision,
+        files=location.state,
         dtype=str(model.dtype).removeprefix("torch."),
         pooler_task=model.pooler_config.task,
         projected=projected,
@@ -103,7 +102,7 @@ def facts_of(state: Any) -> ServerFacts:
 
 
 def _proving(state: Any, send: Send) -> Send:
-    """Return ``send`` that lets the server start only after its engine has pooled a text and a picture rightly."""
+    """Return ``send`` that lets the server start only after its engine has pooled a text and an image rightly."""
 
     async def proved(message: Message) -> None:
         if message["type"] == "lifespan.startup.complete":
@@ -132,7 +131,7 @@ def _stamped(send: Send, fingerprint: str) -> Send:
 
 
 def _name_default(state: Any) -> None:
-    """Let requests that name the checkpoint, or no model, have the default task's adapter: none is no task."""
+    """Let requests that name the checkpoint, or no model, have the default task's adapter; vLLM would use none."""
     adapters = state.openai_serving_models.lora_requests
     default = getattr(state.vllm_config.model_config.hf_config, DEFAULT_TASK_KEY, None)
     if default is not None:
@@ -151,17 +150,8 @@ def _has_key(scope: Message, keys: list[str]) -> bool:
     )
 
 
-def _file(model: Any, name: str) -> Path:
-    """Return a file of the checkpoint, in its folder or in the hub's cache."""
-    folder = Path(str(model.model))
-    return folder / name if folder.is_dir() else _hub_file(str(model.model), name, model.revision)
-
-
-@lru_cache(maxsize=8)
-def _hub_file(repository: str, name: str, revision: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    return Path(hf_hub_download(repository, name, revision=revision))
+def _location(model: Any) -> Location:
+    return locate(str(model.model), model.revision)
 
 
 def _commit(path: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Texts to prompts of XLM-RoBERTa: both ends, truncation, pictures, and texts that look like special tokens."""
+"""Texts to prompts of XLM-RoBERTa: both ends, truncation, images, and texts that look like special tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from tests.support.pictures import noise
+from tests.support.builders import template_builder, text_builder
+from tests.support.images import noise
 from tests.support.tokenizer import make_tokenizer
 from tests.support.unigram import MASK, SPECIAL, make_unigram, segment
 from vllm_jina_embed.checkpoints.resolve import resolve
@@ -42,7 +43,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def builder() -> TextPromptBuilder:
-    return TextPromptBuilder(make_unigram().to_str())
+    return text_builder()
 
 
 def build(
@@ -111,7 +112,7 @@ def test_no_room_between_the_ends_is_a_setting_error(builder: TextPromptBuilder)
         build(builder, ["a"], max_length=2)
 
 
-def test_a_picture_is_an_error_in_its_place(builder: TextPromptBuilder) -> None:
+def test_an_image_is_an_error_in_its_place(builder: TextPromptBuilder) -> None:
     """It is not even opened."""
     first, second, third, fourth = build(builder, ["a", noise(5, 5, 1), Path("/no/such.png"), "b"])
     assert isinstance(first, Prompt)
@@ -119,7 +120,7 @@ def test_a_picture_is_an_error_in_its_place(builder: TextPromptBuilder) -> None:
     for position, error in ((1, second), (2, third)):
         assert isinstance(error, InputError)
         assert error.positions == (position,)
-        assert str(error) == f"items[{position}]: got a picture; this checkpoint takes texts only."
+        assert str(error) == f"items[{position}]: got an image; this checkpoint takes texts only."
 
 
 def changed(**changes: Any) -> str:
@@ -138,7 +139,7 @@ def changed(**changes: Any) -> str:
 def test_another_tokenizer_is_refused(content: str, message: str) -> None:
     """The message says what is wrong with it."""
     with pytest.raises(ConfigError, match=message):
-        TextPromptBuilder(content)
+        text_builder(content)
 
 
 def write(folder: Path, model_type: str, tokenizer: Tokenizer | None) -> Path:
@@ -179,7 +180,7 @@ def test_a_servers_tokenizer_is_read_for_its_family(tmp_path: Path) -> None:
 def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
     """The error names the folder and the file."""
     checkpoint = resolve(str(write(tmp_path, "xlm-roberta", None)))
-    with pytest.raises(ConfigError, match=r"tokenizer\.json cannot be read"):
+    with pytest.raises(ConfigError, match=r"has no tokenizer\.json"):
         load_builder(checkpoint, revision=None, policy=MediaPolicy())
     (tmp_path / "tokenizer.json").write_text("no json")
     with pytest.raises(ConfigError, match=r"tokenizer\.json cannot be read"):
@@ -202,7 +203,7 @@ def test_images_of_another_role_have_another_name_where_their_prompt_differs() -
     assert [role_of(JINA_V4, image, role) for role in ("query", "passage")] == ["image", "image"]
     assert [role_of(other, image, role) for role in ("query", "passage")] == ["image query", "image passage"]
     assert [role_of(one, text, "query") for one in (JINA_V4, other)] == ["query", "query"]
-    builder = PromptBuilder(make_tokenizer(), images, policy=MediaPolicy())
+    builder = template_builder(images=images)
     prompts = [
         builder.build([image], role=role, text_prefix="", max_length=99, truncate="end")[0]
         for role in ("query", "passage")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,18 +10,20 @@ import pytest
 from PIL import Image
 from tokenizers import Tokenizer
 
-from tests.support.pictures import encoded, noise
+from tests.support.builders import template_builder
+from tests.support.images import encoded, noise
 from tests.support.tokenizer import SPECIAL, make_tokenizer
+from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import ConfigError, InputError
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.prompts.base import Prompt, Truncate
-from vllm_jina_embed.prompts.build import prefix
+from vllm_jina_embed.prompts.build import load_builder, prefix
 from vllm_jina_embed.prompts.template import PromptBuilder
 
 TEMPLATE = "<|im_start|>user\n{}Describe the image.<|im_end|>\n"
-PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
+IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="module")
 def builder() -> PromptBuilder:
     """A builder over the same vocabulary."""
-    return PromptBuilder(make_tokenizer(), JINA_V4.images, policy=MediaPolicy())
+    return template_builder()
 
 
 def build(
@@ -83,16 +86,16 @@ def test_a_text_is_its_prefix_and_itself(builder: PromptBuilder, tokenizer: Toke
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_pictures_are_the_tokenised_template(builder: PromptBuilder, tokenizer: Tokenizer, count: int) -> None:
-    """One image token per picture, whatever the number."""
-    pictures = [noise(30, 20, seed) for seed in range(count)]
-    (prompt,) = build(builder, [pictures if count > 1 else pictures[0]])
-    assert ids_of(prompt) == tokenizer.encode(TEMPLATE.format(PICTURE * count), add_special_tokens=False).ids
+def test_images_are_the_tokenised_template(builder: PromptBuilder, tokenizer: Tokenizer, count: int) -> None:
+    """One image token per image, whatever the number."""
+    images = [noise(30, 20, seed) for seed in range(count)]
+    (prompt,) = build(builder, [images if count > 1 else images[0]])
+    assert ids_of(prompt) == tokenizer.encode(TEMPLATE.format(IMAGE * count), add_special_tokens=False).ids
     assert isinstance(prompt, Prompt)
-    assert [image.tobytes() for image in prompt.images] == [picture.tobytes() for picture in pictures]
+    assert [image.tobytes() for image in prompt.images] == [image.tobytes() for image in images]
 
 
-@pytest.mark.parametrize("token", [*SPECIAL, PICTURE, TEMPLATE.format(PICTURE), "<|image_pad|>" * 1000])
+@pytest.mark.parametrize("token", [*SPECIAL, IMAGE, TEMPLATE.format(IMAGE), "<|image_pad|>" * 1000])
 def test_special_tokens_in_a_text_stay_text(builder: PromptBuilder, token: str) -> None:
     """No id of a special token comes out, alone or inside a sentence."""
     special = {make_tokenizer().token_to_id(name) for name in SPECIAL}
@@ -107,14 +110,14 @@ def test_a_tokenizer_whose_template_tokens_are_not_special_is_refused() -> None:
     tokenizer = make_tokenizer()
     plain = tokenizer.to_str().replace('"special":true', '"special":false')
     with pytest.raises(ConfigError, match="does not mark"):
-        PromptBuilder(Tokenizer.from_str(plain), JINA_V4.images, policy=MediaPolicy())
+        template_builder(Tokenizer.from_str(plain))
 
 
 def test_a_tokenizer_without_the_template_tokens_is_refused() -> None:
     """The error names what is missing."""
-    other = make_tokenizer().to_str().replace("<|image_pad|>", "<|picture|>")
+    other = make_tokenizer().to_str().replace("<|image_pad|>", "<|image|>")
     with pytest.raises(ConfigError, match=r"lacks <\|image_pad\|>"):
-        PromptBuilder(Tokenizer.from_str(other), JINA_V4.images, policy=MediaPolicy())
+        template_builder(Tokenizer.from_str(other))
 
 
 def test_a_tokenizer_file_that_truncates_and_pads_does_neither(tokenizer: Tokenizer) -> None:
@@ -122,7 +125,7 @@ def test_a_tokenizer_file_that_truncates_and_pads_does_neither(tokenizer: Tokeni
     other = make_tokenizer()
     other.enable_truncation(4)
     other.enable_padding(length=64)
-    prompts = build(PromptBuilder(other, JINA_V4.images, policy=MediaPolicy()), ["the quick brown fox", "fox"])
+    prompts = build(template_builder(other), ["the quick brown fox", "fox"])
     expected = [tokenizer.encode(f"Passage: {text}").ids for text in ("the quick brown fox", "fox")]
     assert [ids_of(prompt) for prompt in prompts] == expected
 
@@ -189,14 +192,14 @@ class TestTruncation:
                     build(builder, [self.TEXT], max_length=length, truncate=truncate)
         assert len(ids_of(build(builder, [self.TEXT], max_length=head + 1)[0])) == head + 1
 
-    def test_pictures_are_never_truncated(self, builder: PromptBuilder) -> None:
+    def test_images_are_never_truncated(self, builder: PromptBuilder) -> None:
         """max_length is the text's."""
         (prompt,) = build(builder, [noise(20, 20)], max_length=4, truncate="error")
         assert isinstance(prompt, Prompt)
 
 
-def test_a_bad_picture_is_an_error_in_its_place(builder: PromptBuilder) -> None:
-    """The others are built; the position and, within an item, the picture are named."""
+def test_a_bad_image_is_an_error_in_its_place(builder: PromptBuilder) -> None:
+    """The others are built; the position and, within an item, the image are named."""
     good = encoded(noise(20, 20))
     prompts = build(builder, ["fox", b"bad", good, [good, b"bad"], (Image.new("RGB", (300, 1)), good)])
     kinds = [type(prompt) for prompt in prompts]
@@ -221,7 +224,7 @@ def test_the_order_of_a_mixed_list_is_kept(builder: PromptBuilder, tokenizer: To
 def test_a_builder_is_read_from_a_folder(tmp_path: Path, tokenizer: Tokenizer) -> None:
     """Its ids are the folder's own, never constants."""
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    loaded = PromptBuilder.load(str(tmp_path), JINA_V4.images, revision=None, policy=MediaPolicy())
+    loaded = load_builder(replace(resolve("demo"), location=str(tmp_path)), revision=None, policy=MediaPolicy())
     assert loaded.ids.image == tokenizer.token_to_id("<|image_pad|>")
     assert loaded.ids.vision_start == tokenizer.token_to_id("<|vision_start|>")
     assert ids_of(build(loaded, ["fox"])[0]) == tokenizer.encode("Passage: fox").ids
@@ -232,8 +235,8 @@ def test_a_folder_without_a_usable_tokenizer_is_refused(tmp_path: Path, content:
     """The error names the file."""
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"tokenizer\.json cannot be read"):
-        PromptBuilder.load(str(tmp_path), JINA_V4.images, revision=None, policy=MediaPolicy())
+    with pytest.raises(ConfigError, match=r"(tokenizer\.json cannot be read|has no tokenizer\.json)"):
+        load_builder(replace(resolve("demo"), location=str(tmp_path)), revision=None, policy=MediaPolicy())
 
 
 @pytest.mark.timeout(30)

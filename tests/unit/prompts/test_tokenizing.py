@@ -12,16 +12,15 @@ from typing import Any
 import pytest
 from tokenizers import Encoding, Tokenizer, pre_tokenizers, trainers
 
+from tests.support.builders import text_builder
 from tests.support.tokenizer import make_tokenizer
 from tests.support.unigram import make_unigram
-from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
-from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
+from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.inputs.items import TextItem
 from vllm_jina_embed.prompts.base import Prompt
-from vllm_jina_embed.prompts.encoder import TextPromptBuilder
-from vllm_jina_embed.prompts.template import PromptBuilder
+from vllm_jina_embed.prompts.build import load_builder
 from vllm_jina_embed.prompts.tokenizing import CHARACTERS, MARGIN, Tokens, tokenize
 
 pytestmark = pytest.mark.fire
@@ -173,8 +172,8 @@ class TestBuilders:
     """Both builders, at the length that the published checkpoints have."""
 
     def build(self, text: str, truncate: Any, max_length: int = 32_768) -> list[Prompt | InputError]:
-        demo = PromptBuilder.load(str(DEMO_FOLDER), JINA_V4.images, revision=None, policy=MediaPolicy())
-        unigram = TextPromptBuilder(make_unigram().to_str())
+        demo = load_builder(resolve("demo"), revision=None, policy=MediaPolicy())
+        unigram = text_builder()
         return [
             demo.build([item(text)], role="passage", text_prefix=PREFIX, max_length=max_length, truncate=truncate)[0],
             unigram.build([item(text)], role="passage", text_prefix="", max_length=max_length, truncate=truncate)[0],
@@ -275,7 +274,7 @@ class TestFailingTokenizers:
                 return make_tokenizer().encode(text)
 
         tokenizer: Any = Failing()
-        builder = PromptBuilder.load(str(DEMO_FOLDER), JINA_V4.images, revision=None, policy=MediaPolicy())
+        builder = load_builder(resolve("demo"), revision=None, policy=MediaPolicy())
         builder._tokenizer = tokenizer
         items = [item("good"), item("bad")]
         good, bad = builder.build(items, role="passage", text_prefix="", max_length=10, truncate="end")

@@ -1,6 +1,6 @@
 """The projector of multi-vectors, per task: token states ``(n, hidden_size)`` to rows ``(n, token_dimensions)``.
 
-Enters: a native checkpoint's files. Leaves: float32 matrices. ``multi_vectors`` is the reference for ``plugin/``.
+``Projection.multi_vector`` is the reference for ``plugin/``.
 Source: multi_vector_projector in modeling_jina_embeddings_v4.py: W x + b + (x A^T) B^T * alpha / r, then L2 per token.
 """
 
@@ -16,7 +16,7 @@ from ..._arrays import Floats
 from ...errors import ConfigError
 from ...pooling.single_vector import normalize
 from .. import values
-from ..files import local_file, read_json
+from ..files import Location, read_json
 from .lora import PROJECTOR, WEIGHTS, adapter_parts, scaling
 from .safetensors import Tensor, read_table
 
@@ -25,10 +25,10 @@ INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """What one task's projector does.
+    """The projector of one task.
 
     Attributes:
-        weight: float32 ``(token_dimensions, hidden_size)``, the adapter added.
+        weight: float32 ``(token_dimensions, hidden_size)``, with the adapter added.
         bias: float32 ``(token_dimensions,)``.
     """
 
@@ -41,55 +41,52 @@ class Projection:
 
 
 def projector_adapters(folder: Path, tasks: tuple[str, ...]) -> dict[str, Floats]:
-    """Return what each task adds to the projector's weight, float32 ``(token_dimensions, hidden_size)``.
+    """Return each task's addition to the projector's weight, float32 ``(token_dimensions, hidden_size)``.
 
     Args:
         folder: The checkpoint's ``adapters`` folder.
-        tasks: What must be there.
+        tasks: Tasks that the folder must hold.
 
     Raises:
         ConfigError: A task has no adapter of the projector.
     """
     scale, parts = scaling(folder), adapter_parts(folder / WEIGHTS, tasks)
-    added = {}
+    products = {}
     for task in tasks:
         pair = [parts[task].get(("", PROJECTOR, side)) for side in "BA"]
         if pair[0] is None or pair[1] is None:
             raise ConfigError(f"{str(folder / WEIGHTS)!r} lacks the adapter of {PROJECTOR} for task {task!r}.")
         product = pair[0].numpy().astype(np.float64) @ pair[1].numpy().astype(np.float64)
-        added[task] = np.asarray(product * scale, dtype=np.float32)
-    return added
+        products[task] = np.asarray(product * scale, dtype=np.float32)
+    return products
 
 
-def projections(
-    location: str, folder: Path, tasks: tuple[str, ...], *, revision: str | None = None
-) -> Mapping[str, Projection]:
+def projections(location: Location, folder: Path, tasks: tuple[str, ...]) -> Mapping[str, Projection]:
     """Return the projector of each task of a native checkpoint.
 
     Args:
-        location: Its folder or hub repository.
+        location: Folder or repository of the checkpoint.
         folder: Its ``adapters`` folder.
-        tasks: What it serves.
-        revision: Commit or tag of a hub repository.
+        tasks: The checkpoint's tasks.
 
     Raises:
         ConfigError: The projector or a task's adapter is missing.
     """
-    weight, bias = (_base(location, f"{PROJECTOR}.{name}", revision).numpy() for name in ("weight", "bias"))
+    weight, bias = (_base(location, f"{PROJECTOR}.{name}").numpy() for name in ("weight", "bias"))
     added = projector_adapters(folder, tasks)
     return {task: Projection(weight=weight + added[task], bias=bias) for task in tasks}
 
 
-def _base(location: str, name: str, revision: str | None) -> Tensor:
-    """Return one tensor of the base weights, wherever it lies among the shards."""
+def _base(location: Location, name: str) -> Tensor:
+    """Return one tensor of the base weights, from the shard that holds it."""
     try:
-        index = read_json(local_file(location, INDEX, revision))
+        index = read_json(location.file(INDEX))
     except ConfigError:
         file = SINGLE
     else:
-        where = f"{location!r}: {INDEX}"
+        where = f"{str(location)!r}: {INDEX}"
         file = values.text(where, values.mapping(where, index, "weight_map"), name)
-    found = read_table(local_file(location, file, revision)).get(name) if file else None
-    if found is None:
-        raise ConfigError(f"{location!r} has no {name}; a native checkpoint of jina-embeddings-v4 has one.")
-    return found
+    tensor = read_table(location.file(file)).get(name) if file else None
+    if tensor is None:
+        raise ConfigError(f"{str(location)!r} has no {name}; a native checkpoint of jina-embeddings-v4 has one.")
+    return tensor

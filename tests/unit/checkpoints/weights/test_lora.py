@@ -25,6 +25,7 @@ from tests.support.adapter_files import (
     bfloat16,
     write_native,
 )
+from vllm_jina_embed.checkpoints.files import Folder, Repository
 from vllm_jina_embed.checkpoints.weights.lora import Adapters, split_adapters
 from vllm_jina_embed.checkpoints.weights.projector import projections
 from vllm_jina_embed.checkpoints.weights.safetensors import read_table
@@ -39,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def split(folder: Path) -> Adapters:
-    return split_adapters(str(folder), TASKS)
+    return split_adapters(Folder(folder), TASKS)
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -101,8 +102,9 @@ class TestCache:
         """Each of five finds complete folders, and one copy stays."""
         native = write_native(tmp_path / "native")
         code = (
-            "import sys; from vllm_jina_embed.checkpoints.weights.lora import split_adapters as s; sys.stdin.read(1);"
-            f"print(*(f / 'adapter_model.safetensors' for f in s({str(native)!r}, {TASKS!r}).folders.values()))"
+            "import sys; from vllm_jina_embed.checkpoints.weights.lora import split_adapters as s;"
+            "from vllm_jina_embed.checkpoints.files import locate; sys.stdin.read(1);"
+            f"print(*(f / 'adapter_model.safetensors' for f in s(locate({str(native)!r}), {TASKS!r}).folders.values()))"
         )
         processes = [
             subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -150,9 +152,9 @@ class TestRefused:
             (_drop(".text-matching."), r"'text-matching' lacks 30 of 30 tensors: 0\..*, \.\.\."),
             (_drop("multi_vector_projector.lora_A.code"), r"lacks 1 of 30 tensors: multi_vector_projector\.lora_A"),
             (_rename("layers.1.", "layers.7."), r"lacks 14 of 30 tensors: 1\."),
-            (_rename("model.language_model.layers.0.mlp", "visual.blocks.0.mlp"), r"no adapter of .*visual\.blocks"),
-            (_rename(".code.", ".classification."), r"no adapter of retrieval.*classification"),
-            (_rename(".code.weight", ".weight"), r"no adapter of retrieval"),
+            (_rename("model.language_model.layers.0.mlp", "visual.blocks.0.mlp"), r"not adapters of .*visual\.blocks"),
+            (_rename(".code.", ".classification."), r"not adapters of retrieval.*classification"),
+            (_rename(".code.weight", ".weight"), r"not adapters of retrieval"),
             (lambda tensors: tensors.update({name: values.T.copy() for name, values in tensors.items()}), r"r=3"),
         ],
     )
@@ -173,7 +175,7 @@ class TestRefused:
             ({"r": None}, "r=None"),
             ({"lora_alpha": "32"}, "lora_alpha='32'"),
             ({"lora_alpha": float("nan")}, "lora_alpha=nan"),
-            ({"r": 4}, "tells r=4"),
+            ({"r": 4}, "has r=4"),
         ],
     )
     def test_a_configuration_that_is_no_plain_lora(
@@ -194,7 +196,7 @@ class TestRefused:
         """As by a download that stopped."""
         file = write_native(tmp_path / "native") / "adapters" / "adapter_model.safetensors"
         file.write_bytes(file.read_bytes()[:-1])
-        with pytest.raises(ConfigError, match="no usable safetensors file"):
+        with pytest.raises(ConfigError, match="not a usable safetensors file"):
             split(tmp_path / "native")
 
     def test_the_dead_projector_of_the_published_configuration_is_passed_over(self, tmp_path: Path) -> None:
@@ -225,14 +227,14 @@ class TestRepository:
     @pytest.mark.parametrize("revision", [None, COMMIT])
     def test_is_split_as_a_folder_is(self, repository: str, revision: str | None) -> None:
         """At any revision that is there; its projector is found among the shards."""
-        found = split_adapters(repository, TASKS, revision=revision)
+        found = split_adapters(Repository(repository, revision), TASKS)
         assert len(read_table(found.folders["code"] / "adapter_model.safetensors")) == LAYERS * len(PLACES) * 2
         assert found.source.parent.name == self.COMMIT
-        assert set(projections(repository, found.source, TASKS, revision=revision)) == set(TASKS)
+        assert set(projections(Repository(repository, revision), found.source, TASKS)) == set(TASKS)
 
     def test_that_cannot_be_fetched_is_a_clear_error(self, repository: str) -> None:
         """The repository and the file are named."""
         with pytest.raises(
             ConfigError, match=r"'some/native': adapters/adapter_model\.safetensors could not be fetched"
         ):
-            split_adapters(repository, TASKS, revision="0" * 40)
+            split_adapters(Repository(repository, "0" * 40), TASKS)

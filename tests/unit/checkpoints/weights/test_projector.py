@@ -17,6 +17,7 @@ from tests.support.adapter_files import (
     write_native,
     write_safetensors,
 )
+from vllm_jina_embed.checkpoints.files import Folder
 from vllm_jina_embed.checkpoints.weights.projector import projections, projector_adapters
 from vllm_jina_embed.checkpoints.weights.safetensors import read_table
 from vllm_jina_embed.errors import ConfigError
@@ -25,7 +26,7 @@ from vllm_jina_embed.errors import ConfigError
 def test_each_task_projects_with_its_own_adapter(tmp_path: Path) -> None:
     """W + B A alpha / r and the bias, one token after the other, then L2."""
     native = write_native(tmp_path)
-    found = projections(str(native), native / "adapters", TASKS)
+    found = projections(Folder(native), native / "adapters", TASKS)
     states = np.random.default_rng(5).normal(size=(4, HIDDEN)).astype(np.float32) * 30
     adapters = adapter_tensors()
     weight = read_table(native / "model-0.safetensors")["multi_vector_projector.weight"].numpy()
@@ -59,7 +60,7 @@ def test_numbers_of_every_type_are_read_exactly(tmp_path: Path) -> None:
 def test_what_is_no_such_file_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
     """Whatever is wrong with it."""
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(ConfigError, match="no usable safetensors file"):
+    with pytest.raises(ConfigError, match="not a usable safetensors file"):
         read_table(tmp_path / "x")
 
 
@@ -74,7 +75,7 @@ def test_a_missing_projector_is_named(tmp_path: Path) -> None:
     native = write_native(tmp_path)
     (native / "model.safetensors.index.json").write_text('{"weight_map": {}}')
     with pytest.raises(ConfigError, match=r"has no multi_vector_projector\.weight"):
-        projections(str(native), native / "adapters", TASKS)
+        projections(Folder(native), native / "adapters", TASKS)
     write_native(tmp_path, lambda tensors: tensors.pop("base_model.model.multi_vector_projector.lora_B.code.weight"))
     with pytest.raises(ConfigError, match="lacks the adapter of multi_vector_projector for task 'code'"):
         projector_adapters(native / "adapters", TASKS)
