@@ -17,11 +17,15 @@ from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import CachedEmbedder, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.inputs import images
 from vllm_jina_embed.inputs.sources import reference
-from vllm_jina_embed.langchain import image_document
 from vllm_jina_embed.late_interaction import LateInteractionIndex
-from vllm_jina_embed.llama_index import image_document as llama_document
-from vllm_jina_embed.llama_index import image_node, name_images
 from vllm_jina_embed.mcp.reading import read_folder
+
+for library in ("langchain_core", "llama_index.core", "qdrant_client"):
+    pytest.importorskip(library)
+
+from vllm_jina_embed.langchain import image_document  # noqa: E402
+from vllm_jina_embed.llama_index import image_document as llama_document  # noqa: E402
+from vllm_jina_embed.llama_index import image_node, name_images  # noqa: E402
 
 
 @dataclass
