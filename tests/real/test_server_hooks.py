@@ -60,7 +60,7 @@ def test_options_of_a_request_change_no_pixel() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        (uri(b"%!PS-Adobe-3.0 EPSF-3.0\n"), "no image|no image"),
+        (uri(b"%!PS-Adobe-3.0 EPSF-3.0\n"), "not an image|no image"),
         (uri(b""), "."),
         (uri(encoded(noise(50, 50))[:300]), "cannot be decoded"),
         (uri(encoded(noise(2300, 10))), "side ratio"),

@@ -422,12 +422,12 @@ def broken(folder: Path) -> Iterator[Case]:
             words=("|".join(refused),),
         )
     for name, data, word in (
-        ("nothing", b"", "no image"),
-        ("SVG", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no image"),
-        ("HTML", b"<!doctype html><img src='file:///etc/passwd'>", "no image"),
-        ("ZIP", b"PK\x03\x04" + bytes(60), "no image"),
+        ("nothing", b"", "not an image"),
+        ("SVG", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
+        ("HTML", b"<!doctype html><img src='file:///etc/passwd'>", "not an image"),
+        ("ZIP", b"PK\x03\x04" + bytes(60), "not an image"),
         ("PDF", b"%PDF-1.7\n1 0 obj", "got a PDF"),
-        ("EPS", encoded(RGB, "EPS"), "no image"),
+        ("EPS", encoded(RGB, "EPS"), "not an image"),
         ("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(40), "pip install pillow-heif"),
     ):
         for form, make in list(_forms(data, folder, f"no {name}"))[:4]:

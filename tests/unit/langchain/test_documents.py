@@ -197,10 +197,10 @@ def test_what_cannot_be_a_reference_is_refused(root: Path) -> None:
         image_document(root / "a.png", mode="reference")
     with pytest.raises(ConfigError, match="choose one of data-uri, reference"):
         image_document(root / "a.png", mode="uri")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="no image"):
+    with pytest.raises(InputError, match="not an image"):
         image_document(b"no image")
     (root / "text.png").write_text("text")
-    with pytest.raises(InputError, match="no image"):
+    with pytest.raises(InputError, match="not an image"):
         image_document(root / "text.png", mode="reference", media=media)
 
 
