@@ -67,14 +67,17 @@ class VisionSpanMean(Pooler):
 
         width = hidden_states.shape[-1]
         sizes = [len(range(width)[: pooling_metadata.pooling_params[index].dimensions]) for index in finished]
-        levels = [*sum_plan(*spans.rows(step)), _plan_with_earlier(seen)]
+        levels = sum_plan(*spans.rows(step))
+        own = 2 * len(levels)
+        if seen.any():
+            levels.append(_plan_with_earlier(seen))
         *plan, taken, left, by, cut = to_device(
             [*(array for level in levels for array in level), finished, going_on, divisors, np.array(sizes)],
             hidden_states.device,
         )
-        totals = sums(hidden_states.float(), plan[:-2])
+        totals = sums(hidden_states.float(), plan[:own])
         if seen.any():
-            totals = sums(torch.cat([totals, *(cache[0] for cache in caches if cache)]), plan[-2:])
+            totals = sums(torch.cat([totals, *(cache[0] for cache in caches if cache)]), plan[own:])
         _keep(totals, caches, finished, going_on, left)
         if len(finished) == 0:
             return [None] * len(caches)

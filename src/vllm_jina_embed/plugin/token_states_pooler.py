@@ -131,7 +131,9 @@ def _collect(
             caches[index].append(part)
     if not done.any():
         return
-    whole = (torch.cat(sources) if len(sources) > 1 else rows).index_select(0, taken).float()
+    if not (done.all() and active.all() and len(sources) == 1):  # else they lie in order, and the norm makes a copy
+        rows = (torch.cat(sources) if len(sources) > 1 else rows).index_select(0, taken)
+    whole = rows.float()
     if active.any():
         vectors = torch.nn.functional.normalize(whole, dim=-1)
         whole = vectors if active.all() else torch.where(marks[:, None] > 0, vectors, whole)

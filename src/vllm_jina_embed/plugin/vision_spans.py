@@ -51,9 +51,11 @@ def find_spans(prompts: Sequence[npt.NDArray[np.integer]], *, vision_start: int,
     Each start belongs to the end that comes next; without any start all tokens are averaged. Where a start, or an end
     beside it, has no partner, nothing is: what lies between others would give a wrong vector without an error.
     """
-    lengths = np.array([len(ids) for ids in prompts], dtype=np.int64)
-    every_id, n = np.concatenate(prompts), len(prompts)
+    lengths, n = np.array([len(ids) for ids in prompts], dtype=np.int64), len(prompts)
+    every_id = np.concatenate(prompts)
     places = [np.flatnonzero(every_id == marker) for marker in (vision_start, vision_end)]
+    if len(places[0]) == 0:  # texts alone
+        return Spans(owners=np.arange(n), firsts=np.zeros_like(lengths), lasts=lengths, paired=np.ones(n, dtype=bool))
     of = [np.searchsorted(np.cumsum(lengths), found, side="right") for found in places]
     n_starts, n_ends = (np.bincount(owners, minlength=n) for owners in of)
     paired = n_starts == n_ends
