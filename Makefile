@@ -1,4 +1,4 @@
-# make demo   text and pictures in one ranking, through LangChain and LlamaIndex on one vLLM engine; sets itself up
+# make demo   text and images in one ranking, through LangChain and LlamaIndex on one vLLM engine; sets itself up
 # make test   lint, types and all tests against the real vLLM; sets itself up
 # make test-wide  further real tests: served twins, bfloat16, more layouts of files
 # make test-fire  every row of docs/security.md and docs/reliability.md: hostile input, kills, forks, full disks

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 Items = list[Any]
-PICTURE_PROMPT = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
+IMAGE_PROMPT = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
 PIXELS = {"shortest_edge": 3136, "longest_edge": 602112}
 
 
@@ -29,7 +29,7 @@ class Ours:
         self.llama_index = VllmJinaEmbedding(model_name=str(folder), **arguments)
 
     def embed(self, items: Items) -> Any:
-        """Texts by embed_documents, pictures by embed_images, a mixed list by the core that both share."""
+        """Texts by embed_documents, images by embed_images, a mixed list by the core that both share."""
         if all(isinstance(item, str) for item in items):
             return self.langchain.embed_documents(items)
         if not any(isinstance(item, str) for item in items):
@@ -64,14 +64,14 @@ class Bare:
     def __init__(self, folder: Path, dtype: str, options: dict[str, Any]) -> None:
         from tokenizers import Tokenizer
 
-        from vllm_jina_embed.engine.config import EngineConfig
+        from vllm_jina_embed.engine.config import LocalConfig
         from vllm_jina_embed.engine.local.arguments import engine_arguments, environment, memory_kept
 
         for name, value in environment().items():
             os.environ.setdefault(name, value)
         from vllm import LLM, PoolingParams
 
-        config = EngineConfig(
+        config = LocalConfig(
             location=str(folder), revision=None, min_pixels=3136, max_pixels=602112, max_tokens=4096,
             options={"dtype": dtype, **options},
         )  # fmt: skip
@@ -87,7 +87,7 @@ class Bare:
         """One call of LLM.encode."""
         prompts: list[Any] = []
         for item in items:
-            text = f"Passage: {item}" if isinstance(item, str) else PICTURE_PROMPT
+            text = f"Passage: {item}" if isinstance(item, str) else IMAGE_PROMPT
             prompt: dict[str, Any] = {"prompt_token_ids": self.tokenizer.encode(text, add_special_tokens=False).ids}
             if not isinstance(item, str):
                 prompt["multi_modal_data"] = {"image": item}
@@ -128,7 +128,7 @@ class Example:
         prompts: list[Any] = [
             {"prompt": f"Passage: {item}"}
             if isinstance(item, str)
-            else {"prompt": PICTURE_PROMPT, "multi_modal_data": {"image": item}}
+            else {"prompt": IMAGE_PROMPT, "multi_modal_data": {"image": item}}
             for item in items
         ]
         embeddings = []
@@ -145,7 +145,7 @@ class Example:
 
 
 class Transformers:
-    """transformers by hand: sorted by length, padded batches of 32 texts or 4 pictures, all cores."""
+    """transformers by hand: sorted by length, padded batches of 32 texts or 4 images, all cores."""
 
     def __init__(self, folder: Path, dtype: str, options: dict[str, Any]) -> None:
         import torch
@@ -161,7 +161,7 @@ class Transformers:
         self.config = model.config
 
     def embed(self, items: Items) -> Any:
-        """Texts and pictures in batches of their own; order restored."""
+        """Texts and images in batches of their own; order restored."""
         texts = [n for n, item in enumerate(items) if isinstance(item, str)]
         images = [n for n, item in enumerate(items) if not isinstance(item, str)]
         texts.sort(key=lambda n: len(items[n]))
@@ -189,7 +189,7 @@ class Transformers:
 
         processed = self.images(images=images, size=PIXELS, return_tensors="pt")
         prompts = [
-            PICTURE_PROMPT.replace("<|image_pad|>", "<|image_pad|>" * (int(grid.prod()) // 4))
+            IMAGE_PROMPT.replace("<|image_pad|>", "<|image_pad|>" * (int(grid.prod()) // 4))
             for grid in processed["image_grid_thw"]
         ]
         ids = self.tokenizer(prompts, return_tensors="pt", padding=True).input_ids

@@ -131,11 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Measure two-stage retrieval and token pooling on the demo's drawings and sentences.",
     )
     parser.add_argument("--model", default="demo", help="checkpoint to embed with (the embedded one)")
-    parser.add_argument("--pictures", type=int, default=13, help="drawings per concept (%(default)s)")
+    parser.add_argument("--images", type=int, default=13, help="drawings per concept (%(default)s)")
     parser.add_argument("--concepts", type=int, default=len(CONCEPTS), help="of the demo's (%(default)s)")
     options = parser.parse_args(arguments)
     concepts = CONCEPTS[: options.concepts]
-    items, queries = demo_corpus.items(options.pictures, concepts=concepts), demo_corpus.queries(concepts=concepts)
+    items, queries = demo_corpus.items(options.images, concepts=concepts), demo_corpus.queries(concepts=concepts)
     with JinaEmbedder(options.model) as embedder:
         found = measured(embedder, items, queries)
     tables = {

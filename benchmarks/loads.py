@@ -1,4 +1,4 @@
-"""What is embedded in the measurements: seeded texts and pictures."""
+"""What is embedded in the measurements: seeded texts and images."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def texts(number: int, words: tuple[int, int], seed: int = 0) -> list[str]:
     return [f"{n} " + " ".join(chance.choices(vocabulary, k=length)) for n, length in enumerate(lengths)]
 
 
-def pictures(number: int, side: int, seed: int = 0) -> list[Image.Image]:
-    """Return noisy pictures, all different."""
+def images(number: int, side: int, seed: int = 0) -> list[Image.Image]:
+    """Return noisy images, all different."""
     chance = np.random.default_rng(seed)
     return [Image.fromarray(chance.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(number)]
 
@@ -41,8 +41,8 @@ def make(name: str, scale: float = 1.0, seed: int = 0) -> list[str | Image.Image
         return list(texts(count(128), (2, 80), seed))
     if name == "long":
         return list(texts(count(24), (160, 160), seed))
-    if name == "pictures":
-        return list(pictures(count(16), 448, seed))
+    if name == "images":
+        return list(images(count(16), 448, seed))
     if name == "mix":
-        return [*texts(count(64), (2, 80), seed), *pictures(count(8), 448, seed)]
+        return [*texts(count(64), (2, 80), seed), *images(count(8), 448, seed)]
     raise ValueError(f"unknown load {name!r}")

@@ -2,7 +2,7 @@
 
 All contestants of a checkpoint are started first, and stopped while others work. Each load goes round several
 times, every contestant once, another one first each time; each round has new items, so that nobody finds what vLLM
-has kept of a picture. Ratios are taken within a round, so that a slow minute of the machine meets all alike; medians
+has kept of an image. Ratios are taken within a round, so that a slow minute of the machine meets all alike; medians
 are quoted.
 Writes docs/performance.json, and the tables between the markers of docs/performance.md (--full) or to the terminal.
 """
@@ -24,7 +24,7 @@ from benchmarks.machine import machine
 from benchmarks.processes import Contestant
 from benchmarks.report import write_report
 
-LOADS = ("short", "mixed", "long", "pictures", "mix")
+LOADS = ("short", "mixed", "long", "images", "mix")
 GROWN = ("ours", "bare vLLM", "vLLM's example")
 FULL_ROUNDS = {"demo": 9, "45M": 5, "wide": 5}  # the demo's are short
 OPTIONS = {"demo": {"enforce_eager": True}, "45M": {"enforce_eager": False}, "wide": {"enforce_eager": True}}

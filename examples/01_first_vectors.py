@@ -1,7 +1,7 @@
-"""First vectors: texts and pictures in one space, with no framework.
+"""First vectors: texts and images in one space, with no framework.
 
 Run: python examples/01_first_vectors.py
-With a GPU and the real weights: MODEL = "jinaai/jina-embeddings-v4-vllm-retrieval", and paths of your own pictures.
+With a GPU and the real weights: MODEL = "jinaai/jina-embeddings-v4-vllm-retrieval", and paths of your own images.
 """
 
 from vllm_jina_embed import JinaEmbedder
@@ -9,9 +9,9 @@ from vllm_jina_embed.demo.drawing import draw
 
 MODEL = "demo"
 ITEMS = {
-    "a sunset (picture)": draw("sunset at the beach", seed=1, size=(320, 240)),
-    "a blue star (picture)": draw("blue star", seed=2, size=(200, 200)),
-    "a forest (picture)": draw("forest", seed=3, size=(240, 320)),
+    "a sunset (image)": draw("sunset at the beach", seed=1, size=(320, 240)),
+    "a blue star (image)": draw("blue star", seed=2, size=(200, 200)),
+    "a forest (image)": draw("forest", seed=3, size=(240, 320)),
     "a green table (German text)": "eine grüne Tabelle",
 }
 QUESTIONS = ["浜辺に沈む美しい夕日", "a blue star", "un bosque", "a green table"]

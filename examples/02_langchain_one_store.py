@@ -1,6 +1,6 @@
-"""LangChain: texts and pictures in one vector store, asked in words and by picture.
+"""LangChain: texts and images in one vector store, searched by words and by image.
 
-A picture is a document whose content is a string that only this package makes, so any vector store takes it.
+An image is a document whose content is a string, so any vector store takes it.
 
 Run: python examples/02_langchain_one_store.py
 With a GPU and the real weights: MODEL = "jinaai/jina-embeddings-v4-vllm-retrieval", and image_document("photo.jpg").
@@ -29,8 +29,8 @@ def main() -> None:
         retriever = store.as_retriever(search_kwargs={"k": 1})
         for question in ("浜辺に沈む美しい夕日", "ein blauer Stern"):
             print(f"{question} -> {retriever.invoke(question)[0].metadata['source']}")
-        picture = image_document(draw("forest", seed=3, size=(240, 300)))  # a query by picture is its string
-        print(f"another forest -> {retriever.invoke(picture.page_content)[0].metadata['source']}")
+        image = image_document(draw("forest", seed=3, size=(240, 300)))  # a query by image is its string
+        print(f"another forest -> {retriever.invoke(image.page_content)[0].metadata['source']}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""LlamaIndex: one ordinary index, one ranking over texts and pictures.
+"""LlamaIndex: one ordinary index that ranks texts and images together.
 
-The embedding is also the last transformation: it sees whole nodes, so pictures are embedded as pictures.
+The embedding is also the last transformation: it sees whole nodes, so images are embedded as images.
 
 Run: python examples/03_llama_index_one_index.py
 With a GPU and the real weights: MODEL = "jinaai/jina-embeddings-v4-vllm-retrieval", and image_document("photo.jpg").

@@ -17,19 +17,19 @@ TEXTS = [f"a {colour} {thing}" for colour in ("red", "blue", "green") for thing 
 
 
 async def ask(embeddings: VllmJinaEmbeddings, embedding: VllmJinaEmbedding) -> bool:
-    """Ask both at once; vLLM batches what waits, whoever asked."""
+    """Call both at once; vLLM batches the waiting requests of all callers."""
     questions = [embeddings.aembed_query(text) for text in TEXTS]
     answers = await asyncio.gather(*questions, embedding.aget_text_embedding_batch(TEXTS))
     return len(answers) == len(TEXTS) + 1
 
 
 def main() -> None:
-    picture = draw("blue star", seed=1, size=(200, 200))
+    image = draw("blue star", seed=1, size=(200, 200))
     with VllmJinaEmbeddings(model=MODEL) as embeddings, VllmJinaEmbedding(MODEL, dimensions=64) as embedding:
-        long = embeddings.embed_image(picture)  # starts the engine
-        short = embedding.get_image_embedding(picture)  # joins it, with another length
+        long = embeddings.embed_image(image)  # starts the engine
+        short = embedding.get_image_embedding(image)  # joins it, with another length
         print(f"engines: {running_engines()}, dimensions: {len(long)} and {len(short)}")
-        with ThreadPoolExecutor(4) as threads:  # any thread may ask
+        with ThreadPoolExecutor(4) as threads:  # any thread may call
             print(f"threads: {len(list(threads.map(embeddings.embed_query, TEXTS)))} answers")
         print(f"event loop: {asyncio.run(ask(embeddings, embedding))}")
 

@@ -1,4 +1,4 @@
-"""Caches that cannot lie: what was embedded once is not embedded again, and a query never gets a passage's vector.
+"""Caches: nothing is embedded twice, and a query never gets a passage's vector.
 
 Run: python examples/06_caches.py
 With a GPU and the real weights: MODEL = "jinaai/jina-embeddings-v4-vllm-retrieval", and REVISION = its commit hash,
@@ -19,15 +19,15 @@ from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
 MODEL, REVISION = "demo", None
 TEXTS = [f"a {colour} {thing}" for colour in ("red", "blue", "green", "pink") for thing in ("star", "circle", "table")]
-PICTURES = [draw("blue star", seed=seed, size=(240, 180)) for seed in range(4)]
+IMAGES = [draw("blue star", seed=seed, size=(240, 180)) for seed in range(4)]
 
 
 def timed(embedder: JinaEmbedder, file: Path) -> list[list[float]]:
     with embedder.cached(file) as cached:
         began = time.monotonic()
-        found = cached.embed([*TEXTS, *PICTURES]).tolist()
-        print(f"{len(found)} items in {1000 * (time.monotonic() - began):.0f} ms")
-    return found
+        vectors = cached.embed([*TEXTS, *IMAGES]).tolist()
+        print(f"{len(vectors)} items in {1000 * (time.monotonic() - began):.0f} ms")
+    return vectors
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         first = timed(JinaEmbedder(MODEL, revision=REVISION), file)
         again = timed(JinaEmbedder(MODEL, revision=REVISION), file)  # starts no engine
         print(f"equal bit for bit: {first == again}")
-    # The frameworks' own stores serve as well. A question and a passage of the same words are two entries.
+    # The frameworks' own stores work as well. A question and a passage of the same words are two entries.
     with VllmJinaEmbeddings(model=MODEL, revision=REVISION).cached(InMemoryByteStore()) as embeddings:
         print(
             f"LangChain keeps roles apart: {embeddings.embed_query('star') != embeddings.embed_documents(['star'])[0]}"

@@ -1,4 +1,4 @@
-"""A LangChain agent that sees the pictures it finds.
+"""A LangChain agent that sees the images it finds.
 
 The chat model here follows a script, so that this runs offline. The tool, the agent and the engine are real.
 
@@ -29,7 +29,7 @@ class Scripted(GenericFakeChatModel):
 
 
 def call(query: str) -> AIMessage:
-    arguments = {"name": "search_pictures_and_texts", "args": {"query": query}, "id": "1"}
+    arguments = {"name": "search_texts_and_images", "args": {"query": query}, "id": "1"}
     return AIMessage("", tool_calls=[arguments])
 
 
@@ -48,11 +48,11 @@ def main() -> None:
                 Document("a red circle", metadata={"source": "shapes.txt"}),
             ]
         )
-        tool = image_retriever_tool(store.as_retriever(search_kwargs={"k": 2}))  # bounded number and size of pictures
+        tool = image_retriever_tool(store.as_retriever(search_kwargs={"k": 2}))  # bounded number and size of images
         agent = create_agent(CHAT, tools=[tool])
         messages = agent.invoke({"messages": [HumanMessage("What does our logo look like?")]})["messages"]
     for message in messages:
-        if isinstance(message, ToolMessage):  # what the chat model got to see
+        if isinstance(message, ToolMessage):  # what the chat model sees
             for block in message.content_blocks:
                 print(block["text"] if block["type"] == "text" else f"<{block['type']} {block['mime_type']}>")
     print(f"answer: {messages[-1].content}")

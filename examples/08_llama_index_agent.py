@@ -1,4 +1,4 @@
-"""A LlamaIndex agent that sees the pictures it finds.
+"""A LlamaIndex agent that sees the images it finds.
 
 The chat model here follows a script, so that this runs offline. The tool, the agent and the engine are real.
 
@@ -25,14 +25,14 @@ SEEN: list[str] = []
 
 
 def script(messages: Sequence[ChatMessage], **_: Any) -> ChatMessage:
-    """Call the tool, then answer; note what came back."""
+    """Call the tool, then answer; record what the tool returned."""
     if messages[-1].role != "tool":
         call = ToolCallBlock(
-            tool_call_id="1", tool_name="search_texts_and_pictures", tool_kwargs={"query": "a blue star"}
+            tool_call_id="1", tool_name="search_texts_and_images", tool_kwargs={"query": "a blue star"}
         )
         return ChatMessage(role="assistant", blocks=[call])
     for block in messages[-1].blocks:
-        text = f"<picture {block.image_mimetype}>" if isinstance(block, ImageBlock) else block.text
+        text = f"<image {block.image_mimetype}>" if isinstance(block, ImageBlock) else block.text
         SEEN.append(text)
     return ChatMessage(role="assistant", content="The logo is a blue star [1].")
 
@@ -46,8 +46,8 @@ async def ask(embedding: VllmJinaEmbedding, index: VectorStoreIndex) -> str:
 def main() -> None:
     with VllmJinaEmbedding(MODEL) as embedding:
         documents = [
-            image_document(draw("blue star", seed=1, size=(200, 200)), caption="Our logo"),
-            image_document(draw("forest", seed=2, size=(320, 240))),
+            image_document(draw("blue star", seed=1, size=(200, 200)), caption="Our logo", metadata={"source": "logo"}),
+            image_document(draw("forest", seed=2, size=(320, 240)), metadata={"source": "walk"}),
             Document(text="a red circle"),
         ]
         steps = [SentenceSplitter(), embedding]

@@ -1,7 +1,7 @@
-"""A small multimodal RAG over a PDF: pages as pictures beside their text, asked, answered with the page shown.
+"""A small multimodal RAG over a PDF: index pages as images and text, ask, and see the page with the answer.
 
 Run: python examples/09_rag_over_a_pdf.py [FILE.pdf QUESTION]   (needs pypdfium2), then open answer.html
-Without arguments it makes a report of its own; the chat model is a stand-in, so that this runs offline.
+Without arguments it makes its own report; the chat model is a stand-in, so that this runs offline.
 With a GPU and the real weights: MODEL = "jinaai/jina-embeddings-v4-vllm-retrieval", and in chat() a multimodal model.
 """
 
@@ -23,20 +23,22 @@ QUESTION = "ein blaues Balkendiagramm"  # a blue bar chart
 
 
 def read(file: Path) -> list[Document]:
-    """Return two documents per page: its picture, which shows charts and tables as they are, and its text."""
-    found = []
+    """Return two documents per page: its image, which shows charts and tables as they are, and its text."""
+    documents = []
     with pypdfium2.PdfDocument(file) as pdf:
         for number, page in enumerate(pdf, 1):
             where = {"source": file.name, "page": number}
             text = page.get_textpage().get_text_range().strip()
-            found.append(image_document(page.render(scale=1.5).to_pil(), caption=text, metadata=where, thumbnail=False))
+            documents.append(
+                image_document(page.render(scale=1.5).to_pil(), caption=text, metadata=where, thumbnail=False)
+            )
             if text:
-                found.append(Document(text, metadata=where))
-    return found
+                documents.append(Document(text, metadata=where))
+    return documents
 
 
 def find(store: InMemoryVectorStore, documents: list[Document], question: str) -> Document:
-    """Return the picture of the page that answers best, whether its picture or its text was found."""
+    """Return the image of the page that answers best, whether its image or its text was found."""
     best = store.similarity_search(question, k=1)[0].metadata
     return next(d for d in documents if d.metadata["page"] == best["page"] and "image_sha256" in d.metadata)
 

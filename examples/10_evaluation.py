@@ -1,4 +1,4 @@
-"""Evaluation by mteb: recall over the demo's pictures offline, or a whole benchmark with the real weights.
+"""Evaluation with mteb: recall over the demo's images offline, or a whole benchmark with the real weights.
 
 Run: python examples/10_evaluation.py   (needs mteb)
 With a GPU and the real weights, which downloads the benchmark's pages:
@@ -17,14 +17,14 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from vllm_jina_embed.demo.corpus import demo_corpus
 from vllm_jina_embed.mteb import VllmJinaEncoder
 
-MAX_PIXELS = 37_788_800  # what the paper's figures were taken with; 602112 is what the model uses by default
+MAX_PIXELS = 37_788_800  # as for the paper's figures; the model's default is 602112
 
 
-class DemoPictures(AbsTaskRetrieval):
+class DemoImages(AbsTaskRetrieval):
     """Questions in five languages to 77 drawings, one right answer each."""
 
     metadata = TaskMetadata(
-        name="DemoPictures",
+        name="DemoImages",
         description="Questions in five languages to drawings.",
         type="DocumentUnderstanding",
         category="t2i",
@@ -37,13 +37,14 @@ class DemoPictures(AbsTaskRetrieval):
 
     def load_data(self, **_: Any) -> None:
         corpus = demo_corpus()
-        pictures = [item for item in corpus.items if item.is_picture]
-        queries = [query for query in corpus.queries if not query.is_picture]
-        ids, images = [item.name for item in pictures], [item.content for item in pictures]
+        images = [item for item in corpus.items if item.is_image]
+        queries = [query for query in corpus.queries if not query.is_image]
         data = {
             "queries": Dataset.from_list([{"id": query.name, "text": query.content} for query in queries]),
-            "corpus": Dataset.from_dict({"id": ids, "image": images}),
-            "relevant_docs": {q.name: {p.name: 1 for p in pictures if p.concept == q.concept} for q in queries},
+            "corpus": Dataset.from_dict(
+                {"id": [item.name for item in images], "image": [item.content for item in images]}
+            ),
+            "relevant_docs": {q.name: {p.name: 1 for p in images if p.concept == q.concept} for q in queries},
             "top_ranked": None,
         }
         self.dataset = {"default": {"test": data}}
@@ -52,10 +53,10 @@ class DemoPictures(AbsTaskRetrieval):
 
 def main(model: str = "demo", benchmark: str = "") -> None:
     settings = {"max_pixels": MAX_PIXELS} if benchmark else {}
-    tasks = mteb.get_benchmark(benchmark).tasks if benchmark else [DemoPictures()]
+    tasks = mteb.get_benchmark(benchmark).tasks if benchmark else [DemoImages()]
     with VllmJinaEncoder(model, **settings) as encoder:
-        found = mteb.evaluate(encoder, tasks, cache=None if not benchmark else mteb.ResultCache())
-    for result in found.task_results:
+        results = mteb.evaluate(encoder, tasks, cache=None if not benchmark else mteb.ResultCache())
+    for result in results.task_results:
         print(f"{result.task_name}: {result.get_score():.3f}")
 
 

@@ -28,10 +28,10 @@ def with_langchain(embedder: JinaEmbedder, client: QdrantClient) -> None:
     documents = [Document(text, metadata={"source": source}) for source, text in TEXTS.items()]
     logo = image_document(draw("blue star", seed=3, size=(240, 180)), metadata={"source": "logo"})
     retriever.add_documents([*documents, logo])
-    retriever.add_documents([logo])  # the same document has the same id: nothing is there twice
+    retriever.add_documents([logo])  # the same document has the same id, so it is stored once
     print("LangChain:", index.count(), "items")
-    picture = image_document(draw("blue star", seed=8, size=(120, 160)))
-    for query in ("浜辺に沈む美しい夕日", "ein grüner Tisch", picture.page_content):
+    image = image_document(draw("blue star", seed=8, size=(120, 160)))
+    for query in ("浜辺に沈む美しい夕日", "ein grüner Tisch", image.page_content):
         print("LangChain:", query[:12], "->", retriever.invoke(query)[0].metadata["source"])
     only = models.Filter(must=[models.FieldCondition(key="metadata.source", match=models.MatchValue(value="logo"))])
     print("LangChain: filtered ->", retriever.invoke("ein grüner Tisch", filter=only)[0].metadata["source"])
@@ -41,10 +41,10 @@ def with_llama_index(embedder: JinaEmbedder, client: QdrantClient) -> None:
     retriever = LlamaIndexRetriever(LateInteractionIndex(embedder, "llama", client=client), similarity_top_k=1)
     nodes = [TextNode(text=text, id_=source) for source, text in TEXTS.items()]
     retriever.insert_nodes([*nodes, image_node(draw("blue star", seed=3, size=(240, 180)), id_="logo")])
-    picture = retriever.image_query(draw("blue star", seed=8, size=(120, 160)))
-    for query in ("浜辺に沈む美しい夕日", "ein grüner Tisch", picture):
+    image = retriever.image_query(draw("blue star", seed=8, size=(120, 160)))
+    for query in ("浜辺に沈む美しい夕日", "ein grüner Tisch", image):
         (best,) = retriever.retrieve(query)
-        print("LlamaIndex:", str(query) or "a picture", "->", best.node.node_id)
+        print("LlamaIndex:", str(query) or "an image", "->", best.node.node_id)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ THINGS = ("blue star", "red circle", "green table", "forest")
 
 @contextmanager
 def serving(model: str) -> Iterator[str]:
-    """Start a server as a shell would, and give its URL when it is there."""
+    """Start a server as from a shell, and yield its URL once it is ready."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -40,11 +40,11 @@ def serving(model: str) -> Iterator[str]:
 
 
 def search(urls: list[str]) -> None:
-    """Rank pictures for questions in three languages, through both frameworks."""
-    pictures = [draw(thing, seed=1, size=(160, 160)) for thing in THINGS]
-    with JinaEmbedder.from_server(urls) as embedder:  # several URLs: the least loaded first, a lost one is no loss
-        print(f"serves: {embedder.model}, {embedder.dimension} numbers")
-        index = embedder.embed_images(pictures)
+    """Rank images for questions in three languages, through both frameworks."""
+    images = [draw(thing, seed=1, size=(160, 160)) for thing in THINGS]
+    with JinaEmbedder.from_server(urls) as embedder:  # several URLs: the least loaded first; losing one loses no vector
+        print(f"serves: {embedder.model}, {embedder.dimensions} numbers")
+        index = embedder.embed_images(images)
         for question in ("ein blauer Stern", "un círculo rojo", "森"):
             best = (embedder.embed_queries([question]) @ index.T).argmax()
             print(f"{question} -> {THINGS[best]}")

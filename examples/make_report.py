@@ -1,4 +1,4 @@
-"""Make a PDF of four pages, each a chart above a line of real text: what 09_rag_over_a_pdf.py reads.
+"""Make the PDF that 09_rag_over_a_pdf.py reads: four pages, each a chart above a line of text.
 
 Run: python examples/make_report.py report.pdf
 """
@@ -27,14 +27,14 @@ def make_report(file: Path) -> Path:
     with pypdfium2.PdfDocument.new() as pdf:
         for seed, (concept, text) in enumerate(PAGES.items()):
             page = pdf.new_page(WIDTH, HEIGHT)
-            _add_picture(pdf, page, concept, seed)
+            _add_image(pdf, page, concept, seed)
             _add_text(pdf, page, text)
             page.gen_content()
         pdf.save(file)
     return file
 
 
-def _add_picture(pdf: pypdfium2.PdfDocument, page: pypdfium2.PdfPage, concept: str, seed: int) -> None:
+def _add_image(pdf: pypdfium2.PdfDocument, page: pypdfium2.PdfPage, concept: str, seed: int) -> None:
     jpeg = BytesIO()
     draw(concept, seed=1000 + seed, size=(720, 640)).save(jpeg, "JPEG", quality=90)
     image = pypdfium2.PdfImage.new(pdf)

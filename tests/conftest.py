@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seconds", type=float, default=10.0, help="how long each parser is fuzzed")
     parser.addoption("--checkpoint", help="folder or repository that test_weights.py checks; else the demo")
     parser.addoption("--checkpoint-dtype", default="float32", help="vLLM's dtype for it: float32 or bfloat16")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start: a shell starts jobs in the background with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

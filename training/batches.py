@@ -12,7 +12,7 @@ from vllm_jina_embed.demo.concepts import CONCEPTS, SCENES
 from vllm_jina_embed.demo.drawing import MAX_SIDE, UNSEEN_SEED, draw, random_size
 from vllm_jina_embed.demo.phrases import LANGUAGES
 
-_SMALL_SHARE: Final = 0.7  # of the first stage's steps: small pictures first, which cost a third
+_SMALL_SHARE: Final = 0.7  # of the first stage's steps: small images first, which cost a third
 _NOISE_SHARE: Final = 0.6  # of the texts, once the plain ones are known
 _CUTS: Final = (0.0, 0.0, 0.0, 0.05, 0.15)  # shares of the characters before which a token must end
 _SMALL: Final = 170
@@ -26,16 +26,16 @@ class Batch:
     Attributes:
         text_ids: Token ids per text.
         text_labels: (n_texts,) number of each text's concept.
-        patches: Pixel values per picture.
-        grids: (n_pictures, 3) patches in time, height and width.
-        picture_labels: (n_pictures,) number of each picture's concept.
+        patches: Pixel values per image.
+        grids: (n_images, 3) patches in time, height and width.
+        image_labels: (n_images,) number of each image's concept.
     """
 
     text_ids: list[list[int]]
     text_labels: torch.Tensor
     patches: list[torch.Tensor]
     grids: torch.Tensor
-    picture_labels: torch.Tensor
+    image_labels: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +47,17 @@ class Stage:
         steps: How many.
         peak_rate: Largest learning rate.
         concepts: Concepts per step.
-        pictures: Pictures per concept.
+        images: Images per concept.
         texts: Texts per coloured thing and language; scenes have more.
         late_interaction: Weight of the loss over multi-vectors beside that over embeddings.
-        polish: Whether texts are noisy and pictures of any size from the first step on.
+        polish: Whether texts are noisy and images of any size from the first step on.
     """
 
     name: str
     steps: int
     peak_rate: float
     concepts: int
-    pictures: int
+    images: int
     texts: int
     late_interaction: float = 0.0
     polish: bool = False
@@ -79,10 +79,10 @@ class Batches:
         stage = self._stage
         rng = random.Random(f"{self._seed}/{stage.name}{step}")
         labels = rng.sample(range(len(CONCEPTS)), stage.concepts)
-        pictures = [label for label in labels for _ in range(stage.pictures)]
+        images = [label for label in labels for _ in range(stage.images)]
         largest = _SMALL if step < _SMALL_SHARE * stage.steps and not stage.polish else MAX_SIDE
         drawings = [
-            draw(CONCEPTS[label], seed=rng.randrange(UNSEEN_SEED), size=random_size(rng, largest)) for label in pictures
+            draw(CONCEPTS[label], seed=rng.randrange(UNSEEN_SEED), size=random_size(rng, largest)) for label in images
         ]
         patches, grids = to_patches(self._image_processor, drawings)
         noise = _NOISE_SHARE * (1.0 if stage.polish else min(1.0, max(0.0, step / stage.steps - 0.15) * 5))
@@ -93,7 +93,7 @@ class Batches:
             text_labels=torch.tensor([label for label in named for _ in LANGUAGES]),
             patches=patches,
             grids=grids,
-            picture_labels=torch.tensor(pictures),
+            image_labels=torch.tensor(images),
         )
 
 
@@ -102,7 +102,7 @@ def _often(label: int) -> int:
     return _SCENE_TEXTS if CONCEPTS[label] in SCENES else 1
 
 
-def to_patches(image_processor: Any, pictures: Sequence[Any]) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Preprocess pictures one by one: pixel values of each, and all grids, (n, 3)."""
-    outputs = [image_processor(images=[picture], return_tensors="pt") for picture in pictures]
+def to_patches(image_processor: Any, images: Sequence[Any]) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Preprocess images one by one: pixel values of each, and all grids, (n, 3)."""
+    outputs = [image_processor(images=[image], return_tensors="pt") for image in images]
     return [output["pixel_values"] for output in outputs], torch.cat([output["image_grid_thw"] for output in outputs])

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import normalize
 
 from training.batches import to_patches
-from training.model import IMAGE_PROMPT, MATRYOSHKA_DIMS, embed_pictures, embed_texts
+from training.model import IMAGE_PROMPT, MATRYOSHKA_DIMS, embed_images, embed_texts
 from vllm_jina_embed.demo.corpus import DemoCorpus, DemoItem, demo_corpus
 from vllm_jina_embed.demo.phrases import LANGUAGES
 
@@ -23,9 +23,9 @@ def measure_recall(model: Any, tokenizer: Any, image_processor: Any, seeds: Sequ
     """Ask the demo corpora of several seeds.
 
     Returns:
-        Matryoshka size -> language of the question, or ``picture`` -> direction -> recall@1. Directions: ``images``
-        (the nearest picture is right), ``texts`` (the nearest passage in another language is right), ``all`` (the
-        nearest item of pictures and passages together is right).
+        Matryoshka size -> language of the question, or ``image`` -> direction -> recall@1. Directions: ``images``
+        (the nearest image is right), ``texts`` (the nearest passage in another language is right), ``all`` (the
+        nearest item of images and passages together is right).
     """
     corpora = [demo_corpus(seed) for seed in seeds]
     embedded = [
@@ -62,14 +62,14 @@ def _parts(corpus: DemoCorpus) -> Iterator[tuple[tuple[DemoItem, ...], str]]:
 
 def _embed(items: Sequence[DemoItem], role: str, model: Any, tokenizer: Any, image_processor: Any) -> torch.Tensor:
     result = torch.empty(len(items), max(MATRYOSHKA_DIMS))
-    texts = [index for index, item in enumerate(items) if not item.is_picture]
-    pictures = [index for index, item in enumerate(items) if item.is_picture]
+    texts = [index for index, item in enumerate(items) if not item.is_image]
+    images = [index for index, item in enumerate(items) if item.is_image]
     prefixed = [f"{role}: {items[index].content}" for index in texts]
     prompt = tokenizer(IMAGE_PROMPT, add_special_tokens=False)["input_ids"]
-    patches, grids = to_patches(image_processor, [items[index].content for index in pictures])
+    patches, grids = to_patches(image_processor, [items[index].content for index in images])
     with torch.no_grad():
         result[texts] = embed_texts(model, tokenizer(prefixed, add_special_tokens=False)["input_ids"]).vectors
-        result[pictures] = embed_pictures(model, prompt, patches, grids).vectors
+        result[images] = embed_images(model, prompt, patches, grids).vectors
     return result
 
 
@@ -89,5 +89,5 @@ def _share_right(
 def _allowed(item: DemoItem, direction: str, query: DemoItem) -> bool:
     """Whether an item may be an answer; a text must not be found by its language."""
     if direction == "texts":
-        return not item.is_picture and item.language != query.language
-    return direction == "all" or item.is_picture
+        return not item.is_image and item.language != query.language
+    return direction == "all" or item.is_image

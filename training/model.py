@@ -122,24 +122,24 @@ def _text_group(model: Any, rows: Sequence[Sequence[int]]) -> Embedded:
     return _pooled(states, mask, lengths)
 
 
-def embed_pictures(model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor) -> Embedded:
-    """Embed pictures: the mean over the token states from vision start to vision end, markers included.
+def embed_images(model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor) -> Embedded:
+    """Embed images: the mean over the token states from vision start to vision end, markers included.
 
     Args:
         model: What ``new_model`` gave.
         prompt: Token ids of ``IMAGE_PROMPT``, with one image token.
-        patches: Per picture, what the image processor gives as ``pixel_values``.
+        patches: Per image, what the image processor gives as ``pixel_values``.
         grids: (n, 3), what it gives as ``image_grid_thw``.
 
     Returns:
-        What was embedded, in the order of the pictures.
+        What was embedded, in the order of the images.
     """
     order = torch.argsort(grids.prod(-1))
-    parts = [_picture_group(model, prompt, patches, grids, group) for group in order.tensor_split(min(4, len(order)))]
+    parts = [_image_group(model, prompt, patches, grids, group) for group in order.tensor_split(min(4, len(order)))]
     return _joined(parts, order.tolist())
 
 
-def _picture_group(
+def _image_group(
     model: Any, prompt: Sequence[int], patches: Sequence[torch.Tensor], grids: torch.Tensor, group: torch.Tensor
 ) -> Embedded:
     config = model.config

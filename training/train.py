@@ -26,7 +26,7 @@ from training.model import (
     MATRYOSHKA_DIMS,
     MAX_PIXELS,
     MIN_PIXELS,
-    embed_pictures,
+    embed_images,
     embed_texts,
     new_image_processor,
     new_model,
@@ -38,13 +38,13 @@ from vllm_jina_embed.demo.concepts import CONCEPTS
 REQUIRED_RECALL = 0.95
 _WARM_UP = 50
 _SAVE_EVERY = 50
-_LEARN = Stage(name="", steps=1200, peak_rate=2e-3, concepts=40, pictures=2, texts=2)
-# Pictures are known by then; twice the texts beside fewer pictures set apart names that differ in one word.
-_POLISH = Stage(name="polish", steps=300, peak_rate=5e-4, concepts=60, pictures=1, texts=2, polish=True)
+_LEARN = Stage(name="", steps=1200, peak_rate=2e-3, concepts=40, images=2, texts=2)
+# Images are known by then; twice the texts beside fewer images set apart names that differ in one word.
+_POLISH = Stage(name="polish", steps=300, peak_rate=5e-4, concepts=60, images=1, texts=2, polish=True)
 # MaxSim compares token states; without this stage it agrees with the embeddings less than an index can make up for.
 # Nothing here draws an item's states together: where they are alike, a wrong mean is right and tests see nothing.
 _TOKENS = Stage(
-    name="tokens", steps=150, peak_rate=4e-4, concepts=40, pictures=1, texts=1, late_interaction=1.0, polish=True
+    name="tokens", steps=150, peak_rate=4e-4, concepts=40, images=1, texts=1, late_interaction=1.0, polish=True
 )
 
 
@@ -164,12 +164,12 @@ def _resume(states: dict[str, Any], progress: Path, device: torch.device) -> tup
 def _learn(
     model: Any, prompt: list[int], batch: Batch, late_interaction: float, optimizer: torch.optim.Optimizer
 ) -> float:
-    pictures = embed_pictures(model, prompt, batch.patches, batch.grids)
+    images = embed_images(model, prompt, batch.patches, batch.grids)
     texts = embed_texts(model, batch.text_ids)
-    text_labels, picture_labels = batch.text_labels.to(model.device), batch.picture_labels.to(model.device)
-    loss = matryoshka_loss(texts.vectors, text_labels, pictures.vectors, picture_labels, MATRYOSHKA_DIMS)
+    text_labels, image_labels = batch.text_labels.to(model.device), batch.image_labels.to(model.device)
+    loss = matryoshka_loss(texts.vectors, text_labels, images.vectors, image_labels, MATRYOSHKA_DIMS)
     if late_interaction:
-        multi_vectors = texts.multi_vectors, text_labels, pictures.multi_vectors, picture_labels
+        multi_vectors = texts.multi_vectors, text_labels, images.multi_vectors, image_labels
         loss = loss + late_interaction * late_interaction_loss(*multi_vectors)
     optimizer.zero_grad()
     loss.backward()

@@ -1,8 +1,8 @@
-"""Text and pictures in one vector space, from one shared vLLM engine.
+"""Text and images in one vector space, from one shared vLLM engine.
 
 text / image -> inputs -> prompts -> engine -> pooling -> JinaEmbedder -> langchain, llama_index
 ``JinaEmbedder`` is the core; ``vllm_jina_embed.langchain.VllmJinaEmbeddings`` and
-``vllm_jina_embed.llama_index.VllmJinaEmbedding`` are the adapters; all of one model share one engine.
+``vllm_jina_embed.llama_index.VllmJinaEmbedding`` are the adapters; objects with the same model share one engine.
 Importing this package loads neither vllm nor torch nor a framework.
 """
 

@@ -1,4 +1,4 @@
-"""The end of a life: what has ``close`` gets ``with``, ``async with`` and ``aclose``."""
+"""A base class for objects with ``close``: it adds ``with``, ``async with`` and ``aclose``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Self
 
 
 class Closing:
-    """Closes when its ``with`` block ends; a subclass says how by ``close``."""
+    """Calls ``close``, which a subclass defines, at the end of a ``with`` block."""
 
     def close(self) -> None:
-        """Give back what this object holds; further calls do nothing."""
+        """Release the object's resources; further calls do nothing."""
         raise NotImplementedError
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""Optional dependencies: a missing one is an error that holds the pip line."""
+"""Optional dependencies: a missing one raises an error with the pip command that installs it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ def require(extra: str, module: str) -> None:
     """Check that an optional dependency is installed, without importing it.
 
     Args:
-        extra: The extra of this package that brings it along.
-        module: The module that is needed, dotted.
+        extra: The extra of this package that installs it.
+        module: Dotted name of the module.
 
     Raises:
-        MissingExtraError: ``module`` cannot be found. One that is found but broken raises its own error on import.
+        MissingExtraError: ``module`` cannot be found. A broken module raises its own error on import.
     """
     try:
-        found = find_spec(module) is not None
+        installed = find_spec(module) is not None
     except ModuleNotFoundError:  # the parent of a dotted name is missing
-        found = False
-    if not found:
+        installed = False
+    if not installed:
         raise MissingExtraError(extra, module)

@@ -1,6 +1,7 @@
-"""Locks that a forked child can take, whatever another thread of the parent held at that moment.
+"""Locks that work in a forked child, even if another thread of the parent held them during the fork.
 
-A child of ``os.fork`` has one thread and a copy of every lock. One that another thread held stays held for ever there.
+A child of ``os.fork`` has one thread and a copy of every lock; a lock that another thread held would stay locked there
+for ever.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ _OWNERS: WeakKeyDictionary[object, set[str]] = WeakKeyDictionary()
 _AWAITED: WeakSet[object] = WeakSet()
 _held: dict[int, list[threading.Lock]] = {}
 PATIENCE = 5.0
-"""Seconds that a fork waits for all awaited locks together."""
+"""Seconds that a fork waits at most for all awaited locks together."""
 
 
 def fork_safe_lock(owner: object, name: str = "_lock") -> threading.Lock:
     """Return a lock for the attribute ``name`` of ``owner``; each forked child puts a new one there.
 
-    It is a plain ``threading.Lock``: a thread that forks inside ``with`` releases, in the child, the old one. What the
-    lock guards may be half done in the child, so its owner compares process ids where that matters.
+    It is a plain ``threading.Lock``: a thread that forks inside ``with`` releases the old lock in the child. The work
+    under the lock may be half done in the child, so the owner compares process ids where that matters.
 
     Args:
-        owner: What the lock guards; it can be hashed and weakly referenced.
-        name: Its attribute that holds the lock.
+        owner: Object with the lock; it can be hashed and weakly referenced.
+        name: Attribute of the lock.
     """
     _OWNERS.setdefault(owner, set()).add(name)
     return threading.Lock()
 
 
 def awaited_lock(owner: object) -> threading.Lock:
-    """Return a ``fork_safe_lock`` for ``_lock`` that a fork waits for, some seconds at most.
+    """Return a ``fork_safe_lock`` for ``_lock`` that a fork waits for, ``PATIENCE`` seconds at most.
 
-    For what is held briefly around a library in C: its own locks cannot be renewed in the child.
+    For short calls of a library in C, whose own locks cannot be replaced in the child.
     """
     _AWAITED.add(owner)
     return fork_safe_lock(owner)

@@ -1,4 +1,4 @@
-"""Values that are used but never shown: API keys, and the user names and passwords in URLs."""
+"""Secrets that are used but never shown: API keys, and user names and passwords in URLs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ HIDDEN = "***"
 
 
 class Secret:
-    """A string that no ``repr``, message, ``asdict`` or pickle shows; ``reveal`` gives it.
+    """A string that no ``repr``, message, ``asdict`` or pickle shows; ``reveal`` returns it.
 
-    A copy within the process keeps it. One that went through a pickle is empty, and says so when it is needed.
+    A copy within the process keeps the string. An unpickled secret is empty, and ``reveal`` raises.
     """
 
     __slots__ = ("_value",)
@@ -30,10 +30,10 @@ class Secret:
         """Return the string.
 
         Raises:
-            ConfigError: It was left behind when this object was pickled.
+            ConfigError: This object was unpickled, which loses the string.
         """
         if self._value is None:
-            raise ConfigError("an API key or password does not travel in a pickle; pass it again where it is used.")
+            raise ConfigError("an API key or password is not pickled; pass it again where it is used.")
         return self._value
 
     def __eq__(self, other: object) -> bool:
@@ -55,11 +55,22 @@ class Secret:
         return Secret, (None,)
 
 
-def split_login(url: object) -> tuple[str, Secret | None]:
-    """Return a server's URL without user name and password, and these two as they stand in it.
+def check_key(api_key: str | None) -> str | None:
+    """Return ``api_key`` itself.
 
     Raises:
-        ConfigError: Not an http URL with a host; the message shows nothing that stands before an ``@``.
+        ConfigError: It cannot stand in an HTTP header; the message does not show it.
+    """
+    if api_key is not None and not (isinstance(api_key, str) and re.fullmatch(r"[!-~]+", api_key)):
+        raise ConfigError("api_key must be a string of ASCII letters, digits and punctuation, without spaces.")
+    return api_key
+
+
+def split_login(url: object) -> tuple[str, Secret | None]:
+    """Return a server's URL without user name and password, and these two as in the URL.
+
+    Raises:
+        ConfigError: It is not an http URL with a host; the message hides everything before an ``@``.
     """
     if isinstance(url, str) and url.isprintable() and re.fullmatch(r"https?://[^\s/?#\\]+(/[^\s?#@]*)?", url):
         try:
@@ -69,7 +80,7 @@ def split_login(url: object) -> tuple[str, Secret | None]:
                 return f"{parts.scheme}://{place}{parts.path}", Secret(login) if login else None
         except ValueError:
             pass  # a port out of range, or half an IPv6 address
-    raise ConfigError(f"server {without_login(url)} is no URL; expected one such as 'http://gpu-box:8000'.")
+    raise ConfigError(f"server {without_login(url)} is not a URL; expected one such as 'http://gpu-box:8000'.")
 
 
 def without_login(url: object) -> str:
@@ -80,16 +91,16 @@ def without_login(url: object) -> str:
 
 
 class Hider:
-    """Puts ``***`` in place of secrets, as they are and as JSON, URLs, HTML, and what quotes these, write them.
+    """Replaces secrets by ``***``, also as they are written in JSON, URLs and HTML, and quoted again.
 
-    Those under four characters stay: hiding them would hide what is not one.
+    Secrets under four characters stay: they would also match other text.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """Return ``text`` without the secrets; those that overlap are hidden as one."""
+        """Return ``text`` without the secrets; overlapping secrets are hidden as one."""
         if not self._secrets:
             return text
         parts: list[str] = []
@@ -104,12 +115,12 @@ class Hider:
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         written = ["".join(map(_written, re.sub(r"\\+", r"\\", secret))) for secret in self._secrets]
-        return re.compile(f"(?=({'|'.join(written)}))")  # looked ahead for, so that overlapping ones are found too
+        return re.compile(f"(?=({'|'.join(written)}))")  # a lookahead also finds overlapping secrets
 
 
 @lru_cache(maxsize=256)
 def _written(letter: str) -> str:
-    """Return a pattern of a letter in any writing; JSON in JSON has several backslashes before it."""
+    """Return a pattern of a letter in all its encodings; JSON in JSON has several backslashes before it."""
     code, utf8, utf16 = ord(letter), letter.encode(), letter.encode("utf-16-be").hex()
     json = "".join(rf"\\{{1,8}}u{utf16[place : place + 4]}" for place in range(0, len(utf16), 4))
     quoted = "".join(rf"\\{{1,8}}x{byte:02x}" for byte in utf8)
@@ -117,7 +128,7 @@ def _written(letter: str) -> str:
     escaped = "|".join({json, quoted, percent, f"&#0*{code};", f"&#x0*{code:x};", html.escape(letter)} - {letter})
     if letter == "\\":
         return rf"(?:(?i:{escaped})|\\{{1,16}}+)"
-    lost = "|\ufffd+" if code > 127 else ""  # in an answer of another encoding
+    lost = "|\ufffd+" if code > 127 else ""  # in an answer decoded with another encoding
     return rf"(?:(?i:{escaped})|\\{{0,8}}{re.escape(letter)}{lost})"
 
 
@@ -133,7 +144,7 @@ def basic(login: Secret) -> str:
 
 
 def shown_by(login: Secret) -> list[str]:
-    """Return what a server that is shown ``login`` may show again; for ``Hider``."""
+    """Return every form of ``login`` that a server may repeat in an answer; for ``Hider``."""
     user, password = user_and_password(login)
     token = basic(login).rstrip("=")
     return [user, password, f"{user}:{password}", token, token.translate(str.maketrans("+/", "-_"))]

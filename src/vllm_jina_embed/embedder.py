@@ -1,4 +1,4 @@
-"""The one object that everything else shares: texts and images in, embeddings out."""
+"""The embedder that users create: texts and images in, embeddings out."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .checkpoints import description
 from .embedding.calls import Calls
 from .embedding.engine_backend import EngineBackend
 from .engine.pool import POOL, EnginePool
+from .engine.remote import discover
 from .errors import ConfigError
 from .inputs.images import MediaPolicy
 from .prompts.base import Builder, Truncate
@@ -23,13 +24,13 @@ from .settings import OnError
 
 
 class JinaEmbedder(Calls):
-    """Text and image embeddings of jina-embeddings-v4 from one shared vLLM engine.
+    """Text and image embeddings from one shared vLLM engine.
 
-    Constructing it starts nothing; the first call starts the engine or joins the one that runs with the same
+    Constructing it starts nothing; the first call starts the engine or joins a running one with the same
     checkpoint, pixel bounds and ``engine_kwargs``. Safe to call from any thread and any event loop.
     """
 
-    _pool: ClassVar[EnginePool] = POOL  # where engines come from
+    _pool: ClassVar[EnginePool] = POOL
     backend: EngineBackend
 
     def __init__(
@@ -58,21 +59,21 @@ class JinaEmbedder(Calls):
             task: ``retrieval``, ``text-matching`` or ``code``; None takes the checkpoint's own.
             dimensions: Matryoshka size of the embeddings; None keeps the full length.
             truncate: Which end of a text over ``max_length`` is cut (with one warning), or ``error``.
-            max_length: Longest text in tokens, prefix included; None takes what the engine can hold.
-            min_pixels: Smaller pictures are enlarged to this area; None takes the reference's 3136.
-            max_pixels: Larger pictures are reduced to this area; None takes the reference's 602112.
-            media: Limits for pictures.
+            max_length: Longest text in tokens, prefix included; None takes the engine's limit.
+            min_pixels: Smaller images are enlarged to this area; None takes the reference's 3136.
+            max_pixels: Larger images are reduced to this area; None takes the reference's 602112.
+            media: Limits for images.
             show_progress: Whether calls draw a progress bar on stderr.
             on_error: ``raise`` an InputError that names every bad item, or ``skip`` them: their rows are NaN and
-                one warning names them. Either way everything else of the call is computed. An adapter gives a store
-                no NaN; see its ``placeholder``.
+                one warning names them. Either way all other items are computed. Adapters never give a store NaN;
+                see their ``placeholder``.
             engine_kwargs: Keyword arguments for vLLM, for example ``{"dtype": "float32"}``.
             revision: Commit or tag of a hub repository.
-            truncate_dim: Other name of ``dimensions``.
-            model_kwargs: Other name of ``engine_kwargs``.
+            truncate_dim: Alias of ``dimensions``.
+            model_kwargs: Alias of ``engine_kwargs``.
 
         Raises:
-            ConfigError: A setting that this checkpoint cannot honour.
+            ConfigError: This checkpoint does not support a setting.
         """
         self._take(
             settings.check(
@@ -104,34 +105,34 @@ class JinaEmbedder(Calls):
         api_key: str | None = None,
         timeout: float = 60.0,
         truncate_dim: int | None = None,
-        **wanted: Any,
+        **keywords: Any,
     ) -> Self:
-        """Return an embedder that asks vLLM servers; neither vLLM nor torch is needed here.
+        """Return an embedder over vLLM servers; neither vLLM nor torch is needed here.
 
         Args:
             servers: URL of a server that ``vllm-jina-embed serve`` started, or of several of the same checkpoint: the
-                least loaded is asked first, and the requests of one that is lost go to the others. A user name and
-                password in a URL are sent as basic authentication, and shown nowhere.
-            model: What a plain vLLM server serves (a folder or a published name); None asks the servers.
-            api_key: What the servers were given as ``--api-key``.
-            timeout: Seconds that a server may take for one request, until the last byte of its answer.
-            truncate_dim: Other name of ``dimensions``.
-            **wanted: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
+                least loaded gets a request first, and the requests of a lost server go to the others. A user name
+                and password in a URL are sent as basic authentication, and never shown.
+            model: Checkpoint of a plain vLLM server (a folder or a published name); None asks the servers.
+            api_key: The servers' ``--api-key``.
+            timeout: Seconds for one request, until the last byte of its answer.
+            truncate_dim: Alias of ``dimensions``.
+            **keywords: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
                 ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``.
 
         Raises:
-            ConfigError: A setting that the servers cannot honour; or a plain server, and no ``model``.
+            ConfigError: The servers do not support a setting, or a plain server needs ``model``.
             EngineDeadError: No server answers.
             MissingExtraError: httpx is not installed.
         """
-        if "engine_kwargs" in wanted or "model_kwargs" in wanted:
+        if "engine_kwargs" in keywords or "model_kwargs" in keywords:
             raise ConfigError("engine_kwargs belong to the server: pass them to 'vllm-jina-embed serve' after --.")
-        wanted["dimensions"] = settings.one_of("dimensions", wanted.get("dimensions"), "truncate_dim", truncate_dim)
-        where, tokenizer = settings.served(servers, api_key=api_key, timeout=timeout), None
-        require("server", "httpx")
+        keywords["dimensions"] = settings.one_of("dimensions", keywords.get("dimensions"), "truncate_dim", truncate_dim)
+        remote, tokenizer = discover.remote(servers, api_key=api_key, timeout=timeout), None
+        require("client", "httpx")
         if model is None:
-            where, tokenizer = where.ask(cls._pool)
-        checked = settings.check(model=model, where=where, **wanted)
+            remote, tokenizer = remote.discover(cls._pool)
+        checked = settings.check(model=model, remote=remote, **keywords)
         embedder = cls.__new__(cls)
         if tokenizer is None:
             embedder._take(checked)
@@ -139,25 +140,25 @@ class JinaEmbedder(Calls):
             try:
                 builder = read_builder(checked.checkpoint, tokenizer, policy=checked.media)
             except ConfigError as error:
-                raise ConfigError(f"{', '.join(where.urls)}: {error}") from error
+                raise ConfigError(f"{', '.join(remote.urls)}: {error}") from error
             embedder._take(checked, builder)
         return embedder
 
     def cached(self, store: Store | str | os.PathLike[str]) -> CachedEmbedder:
-        """Return an embedder with the same calls that asks ``store`` first; closing it closes this one.
+        """Return an embedder with the same calls that looks into ``store`` first; closing it closes this one.
 
         Args:
             store: A path for an SQLite file, or an object with ``get_many(keys)`` and ``put_many(values)``.
 
         Raises:
-            ConfigError: The checkpoint is a hub repository without a commit as ``revision``, or ``store`` is no store.
+            ConfigError: The checkpoint is a hub repository without a commit, or ``store`` is not a store.
         """
         return CachedEmbedder(self, store)
 
     # --- life -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Give the engine back; the last user stops it. Further calls do nothing."""
+        """Give the engine back; its last user stops it. Further calls do nothing."""
         self.backend.close()
 
     @property
@@ -173,4 +174,4 @@ class JinaEmbedder(Calls):
 
     def __repr__(self) -> str:
         """Return the call that makes an equal embedder."""
-        return f"JinaEmbedder({self.model!r}, task={self.task!r}, dimensions={self.dimension})"
+        return f"JinaEmbedder({self.model!r}, task={self.task!r}, dimensions={self.dimensions})"

@@ -1,4 +1,4 @@
-"""Everything this package raises on purpose, and what it warns of.
+"""The errors that this package raises, and its warnings.
 
     VllmJinaError
     ├── InputError(ValueError)        an item that cannot be embedded; names its position
@@ -12,9 +12,9 @@
 
 Leaves also inherit the built-in that people already catch.
 
-Where warnings are errors (``python -W error``) no vector is lost: one about the items of a call is an
-``EmbeddingWarning``, given once everything is computed and with it in ``.embeddings``; one about something beside the
-result, such as a cache that is full, is logged then.
+Where warnings are errors (``python -W error``) no vector is lost: a warning about the items of a call is an
+``EmbeddingWarning``, raised after everything is computed and with the result in ``.embeddings``; other warnings, such
+as one about a full cache, are logged then.
 """
 
 from __future__ import annotations
@@ -34,18 +34,41 @@ class VllmJinaError(Exception):
 class InputError(VllmJinaError, ValueError):
     """One or more items cannot be embedded.
 
+    The message is the place and the reason, which stay apart in the attributes: ``items[3][1]: got a PDF``.
+
     Attributes:
+        where: The item that the message begins with, for example ``items[3]``; empty where there is none.
+        image: Which image of an item of several is bad; None where the item has one.
+        reason: What is wrong, without the place.
         positions: Indices of the bad items in the caller's list, ascending.
         problems: One sentence per bad item, same order as ``positions``.
+        reasons: The ``problems`` without their places.
         embeddings: What the call computed all the same, NaN rows (or empty multi-vectors) for the bad items; None if
             the call as a whole was refused.
     """
 
-    def __init__(self, message: str, *, positions: Sequence[int] = ()) -> None:
+    def __init__(
+        self, reason: str, *, where: str = "", image: int | None = None, positions: Sequence[int] = ()
+    ) -> None:
+        place = where if image is None else f"{where}[{image}]"
+        message = f"{place}: {reason}" if place else reason
         super().__init__(message)
+        self.where, self.image, self.reason = where, image, reason
         self.positions = tuple(positions)
         self.problems: tuple[str, ...] = (message,)
+        self.reasons: tuple[str, ...] = (reason,)
         self.embeddings: Any = None
+
+    def at(self, where: str, position: int, *, image: int | None = None) -> InputError:
+        """Return the error of the same reason at another place.
+
+        Args:
+            where: The item, for example ``items[3]``.
+            position: Its index in the caller's list.
+            image: Which of its images is bad; None keeps the error's own.
+        """
+        number = self.image if image is None else image
+        return InputError(self.reason, where=where, image=number, positions=[position])
 
     @classmethod
     def collect(cls, errors: Sequence[InputError], *, total: int) -> InputError:
@@ -68,6 +91,7 @@ class InputError(VllmJinaError, ValueError):
             positions=[position for error in errors for position in error.positions],
         )
         merged.problems = tuple(str(error) for error in errors)
+        merged.reasons = tuple(error.reason for error in errors)
         return merged
 
 

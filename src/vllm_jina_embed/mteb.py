@@ -1,7 +1,6 @@
-"""The field's own benchmark: ``VllmJinaEncoder`` is an encoder that ``mteb.evaluate`` and ``mteb.mock_run`` take.
+"""An encoder for the benchmark MTEB, for ``mteb.evaluate`` and ``mteb.mock_run``.
 
-Enters: mteb's batches of texts and pictures. Leaves: float32 arrays. This file translates mteb's task types and prompt
-types to tasks and roles, and refuses to know prompts, pooling and engines.
+It translates mteb's task types and prompt types to tasks and roles.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ from mteb.models.model_meta import ScoringFunction  # noqa: E402
 
 # Source: jina_embeddings_v4 and get_programming_task_override in mteb's model_implementations/jina_models.py.
 TEXT_MATCHING = ("STS", "PairClassification")
-"""Task types of mteb that Jina evaluates with the task ``text-matching``; what is about programming takes ``code``."""
+"""Task types of mteb that Jina evaluates with the task ``text-matching``; programming tasks take ``code``."""
 
 
 class VllmJinaEncoder(AbsEncoder):
-    """An encoder of mteb for texts and pictures, computed by vLLM in this process.
+    """An encoder of mteb for texts and images, computed by vLLM in this process.
 
-    A row of text and picture is the normalised sum of both embeddings, as in mteb's own wrapper of this model. A row
-    of neither is zero, and a warning counts such rows.
+    The embedding of a row with text and image is the normalised sum of both, as in mteb's own wrapper of this model.
+    An empty row is zero, and a warning counts such rows.
 
     Attributes:
-        mteb_model_meta: Name, revision and settings, under which mteb keeps results; made without the network.
+        mteb_model_meta: Name, revision and settings, under which mteb stores results; needs no network.
     """
 
     def __init__(self, model: str = description.DEMO, *, task: str | None = None, **settings: Any) -> None:
@@ -51,9 +50,8 @@ class VllmJinaEncoder(AbsEncoder):
 
         Args:
             model: As in ``JinaEmbedder``.
-            task: One task for everything; None takes what mteb's task asks for where the checkpoint serves it, and the
-                checkpoint's own elsewhere.
-            **settings: Further keywords of ``JinaEmbedder``. The paper's figures stand for ``max_pixels=37788800``.
+            task: One task for everything; None takes the task that fits mteb's, or else the checkpoint's own.
+            **settings: Further keywords of ``JinaEmbedder``. The paper's figures are for ``max_pixels=37788800``.
         """
         self._keywords = {"model": model, **settings}
         self._task = task
@@ -81,16 +79,16 @@ class VllmJinaEncoder(AbsEncoder):
             hf_split: Not used.
             hf_subset: Not used.
             prompt_type: ``document`` gives texts the passage prefix; anything else the query prefix.
-            **kwargs: ``show_progress_bar``; vLLM batches by itself.
+            **kwargs: ``show_progress_bar``; vLLM makes its own batches.
         """
         embedder = self._embedder(task_metadata)
         counts: list[int] = []
-        found = embedder.embed_stream(
+        embeddings = embedder.embed_stream(
             _items(inputs, counts),
             prompt_name="passage" if getattr(prompt_type, "value", prompt_type) == "document" else "query",
             show_progress=kwargs.get("show_progress_bar"),
         )
-        return _rows(np.array(list(found), dtype=np.float32).reshape(-1, embedder.dimension), counts)
+        return _rows(np.array(list(embeddings), dtype=np.float32).reshape(-1, embedder.settings.dimensions), counts)
 
     def close(self) -> None:
         """Give the engine back; further calls do nothing."""
@@ -118,19 +116,19 @@ def task_of(metadata: Any, tasks: tuple[str, ...]) -> str:
 
     Args:
         metadata: Its ``TaskMetadata``.
-        tasks: What the checkpoint serves; where that is not what the task asks for, its first one is returned.
+        tasks: The checkpoint's tasks; the first is returned where the fitting task is not among them.
     """
     if "Programming" in (metadata.domains or []) or not set(PROGRAMMING_LANGS).isdisjoint(metadata.languages):
-        wanted = "code"
+        task = "code"
     else:
-        wanted = "text-matching" if metadata.type in TEXT_MATCHING else "retrieval"
-    return wanted if wanted in tasks else tasks[0]
+        task = "text-matching" if metadata.type in TEXT_MATCHING else "retrieval"
+    return task if task in tasks else tasks[0]
 
 
 def _items(inputs: Any, counts: list[int]) -> Iterator[EmbedInput]:
-    """Yield every text and picture of the batches in order; note in ``counts`` how many each row has.
+    """Yield every text and image of the batches in order; append the number in each row to ``counts``.
 
-    What stands under ``text`` is a text whatever it looks like: collections of code hold data URIs.
+    Values under ``text`` are always texts: collections of code hold data URIs.
     """
     for batch in inputs:
         columns = [batch[name] for name in ("text", "image") if name in batch]
@@ -143,9 +141,9 @@ def _items(inputs: Any, counts: list[int]) -> Iterator[EmbedInput]:
 
 
 def _rows(embeddings: Floats, counts: list[int]) -> Floats:
-    """Return the normalised sum of each row's embeddings; zeros for a row that had none.
+    """Return the normalised sum of each row's embeddings; zeros for a row without any.
 
-    With ``on_error="skip"`` a bad item counts as none: NaN would rank before every hit.
+    With ``on_error="skip"`` bad items are left out: NaN would rank before every hit.
     """
     rows = np.zeros((len(counts), embeddings.shape[1]), dtype=np.float32)
     good = np.isfinite(embeddings).all(axis=1)
@@ -161,14 +159,14 @@ def _rows(embeddings: Floats, counts: list[int]) -> Floats:
 def _meta(embedder: JinaEmbedder, settings: dict[str, Any]) -> ModelMeta:
     checkpoint = embedder.checkpoint
     engine = embedder.settings.engine
-    of_hub = isinstance(locate(checkpoint.location), Repository)
-    name = checkpoint.name if of_hub else f"vllm-jina-embed/{Path(checkpoint.name).name or 'checkpoint'}"
+    is_repository = isinstance(locate(checkpoint.location), Repository)
+    name = checkpoint.name if is_repository else f"vllm-jina-embed/{Path(checkpoint.name).name or 'checkpoint'}"
     return ModelMeta.create_empty(
         overwrites={
             "name": name,
             "revision": engine.revision or engine.files or "no_revision_available",
             "modalities": ["image", "text"] if checkpoint.supports_images else ["text"],
-            "embed_dim": embedder.dimension,
+            "embed_dim": embedder.settings.dimensions,
             "max_tokens": embedder.settings.max_length,
             "similarity_fn_name": ScoringFunction.COSINE,
             "use_instructions": True,

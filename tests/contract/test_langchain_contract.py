@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from langchain_core.vectorstores import InMemoryVectorStore
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import InputError, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 
@@ -37,7 +37,7 @@ def embeddings(demo_embedder: JinaEmbedder) -> Iterator[VllmJinaEmbeddings]:
 async def test_every_method_gives_the_cores_vectors(
     embeddings: VllmJinaEmbeddings, demo_embedder: JinaEmbedder, tmp_path: Path
 ) -> None:
-    """Documents are passages, queries are queries, pictures are pictures; single as batched, sync as async."""
+    """Documents are passages, queries are queries, images are images; single as batched, sync as async."""
     passages, queries = demo_embedder.embed_passages(TEXTS), demo_embedder.embed_queries(TEXTS)
     assert_same(embeddings.embed_documents(TEXTS), passages)
     assert_same([embeddings.embed_documents([text])[0] for text in TEXTS], passages)
@@ -47,21 +47,21 @@ async def test_every_method_gives_the_cores_vectors(
     assert (1 - (passages * queries).sum(axis=1)).min() > 2e-5  # the two roles are not one
 
 
-async def test_every_shape_of_the_picture_methods(
+async def test_every_shape_of_the_image_methods(
     embeddings: VllmJinaEmbeddings, demo_embedder: JinaEmbedder, tmp_path: Path
 ) -> None:
     """The calls of Chroma, LanceDB and SingleStoreDB, of AlloyDB, and of users."""
-    pictures = [noise(84, 84, seed=1), noise(160, 90, seed=2)]
+    images = [noise(84, 84, seed=1), noise(160, 90, seed=2)]
     uris = [str(tmp_path / f"{number}.png") for number in range(2)]
-    for picture, uri in zip(pictures, uris, strict=True):
-        picture.save(uri)
-    expected = demo_embedder.embed_images(pictures)
+    for image, uri in zip(images, uris, strict=True):
+        image.save(uri)
+    expected = demo_embedder.embed_images(images)
     assert_same(embeddings.embed_image(uris=uris), expected)
-    assert_same(embeddings.embed_image(list(pictures)), expected)
+    assert_same(embeddings.embed_image(list(images)), expected)
     assert_same(embeddings.embed_images(uris), expected)
-    assert_same(embeddings.embed_image(encoded(pictures[0])), expected[0])
+    assert_same(embeddings.embed_image(encoded(images[0])), expected[0])
     assert_same(await embeddings.aembed_image(uris=uris), expected)
-    assert_same(await embeddings.aembed_images(pictures), expected)
+    assert_same(await embeddings.aembed_images(images), expected)
     assert_same(await embeddings.aembed_image(Path(uris[1])), expected[1])
 
 
@@ -102,7 +102,7 @@ def test_a_bad_item_is_named(embeddings: VllmJinaEmbeddings) -> None:
 
 
 async def test_a_store_ranks_as_brute_force_does(embeddings: VllmJinaEmbeddings) -> None:
-    """InMemoryVectorStore, asked by text in both forms and by a picture's vector."""
+    """InMemoryVectorStore, asked by text in both forms and by an image's vector."""
     store = InMemoryVectorStore.from_texts(TEXTS, embeddings)
     matrix = np.array(embeddings.embed_documents(TEXTS))
     scores = matrix @ np.array(embeddings.embed_query("a red circle"))
@@ -111,6 +111,6 @@ async def test_a_store_ranks_as_brute_force_does(embeddings: VllmJinaEmbeddings)
     assert [document.page_content for document in found] == ranked
     found = await store.as_retriever(search_kwargs={"k": len(TEXTS)}).ainvoke("a red circle")
     assert [document.page_content for document in found] == ranked
-    picture = embeddings.embed_image(noise(84, 84))
-    nearest = store.similarity_search_by_vector(picture, k=1)[0].page_content
-    assert nearest == TEXTS[int(np.argmax(matrix @ np.array(picture)))]
+    image = embeddings.embed_image(noise(84, 84))
+    nearest = store.similarity_search_by_vector(image, k=1)[0].page_content
+    assert nearest == TEXTS[int(np.argmax(matrix @ np.array(image)))]

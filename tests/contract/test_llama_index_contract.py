@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import InputError, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
@@ -50,16 +50,16 @@ def embedding(demo_embedder: JinaEmbedder) -> Iterator[VllmJinaEmbedding]:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[Image.Image]:
+def images() -> list[Image.Image]:
     return [noise(84, 84, seed=1), noise(160, 90, seed=2), noise(60, 200, seed=3)]
 
 
 @pytest.fixture(scope="module")
-def paths(pictures: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("pictures")
-    for number, picture in enumerate(pictures):
-        picture.save(folder / f"{number}.png")
-    return [str(folder / f"{number}.png") for number in range(len(pictures))]
+def paths(images: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("images")
+    for number, image in enumerate(images):
+        image.save(folder / f"{number}.png")
+    return [str(folder / f"{number}.png") for number in range(len(images))]
 
 
 async def test_queries_sync_and_async_are_the_cores_queries(
@@ -82,7 +82,7 @@ async def test_texts_single_and_batched_sync_and_async_are_the_cores_passages(
     assert_same(await embedding.aget_text_embedding_batch(TEXTS), expected)
 
 
-async def test_pictures_single_and_batched_sync_and_async_are_the_cores_pictures(
+async def test_images_single_and_batched_sync_and_async_are_the_cores_images(
     embedding: VllmJinaEmbedding, demo_embedder: JinaEmbedder, paths: list[str]
 ) -> None:
     """Four ways in, one order out."""
@@ -125,12 +125,12 @@ def test_text_matching_has_one_role(demo_embedder: JinaEmbedder) -> None:
         assert_same(embedding.get_query_embedding("a red circle"), embedding.get_text_embedding("a red circle"))
 
 
-def test_every_kind_of_picture_that_arrives_gives_the_same_vector(
-    embedding: VllmJinaEmbedding, pictures: list[Image.Image], paths: list[str]
+def test_every_kind_of_image_that_arrives_gives_the_same_vector(
+    embedding: VllmJinaEmbedding, images: list[Image.Image], paths: list[str]
 ) -> None:
-    """LlamaIndex hands over paths and BytesIO; users also PIL pictures and bytes. A BytesIO is read twice."""
-    file = BytesIO(encoded(pictures[1]))
-    kinds: list[Any] = [file, Path(paths[1]), pictures[1], encoded(pictures[1]), np.asarray(pictures[1]), file]
+    """LlamaIndex hands over paths and BytesIO; users also PIL images and bytes. A BytesIO is read twice."""
+    file = BytesIO(encoded(images[1]))
+    kinds: list[Any] = [file, Path(paths[1]), images[1], encoded(images[1]), np.asarray(images[1]), file]
     expected = embedding.get_image_embedding(paths[1])
     assert_same(embedding.get_image_embedding_batch(kinds), [expected] * len(kinds))
     assert_different(expected, embedding.get_image_embedding(paths[0]))
@@ -158,9 +158,7 @@ def test_threads_and_loops_may_call_at_once(embedding: VllmJinaEmbedding, demo_e
 
 
 @pytest.mark.parametrize("dimensions", [32, 64])
-def test_dimensions_hold_for_texts_and_pictures(
-    embedding: VllmJinaEmbedding, paths: list[str], dimensions: int
-) -> None:
+def test_dimensions_hold_for_texts_and_images(embedding: VllmJinaEmbedding, paths: list[str], dimensions: int) -> None:
     """A Matryoshka size is the beginning of the full embedding, at norm 1 again, in every method."""
     with VllmJinaEmbedding("demo", dimensions=dimensions) as small:
         assert small.dimension == dimensions

@@ -1,4 +1,4 @@
-"""What LlamaIndex's indexes and retrievers demand of an embedding of texts and pictures, on the real engine."""
+"""What LlamaIndex's indexes and retrievers demand of an embedding of texts and images, on the real engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.schema import ImageNode, TextNode
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_document, image_node, unified_retriever
 
@@ -35,7 +35,7 @@ def embedding(demo_embedder: JinaEmbedder) -> Iterator[VllmJinaEmbedding]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     for number, size in enumerate([(84, 84), (160, 90), (60, 200)]):
         (folder / f"{number}.png").write_bytes(encoded(noise(*size, seed=number)))
     return [folder / f"{number}.png" for number in range(3)]
@@ -43,13 +43,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def rows(demo_embedder: JinaEmbedder, files: list[Path]) -> np.ndarray:
-    """The vectors of TEXTS, then of the pictures."""
+    """The vectors of TEXTS, then of the images."""
     return np.concatenate([demo_embedder.embed_passages(TEXTS), demo_embedder.embed_images(files)])
 
 
 def documents(files: list[Path]) -> list[Document]:
-    pictures = [image_document(path, doc_id=str(len(TEXTS) + number)) for number, path in enumerate(files)]
-    return [*(Document(text=text, doc_id=str(number)) for number, text in enumerate(TEXTS)), *pictures]
+    images = [image_document(path, doc_id=str(len(TEXTS) + number)) for number, path in enumerate(files)]
+    return [*(Document(text=text, doc_id=str(number)) for number, text in enumerate(TEXTS)), *images]
 
 
 def build(embedding: VllmJinaEmbedding, some: list[Document], **keywords: object) -> VectorStoreIndex:
@@ -66,10 +66,10 @@ def found(index: VectorStoreIndex, query: str | QueryBundle) -> list[str | None]
 
 
 @pytest.mark.parametrize("use_async", [False, True])
-def test_one_index_ranks_texts_and_pictures(
+def test_one_index_ranks_texts_and_images(
     embedding: VllmJinaEmbedding, files: list[Path], rows: np.ndarray, use_async: bool
 ) -> None:
-    """Built by either way, asked by text and by picture."""
+    """Built by either way, asked by text and by image."""
     index = build(embedding, documents(files), use_async=use_async)
     assert found(index, "a red circle") == ranked(rows, embedding.get_query_embedding("a red circle"))
     assert found(index, embedding.image_query(files[1])) == ranked(rows, rows[6])
@@ -101,7 +101,7 @@ def test_an_index_grows_and_is_refreshed(
 
 
 def test_nodes_are_embedded_and_inserted(embedding: VllmJinaEmbedding, files: list[Path]) -> None:
-    """insert_nodes keeps embeddings that nodes bring along, and nodes made of pictures are not dropped."""
+    """insert_nodes keeps embeddings that nodes bring along, and nodes made of images are not dropped."""
     index = VectorStoreIndex(embedding([image_node(files[0], id_="a")]), embed_model=embedding)
     index.insert_nodes(embedding([image_node(files[1].read_bytes(), id_="b"), TextNode(text="c", id_="c")]))
     hits = unified_retriever(index, similarity_top_k=9).retrieve(embedding.image_query(files[1]))
@@ -109,7 +109,7 @@ def test_nodes_are_embedded_and_inserted(embedding: VllmJinaEmbedding, files: li
     assert {hit.node_id for hit in hits} == {"a", "b", "c"}
 
 
-def test_an_index_is_persisted_with_its_pictures(
+def test_an_index_is_persisted_with_its_images(
     embedding: VllmJinaEmbedding, files: list[Path], rows: np.ndarray, tmp_path: Path
 ) -> None:
     """Also those without a file."""
@@ -121,7 +121,7 @@ def test_an_index_is_persisted_with_its_pictures(
     assert hit.node.resolve_image().read() == files[1].read_bytes()
 
 
-def test_a_picture_is_a_query_of_retrievers_that_take_strings_alone(
+def test_an_image_is_a_query_of_retrievers_that_take_strings_alone(
     embedding: VllmJinaEmbedding, files: list[Path]
 ) -> None:
     """As its data URI; a fusion retriever embeds the string again and drops what a bundle holds."""
@@ -134,7 +134,7 @@ def test_a_picture_is_a_query_of_retrievers_that_take_strings_alone(
 
 
 def test_a_query_engine_reads_captions(embedding: VllmJinaEmbedding, files: list[Path]) -> None:
-    """And the pictures come with its answer as sources."""
+    """And the images come with its answer as sources."""
     index = build(embedding, [image_document(files[0], caption="A caption of waves."), Document(text="other")])
     engine = RetrieverQueryEngine.from_args(unified_retriever(index, similarity_top_k=2), llm=MockLLM())
     answer = engine.query("What is there?")
@@ -146,9 +146,9 @@ def test_a_query_engine_reads_captions(embedding: VllmJinaEmbedding, files: list
 def test_a_multi_modal_index_takes_the_same_object_twice(
     embedding: VllmJinaEmbedding, files: list[Path], rows: np.ndarray, use_async: bool
 ) -> None:
-    """MultiModalVectorStoreIndex: its texts and its pictures, asked by text and by picture."""
-    nodes = [TextNode(text=text) for text in TEXTS] + [image_node(path, caption="a picture") for path in files]
-    with pytest.warns(UserWarning, match="texts stand for pictures"):  # it embeds captions beside pictures
+    """MultiModalVectorStoreIndex: its texts and its images, asked by text and by image."""
+    nodes = [TextNode(text=text) for text in TEXTS] + [image_node(path, caption="an image") for path in files]
+    with pytest.warns(UserWarning, match="texts stand for images"):  # it embeds captions beside images
         index = MultiModalVectorStoreIndex(
             nodes, embed_model=embedding, image_embed_model=embedding, use_async=use_async
         )

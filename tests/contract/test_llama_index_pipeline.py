@@ -1,4 +1,4 @@
-"""What IngestionPipeline and its cache demand of an embedding of texts and pictures, on the real engine."""
+"""What IngestionPipeline and its cache demand of an embedding of texts and images, on the real engine."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_document, image_node, unified_retriever
 
 pytestmark = pytest.mark.real
 
-PICTURES = TEXTS = 500
+IMAGES = TEXTS = 500
 
 
 class CountingEngine:
@@ -56,13 +56,13 @@ def embedding(engine: CountingEngine) -> Iterator[VllmJinaEmbedding]:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("many")
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         (folder / f"{number}.png").write_bytes(encoded(noise(56 + number % 3 * 28, 56, seed=number)))
-    return [folder / f"{number}.png" for number in range(PICTURES)]
+    return [folder / f"{number}.png" for number in range(IMAGES)]
 
 
 def thousand(files: list[Path]) -> list[BaseNode]:
-    """Pictures and texts in turn, half of the pictures by path and half inside their node."""
+    """Images and texts in turn, half of the images by path and half inside their node."""
     nodes: list[BaseNode] = []
     for number, path in enumerate(files):
         nodes.append(image_node(path if number % 2 else path.read_bytes(), thumbnail=False))
@@ -90,21 +90,21 @@ async def test_a_thousand_nodes_are_computed_once(
 
     first = IngestionPipeline(transformations=[embedding])
     once = await run(first)
-    assert engine.prompts == len(once) == PICTURES + TEXTS
+    assert engine.prompts == len(once) == IMAGES + TEXTS
     first.persist(str(tmp_path))
     second = IngestionPipeline(transformations=[embedding])
     second.load(str(tmp_path))
     twice = await run(second)
-    assert engine.prompts == PICTURES + TEXTS, "the second run computed something"
-    assert len(twice) == PICTURES + TEXTS
+    assert engine.prompts == IMAGES + TEXTS, "the second run computed something"
+    assert len(twice) == IMAGES + TEXTS
     assert (vectors(once) == vectors(twice)).all()
     assert names(once) == names(twice) == names(thousand(files))
-    assert [type(node) for node in twice] == [ImageNode, TextNode] * PICTURES
+    assert [type(node) for node in twice] == [ImageNode, TextNode] * IMAGES
     for number in (0, 1, 499):
         assert twice[2 * number].resolve_image() is not None
         expected = embedding.get_image_embedding(files[number])
         assert np.dot(expected, twice[2 * number].embedding) == pytest.approx(1, abs=1e-5)
-        other = embedding.get_image_embedding(files[(number + 1) % PICTURES])
+        other = embedding.get_image_embedding(files[(number + 1) % IMAGES])
         assert np.dot(other, twice[2 * number].embedding) < 1 - 1e-5
 
 
@@ -119,7 +119,7 @@ def test_another_setting_is_another_entry(embedding: VllmJinaEmbedding, engine: 
 
 
 def test_a_changed_file_is_embedded_again(embedding: VllmJinaEmbedding, engine: CountingEngine, tmp_path: Path) -> None:
-    """A path alone would get the old picture's embedding."""
+    """A path alone would get the old image's embedding."""
     pipeline = IngestionPipeline(transformations=[SentenceSplitter(), embedding])
     found = []
     for seed in (1, 2, 1):

@@ -1,4 +1,4 @@
-"""Both frameworks in one process: one engine, and the same vector for the same text and picture."""
+"""Both frameworks in one process: one engine, and the same vector for the same text and image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.support.pictures import noise
+from tests.support.images import noise
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
@@ -22,15 +22,15 @@ TEXTS = ["a red circle", "浜辺に沈む美しい夕日"]
 
 
 def test_both_adapters_give_the_same_vectors_and_start_no_second_engine(demo_embedder: JinaEmbedder) -> None:
-    """A text as document, a text as query and a picture: equal in LangChain, LlamaIndex and the core."""
+    """A text as document, a text as query and an image: equal in LangChain, LlamaIndex and the core."""
     engines = running_engines()
-    picture = noise(160, 90)
+    image = noise(160, 90)
     with VllmJinaEmbeddings(model="demo") as langchain, VllmJinaEmbedding(model_name="demo") as llama_index:
         pairs = [
             (langchain.embed_documents(TEXTS), llama_index.get_text_embedding_batch(TEXTS)),
             (langchain.embed_query(TEXTS[0]), llama_index.get_query_embedding(TEXTS[0])),
-            (langchain.embed_image(picture), llama_index.get_image_embedding(picture)),
-            (langchain.embed_image(picture), demo_embedder.embed_images([picture])[0]),
+            (langchain.embed_image(image), llama_index.get_image_embedding(image)),
+            (langchain.embed_image(image), demo_embedder.embed_images([image])[0]),
         ]
         assert running_engines() == engines
         assert langchain.fingerprint == llama_index.fingerprint == demo_embedder.fingerprint
@@ -46,7 +46,7 @@ def test_an_embedder_may_be_shared_by_hand(demo_embedder: JinaEmbedder) -> None:
         VllmJinaEmbedding(embedder=demo_embedder) as llama_index,
     ):
         assert llama_index.get_text_embedding("x") == pytest.approx(langchain.embed_documents(["x"])[0], abs=1e-6)
-    assert demo_embedder.embed_queries(["x"]).shape == (1, demo_embedder.dimension)
+    assert demo_embedder.embed_queries(["x"]).shape == (1, demo_embedder.dimensions)
 
 
 def test_different_dimensions_share_the_engine_too(demo_embedder: JinaEmbedder) -> None:

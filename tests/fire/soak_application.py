@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.errors import ForkedError, InputError
 

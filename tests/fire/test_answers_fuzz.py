@@ -132,7 +132,7 @@ def test_facts(seconds: float) -> None:
         def ask() -> None:
             found = ServerFacts.from_json(told, URL)
             assert 0 < found.max_tokens <= 10_000_000
-            assert 0 < found.checkpoint.hidden_size == max(found.checkpoint.dimensions) <= 65_536
+            assert 0 < found.checkpoint.hidden_size == max(found.checkpoint.matryoshka_sizes) <= 65_536
             assert ServerFacts.from_json(json.loads(json.dumps(found.to_json())), URL) == found
 
         refused(ask)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.fake_servers import PATHS, WIDTH, FakeServers, config_of
-from vllm_jina_embed.engine.remote.engine import ServerEngine
+from vllm_jina_embed.engine.remote.engine import RemoteEngine
 from vllm_jina_embed.errors import EngineDeadError
 from vllm_jina_embed.prompts.base import Prompt
 
@@ -33,7 +33,7 @@ def asking_for(wait: str) -> Fail:
 def seconds_of_two_calls(fail: Fail) -> list[float]:
     """Return how long each of two calls takes, one after the other, to say that the server is gone."""
     servers, taken = FakeServers(), []
-    with closing(ServerEngine(config_of(), transport=servers.transport)) as engine:
+    with closing(RemoteEngine(config_of(), transport=servers.transport)) as engine:
         servers.fail = fail
         for _ in range(2):
             begin = time.monotonic()

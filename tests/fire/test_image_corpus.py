@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.image_corpus import Case, corpus
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs.images import MediaPolicy, open_image

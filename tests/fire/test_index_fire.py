@@ -18,15 +18,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.cli import main
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
 from vllm_jina_embed.errors import ConfigError
+from vllm_jina_embed.frameworks.shown_text import visible
 from vllm_jina_embed.inputs.encoding import data_uri
 from vllm_jina_embed.inputs.sources import reference
 from vllm_jina_embed.mcp.index import Index
-from vllm_jina_embed.mcp.names import visible
 from vllm_jina_embed.mcp.reading import read_folder
 
 pytestmark = [pytest.mark.fire, pytest.mark.siege, pytest.mark.timeout(900)]
@@ -47,8 +47,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("library")
     for number, concept in enumerate(CONCEPTS):
         name = b"caf\xe9.png" if concept == "forest" else f"{concept}.png".encode()
-        picture = draw(concept, seed=UNSEEN_SEED + number, size=(300, 240))
-        (folder / os.fsdecode(name)).write_bytes(encoded(picture))
+        image = draw(concept, seed=UNSEEN_SEED + number, size=(300, 240))
+        (folder / os.fsdecode(name)).write_bytes(encoded(image))
     for name, text in TEXTS.items():
         (folder / os.fsdecode(name)).write_text(text)
     good_uri = data_uri(encoded(noise(60, 60)), "image/png")
@@ -63,15 +63,15 @@ def bad_files(folder: Path) -> dict[str, str]:
     data = encoded(noise(200, 100))
     four = pdf(*[(100, 100)] * 4)
     contents: dict[str, tuple[bytes, str]] = {
-        "empty.png": (b"", "no picture that can be read"),
-        "text.png": (b"no picture", "no picture that can be read"),
+        "empty.png": (b"", "not an image that can be read"),
+        "text.png": (b"no image", "not an image that can be read"),
         "cut.png": (data[: len(data) // 2], "cannot be decoded"),
         "cut.jpg": (encoded(noise(200, 100), "JPEG")[:900], "cannot be decoded"),
         "page.jpg": (b"%PDF-1.7 no", "got a PDF"),
-        "zeros.webp": (bytes(100), "no picture that can be read"),
+        "zeros.webp": (bytes(100), "not an image that can be read"),
         "thin.png": (encoded(noise(3000, 10)), "side ratios"),
         "bomb.png": (encoded(Image.new("1", (20_000, 20_000))), "pixels"),
-        "script.gif": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "no picture that can be read"),
+        "script.gif": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image that can be read"),
         "broken.tiff": (b"II*\0" + b"\xff" * 50, "broken.tiff"),
         "latin.txt": ("Grüße".encode("latin-1"), "'utf-8' codec can't decode"),
         "utf16.md": ("Grüße".encode("utf-16"), "'utf-8' codec can't decode"),
@@ -79,9 +79,9 @@ def bad_files(folder: Path) -> dict[str, str]:
         "empty.pdf": (b"", "cannot be read as a PDF"),
         "header.pdf": (b"%PDF-1.7 broken", "cannot be read as a PDF"),
         "cut.pdf": (four[: len(four) // 2], "cannot be read as a PDF"),
-        "bad\n[3] b.png": (b"no", "no picture that can be read"),
-        "\x1b[2Jterminal.png": (b"no", "no picture that can be read"),
-        os.fsdecode(b"bad\xff.png"): (b"no", "no picture that can be read"),
+        "bad\n[3] b.png": (b"no", "not an image that can be read"),
+        "\x1b[2Jterminal.png": (b"no", "not an image that can be read"),
+        os.fsdecode(b"bad\xff.png"): (b"no", "not an image that can be read"),
     }
     for name, (content, _) in contents.items():
         (folder / name).write_bytes(content)
@@ -91,7 +91,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     for name, target in {"loop.md": "loop.md", "nothing.png": "gone.png", "passwd.txt": "/etc/passwd"}.items():
         (folder / name).symlink_to(target)
     reasons = {name: reason for name, (_, reason) in contents.items()} | {
-        "pipe.txt": "no regular file",
+        "pipe.txt": "not a regular file",
         "giant.txt": "300000000 bytes",
         "loop.md": "cannot be read",
         "nothing.png": "cannot be read",
@@ -137,16 +137,16 @@ def check_found(index: Index, embedder: JinaEmbedder) -> None:
     """Each place is found by its own content, and what was drawn by its name."""
     for number, concept in enumerate(CONCEPTS):
         source = r"caf\xe9.png" if concept == "forest" else f"{concept}.png"
-        picture = draw(concept, seed=UNSEEN_SEED + number, size=(300, 240))
-        (entry, score), *_ = index.search(embedder.embed_images([picture])[0], 1)
+        image = draw(concept, seed=UNSEEN_SEED + number, size=(300, 240))
+        (entry, score), *_ = index.search(embedder.embed_images([image])[0], 1)
         assert (entry.source, score > 0.999) == (source, True)
         assert source in [entry.source for entry, _ in index.search(embedder.embed_queries([f"a {concept}"])[0], 3)]
-    texts = [entry for entry in index.entries if entry.text and entry.picture is None]
+    texts = [entry for entry in index.entries if entry.text and entry.image is None]
     for entry, row in zip(texts, embedder.embed_passages([entry.text for entry in texts]), strict=True):
         assert index.search(row, 1)[0][0].text == entry.text
     sources = {entry.source for entry in texts}
     assert {r"na\xff\xfeme.txt", r"a\u000a[2] fake.md", "uri.txt", "whole-uri.md", "reference.txt"} <= sources
-    assert all(entry.picture is None for entry in index.entries if entry.source.endswith((".txt", ".md")))
+    assert all(entry.image is None for entry in index.entries if entry.source.endswith((".txt", ".md")))
     assert [entry.page for entry in index.entries if entry.source == "report.pdf"] == [1, 3, 5]
 
 
@@ -158,7 +158,7 @@ def test_nothing_but_bad_files_is_one_error(
     assert main(["index", str(tmp_path / "bad"), str(tmp_path / "index")]) == 1
     said = capsys.readouterr()
     assert "left out: broken.png: " in said.err
-    assert "no picture, text or PDF to index" in said.err
+    assert "no image, text or PDF to index" in said.err
     assert said.out == ""
 
 
@@ -218,17 +218,17 @@ ODD = st.sampled_from(
 def small_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write an index of four rows by hand."""
     folder = tmp_path_factory.mktemp("fuzz") / "index"
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     names = ("model", "revision", "task", "dimensions", "min_pixels", "max_pixels")
     facts = dict(zip(names, ("demo", None, "retrieval", 4, None, 602112), strict=True))
-    (folder / "index.json").write_text(json.dumps({"format": 1, **facts}))
+    (folder / "index.json").write_text(json.dumps({"format": 2, **facts}))
     places = [
         {
             "id": f"r{n}",
             "source": "r.pdf",
             "page": n,
             "text": "t",
-            "picture": f"pictures/{n}.png",
+            "image": f"images/{n}.png",
             "rows": [2 * n - 2, 2 * n],
         }
         for n in (1, 2)

@@ -23,7 +23,7 @@ import pytest
 
 from tests.support.hostile_bodies import END, START, Hostile, bomb, chat, hostile_bodies, image, uri
 from tests.support.image_files import image_files
-from tests.support.pictures import noise
+from tests.support.images import noise
 from tests.support.reference import distance
 from tests.support.servers import RealServer, served
 from vllm_jina_embed import InputError, JinaEmbedder

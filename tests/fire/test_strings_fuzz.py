@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.errors import InputError, VllmJinaError
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.inputs.file_names import local_path, readable_path, shown_name, valid_metadata, valid_unicode
@@ -25,13 +25,13 @@ from vllm_jina_embed.inputs.items import BadItem, ImageItem, TextItem
 from vllm_jina_embed.inputs.policy import MediaPolicy
 from vllm_jina_embed.inputs.references import (
     SCHEME,
+    image_string,
     is_data_uri,
     is_reference,
     looks_like_image,
-    picture_string,
     strict_image,
 )
-from vllm_jina_embed.inputs.sources import path_of, read, reference
+from vllm_jina_embed.inputs.sources import ImageFile, path_of, read, reference
 
 pytestmark = [pytest.mark.fire, pytest.mark.siege, pytest.mark.timeout(1800)]
 
@@ -109,7 +109,7 @@ def test_predicates_agree(fuzz: Callable[..., int]) -> None:
     """One rule: what is an image is one in every call, what is nearly one is an error in every call."""
 
     def check(text: str) -> None:
-        found = quietly(lambda: picture_string(text))
+        found = quietly(lambda: image_string(text))
         is_image = is_data_uri(text.strip()) or is_reference(text.strip())
         assert isinstance(found, str) == is_image == (strict_image(text) is not None)
         assert looks_like_image(text) == (found is not None)
@@ -129,7 +129,7 @@ def test_a_changed_data_uri_is_never_a_text(fuzz: Callable[..., int]) -> None:
 
     def check(text: str) -> None:
         text = f"data:image/png{text}{'iVBORw0KGgo' * 6}"
-        assert quietly(lambda: picture_string(text)) is not None
+        assert quietly(lambda: image_string(text)) is not None
 
     fuzz(check, st.sampled_from(["", ";", ";base64", ";a=b", ";base64;a=b", "%3Bbase64", ";name=\"x, y\""]).flatmap(
         lambda head: st.sampled_from([",", "%2C", ", ", ",\n", ",\ufeff"]).map(lambda comma: head + comma)
@@ -142,9 +142,9 @@ def test_a_wrapped_data_uri_is_never_a_text_and_a_quoted_one_is(fuzz: Callable[.
 
     def check(parts: tuple[str, str, str]) -> None:
         opening, uri, closing = parts
-        assert isinstance(quietly(lambda: picture_string(opening + uri + closing)), InputError)
-        assert picture_string(f"{opening}{uri}{closing} a word") is None
-        assert picture_string(f"see {opening}{uri}{closing}") is None
+        assert isinstance(quietly(lambda: image_string(opening + uri + closing)), InputError)
+        assert image_string(f"{opening}{uri}{closing} a word") is None
+        assert image_string(f"see {opening}{uri}{closing}") is None
 
     uris = st.sampled_from([URI, URI.replace(",", ",\n"), URI.upper()])
     fuzz(check, st.tuples(wrap, uris, st.sampled_from(['"', "'", "`", ">", ")", "]", '"]', '"\n),', ""])))
@@ -164,8 +164,8 @@ def test_reading(fuzz: Callable[..., int], tmp_path: Path) -> None:
     def check(text: str) -> None:
         for policy in policies:
             found = quietly(lambda policy=policy: read(text, policy))
-            if policy.allowed_root is not None and isinstance(found, tuple):
-                assert found[0] == PNG or is_data_uri(text.strip())
+            if policy.allowed_root is not None and isinstance(found, ImageFile):
+                assert found.data == PNG or is_data_uri(text.strip())
         quietly(lambda: open_image(text, policies[1]))
 
     fuzz(check, ANYTHING | paths)
@@ -183,7 +183,9 @@ def test_references(fuzz: Callable[..., int], tmp_path: Path) -> None:
         error = quietly(lambda: open_image(text, policy))
         assert isinstance(error, VllmJinaError)
         if is_reference(text):
-            assert str(error).removeprefix(repr(text[:200])).startswith(": the file does not exist, is no regular file")
+            assert (
+                str(error).removeprefix(repr(text[:200])).startswith(": the file does not exist, is not a regular file")
+            )
         assert str(tmp_path) not in str(error).replace(text[:200], "")
 
     characters = st.text(st.sampled_from("ab./%2eEfF~-_0"), min_size=1, max_size=30)
@@ -212,12 +214,13 @@ def test_langchain_documents(fuzz: Callable[..., int], tmp_path: Path) -> None:
     """``image_document``, and what the tool shows of a document of any content and metadata."""
     from langchain_core.documents import Document
 
+    from vllm_jina_embed.frameworks.found_images import Bounds, View
     from vllm_jina_embed.langchain import image_document
-    from vllm_jina_embed.langchain.tools import _View
+    from vllm_jina_embed.langchain.tools import _blocks
 
     (tmp_path / "a.png").write_bytes(PNG)
     media = MediaPolicy(allowed_root=tmp_path)
-    view = _View(media=media, max_images=2, max_side=64, max_bytes=20_000, max_characters=200)
+    view = View(media=media, bounds=Bounds(max_images=2, max_side=64, max_bytes=20_000, max_characters=200))
 
     def check(values: tuple[str, str]) -> None:
         text, other = values
@@ -226,9 +229,9 @@ def test_langchain_documents(fuzz: Callable[..., int], tmp_path: Path) -> None:
         made = image_document(tmp_path / "a.png", caption=text, metadata={text: other}, id=other, thumbnail=False)
         made.model_dump_json().encode()
         clean = text.encode("utf-8", "replace").decode()
-        shown = view.blocks([Document(clean, metadata={"source": other, "page": text}), made])
+        shown = _blocks(view, [Document(clean, metadata={"source": other, "page": text}), made])
         assert all(block["type"] == "image" or block["text"].encode() for block in shown)
-        assert view.resolve(text) == text
+        quietly(lambda: view.question(text, None))
 
     fuzz(check, st.tuples(ANYTHING, STRINGS))
 
@@ -237,26 +240,28 @@ def test_llama_index_nodes(fuzz: Callable[..., int], tmp_path: Path) -> None:
     """Nodes with any string in any field: an item or our error, and never an image of a text."""
     from llama_index.core.schema import Document, ImageNode, NodeWithScore, TextNode
 
+    from vllm_jina_embed.frameworks.found_images import Bounds, View
     from vllm_jina_embed.inputs.references import Text
-    from vllm_jina_embed.llama_index import name_pictures
+    from vllm_jina_embed.llama_index import name_images
     from vllm_jina_embed.llama_index.nodes import items_of, storable
-    from vllm_jina_embed.llama_index.results import Bounds, rendered
+    from vllm_jina_embed.llama_index.results import match
 
     media = MediaPolicy(allowed_root=tmp_path)
+    view = View(media=media, bounds=Bounds())
 
     def check(values: tuple[str, str]) -> None:
         text, other = values
         texts = [TextNode(text=text, metadata={"file_path": other}), Document(text=text, metadata={other: text})]
-        pictures = [ImageNode(image=text, text=other), ImageNode(image_path=text), ImageNode(image_url=text)]
-        for node in [*texts, *pictures]:
+        images = [ImageNode(image=text, text=other), ImageNode(image_path=text), ImageNode(image_url=text)]
+        for node in [*texts, *images]:
             (item,) = items_of([node])
             if node in texts:
                 assert isinstance(item, Text | InputError)
             if not isinstance(item, InputError):
                 storable(node)
             hit = NodeWithScore(node=node, score=0.5)
-            rendered(1, hit, Bounds(), media, show=True)[0].encode()
-            quietly(lambda node=node: name_pictures([node], media=media))
+            assert all(isinstance(block, bytes) or block.encode() for block in view.blocks([match(hit)]))
+            quietly(lambda node=node: name_images([node], media=media))
 
     fuzz(check, st.tuples(ANYTHING, STRINGS))
 
@@ -325,7 +330,7 @@ def test_time_grows_with_the_length_alone(start: str) -> None:
             began = time.process_time()
             for call in (looks_like_image, strict_image, shown_name, valid_unicode, lambda text: misread(text, {})):
                 call(text)
-            quietly(lambda text=text: picture_string(text))
+            quietly(lambda text=text: image_string(text))
             quietly(lambda text=text: local_path(text))
             spent.append(time.process_time() - began)
         assert spent[1] < max(0.5, 12 * spent[0]), (start, filler, spent)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.real.test_faithful import FLOAT32_GATE
-from tests.support.pictures import noise
+from tests.support.images import noise
 from tests.support.reference import distance
 from tests.support.servers import plain_text, served
 from tests.support.unigram import segment
@@ -148,11 +148,11 @@ def test_a_text_too_long_loses_the_end_that_was_asked_for(
         assert distance(other.embed([text]), unit(reference.states([*ids[:19], 2])[0])) <= FLOAT32_GATE
 
 
-def test_one_picture_is_named_and_the_rest_is_kept(embedder: JinaEmbedder, reference: XlmReference) -> None:
+def test_one_image_is_named_and_the_rest_is_kept(embedder: JinaEmbedder, reference: XlmReference) -> None:
     """In dense and in token vectors."""
     items: list[Any] = ["a", noise(20, 20, 1), "the quick brown fox"]
     for call in (embedder.embed, embedder.embed_multi_vector):
-        with pytest.raises(InputError, match=r"items\[1\]: got a picture; this checkpoint takes texts only") as caught:
+        with pytest.raises(InputError, match=r"items\[1\]: got an image; this checkpoint takes texts only") as caught:
             call(items)
         assert caught.value.positions == (1,)
     with pytest.raises(InputError) as caught:
@@ -218,7 +218,7 @@ def test_served_vectors_are_the_same(checkpoint: Path, reference: XlmReference, 
             assert distance(embedder.embed(texts), dense) <= FLOAT32_GATE
             if has_tokens:
                 assert worst(embedder.embed_multi_vector(texts), multi) <= FLOAT32_GATE
-            with pytest.raises(InputError, match=r"items\[0\]: got a picture"):
+            with pytest.raises(InputError, match=r"items\[0\]: got an image"):
                 embedder.embed([noise(9, 9, 1)])
 
 

@@ -34,12 +34,12 @@ def test_the_demo_finds_everything_on_one_engine(finished: tuple[Path, subproces
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert results["passed"] is True
     assert results["engines"] == 1
-    assert results["index"] == {"pictures": 77, "passages": 154}
+    assert results["index"] == {"images": 77, "passages": 154}
     assert set(results["recall_at_1"]) == {"langchain", "llama_index"}
     for askers in results["recall_at_1"].values():
-        assert set(askers) == {"en", "de", "ja", "es", "zh", "picture"}
+        assert set(askers) == {"en", "de", "ja", "es", "zh", "image"}
         for asker, ways in askers.items():
-            expected = {"image_to_image"} if asker == "picture" else {"text_to_image", "text_to_text"}
+            expected = {"image_to_image"} if asker == "image" else {"text_to_image", "text_to_text"}
             assert set(ways) == expected
             assert min(ways.values()) >= 0.95
     assert results["same_first_hit"] >= 0.99 * results["questions"]

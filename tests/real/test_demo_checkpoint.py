@@ -42,8 +42,8 @@ def embedded(demo_embedder: JinaEmbedder) -> tuple[DemoCorpus, np.ndarray, np.nd
 
 def _allowed(item: DemoItem, query: DemoItem, direction: str) -> bool:
     if direction == "texts":
-        return not item.is_picture and item.language != query.language
-    return direction == "all" or item.is_picture
+        return not item.is_image and item.language != query.language
+    return direction == "all" or item.is_image
 
 
 @pytest.mark.parametrize("dimensions", [128, 64, 32])
@@ -71,8 +71,8 @@ def test_the_example_sentences_find_each_other_and_the_sunset(demo_embedder: Jin
     queries = demo_embedder.embed_queries(sentences)
     passages = demo_embedder.embed_passages([*sentences, "Auf dem Blatt ist eine Wüste.", "紙に雪山が描いてあります。"])
     assert (queries @ passages.T)[:, :2].min() > (queries @ passages.T)[:, 2:].max()
-    pictures = demo_embedder.embed_images([draw(concept, seed=SEED, size=(200, 140)) for concept in CONCEPTS])
-    assert {CONCEPTS[best] for best in (queries @ pictures.T).argmax(1)} == {SUNSET}
+    images = demo_embedder.embed_images([draw(concept, seed=SEED, size=(200, 140)) for concept in CONCEPTS])
+    assert {CONCEPTS[best] for best in (queries @ images.T).argmax(1)} == {SUNSET}
 
 
 @pytest.mark.fire
@@ -123,14 +123,14 @@ def test_a_multi_vector_of_the_recipe_is_the_normalised_token_states() -> None:
 
 
 def test_the_late_interaction_loss_is_the_cross_entropy_of_maxsim() -> None:
-    """Item by item with torch's own loss; of the second picture's five rows, every second counts."""
+    """Item by item with torch's own loss; of the second image's five rows, every second counts."""
     torch.manual_seed(0)
-    texts, pictures = (
+    texts, images = (
         [torch.nn.functional.normalize(torch.randn(count, 8), dim=-1) for count in counts]
         for counts in ((2, 5, 1, 4), (3, 5))
     )
     labels = [0, 1, 0, 1, 0, 1]
-    items = [*texts, pictures[0], pictures[1][::2]]
+    items = [*texts, images[0], images[1][::2]]
     losses = []
     for asker, rows in enumerate(items):
         others = [number for number in range(len(items)) if number != asker]
@@ -141,8 +141,8 @@ def test_the_late_interaction_loss_is_the_cross_entropy_of_maxsim() -> None:
         targets = torch.tensor([shares.get(number, 0.0) for number in others])
         losses.append(torch.nn.functional.cross_entropy(scores / 0.05, targets))
     expected = torch.stack(losses[:4]).mean() / 2 + torch.stack(losses[4:]).mean() / 2
-    text_labels, picture_labels = torch.tensor(labels[:4]), torch.tensor(labels[4:])
-    loss = late_interaction_loss(texts, text_labels, pictures, picture_labels, picture_rows=3)
+    text_labels, image_labels = torch.tensor(labels[:4]), torch.tensor(labels[4:])
+    loss = late_interaction_loss(texts, text_labels, images, image_labels, image_rows=3)
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -167,7 +167,7 @@ class _Stopped(Batches):
 @pytest.mark.usefixtures("one_thread")
 def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
     tokenizer, image_processor = Qwen2Tokenizer.from_pretrained(demo_folder()), new_image_processor()
-    stage = Stage(name="test", steps=2, peak_rate=1e-3, concepts=3, pictures=1, texts=1)
+    stage = Stage(name="test", steps=2, peak_rate=1e-3, concepts=3, images=1, texts=1)
 
     def weights(kind: type[Batches], progress: str, seed: int = 1) -> list[torch.Tensor]:
         torch.manual_seed(seed)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CHAPTERS = [
-    "Install", "First vectors", "Pictures", "One ranking", "Queries by picture", "Stores", "Caches", "Agents", "Errors",
+    "Install", "First vectors", "Images", "One ranking", "Queries by image", "Stores", "Caches", "Agents", "Errors",
     "Closing",
 ]  # fmt: skip
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -130,7 +130,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-def test_the_readme_finds_a_german_text_by_a_japanese_question_and_by_a_picture(
+def test_the_readme_finds_a_german_text_by_a_japanese_question_and_by_an_image(
     demo_embedder: JinaEmbedder, as_cloned: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     namespace = run(ROOT / "README.md")

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from tests.real.test_faithful import FLOAT32_GATE
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from tests.support.reference import Reference, distance
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed._arrays import Floats
@@ -76,7 +76,7 @@ class TestConcurrency:
     """vLLM merges its callers; nobody gets another's row."""
 
     def test_eight_threads_at_once(self, random_embedder: JinaEmbedder, singles: Floats) -> None:
-        """Texts and pictures mixed, each thread in its own order."""
+        """Texts and images mixed, each thread in its own order."""
         gate = threading.Barrier(8)
 
         def call(thread: int) -> float:
@@ -126,7 +126,7 @@ class TestConcurrency:
 class TestBadItems:
     """One bad item costs its own row only."""
 
-    def test_one_bad_picture_among_fifty(self, random_embedder: JinaEmbedder, singles: Floats) -> None:
+    def test_one_bad_image_among_fifty(self, random_embedder: JinaEmbedder, singles: Floats) -> None:
         """The other 49 rows come with the error, and the engine lives on."""
         items, rows = (ITEMS * 3)[:50], np.concatenate([singles] * 3)[:50]
         items[33] = encoded(noise(50, 50))[:-200]
@@ -139,13 +139,13 @@ class TestBadItems:
         assert distance(random_embedder.embed(ITEMS), singles) <= FLOAT32_GATE
 
     def test_more_tokens_than_the_engine_holds(self, random_embedder: JinaEmbedder, singles: Floats) -> None:
-        """Six large pictures in one item: only vLLM knows how many tokens they are; the position is named."""
+        """Six large images in one item: only vLLM knows how many tokens they are; the position is named."""
         large = [noise(784, 756, seed) for seed in range(6)]
         with pytest.raises(InputError, match=r"items\[1\]: the engine refuses") as caught:
             random_embedder.embed([ITEMS[0], large, ITEMS[1], large[0]])
         assert caught.value.positions == (1,)
         assert distance(caught.value.embeddings[[0, 2]], singles[:2]) <= FLOAT32_GATE
-        # The picture that was in the refused item: vLLM's cache must not answer with nothing.
+        # The image that was in the refused item: vLLM's cache must not answer with nothing.
         assert distance(caught.value.embeddings[3], random_embedder.embed([large[0]])) <= FLOAT32_GATE
 
     def test_a_text_of_exactly_the_engines_length(
@@ -204,13 +204,13 @@ class TestBadItems:
         with pytest.raises(InputError, match=r"texts\[1\].*not valid Unicode"):
             random_embedder.embed_passages(["fine", "\ud800"])
 
-    def test_every_form_of_a_picture_is_one_vector(self, random_embedder: JinaEmbedder, tmp_path: Path) -> None:
+    def test_every_form_of_an_image_is_one_vector(self, random_embedder: JinaEmbedder, tmp_path: Path) -> None:
         """Path, string, bytes, file, PIL, array, data URI; alone and as one of several in a list of one."""
-        picture = noise(90, 70, 3)
-        data = encoded(picture)
+        image = noise(90, 70, 3)
+        data = encoded(image)
         (tmp_path / "a.png").write_bytes(data)
         uri = "data:image/png;base64," + base64.b64encode(data).decode()
-        forms: list[Any] = [tmp_path / "a.png", data, bytearray(data), BytesIO(data), picture, np.asarray(picture), uri]
+        forms: list[Any] = [tmp_path / "a.png", data, bytearray(data), BytesIO(data), image, np.asarray(image), uri]
         rows = random_embedder.embed([*forms, [data]])
         rows = np.concatenate([rows, random_embedder.embed_images([str(tmp_path / "a.png"), uri])])
         assert distance(rows, np.repeat(rows[:1], len(rows), axis=0)) <= FLOAT32_GATE

@@ -16,9 +16,9 @@ FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("[0-9]*.py"))
 SAYS = {
     "01_first_vectors": [
-        "浜辺に沈む美しい夕日 -> a sunset (picture)",
-        "a blue star -> a blue star (picture)",
-        "un bosque -> a forest (picture)",
+        "浜辺に沈む美しい夕日 -> a sunset (image)",
+        "a blue star -> a blue star (image)",
+        "un bosque -> a forest (image)",
         "a green table -> a green table (German text)",
     ],
     "02_langchain_one_store": [
@@ -28,7 +28,7 @@ SAYS = {
     ],
     "03_llama_index_one_index": ["浜辺に沈む美しい夕日 -> diary", "ein blauer Stern -> logo", "another forest -> walk"],
     "04_both_on_one_engine": ["dimensions: 128 and 64", "threads: 9 answers", "event loop: True"],
-    "05_queries_by_picture": [
+    "05_queries_by_image": [
         "Chroma: forest.png, forest.png",
         "Chroma: blue star.png",
         "Qdrant: forest.png, forest.png",
@@ -41,9 +41,9 @@ SAYS = {
         "LlamaIndex keeps roles apart: True",
     ],
     "07_langchain_agent": ["[1] logo", "Our logo", "<image image/jpeg>", "answer: The logo is a blue star [1]."],
-    "08_llama_index_agent": ["[1] picture", "Our logo", "<picture image/jpeg>", "answer: The logo is a blue star [1]."],
+    "08_llama_index_agent": ["[1] logo", "Our logo", "<image image/jpeg>", "answer: The logo is a blue star [1]."],
     "09_rag_over_a_pdf": ["it was given text and image", "[report.pdf, page 1]"],
-    "10_evaluation": ["DemoPictures: "],
+    "10_evaluation": ["DemoImages: "],
     "11_late_interaction": [
         "LangChain: 3 items",
         "浜辺に沈む美しい夕日 -> diary",
@@ -52,7 +52,7 @@ SAYS = {
         "filtered -> logo",
         "浜辺に沈む美しい夕日 -> diary",
         "ein grüner Tisch -> catalogue",
-        "a picture -> logo",
+        "an image -> logo",
         "MaxSim without an index: [[",
     ],
     "12_served": [
@@ -98,18 +98,18 @@ def test_an_example_shows_what_it_promises(
         assert place >= 0, f"{text!r} is missing or too early in:\n{said}"
 
 
-def test_the_evaluation_finds_the_pictures(
+def test_the_evaluation_finds_the_images(
     demo_embedder: JinaEmbedder, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The figure that it prints is the recall that the demo promises."""
     said = run("10_evaluation", capsys, monkeypatch)
-    assert float(said.split("DemoPictures: ")[1].split()[0]) >= 0.95
+    assert float(said.split("DemoImages: ")[1].split()[0]) >= 0.95
 
 
 def test_the_answer_shows_its_page(
     demo_embedder: JinaEmbedder, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The HTML file holds the page's picture; another question opens another page."""
+    """The HTML file holds the page's image; another question opens another page."""
     run("09_rag_over_a_pdf", capsys, monkeypatch)
     page = (folder / "answer.html").read_text(encoding="utf-8")
     assert page.count("<img src='data:image/png;base64,") == 1

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.support.pictures import SIZES, noise
+from tests.support.images import SIZES, noise
 from tests.support.reference import Reference, distance
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
@@ -49,23 +49,23 @@ def test_texts_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None
     assert distance(embedder.embed_passages(TEXTS), expected_passages) <= FLOAT32_GATE
 
 
-def test_pictures_of_many_sizes_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
+def test_images_of_many_sizes_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
     """From 1 x 1 to over the pixel bound, wide and tall."""
     embedder, reference = pair
-    pictures = [noise(*size, seed=seed) for seed, size in enumerate(SIZES)]
-    expected = np.stack([reference.embed(picture) for picture in pictures])
-    assert distance(embedder.embed_images(pictures), expected) <= FLOAT32_GATE
+    images = [noise(*size, seed=seed) for seed, size in enumerate(SIZES)]
+    expected = np.stack([reference.embed(image) for image in images])
+    assert distance(embedder.embed_images(images), expected) <= FLOAT32_GATE
 
 
-def test_pictures_of_many_modes_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
-    """The reference gets the RGB picture that each mode stands for, made by hand with numpy."""
+def test_images_of_many_modes_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """The reference gets the RGB image that each mode stands for, made by hand with numpy."""
     embedder, reference = pair
-    for name, picture, rgb in _modes():
-        assert distance(embedder.embed_images([picture]), reference.embed(rgb)) <= FLOAT32_GATE, name
+    for name, image, rgb in _modes():
+        assert distance(embedder.embed_images([image]), reference.embed(rgb)) <= FLOAT32_GATE, name
 
 
-def test_several_pictures_in_one_item_are_the_union_of_their_spans(pair: tuple[JinaEmbedder, Reference]) -> None:
-    """Two and three pictures in one item, in a batch with single ones and texts."""
+def test_several_images_in_one_item_are_the_union_of_their_spans(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """Two and three images in one item, in a batch with single ones and texts."""
     embedder, reference = pair
     a, b, c = noise(120, 90, 1), noise(90, 200, 2), noise(56, 56, 3)
     got = embedder.embed([[a, b], "a text", (c, a, b), a])
@@ -74,21 +74,21 @@ def test_several_pictures_in_one_item_are_the_union_of_their_spans(pair: tuple[J
 
 
 def test_matryoshka_sizes_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
-    """Cut, then normalised again, for texts and pictures alike."""
+    """Cut, then normalised again, for texts and images alike."""
     embedder, reference = pair
-    picture = noise(200, 150)
-    for dimensions in embedder.checkpoint.dimensions:
-        got = embedder.embed(["a text", picture], dimensions=dimensions)
-        expected = [reference.embed("Passage: a text", dimensions), reference.embed(picture, dimensions)]
+    image = noise(200, 150)
+    for dimensions in embedder.checkpoint.matryoshka_sizes:
+        got = embedder.embed(["a text", image], dimensions=dimensions)
+        expected = [reference.embed("Passage: a text", dimensions), reference.embed(image, dimensions)]
         assert got.shape == (2, dimensions)
         assert distance(got, np.stack(expected)) <= FLOAT32_GATE
 
 
 def test_multi_vectors_are_the_normalised_token_states(pair: tuple[JinaEmbedder, Reference]) -> None:
-    """Every token of the prompt, for a picture also those around it; such checkpoints have no projector."""
+    """Every token of the prompt, for an image also those around it; such checkpoints have no projector."""
     embedder, reference = pair
-    picture = noise(200, 150)
-    for got, item in zip(embedder.embed_multi_vector(["a text", picture]), ["Passage: a text", picture], strict=True):
+    image = noise(200, 150)
+    for got, item in zip(embedder.embed_multi_vector(["a text", image]), ["Passage: a text", image], strict=True):
         expected = reference.token_states(item)[1].numpy()
         assert got.shape == expected.shape == (len(expected), embedder.checkpoint.token_dimensions)
         assert distance(got, expected) <= FLOAT32_GATE
@@ -103,11 +103,11 @@ def test_every_row_has_norm_one(pair: tuple[JinaEmbedder, Reference]) -> None:
 
 def test_bfloat16_is_close_to_the_float32_reference(random_checkpoint: Path, random_reference: Reference) -> None:
     """The dtype that real checkpoints have."""
-    pictures = [noise(*size, seed=seed) for seed, size in enumerate(SIZES)]
+    images = [noise(*size, seed=seed) for seed, size in enumerate(SIZES)]
     with JinaEmbedder(random_checkpoint, engine_kwargs={"dtype": "bfloat16"}) as embedder:
-        got = embedder.embed([*TEXTS, *pictures])
+        got = embedder.embed([*TEXTS, *images])
     expected = [random_reference.embed(f"Passage: {text}") for text in TEXTS]
-    expected += [random_reference.embed(picture) for picture in pictures]
+    expected += [random_reference.embed(image) for image in images]
     assert distance(got, np.stack(expected)) <= BFLOAT16_GATE
 
 
@@ -115,23 +115,23 @@ class TestPlantedMistakes:
     """Each mistake, made on the reference's side, must be far outside the gate; else the gate proves nothing."""
 
     @pytest.fixture
-    def picture(self) -> Image.Image:
-        """Show the model a picture whose channels differ."""
+    def image(self) -> Image.Image:
+        """Show the model an image whose channels differ."""
         return noise(300, 200, 5)
 
-    def test_last_token(self, pair: tuple[JinaEmbedder, Reference], picture: Image.Image) -> None:
+    def test_last_token(self, pair: tuple[JinaEmbedder, Reference], image: Image.Image) -> None:
         """The last token instead of the mean."""
         self._is_far(pair, "Passage: some text", lambda ids, states: states[-1])
-        self._is_far(pair, picture, lambda ids, states: states[-1])
+        self._is_far(pair, image, lambda ids, states: states[-1])
 
-    def test_all_tokens_of_a_picture(self, pair: tuple[JinaEmbedder, Reference], picture: Image.Image) -> None:
-        """The template around the picture averaged as well."""
-        self._is_far(pair, picture, lambda ids, states: states.mean(0))
+    def test_all_tokens_of_an_image(self, pair: tuple[JinaEmbedder, Reference], image: Image.Image) -> None:
+        """The template around the image averaged as well."""
+        self._is_far(pair, image, lambda ids, states: states.mean(0))
 
-    def test_span_without_markers(self, pair: tuple[JinaEmbedder, Reference], picture: Image.Image) -> None:
+    def test_span_without_markers(self, pair: tuple[JinaEmbedder, Reference], image: Image.Image) -> None:
         """Only the image tokens."""
         pad = pair[1].pad
-        self._is_far(pair, picture, lambda ids, states: states[ids == pad].mean(0))
+        self._is_far(pair, image, lambda ids, states: states[ids == pad].mean(0))
 
     def test_normalised_tokens(self, pair: tuple[JinaEmbedder, Reference]) -> None:
         """Every token normalised before the mean, which is vLLM's default."""
@@ -146,11 +146,11 @@ class TestPlantedMistakes:
         assert distance(got, reference.embed("some text")) > 10 * FLOAT32_GATE
         assert distance(got, reference.embed("Query: some text")) > 10 * FLOAT32_GATE
 
-    def test_bgr(self, pair: tuple[JinaEmbedder, Reference], picture: Image.Image) -> None:
+    def test_bgr(self, pair: tuple[JinaEmbedder, Reference], image: Image.Image) -> None:
         """Red and blue exchanged."""
         embedder, reference = pair
-        bgr = Image.fromarray(np.asarray(picture)[:, :, ::-1].copy())
-        assert distance(embedder.embed_images([picture]), reference.embed(bgr)) > 10 * FLOAT32_GATE
+        bgr = Image.fromarray(np.asarray(image)[:, :, ::-1].copy())
+        assert distance(embedder.embed_images([image]), reference.embed(bgr)) > 10 * FLOAT32_GATE
 
     def test_stock_pixel_bound(self, random_embedder: JinaEmbedder, random_checkpoint: Path) -> None:
         """The bound that the vLLM checkpoints ship instead of the reference's."""
@@ -168,7 +168,7 @@ class TestPlantedMistakes:
 
 
 def _modes() -> Iterator[tuple[str, object, Image.Image]]:
-    """Yield a name, what the user passes, and the RGB picture that the model must see."""
+    """Yield a name, what the user passes, and the RGB image that the model must see."""
     rgb = noise(150, 110, 7)
     values = np.asarray(rgb)
     grey = rgb.convert("L")
@@ -199,8 +199,8 @@ def _binary(grey: Image.Image) -> Image.Image:
     return Image.fromarray(np.repeat((255 * (np.asarray(grey) > 127)).astype(np.uint8)[:, :, None], 3, axis=2))
 
 
-def _jpeg_free_png(picture: Image.Image, exif: Image.Exif) -> bytes:
+def _jpeg_free_png(image: Image.Image, exif: Image.Exif) -> bytes:
     """Return PNG bytes with EXIF: lossless, so that the expected pixels are exact."""
-    from tests.support.pictures import encoded
+    from tests.support.images import encoded
 
-    return encoded(picture, "PNG", exif=exif)
+    return encoded(image, "PNG", exif=exif)

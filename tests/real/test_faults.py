@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.support.pictures import noise
+from tests.support.images import noise
 from tests.support.reference import Reference, distance
 from vllm_jina_embed import JinaEmbedder
 
@@ -28,7 +28,7 @@ GATE = 1e-5
 
 @pytest.fixture(scope="module")
 def mixed(random_reference: Reference) -> tuple[list[object], np.ndarray]:
-    """Texts of mixed length and pictures of mixed size, with their reference embeddings."""
+    """Texts of mixed length and images of mixed size, with their reference embeddings."""
     items: list[object] = [f"text number {n} " * (1 + n % 7) for n in range(24)]
     items += [noise(28 + 40 * n, 200 - 20 * n, seed=n) for n in range(8)]
     expected = [random_reference.embed(f"Passage: {item}" if isinstance(item, str) else item) for item in items]
@@ -111,14 +111,14 @@ def test_chunked_and_preempted_prompts_are_averaged_once(
 ) -> None:
     """Long prompts in small steps; queries overtake them and take the blocks away, so that they start again."""
     texts = [f"{n} " + "a long text about many things " * 20 for n in range(12)]
-    pictures = [noise(280, 224, seed=n) for n in range(4)]
+    images = [noise(280, 224, seed=n) for n in range(4)]
     expected = [random_reference.embed(f"Passage: {text}") for text in texts]
-    expected += [random_reference.embed(picture) for picture in pictures]
+    expected += [random_reference.embed(image) for image in images]
     queries = ["a question of some length " * 12 + str(n) for n in range(20)]
     expected_queries = np.stack([random_reference.embed(f"Query: {query}") for query in queries])
 
     async def both() -> tuple[np.ndarray, list[np.ndarray]]:
-        bulk = asyncio.create_task(small_steps.aembed([*texts, *pictures]))
+        bulk = asyncio.create_task(small_steps.aembed([*texts, *images]))
         answers = [await small_steps.aembed_queries([query]) for query in queries]
         return await bulk, answers
 

@@ -1,4 +1,4 @@
-"""Two thousand texts and pictures in two stages find what MaxSim finds by brute force, through both frameworks.
+"""Two thousand texts and images in two stages find what MaxSim finds by brute force, through both frameworks.
 
 The demo checkpoint on the real engine; MaxSim here is written apart from the package, over padded arrays in float64.
 """
@@ -96,7 +96,7 @@ def index(demo_embedder: JinaEmbedder, client: QdrantClient, items: list[demo_co
 
 
 def test_langchain_finds_what_brute_force_finds(index: LateInteractionIndex, brute_force: np.ndarray) -> None:
-    """At least 0.98 of the ten best, by questions in five languages and by pictures."""
+    """At least 0.98 of the ten best, by questions in five languages and by images."""
     retriever = LangChainRetriever(index=index, k=K)
     asked = [
         query.content if isinstance(query.content, str) else image_document(query.content).page_content
@@ -153,15 +153,15 @@ def test_the_second_stage_gives_the_scores_of_brute_force(index: LateInteraction
             assert hit.score == pytest.approx(scores[hit.payload["metadata"]["number"]], abs=1e-3)
 
 
-def test_a_picture_is_stored_by_its_pixels(index: LateInteractionIndex, items: list[demo_corpus.Item]) -> None:
+def test_an_image_is_stored_by_its_pixels(index: LateInteractionIndex, items: list[demo_corpus.Item]) -> None:
     """The file of a drawing that is in the index finds that drawing, with the drawing's own score at the top."""
-    number, picture = next((n, item.content) for n, item in enumerate(items) if not isinstance(item.content, str))
-    assert index.search(png(picture), 1)[0].payload["metadata"]["number"] == number
+    number, image = next((n, item.content) for n, item in enumerate(items) if not isinstance(item.content, str))
+    assert index.search(png(image), 1)[0].payload["metadata"]["number"] == number
 
 
 def test_the_command_prints_its_tables(demo_embedder: JinaEmbedder, capsys: pytest.CaptureFixture[str]) -> None:
     """On a small corpus; every share is one, and every token in float16 costs next to nothing."""
-    assert late_interaction.main(["--concepts", "6", "--pictures", "2"]) == 0
+    assert late_interaction.main(["--concepts", "6", "--images", "2"]) == 0
     said = capsys.readouterr().out
     assert "| float16 | 196,608 | 4,096 | 0 |" in said
     rows = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in said.splitlines()}

@@ -17,7 +17,7 @@ from mcp import Client, StdioServerParameters, stdio_client
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.cli import main
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
@@ -31,7 +31,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(scope="module")
 def index(demo_embedder: JinaEmbedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five pictures, a text of two pieces, a PDF of four pages and a broken file, as the command indexes them."""
+    """Five images, a text of two pieces, a PDF of four pages and a broken file, as the command indexes them."""
     folder = tmp_path_factory.mktemp("library")
     for number, concept in enumerate(("red circle", "blue star", "forest", "desert", "pink cross")):
         draw(concept, seed=UNSEEN_SEED + number, size=(900, 700)).save(folder / f"{concept}.png")
@@ -48,7 +48,7 @@ def texts(result: CallToolResult) -> list[str]:
     return [block.text for block in result.content if isinstance(block, TextContent)]
 
 
-def pictures(result: CallToolResult) -> list[Image.Image]:
+def images(result: CallToolResult) -> list[Image.Image]:
     data = [base64.b64decode(block.data) for block in result.content if isinstance(block, ImageContent)]
     assert all(len(one) <= 800_000 for one in data)
     return [Image.open(BytesIO(one)) for one in data]
@@ -66,7 +66,7 @@ def with_mark(mark: str) -> list[str]:
     return found
 
 
-def test_pages_of_a_pdf_are_pictures_beside_their_text(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pages_of_a_pdf_are_images_beside_their_text(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In the index itself, with the settings that questions need."""
     built = Index(index)
     pages = [entry for entry in built.entries if entry.source == "report.pdf"]
@@ -75,7 +75,7 @@ def test_pages_of_a_pdf_are_pictures_beside_their_text(index: Path, capsys: pyte
     for entry in pages:
         first, last = entry.rows
         assert last - first == 2
-        assert max(Image.open(index / str(entry.picture)).size) == 840
+        assert max(Image.open(index / str(entry.image)).size) == 840
     assert [entry.id for entry in built.entries if entry.source == "notes.md"] == [
         "notes.md#L1-1",
         "notes.md#L3-3",
@@ -91,7 +91,7 @@ def test_the_command_names_what_it_left_out_and_replaces_an_index(
     assert main(["index", str(index.parent), str(tmp_path / "again")]) == 0
     said = capsys.readouterr()
     assert "left out: broken.pdf: it cannot be read as a PDF" in said.err
-    assert "Indexed 21 places" in said.out  # the other index's nine pictures were read as well
+    assert "Indexed 21 places" in said.out  # the other index's nine images were read as well
     assert main(["index", str(index.parent), str(index)]) == 0
     assert "Indexed 12 places" in capsys.readouterr().out
 
@@ -105,9 +105,9 @@ async def test_a_client_searches_sees_and_opens(index: Path, tmp_path: Path) -> 
     with (tmp_path / "stderr").open("w") as log:
         async with Client(stdio_client(server, errlog=log)) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-            assert set(tools) == {"search", "get_item"}
+            assert set(tools) == {"search_texts_and_images", "get_item"}
             await check_searches(client)
-            await check_pictures(client, index)
+            await check_images(client, index)
             await check_items(client)
             await check_errors(client, index)
     lines = said.read_text(encoding="utf-8").splitlines()
@@ -122,7 +122,7 @@ async def test_a_client_searches_sees_and_opens(index: Path, tmp_path: Path) -> 
 
 
 async def search(client: Client, **arguments: object) -> CallToolResult:
-    result = await client.call_tool("search", arguments)
+    result = await client.call_tool("search_texts_and_images", arguments)
     assert isinstance(result, CallToolResult)
     assert not result.is_error, texts(result)
     return result
@@ -133,56 +133,63 @@ async def check_searches(client: Client) -> None:
     found = await search(client, query="a blue star", count=3)
     assert texts(found)[0].startswith("[1] blue star.png (id blue star.png, score ")
     assert len(texts(found)) == 3
-    shown = pictures(found)[0]
+    shown = images(found)[0]
     assert shown.size == (768, 597)
     assert (await search(client, query="un bosque", count=1)).content[0].text.startswith("[1] forest.png")  # type: ignore[union-attr]
     found = await search(client, query="Sales per month, drawn as bars in blue.", count=1)
     (text,) = texts(found)
     assert text.startswith("[1] report.pdf, page 1 (id report.pdf#page=1, ")
     assert text.endswith("Sales per month, drawn as bars in blue.")
-    assert pictures(found)[0].size == (768, 768)
+    assert images(found)[0].size == (768, 768)
     found = await search(client, query="a desert", count=12)
     assert len(texts(found)) == 12
-    assert len(pictures(found)) == 4
+    assert len(images(found)) == 4
     assert sum("not shown" in text for text in texts(found)) == 5
 
 
-async def check_pictures(client: Client, index: Path) -> None:
-    """By the id of a place, by a path in the index, and by a picture that the client brings along."""
+async def check_images(client: Client, index: Path) -> None:
+    """By the id of a place, by a path in the index, by a name from an answer, and by an image brought along."""
     other = draw("forest", seed=UNSEEN_SEED + 99, size=(300, 400))
     uri = f"data:image/png;base64,{base64.b64encode(encoded(other)).decode()}"
     path = Index(index).get("forest.png")
     assert path is not None
-    for picture in ("forest.png", path.picture, uri):
-        found = await search(client, picture=picture, count=1)
-        assert texts(found)[0].startswith("[1] forest.png"), picture
+    (first,) = texts(await search(client, query="a forest", count=1))
+    name = first.partition(" image-")[2].partition(")")[0]
+    for image in ("forest.png", path.image, f"image-{name}", uri):
+        found = await search(client, image=image, count=1)
+        assert texts(found)[0].startswith("[1] forest.png"), image
 
 
 async def check_items(client: Client) -> None:
-    """A page whole and larger, with its neighbours; a text without a picture."""
+    """A page whole and larger, with its neighbours; a text without an image."""
     page = await client.call_tool("get_item", {"id": "report.pdf#page=2"})
     assert isinstance(page, CallToolResult)
     head = "report.pdf, page 2 (id report.pdf#page=2); before: report.pdf#page=1; after: report.pdf#page=3"
     assert texts(page) == [f"{head}\nWhere the money went, as a pie in green."]
-    assert pictures(page)[0].size == (840, 840)
+    assert images(page)[0].size == (840, 840)
     note = await client.call_tool("get_item", {"id": "notes.md#L5-5"})
     assert isinstance(note, CallToolResult)
     assert texts(note)[0].endswith("\nEin Sonnenuntergang am Strand")
-    assert pictures(note) == []
+    assert images(note) == []
 
 
 async def check_errors(client: Client, index: Path) -> None:
     """They say what was wrong, and no file outside the index can be named."""
     outside = index.parent / "forest.png"
     assert outside.exists()
+    broken = f"data:image/png;base64,{base64.b64encode(b'no').decode()}"
     bad = [
-        ("search", {}, "give query or picture"),
-        ("search", {"query": "a", "picture": "b"}, "give query or picture"),
-        ("search", {"picture": str(outside)}, "there is no picture"),
-        ("search", {"picture": "pictures/../../forest.png"}, "does not exist in the index"),
-        ("search", {"picture": "pictures/999999.png"}, "does not exist"),
-        ("search", {"picture": f"data:image/png;base64,{base64.b64encode(b'no').decode()}"}, "no picture that can be"),
-        ("search", {"query": "a", "count": 1000}, "less than or equal to 20"),
+        ("search_texts_and_images", {}, "give a query, or an image"),
+        ("search_texts_and_images", {"query": "a", "image": "b"}, "give a query, or an image"),
+        ("search_texts_and_images", {"image": str(outside)}, "there is no image"),
+        ("search_texts_and_images", {"image": "images/../../forest.png"}, "there is no image"),
+        ("search_texts_and_images", {"image": "images/999999.png"}, "there is no image"),
+        (
+            "search_texts_and_images",
+            {"image": broken},
+            "not an image that can be",
+        ),
+        ("search_texts_and_images", {"query": "a", "count": 1000}, "less than or equal to 20"),
         ("get_item", {"id": "../forest.png"}, "there is no place"),
     ]
     for tool, arguments, message in bad:
@@ -222,10 +229,10 @@ def test_noise_is_no_place(demo_embedder: JinaEmbedder, tmp_path: Path, capsys: 
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "data.csv").write_text("1,2")
     assert main(["index", str(tmp_path / "folder"), str(tmp_path / "index")]) == 1
-    assert "no picture, text or PDF" in capsys.readouterr().err
+    assert "no image, text or PDF" in capsys.readouterr().err
     assert not (tmp_path / "index").exists()
     (tmp_path / "folder" / "strip.png").write_bytes(encoded(noise(3000, 10)))
     assert main(["index", str(tmp_path / "folder"), str(tmp_path / "index")]) == 1
     said = capsys.readouterr()
-    assert "left out: strip.png: got a picture of 3000 x 10 pixels" in said.err
+    assert "left out: strip.png: got an image of 3000 x 10 pixels" in said.err
     assert said.out == ""

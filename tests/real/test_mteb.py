@@ -1,4 +1,4 @@
-"""The encoder of mteb on the real engine: mteb's own check of models, and retrieval over the demo's pictures."""
+"""The encoder of mteb on the real engine: mteb's own check of models, and retrieval over the demo's images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mteb.mocks.mock_run import get_compatible_mock_tasks, is_dependency_error
 from mteb.results.task_result import TaskError
 from mteb.types import PromptType
 
-from tests.support.pictures import noise
+from tests.support.images import noise
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.demo.corpus import demo_corpus
 from vllm_jina_embed.engine.pool import running_engines
@@ -27,7 +27,7 @@ from vllm_jina_embed.mteb import VllmJinaEncoder, _rows, task_of
 pytestmark = pytest.mark.real
 
 TEXTS = ["a red circle", "ein blauer Stern", "def add(a, b): return a + b"]
-PICTURES = [noise(84, 84, seed=seed) for seed in range(3)]
+IMAGES = [noise(84, 84, seed=seed) for seed in range(3)]
 TASKS = ("retrieval", "text-matching", "code")
 
 
@@ -37,11 +37,11 @@ def encoder(demo_embedder: JinaEmbedder) -> Iterator[VllmJinaEncoder]:
         yield encoder
 
 
-class DemoPictures(AbsTaskRetrieval):
-    """Questions in five languages to the demo's pictures, which training never saw."""
+class DemoImages(AbsTaskRetrieval):
+    """Questions in five languages to the demo's images, which training never saw."""
 
     metadata = TaskMetadata(
-        name="DemoPictures",
+        name="DemoImages",
         description="Questions in five languages to drawings.",
         type="DocumentUnderstanding",
         category="t2i",
@@ -54,14 +54,14 @@ class DemoPictures(AbsTaskRetrieval):
 
     def load_data(self, **_: Any) -> None:
         corpus = demo_corpus(0)
-        pictures = [item for item in corpus.items if item.is_picture]
-        queries = [query for query in corpus.queries if not query.is_picture]
+        images = [item for item in corpus.items if item.is_image]
+        queries = [query for query in corpus.queries if not query.is_image]
         found = RetrievalSplitData(
             queries=Dataset.from_list([{"id": query.name, "text": query.content} for query in queries]),
             corpus=Dataset.from_dict(
-                {"id": [item.name for item in pictures], "image": [item.content for item in pictures]}
+                {"id": [item.name for item in images], "image": [item.content for item in images]}
             ),
-            relevant_docs={q.name: {p.name: 1 for p in pictures if p.concept == q.concept} for q in queries},
+            relevant_docs={q.name: {p.name: 1 for p in images if p.concept == q.concept} for q in queries},
             top_ranked=None,
         )
         self.dataset = {"default": {"test": found}}
@@ -73,7 +73,7 @@ def metadata(kind: str = "Retrieval", domains: list[str] | None = None, language
 
 
 def test_mteb_finds_no_fault(encoder: VllmJinaEncoder) -> None:
-    """Every mock task for texts and pictures runs, none is skipped, none touches the network."""
+    """Every mock task for texts and images runs, none is skipped, none touches the network."""
     before = running_engines()
     results = mteb.mock_run(encoder)
     errors = {name: status.exception for name, status in results.items() if isinstance(status, TaskError)}
@@ -88,17 +88,17 @@ def test_mteb_finds_no_fault(encoder: VllmJinaEncoder) -> None:
     assert running_engines() == before
 
 
-def test_retrieval_over_the_demos_pictures(encoder: VllmJinaEncoder, demo_embedder: JinaEmbedder) -> None:
+def test_retrieval_over_the_demos_images(encoder: VllmJinaEncoder, demo_embedder: JinaEmbedder) -> None:
     """The recall that mteb measures is the one of brute force."""
-    result = mteb.evaluate(encoder, DemoPictures(), cache=None, show_progress_bar=False)
+    result = mteb.evaluate(encoder, DemoImages(), cache=None, show_progress_bar=False)
     (score,) = result.task_results[0].scores["test"]
     corpus = demo_corpus(0)
-    pictures = [item for item in corpus.items if item.is_picture]
-    queries = [query for query in corpus.queries if not query.is_picture]
+    images = [item for item in corpus.items if item.is_image]
+    queries = [query for query in corpus.queries if not query.is_image]
     scores = demo_embedder.embed_queries([query.content for query in queries]) @ (
-        demo_embedder.embed_images([item.content for item in pictures]).T
+        demo_embedder.embed_images([item.content for item in images]).T
     )
-    hits = [pictures[best].concept == query.concept for best, query in zip(scores.argmax(axis=1), queries, strict=True)]
+    hits = [images[best].concept == query.concept for best, query in zip(scores.argmax(axis=1), queries, strict=True)]
     assert score["recall_at_1"] == pytest.approx(np.mean(hits), abs=0.003)
     assert score["recall_at_1"] >= 0.95
 
@@ -112,18 +112,18 @@ def test_prompt_types_are_roles(encoder: VllmJinaEncoder, demo_embedder: JinaEmb
         assert (1 - (found * expected).sum(axis=1)).max() < 1e-6
 
 
-def test_a_row_of_text_and_picture_is_the_normalised_sum(encoder: VllmJinaEncoder, demo_embedder: JinaEmbedder) -> None:
+def test_a_row_of_text_and_image_is_the_normalised_sum(encoder: VllmJinaEncoder, demo_embedder: JinaEmbedder) -> None:
     """A row that lacks one of them is the other alone, and one without either is zero, which a warning counts."""
-    texts, pictures = demo_embedder.embed_passages(TEXTS), demo_embedder.embed_images(PICTURES)
+    texts, images = demo_embedder.embed_passages(TEXTS), demo_embedder.embed_images(IMAGES)
     batches = [
-        {"text": TEXTS[:2], "image": PICTURES[:2]},
-        {"text": [TEXTS[2], " ", ""], "image": [None, PICTURES[2], None]},
+        {"text": TEXTS[:2], "image": IMAGES[:2]},
+        {"text": [TEXTS[2], " ", ""], "image": [None, IMAGES[2], None]},
     ]
     with pytest.warns(UserWarning, match="1 of 5 rows are empty"):
         found = encoder.encode(batches, task_metadata=metadata(), prompt_type=PromptType.document)
-    sums = texts[:2] + pictures[:2]
-    expected = np.vstack([sums / np.linalg.norm(sums, axis=1, keepdims=True), texts[2], pictures[2], 0 * texts[0]])
-    assert found.shape == (5, demo_embedder.dimension)
+    sums = texts[:2] + images[:2]
+    expected = np.vstack([sums / np.linalg.norm(sums, axis=1, keepdims=True), texts[2], images[2], 0 * texts[0]])
+    assert found.shape == (5, demo_embedder.dimensions)
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 1e-4
 
@@ -166,7 +166,7 @@ def test_results_of_other_settings_are_kept_apart(encoder: VllmJinaEncoder) -> N
 
 
 def test_the_benchmarks_that_the_docs_name_exist() -> None:
-    """In the mteb that is installed, with texts and pictures alone."""
+    """In the mteb that is installed, with texts and images alone."""
     for name, tasks in (("ViDoRe(v1)", 10), ("JinaVDR", 43)):
         found = mteb.get_benchmark(name).tasks
         assert len(found) == tasks

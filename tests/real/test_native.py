@@ -21,8 +21,8 @@ from PIL import Image
 
 from tests.real.test_faithful import FLOAT32_GATE
 from tests.support.checkpoints import Size
+from tests.support.images import noise
 from tests.support.native import TASKS, TOKEN_DIMENSIONS, NativeReference, make_native
-from tests.support.pictures import noise
 from tests.support.reference import distance
 from tests.support.weights import check_weights
 from tests.unit.scoring.test_maxsim import by_definition
@@ -107,8 +107,8 @@ def worst(got: list[np.ndarray], expected: list[np.ndarray]) -> float:
 async def test_every_task_and_both_kinds_of_vector_in_one_batch(
     embedder: JinaEmbedder, references: dict[str, NativeReference]
 ) -> None:
-    """All tasks, roles, Matryoshka sizes and multi-vectors of texts and pictures at the same time on one engine."""
-    sizes = embedder.checkpoint.dimensions
+    """All tasks, roles, Matryoshka sizes and multi-vectors of texts and images at the same time on one engine."""
+    sizes = embedder.checkpoint.matryoshka_sizes
     assert len(sizes) == 3
     singles = {
         (task, role, size): embedder.aembed(ITEMS, prompt_name=role, task=task, dimensions=size)
@@ -216,11 +216,11 @@ def test_incomplete_adapters_start_nothing(tmp_path: Path) -> None:
 class TestPlantedMistakes:
     """Each mistake, made on the reference's side, must be far outside the gate; else the gate proves nothing."""
 
-    PICTURE = noise(200, 140, 6)
+    IMAGE = noise(200, 140, 6)
 
     def test_the_adapter_of_another_task(self, embedder: JinaEmbedder, references: dict[str, NativeReference]) -> None:
         """Also none at all."""
-        for item in ("Query: some text", self.PICTURE):
+        for item in ("Query: some text", self.IMAGE):
             single, multi = self._ours(embedder, item)
             for task in ("text-matching", "code"):
                 assert distance(single, references[task].embed(item)) > 1000 * FLOAT32_GATE
@@ -230,7 +230,7 @@ class TestPlantedMistakes:
     def test_alpha_over_rank_forgotten(self, embedder: JinaEmbedder, checkpoint: Path, scale: float) -> None:
         """Or the adapters left out."""
         wrong = NativeReference(checkpoint, "retrieval", scale=scale)
-        for item in ("Query: some text", self.PICTURE):
+        for item in ("Query: some text", self.IMAGE):
             single, multi = self._ours(embedder, item)
             assert distance(single, wrong.embed(item)) > 1000 * FLOAT32_GATE
             assert distance(multi, wrong.multi_vector(item)) > 1000 * FLOAT32_GATE
@@ -256,10 +256,10 @@ class TestPlantedMistakes:
         self._is_far(embedder, references, lambda ids, states: normalize(states, dim=-1) @ weight.T + bias)
 
     def test_only_the_vision_span(self, embedder: JinaEmbedder, references: dict[str, NativeReference]) -> None:
-        """A picture's multi-vector has rows for the words around it."""
+        """An image's multi-vector has rows for the words around it."""
         reference = references["retrieval"]
-        ids, _ = reference.token_states(self.PICTURE)
-        _, multi = self._ours(embedder, self.PICTURE)
+        ids, _ = reference.token_states(self.IMAGE)
+        _, multi = self._ours(embedder, self.IMAGE)
         span = int((ids == reference.end).nonzero()) - int((ids == reference.start).nonzero()) + 1
         assert len(multi) == len(ids) > span
 
@@ -269,7 +269,7 @@ class TestPlantedMistakes:
         return single, embedder.embed_multi_vector([shown], prompt_name="query")[0]
 
     def _is_far(self, embedder: JinaEmbedder, references: dict[str, NativeReference], rows: Any) -> None:
-        for item in ("Query: some text", self.PICTURE):
+        for item in ("Query: some text", self.IMAGE):
             with torch.inference_mode():
                 wrong = rows(*references["retrieval"].token_states(item)).numpy()
             assert distance(self._ours(embedder, item)[1], wrong) > 1000 * FLOAT32_GATE
@@ -279,7 +279,7 @@ class TestPlantedMistakes:
 def test_an_index_ranks_by_the_projectors_rows(
     embedder: JinaEmbedder, references: dict[str, NativeReference], task: str
 ) -> None:
-    """In Qdrant, for each task, by text and by picture: MaxSim over the reference's multi-vectors, by two loops."""
+    """In Qdrant, for each task, by text and by image: MaxSim over the reference's multi-vectors, by two loops."""
     told = [references[task].multi_vector(item) for item in prompts(task)]
     with LateInteractionIndex(embedder, task=task) as index:
         ids = index.add(ITEMS)

@@ -16,8 +16,8 @@ from vllm_jina_embed.pooling import single_vector
 
 START, PAD, END, HIDDEN = 7, 8, 9, 32
 TEXT = [20, 21, 22, 23, 24]
-PICTURE = [1, 2, START, PAD, PAD, PAD, END, 3, 4]
-TWO_PICTURES = [1, START, PAD, PAD, END, START, PAD, END, 3]
+IMAGE = [1, 2, START, PAD, PAD, PAD, END, 3, 4]
+TWO_IMAGES = [1, START, PAD, PAD, END, START, PAD, END, 3]
 
 
 @dataclass
@@ -66,7 +66,7 @@ def pooler() -> VisionSpanMean:
     return VisionSpanMean(START, END)
 
 
-@pytest.mark.parametrize("ids", [TEXT, PICTURE, TWO_PICTURES])
+@pytest.mark.parametrize("ids", [TEXT, IMAGE, TWO_IMAGES])
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_chunks_of_any_size_give_the_whole_mean(pooler: VisionSpanMean, ids: list[int], size: int) -> None:
     """A prompt that is computed in pieces is averaged once over all of them."""
@@ -79,8 +79,8 @@ def test_chunks_of_any_size_give_the_whole_mean(pooler: VisionSpanMean, ids: lis
 
 
 def test_a_mixed_step_keeps_its_requests_apart(pooler: VisionSpanMean) -> None:
-    """Whole texts and pictures beside one that is not finished."""
-    parts = [request(TEXT, 1), request(PICTURE, 2), request(TWO_PICTURES, 3), request(TEXT, 4)]
+    """Whole texts and images beside one that is not finished."""
+    parts = [request(TEXT, 1), request(IMAGE, 2), request(TWO_IMAGES, 3), request(TEXT, 4)]
     results = step(pooler, [(one, 3 if index == 2 else len(one.ids)) for index, one in enumerate(parts)])
     assert results[2] is None
     for index in (0, 1, 3):
@@ -89,7 +89,7 @@ def test_a_mixed_step_keeps_its_requests_apart(pooler: VisionSpanMean) -> None:
 
 def test_a_preempted_request_does_not_count_its_first_chunks_twice(pooler: VisionSpanMean) -> None:
     """vLLM starts a preempted request again at its first token and keeps its pooling state."""
-    one = request(PICTURE)
+    one = request(IMAGE)
     assert step(pooler, [(one, 5)]) == [None]
     one.done = 0
     assert step(pooler, [(one, 4)]) == [None]
@@ -121,9 +121,9 @@ def test_markers_without_a_partner_give_nan_and_the_rest_their_vectors(
     pooler: VisionSpanMean, ids: list[int], size: int
 ) -> None:
     """In one step with good requests, whole and in pieces: an error in the pooler would end vLLM for everybody."""
-    bad, good, later = request(ids, 1), request(PICTURE, 2), request(TEXT, 3)
+    bad, good, later = request(ids, 1), request(IMAGE, 2), request(TEXT, 3)
     first = min(size, len(ids))
-    results = step(pooler, [(good, len(PICTURE)), (bad, first), (later, 2)])
+    results = step(pooler, [(good, len(IMAGE)), (bad, first), (later, 2)])
     np.testing.assert_allclose(results[0].numpy(), good.expected(), atol=1e-6)  # type: ignore[attr-defined]
     result = results[1]
     for _ in range(min(8, len(ids))):
@@ -159,8 +159,8 @@ def test_random_markers_are_averaged_as_the_reference_does_or_not_at_all(pooler:
 
 def test_dimensions_are_cut_before_the_norm(pooler: VisionSpanMean) -> None:
     """A Matryoshka embedding has norm 1 as well."""
-    one = request(PICTURE)
-    (result,) = step(pooler, [(one, len(PICTURE))], dimensions=8)
+    one = request(IMAGE)
+    (result,) = step(pooler, [(one, len(IMAGE))], dimensions=8)
     np.testing.assert_allclose(result.numpy(), one.expected(8), atol=1e-6)  # type: ignore[attr-defined]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reference import PICTURE, Reference
+from tests.support.reference import IMAGE, Reference
 from tests.support.tokenizer import SPECIAL
 from vllm_jina_embed import MediaPolicy
 from vllm_jina_embed.checkpoints.resolve import resolve
@@ -20,7 +20,7 @@ TEXTS = [
     "  two  spaces,\ttab\nand line break ",
     "e\u0301 日本語 🙂 \x00 \u200b \u202e",
     *SPECIAL,
-    f"a {PICTURE} b",
+    f"a {IMAGE} b",
     "<|image_pad|>" * 1000,
     "".join(SPECIAL) * 3,
     "<|image_pad", "|>", "<|<|image_pad|>|>",

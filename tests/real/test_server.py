@@ -19,7 +19,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.support.pictures import SIZES, encoded, noise
+from tests.support.images import SIZES, encoded, noise
 from tests.support.reference import Reference, distance
 from tests.support.servers import RealServer, plain, served
 from vllm_jina_embed import CachedEmbedder, ConfigError, InputError, JinaEmbedder
@@ -39,7 +39,7 @@ TEXTS = [
     "<|vision_start|><|image_pad|><|vision_end|> stays text <|im_end|>",
     "long " * 400,
 ]
-PICTURES = [noise(width, height, seed) for seed, (width, height) in enumerate(SIZES)]
+IMAGES = [noise(width, height, seed) for seed, (width, height) in enumerate(SIZES)]
 PAIR = [noise(120, 90, 7), noise(300, 500, 8)]
 
 
@@ -87,8 +87,8 @@ def client(servers: SimpleNamespace) -> Iterator[JinaEmbedder]:
 
 
 def test_the_vectors_are_the_references(embedder: JinaEmbedder, reference: Reference) -> None:
-    """Texts, hostile texts, pictures of all sizes and items of two pictures, mixed in one call, in order."""
-    items = [item for pair in zip(PICTURES, TEXTS * 2, strict=True) for item in pair] + [PAIR]
+    """Texts, hostile texts, images of all sizes and items of two images, mixed in one call, in order."""
+    items = [item for pair in zip(IMAGES, TEXTS * 2, strict=True) for item in pair] + [PAIR]
     wanted = [reference.embed(f"Passage: {item}" if isinstance(item, str) else item) for item in items]
     got = embedder.embed(items)
     assert got.dtype == np.float32
@@ -99,14 +99,14 @@ def test_the_vectors_are_the_references(embedder: JinaEmbedder, reference: Refer
 
 def test_the_roles_and_sizes_are_the_references(embedder: JinaEmbedder, reference: Reference) -> None:
     """A query's prefix, and every Matryoshka size, also of the demo's smallest."""
-    for dimensions in embedder.checkpoint.dimensions:
+    for dimensions in embedder.checkpoint.matryoshka_sizes:
         wanted = np.stack([reference.embed(f"Query: {text}", dimensions) for text in TEXTS])
         assert distance(embedder.embed_queries(TEXTS, dimensions=dimensions), wanted) <= LIMIT
 
 
 def test_the_multi_vectors_are_the_references(servers: SimpleNamespace, reference: Reference) -> None:
     """From both kinds of servers that give them, one row per token, in the prompts' order."""
-    items = [TEXTS[3], PICTURES[4], "b", PAIR]
+    items = [TEXTS[3], IMAGES[4], "b", PAIR]
     for server, keywords in ((servers.tokens, {"api_key": KEY}), (servers.plain, {"model": "demo"})):
         with JinaEmbedder.from_server(server.url, **keywords) as embedder:
             for item, got in zip(items, embedder.embed_multi_vector(items), strict=True):
@@ -115,11 +115,11 @@ def test_the_multi_vectors_are_the_references(servers: SimpleNamespace, referenc
                 assert distance(got, states.numpy()) <= LIMIT
 
 
-def test_a_fleet_of_both_kinds_gives_both_kinds(servers: SimpleNamespace, demo_embedder: JinaEmbedder) -> None:
+def test_servers_of_both_kinds_give_both_kinds(servers: SimpleNamespace, demo_embedder: JinaEmbedder) -> None:
     """Each call goes to the servers that can answer it."""
-    with JinaEmbedder.from_server([servers.pooling.url, servers.tokens.url], api_key=KEY) as fleet:
-        assert distance(fleet.embed(TEXTS), demo_embedder.embed(TEXTS)) <= LIMIT
-        (rows,) = fleet.embed_multi_vector(["a"])
+    with JinaEmbedder.from_server([servers.pooling.url, servers.tokens.url], api_key=KEY) as remote:
+        assert distance(remote.embed(TEXTS), demo_embedder.embed(TEXTS)) <= LIMIT
+        (rows,) = remote.embed_multi_vector(["a"])
         assert distance(rows, demo_embedder.embed_multi_vector(["a"])[0]) <= LIMIT
 
 
@@ -129,17 +129,17 @@ def test_a_server_of_embeddings_says_that_it_has_no_multi_vectors(client: JinaEm
 
 
 def test_any_openai_client_gets_the_vectors(servers: SimpleNamespace, reference: Reference) -> None:
-    """Texts as strings with their prefix, and a picture as a message, by the openai package itself."""
+    """Texts as strings with their prefix, and an image as a message, by the openai package itself."""
     with openai.OpenAI(base_url=f"{servers.pooling.url}/v1", api_key=KEY, max_retries=0) as client:
         answer = client.embeddings.create(model="demo", input=["Query: a tree", "Passage: ein Baum"])
         wanted = np.stack([reference.embed("Query: a tree"), reference.embed("Passage: ein Baum")])
         assert distance(np.array([one.embedding for one in answer.data]), wanted) <= LIMIT
-        uri = f"data:image/png;base64,{base64.b64encode(encoded(PICTURES[6])).decode()}"
+        uri = f"data:image/png;base64,{base64.b64encode(encoded(IMAGES[6])).decode()}"
         parts = [{"type": "image_url", "image_url": {"url": uri}}, {"type": "text", "text": "Describe the image."}]
         for content in (parts, parts[:1]):  # the instruction may be left out
             body = {"model": "demo", "messages": [{"role": "user", "content": content}], "encoding_format": "float"}
-            picture = client.post("/embeddings", body=body, cast_to=openai.types.CreateEmbeddingResponse)
-            assert distance(np.array(picture.data[0].embedding), reference.embed(PICTURES[6])) <= LIMIT
+            image = client.post("/embeddings", body=body, cast_to=openai.types.CreateEmbeddingResponse)
+            assert distance(np.array(image.data[0].embedding), reference.embed(IMAGES[6])) <= LIMIT
         other = [parts[0], {"type": "text", "text": "What is this?"}]
         with pytest.raises(openai.BadRequestError, match="Describe the image"):
             client.post("/embeddings", body={"messages": [{"role": "user", "content": other}]}, cast_to=object)
@@ -201,13 +201,13 @@ def test_streams_and_caches_work(client: JinaEmbedder, demo_embedder: JinaEmbedd
 
 
 def test_both_adapters_work_on_it(client: JinaEmbedder, demo_embedder: JinaEmbedder) -> None:
-    query, picture = demo_embedder.embed_queries(["a tree"])[0], demo_embedder.embed_images([PICTURES[3]])[0]
+    query, image = demo_embedder.embed_queries(["a tree"])[0], demo_embedder.embed_images([IMAGES[3]])[0]
     langchain = VllmJinaEmbeddings(embedder=client)
     assert distance(np.array(langchain.embed_query("a tree")), query) <= LIMIT
-    assert distance(np.array(langchain.embed_image(PICTURES[3])), picture) <= LIMIT
+    assert distance(np.array(langchain.embed_image(IMAGES[3])), image) <= LIMIT
     llama = VllmJinaEmbedding(embedder=client)
     assert distance(np.array(llama.get_query_embedding("a tree")), query) <= LIMIT
-    assert distance(np.array(llama.get_image_embedding(encoded(PICTURES[3]))), picture) <= LIMIT
+    assert distance(np.array(llama.get_image_embedding(encoded(IMAGES[3]))), image) <= LIMIT
 
 
 def test_a_lost_server_loses_no_vector(servers: SimpleNamespace, demo_embedder: JinaEmbedder) -> None:
@@ -225,12 +225,12 @@ def test_a_lost_server_loses_no_vector(servers: SimpleNamespace, demo_embedder: 
         servers.tokens.kill_group()
 
     killer = threading.Thread(target=kill)
-    with JinaEmbedder.from_server([servers.tokens.url, servers.pooling.url], api_key=KEY) as fleet:
-        both = fleet.embed(["a"] * 64)
+    with JinaEmbedder.from_server([servers.tokens.url, servers.pooling.url], api_key=KEY) as remote:
+        both = remote.embed(["a"] * 64)
         assert distance(both, demo_embedder.embed(["a"] * 64)) <= LIMIT
         killer.start()
         rows = []
-        for row in fleet.embed_stream(iter(items)):
+        for row in remote.embed_stream(iter(items)):
             rows.append(row)
             done += 1
         killer.join()
@@ -239,7 +239,7 @@ def test_a_lost_server_loses_no_vector(servers: SimpleNamespace, demo_embedder: 
         worst = max(distance(one, other) for one, other in zip(rows, wanted, strict=True))
         print(f"\nserver killed after {at_kill} of 1000 vectors; 1 - cosine of all: {worst:.1e}")
         assert worst <= LIMIT
-        assert distance(fleet.embed(["a"]), demo_embedder.embed(["a"])) <= LIMIT
+        assert distance(remote.embed(["a"]), demo_embedder.embed(["a"])) <= LIMIT
 
 
 def test_its_processes_end_with_the_server(servers: SimpleNamespace) -> None:

@@ -18,7 +18,7 @@ from vllm.exceptions import VLLMValidationError
 from tests.support.builders import text_builder
 from tests.support.hostile_bodies import bomb, uri
 from tests.support.image_files import image_files
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import ConfigError, InputError, settings
 from vllm_jina_embed.engine.local.arguments import engine_arguments
 from vllm_jina_embed.engine.local.engine import _unit
@@ -60,7 +60,7 @@ def test_options_of_a_request_change_no_pixel() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        (uri(b"%!PS-Adobe-3.0 EPSF-3.0\n"), "no picture|no image"),
+        (uri(b"%!PS-Adobe-3.0 EPSF-3.0\n"), "no image|no image"),
         (uri(b""), "."),
         (uri(encoded(noise(50, 50))[:300]), "cannot be decoded"),
         (uri(encoded(noise(2300, 10))), "side ratio"),

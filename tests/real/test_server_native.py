@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.support.images import noise
 from tests.support.native import TASKS, NativeReference, make_native
-from tests.support.pictures import noise
 from tests.support.reference import distance
 from tests.support.servers import RealServer, served
 from vllm_jina_embed import ConfigError, EngineDeadError, JinaEmbedder
@@ -70,10 +70,10 @@ def embedder(servers: tuple[RealServer, RealServer]) -> Iterator[JinaEmbedder]:
 
 
 async def test_every_task_comes_from_one_server(embedder: JinaEmbedder, references: dict[str, NativeReference]) -> None:
-    """At the same time, texts and pictures, in two sizes."""
+    """At the same time, texts and images, in two sizes."""
     assert embedder.checkpoint.tasks == tuple(TASKS)
     assert embedder.checkpoint.has_adapters
-    for dimensions in (embedder.dimension, embedder.checkpoint.dimensions[0]):
+    for dimensions in (embedder.dimensions, embedder.checkpoint.matryoshka_sizes[0]):
         calls = [embedder.aembed(ITEMS, task=task, dimensions=dimensions) for task in TASKS]
         for task, got in zip(TASKS, await asyncio.gather(*calls), strict=True):
             wanted = np.stack([references[task].embed(item, dimensions) for item in prompts(task)])

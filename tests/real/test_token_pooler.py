@@ -93,7 +93,7 @@ def test_chunks_of_any_size_give_every_row_once(pooler: TokenVectors, size: int,
 
 
 def test_only_projected_rows_are_kept_between_steps(pooler: TokenVectors) -> None:
-    """A long picture keeps 128 numbers per token, not its states."""
+    """A long image keeps 128 numbers per token, not its states."""
     one = request(9, task="code")
     step(pooler, [(one, 6)])
     assert [rows.shape for rows in one.kept.hidden_states_cache] == [(6, ROWS)]

@@ -38,7 +38,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
 def test_every_task_and_kind_of_vector_equals_transformers(
     folder: Path, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Texts and pictures, every Matryoshka size, multi-vectors; each figure is printed."""
+    """Texts and images, every Matryoshka size, multi-vectors; each figure is printed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     check_weights(folder, request.config.getoption("--checkpoint-dtype"))
 

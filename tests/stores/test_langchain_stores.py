@@ -1,4 +1,4 @@
-"""Ten pictures and ten texts in every vector store of LangChain: one ranking, the same as brute force.
+"""Ten images and ten texts in every vector store of LangChain: one ranking, the same as brute force.
 
 The demo checkpoint on the real engine; ``demo_embedder`` keeps the one engine alive.
 """
@@ -19,6 +19,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.stores import InMemoryByteStore
 from langchain_core.vectorstores import InMemoryVectorStore
 
+from tests.support.postgres import postgres_server
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.real
 
 SHOWN = [concept for concept in CONCEPTS if concept.startswith(("red", "blue"))][:10]
 TOLD = SHOWN[5:] + [concept for concept in CONCEPTS if concept.startswith("green")][:5]
-NAMES = [f"picture {n}" for n in range(10)] + [f"text {n}" for n in range(10)]
+NAMES = [f"image {n}" for n in range(10)] + [f"text {n}" for n in range(10)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,10 +127,9 @@ def lancedb(folder: Path, embeddings: Embeddings) -> Place:
 
 
 def postgres(folder: Path, embeddings: Embeddings) -> Place:
-    import pgserver
     from langchain_postgres import PGVector
 
-    uri = pgserver.get_server(folder).get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    uri = postgres_server().get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     return Place(make=lambda: PGVector(embeddings, connection=uri, collection_name="items"))
 
 
@@ -187,13 +187,13 @@ def embeddings(demo_embedder: JinaEmbedder, media: MediaPolicy) -> Iterator[Vllm
 
 @pytest.fixture(scope="module")
 def documents(files: list[Path], media: MediaPolicy) -> list[Document]:
-    """Half of the pictures whole, half by reference."""
-    pictures = [
+    """Half of the images whole, half by reference."""
+    images = [
         image_document(path, media=media, mode="reference" if n % 2 else "data-uri", metadata={"name": NAMES[n]})
         for n, path in enumerate(files)
     ]
     texts = [Document(f"A {concept}.", metadata={"name": f"text {n}"}) for n, concept in enumerate(TOLD)]
-    return [*pictures, *texts]
+    return [*images, *texts]
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def assert_ranked(found: Sequence[Document], scores: np.ndarray, names: Sequence
     assert (values[:-1] >= values[1:] - 1e-5).all(), got
 
 
-def test_pictures_and_texts_are_ranked_as_by_brute_force(
+def test_images_and_texts_are_ranked_as_by_brute_force(
     place: Place,
     embeddings: VllmJinaEmbeddings,
     demo_embedder: JinaEmbedder,
@@ -226,7 +226,7 @@ def test_pictures_and_texts_are_ranked_as_by_brute_force(
     files: list[Path],
     rows: np.ndarray,
 ) -> None:
-    """By text, by picture through a plain retriever, by vector; after deleting, and after opening again."""
+    """By text, by image through a plain retriever, by vector; after deleting, and after opening again."""
     store = place.make()
     ids = store.add_documents(documents)
     ask = store.as_retriever(search_kwargs={"k": 20}).invoke
@@ -234,16 +234,16 @@ def test_pictures_and_texts_are_ranked_as_by_brute_force(
     by_text = rows @ demo_embedder.embed_queries(["Where is the red circle?"])[0]
     assert_ranked(ask("Where is the red circle?"), by_text)
     query = draw(SHOWN[3], seed=UNSEEN_SEED + 99, size=(90, 120))
-    by_picture = rows @ demo_embedder.embed_images([query])[0]
+    by_image = rows @ demo_embedder.embed_images([query])[0]
     uri = image_document(query).page_content
-    assert_ranked(ask(uri), by_picture)
-    assert_ranked(ask(f"\n{uri} \n"), by_picture)
-    assert ask(documents[3].page_content)[0].metadata["name"] == "picture 3"
+    assert_ranked(ask(uri), by_image)
+    assert_ranked(ask(f"\n{uri} \n"), by_image)
+    assert ask(documents[3].page_content)[0].metadata["name"] == "image 3"
     assert ask(documents[4].page_content)[0].page_content == documents[4].page_content
     if place.by_vector is not None:
-        assert_ranked(place.by_vector(store, embeddings.embed_image(query), 20), by_picture)
+        assert_ranked(place.by_vector(store, embeddings.embed_image(query), 20), by_image)
 
-    gone, left = {"picture 3", "text 7"}, [name for name in NAMES if name not in {"picture 3", "text 7"}]
+    gone, left = {"image 3", "text 7"}, [name for name in NAMES if name not in {"image 3", "text 7"}]
     if place.deletes:
         store.delete([ids[NAMES.index(name)] for name in gone])
         assert_ranked(store.similarity_search("Where is the red circle?", k=18), by_text, left)
@@ -256,25 +256,23 @@ def test_pictures_and_texts_are_ranked_as_by_brute_force(
         place.save(store)
         del store, ask
         again = place.make()
-        assert_ranked(again.similarity_search(uri, k=len(left)), by_picture, left)
+        assert_ranked(again.similarity_search(uri, k=len(left)), by_image, left)
 
 
-def test_text_and_picture_queries_find_what_they_mean(
-    embeddings: VllmJinaEmbeddings, documents: list[Document]
-) -> None:
-    """Not only the same as brute force: the nearest picture shows what was asked for."""
+def test_text_and_image_queries_find_what_they_mean(embeddings: VllmJinaEmbeddings, documents: list[Document]) -> None:
+    """Not only the same as brute force: the nearest image shows what was asked for."""
     store = InMemoryVectorStore(embeddings)
     store.add_documents(documents[:10])
     right = []
     for number, concept in enumerate(SHOWN):
-        picture = draw(concept, seed=UNSEEN_SEED + 500 + number, size=(120, 120))
-        for query in (f"a {concept}", image_document(picture).page_content):
+        image = draw(concept, seed=UNSEEN_SEED + 500 + number, size=(120, 120))
+        for query in (f"a {concept}", image_document(image).page_content):
             (found,) = store.similarity_search(query, k=1)
-            right.append(found.metadata["name"] == f"picture {number}")
+            right.append(found.metadata["name"] == f"image {number}")
     assert sum(right) >= 19, right  # the demo checkpoint promises 95 %
 
 
-def test_chromas_own_picture_calls(
+def test_chromas_own_image_calls(
     tmp_path: Path, embeddings: VllmJinaEmbeddings, files: list[Path], rows: np.ndarray
 ) -> None:
     """add_images and similarity_search_by_image call embed_image(uris=[...])."""
@@ -289,7 +287,7 @@ def test_chromas_own_picture_calls(
     )
 
 
-def test_lancedbs_own_picture_calls(
+def test_lancedbs_own_image_calls(
     tmp_path: Path, embeddings: VllmJinaEmbeddings, files: list[Path], rows: np.ndarray
 ) -> None:
     """langchain-community's add_images calls embed_image(uris=[...])."""

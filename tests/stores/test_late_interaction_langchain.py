@@ -1,4 +1,4 @@
-"""Ten pictures and ten texts in two stages through LangChain: one ranking, the same as MaxSim by brute force.
+"""Ten images and ten texts in two stages through LangChain: one ranking, the same as MaxSim by brute force.
 
 The demo checkpoint on the real engine; ``demo_embedder`` keeps the one engine alive.
 """
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.real
 
 SHOWN = [concept for concept in CONCEPTS if concept.startswith(("red", "blue"))][:10]
 TOLD = SHOWN[5:] + [concept for concept in CONCEPTS if concept.startswith("green")][:5]
-NAMES = [f"picture {n}" for n in range(10)] + [f"text {n}" for n in range(10)]
+NAMES = [f"image {n}" for n in range(10)] + [f"text {n}" for n in range(10)]
 QUESTION = "Where is the red circle?"
 
 
@@ -53,13 +53,13 @@ def embedder(demo_embedder: JinaEmbedder, media: MediaPolicy) -> Iterator[JinaEm
 
 @pytest.fixture(scope="module")
 def documents(files: list[Path], media: MediaPolicy) -> list[Document]:
-    """Half of the pictures whole, half by reference."""
-    pictures = [
+    """Half of the images whole, half by reference."""
+    images = [
         image_document(path, media=media, mode="reference" if n % 2 else "data-uri", metadata={"name": NAMES[n]})
         for n, path in enumerate(files)
     ]
     texts = [Document(f"A {concept}.", metadata={"name": f"text {n}"}) for n, concept in enumerate(TOLD)]
-    return [*pictures, *texts]
+    return [*images, *texts]
 
 
 @pytest.fixture(scope="module")
@@ -82,25 +82,25 @@ def assert_ranked(found: Sequence[Document], scores: np.ndarray, names: Sequence
     assert (values[:-1] >= values[1:] - 1e-4).all(), got
 
 
-def test_pictures_and_texts_are_ranked_as_by_brute_force(
+def test_images_and_texts_are_ranked_as_by_brute_force(
     embedder: JinaEmbedder,
     documents: list[Document],
     scores: Callable[[Any], np.ndarray],
     tmp_path: Path,
 ) -> None:
-    """By text and by picture; after deleting, and after opening again."""
+    """By text and by image; after deleting, and after opening again."""
     index = LateInteractionIndex(embedder, path=tmp_path)
     retriever = LateInteractionRetriever(index=index, k=20)
     ids = retriever.add_documents(documents)
     assert retriever.add_documents(documents) == ids
     assert_ranked(retriever.invoke(QUESTION), scores(QUESTION))
-    picture = draw(SHOWN[3], seed=UNSEEN_SEED + 99, size=(90, 120))
-    query = image_document(picture)
-    assert_ranked(retriever.invoke(query.page_content), scores(picture))
-    assert_ranked(retriever.invoke(f"\n{query.page_content} \n"), scores(picture))
+    image = draw(SHOWN[3], seed=UNSEEN_SEED + 99, size=(90, 120))
+    query = image_document(image)
+    assert_ranked(retriever.invoke(query.page_content), scores(image))
+    assert_ranked(retriever.invoke(f"\n{query.page_content} \n"), scores(image))
 
     retriever.delete([ids[3], ids[17]])
-    left = [name for name in NAMES if name not in {"picture 3", "text 7"}]
+    left = [name for name in NAMES if name not in {"image 3", "text 7"}]
     assert_ranked(retriever.invoke(QUESTION), scores(QUESTION), left)
     index.close()
     with LateInteractionIndex(embedder, path=tmp_path) as again:
@@ -108,7 +108,7 @@ def test_pictures_and_texts_are_ranked_as_by_brute_force(
         assert_ranked(found, scores(QUESTION), left)
         by_name = {document.metadata["name"]: document for document in found}
         for document in documents:
-            if document.metadata["name"] in by_name:  # content, and every fact and thumbnail of a picture
+            if document.metadata["name"] in by_name:  # content, and every fact and thumbnail of an image
                 same = by_name[document.metadata["name"]]
                 assert (same.page_content, same.metadata) == (document.page_content, document.metadata)
                 assert same.id in ids
@@ -126,7 +126,7 @@ async def test_awaited_it_gives_the_same(embedder: JinaEmbedder, documents: list
 def test_limits_of_one_call_and_of_all(embedder: JinaEmbedder, documents: list[Document]) -> None:
     """Filters name metadata as langchain-qdrant's do."""
     only = models.Filter(
-        must=[models.FieldCondition(key="metadata.name", match=models.MatchAny(any=["picture 3", "text 0"]))]
+        must=[models.FieldCondition(key="metadata.name", match=models.MatchAny(any=["image 3", "text 0"]))]
     )
     with LateInteractionIndex(embedder) as index:
         retriever = LateInteractionRetriever(index=index)
@@ -134,7 +134,7 @@ def test_limits_of_one_call_and_of_all(embedder: JinaEmbedder, documents: list[D
         assert len(retriever.invoke(QUESTION)) == 4
         assert len(retriever.invoke(QUESTION, k=9, candidates=9)) == 9
         kept = retriever.invoke(QUESTION, filter=only)
-        assert {document.metadata["name"] for document in kept} == {"picture 3", "text 0"}
+        assert {document.metadata["name"] for document in kept} == {"image 3", "text 0"}
         assert LateInteractionRetriever(index=index, filter=only).invoke(QUESTION) == kept
         assert retriever.invoke("with an id", k=1)[0].id == "mine"
         with pytest.raises(InputError, match=r"items\[1\]"):

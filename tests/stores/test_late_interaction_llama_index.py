@@ -1,10 +1,11 @@
-"""Ten pictures and ten texts in two stages through LlamaIndex: one ranking, the same as MaxSim by brute force.
+"""Ten images and ten texts in two stages through LlamaIndex: one ranking, the same as MaxSim by brute force.
 
 The demo checkpoint on the real engine; ``demo_embedder`` keeps the one engine alive.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.real
 
 SHOWN = [concept for concept in CONCEPTS if concept.startswith(("red", "blue"))][:10]
 TOLD = SHOWN[5:] + [concept for concept in CONCEPTS if concept.startswith("green")][:5]
-NAMES = [f"picture {n}" for n in range(10)] + [f"text {n}" for n in range(10)]
+NAMES = [f"image {n}" for n in range(10)] + [f"text {n}" for n in range(10)]
 QUESTION = "a red circle"
 
 
@@ -45,13 +46,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def nodes(files: list[Path]) -> Sequence[BaseNode]:
-    """Half of the pictures by their path, half inside the document; cut by a splitter as in any pipeline."""
+    """Half of the images by their path, half inside the document; cut by a splitter as in any pipeline."""
     sources = [path if number % 2 else path.read_bytes() for number, path in enumerate(files)]
-    pictures = [image_document(source, doc_id=f"picture {n}") for n, source in enumerate(sources)]
+    images = [image_document(source, doc_id=f"image {n}") for n, source in enumerate(sources)]
     texts = [Document(text=f"A {concept}.", doc_id=f"text {n}", metadata={"n": n}) for n, concept in enumerate(TOLD)]
     for text in texts:
         text.excluded_embed_metadata_keys = ["n"]
-    return SentenceSplitter()([*pictures, *texts])
+    return SentenceSplitter()([*images, *texts])
 
 
 @pytest.fixture(scope="module")
@@ -75,28 +76,28 @@ def assert_ranked(found: Sequence[NodeWithScore], scores: np.ndarray, names: Seq
     assert [hit.score for hit in found] == pytest.approx(values.tolist(), abs=1e-4)
 
 
-def test_pictures_and_texts_are_ranked_as_by_brute_force(
+def test_images_and_texts_are_ranked_as_by_brute_force(
     demo_embedder: JinaEmbedder,
     nodes: Sequence[BaseNode],
     files: list[Path],
     scores: Callable[[Any], np.ndarray],
     tmp_path: Path,
 ) -> None:
-    """By text and by picture; after deleting, and after opening again, with the pictures in it."""
+    """By text and by image; after deleting, and after opening again, with the images in it."""
     index = LateInteractionIndex(demo_embedder, path=tmp_path)
     retriever = LateInteractionRetriever(index, similarity_top_k=50)
     ids = retriever.insert_nodes(nodes)
     assert ids == [node.node_id for node in nodes]
     assert retriever.insert_nodes(nodes) == ids
     assert_ranked(retriever.retrieve(QUESTION), scores(QUESTION))
-    picture = draw(SHOWN[3], seed=UNSEEN_SEED + 77, size=(112, 140))
-    assert_ranked(retriever.retrieve(retriever.image_query(picture)), scores(picture))
+    image = draw(SHOWN[3], seed=UNSEEN_SEED + 77, size=(112, 140))
+    assert_ranked(retriever.retrieve(retriever.image_query(image)), scores(image))
     for query in (retriever.image_query(str(files[4])), QueryBundle("", image_path=str(files[4]))):
         assert_ranked(retriever.retrieve(query), scores(files[4]))
 
-    retriever.delete_ref_doc("picture 4")
+    retriever.delete_ref_doc("image 4")
     retriever.delete_nodes([ids[12]])
-    left = [name for name in NAMES if name not in {"picture 4", "text 2"}]
+    left = [name for name in NAMES if name not in {"image 4", "text 2"}]
     assert_ranked(retriever.retrieve(QUESTION), scores(QUESTION), left)
     index.close()
     with LateInteractionIndex(demo_embedder, path=tmp_path) as again:
@@ -104,7 +105,7 @@ def test_pictures_and_texts_are_ranked_as_by_brute_force(
         for number in (2, 3):
             (best,) = retriever.retrieve(retriever.image_query(files[number]))
             assert isinstance(best.node, ImageNode)
-            assert best.node.ref_doc_id == f"picture {number}"
+            assert best.node.ref_doc_id == f"image {number}"
             assert retriever.retrieve(retriever.image_query(best.node.resolve_image()))[0].node == best.node
 
 
@@ -114,7 +115,7 @@ async def test_awaited_it_gives_the_same(demo_embedder: JinaEmbedder, nodes: Seq
         ids = await retriever.ainsert_nodes(nodes)
         assert await retriever.aretrieve(QUESTION) == retriever.retrieve(QUESTION)
         await retriever.adelete_nodes(ids[:9])
-        await retriever.adelete_ref_doc("picture 9")
+        await retriever.adelete_ref_doc("image 9")
         assert {hit.node.ref_doc_id[:4] for hit in await retriever.aretrieve(QUESTION)} == {"text"}
 
 
@@ -141,14 +142,16 @@ def test_a_query_without_content_is_named(demo_embedder: JinaEmbedder, nodes: Se
 
 
 def test_engines_and_tools_take_it(demo_embedder: JinaEmbedder, nodes: Sequence[BaseNode], files: list[Path]) -> None:
-    """A query engine answers from what it found; an agent's tool shows the pictures, and searches by them."""
+    """A query engine answers from what it found; an agent's tool shows the images, and searches by them."""
     with LateInteractionIndex(demo_embedder) as index:
         retriever = LateInteractionRetriever(index, similarity_top_k=2)
         retriever.insert_nodes(nodes)
         answer = RetrieverQueryEngine.from_args(retriever, llm=MockLLM()).query(QUESTION)
         assert len(answer.source_nodes) == 2
         tool = image_retriever_tool(retriever)
-        found = tool.call(picture=data_uri(files[3].read_bytes(), "image/png"))
-        assert found.raw_output[0].node.ref_doc_id == "picture 3"
-        again = tool.call(picture=found.raw_output[0].node.node_id)
+        found = tool.call(image=data_uri(files[3].read_bytes(), "image/png"))
+        assert found.raw_output[0].node.ref_doc_id == "image 3"
+        name = re.search(r"image-[0-9a-f]{8}", str(found.blocks[0]))
+        assert name is not None
+        again = tool.call(image=name[0])
         assert again.raw_output[0].node == found.raw_output[0].node

@@ -1,4 +1,4 @@
-"""Ten pictures and ten texts in every vector store of LlamaIndex: one ranking, the same as brute force.
+"""Ten images and ten texts in every vector store of LlamaIndex: one ranking, the same as brute force.
 
 The demo checkpoint on the real engine; ``demo_embedder`` keeps the one engine alive.
 """
@@ -19,6 +19,7 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import ImageNode
 from llama_index.core.vector_stores import SimpleVectorStore
 
+from tests.support.postgres import postgres_server
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
@@ -133,10 +134,9 @@ def lancedb(folder: Path, dimension: int) -> Place:
 
 
 def postgres(folder: Path, dimension: int) -> Place:
-    import pgserver
     from llama_index.vector_stores.postgres import PGVectorStore
 
-    server = pgserver.get_server(folder)
+    server = postgres_server()
     server.psql("create extension if not exists vector")
 
     def make() -> Any:
@@ -168,7 +168,7 @@ if sys.version_info >= (3, 13):
 def place(request: pytest.FixtureRequest, tmp_path: Path, demo_embedder: JinaEmbedder) -> Place:
     make, module = STORES[request.param]
     importlib.import_module(module)  # a store that is not installed is a failure, not a skip
-    found: Place = make(tmp_path / "store", demo_embedder.dimension)
+    found: Place = make(tmp_path / "store", demo_embedder.dimensions)
     return found
 
 
@@ -188,10 +188,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def documents(files: list[Path]) -> list[Document]:
-    """Half of the pictures by their path, half inside the document."""
+    """Half of the images by their path, half inside the document."""
     sources = [path if number % 2 else path.read_bytes() for number, path in enumerate(files)]
-    pictures = [image_document(source, doc_id=f"picture {n}") for n, source in enumerate(sources)]
-    return [*pictures, *(Document(text=f"A {concept}.", doc_id=f"text {n}") for n, concept in enumerate(TOLD))]
+    images = [image_document(source, doc_id=f"image {n}") for n, source in enumerate(sources)]
+    return [*images, *(Document(text=f"A {concept}.", doc_id=f"text {n}") for n, concept in enumerate(TOLD))]
 
 
 class BruteForce:
@@ -216,7 +216,7 @@ def ranks(index: VectorStoreIndex, query: str | QueryBundle) -> list[str | None]
     return [found.node.ref_doc_id for found in unified_retriever(index, similarity_top_k=50).retrieve(query)]
 
 
-def test_one_ranking_of_texts_and_pictures(
+def test_one_ranking_of_texts_and_images(
     place: Place,
     embedding: VllmJinaEmbedding,
     demo_embedder: JinaEmbedder,
@@ -224,17 +224,17 @@ def test_one_ranking_of_texts_and_pictures(
     files: list[Path],
     documents: list[Document],
 ) -> None:
-    """By text, by picture, by vector; after a deletion; after the store was opened again, with the pictures in it."""
+    """By text, by image, by vector; after a deletion; after the store was opened again, with the images in it."""
     index = VectorStoreIndex.from_documents(
         documents,
         transformations=[SentenceSplitter(), embedding],
         embed_model=embedding,
         storage_context=StorageContext.from_defaults(vector_store=place.make()),
     )
-    picture = draw(SHOWN[3], seed=UNSEEN_SEED + 77, size=(112, 140))
+    image = draw(SHOWN[3], seed=UNSEEN_SEED + 77, size=(112, 140))
     questions = ["a red circle", TOLD[-1], SHOWN[7]]
     by_text = dict(zip(questions, demo_embedder.embed_queries(questions), strict=True))
-    by_picture = demo_embedder.embed_images([picture])[0]
+    by_image = demo_embedder.embed_images([image])[0]
 
     def check(index: VectorStoreIndex, missing: set[str]) -> None:
         def expected(query: np.ndarray) -> list[str]:
@@ -242,18 +242,18 @@ def test_one_ranking_of_texts_and_pictures(
 
         for question, vector in by_text.items():
             assert ranks(index, question) == expected(vector)
-        assert ranks(index, embedding.image_query(picture)) == expected(by_picture)
+        assert ranks(index, embedding.image_query(image)) == expected(by_image)
         by_vector = QueryBundle("", embedding=brute_force.rows[4].tolist())
         assert ranks(index, by_vector) == expected(brute_force.rows[4])
 
     check(index, missing=set())
-    place.delete(index, "picture 4")
+    place.delete(index, "image 4")
     place.delete(index, "text 2")
-    check(index, missing={"picture 4", "text 2"})
+    check(index, missing={"image 4", "text 2"})
     if place.reopen is None:
         return
     again = place.reopen(index, embedding)
-    check(again, missing={"picture 4", "text 2"})
+    check(again, missing={"image 4", "text 2"})
     for number in (2, 3):
         best = unified_retriever(again, similarity_top_k=1).retrieve(embedding.image_query(files[number]))[0]
         assert isinstance(best.node, ImageNode)
@@ -264,7 +264,7 @@ def test_one_ranking_of_texts_and_pictures(
 def test_the_plain_retriever_hides_texts_where_the_store_keeps_them(
     embedding: VllmJinaEmbedding, documents: list[Document]
 ) -> None:
-    """Why unified_retriever exists: as_retriever() asks Qdrant for the nodes that the index noted, the pictures."""
+    """Why unified_retriever exists: as_retriever() asks Qdrant for the nodes that the index noted, the images."""
     index = VectorStoreIndex.from_documents(
         [*documents[8:10], *documents[-2:]],
         transformations=[SentenceSplitter(), embedding],
@@ -272,5 +272,5 @@ def test_the_plain_retriever_hides_texts_where_the_store_keeps_them(
         storage_context=StorageContext.from_defaults(vector_store=qdrant(Path(), embedding.dimension).make()),
     )
     plain = index.as_retriever(similarity_top_k=9).retrieve("a text")
-    assert {found.node.ref_doc_id for found in plain} == {"picture 8", "picture 9"}, "LlamaIndex has mended this"
-    assert set(ranks(index, "a text")) == {"picture 8", "picture 9", "text 8", "text 9"}
+    assert {found.node.ref_doc_id for found in plain} == {"image 8", "image 9"}, "LlamaIndex has mended this"
+    assert set(ranks(index, "a text")) == {"image 8", "image 9", "text 8", "text 9"}

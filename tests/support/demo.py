@@ -11,18 +11,18 @@ LANGUAGES = ("en", "ja")
 
 
 def corpus() -> tuple[list[DemoItem], list[DemoItem]]:
-    """One picture and one passage per concept; a question per concept in two languages and by picture."""
-    items = [picture(f"picture-{concept}", concept) for concept in CONCEPTS]
+    """One image and one passage per concept; a question per concept in two languages and by image."""
+    items = [image(f"image-{concept}", concept) for concept in CONCEPTS]
     items += [text(f"passage-{concept}", concept, "de", f"Ein Satz: {concept} <&>") for concept in CONCEPTS]
     queries = [
         text(f"query-{code}-{concept}", concept, code, f"{code}: where is the {concept} <b>?")
         for code in LANGUAGES
         for concept in CONCEPTS
     ]
-    return items, queries + [picture(f"query-picture-{concept}", concept) for concept in CONCEPTS]
+    return items, queries + [image(f"query-image-{concept}", concept) for concept in CONCEPTS]
 
 
-def picture(name: str, concept: str) -> DemoItem:
+def image(name: str, concept: str) -> DemoItem:
     return DemoItem(name=name, concept=concept, language=None, content=draw(concept, seed=len(name), size=(120, 90)))
 
 
@@ -31,8 +31,8 @@ def text(name: str, concept: str, code: str, content: str) -> DemoItem:
 
 
 def right_answer(query: DemoItem, items: list[DemoItem]) -> Answer:
-    """What shows the concept first, pictures before passages."""
-    ranked = sorted(items, key=lambda item: (item.concept != query.concept, not item.is_picture))
+    """What shows the concept first, images before passages."""
+    ranked = sorted(items, key=lambda item: (item.concept != query.concept, not item.is_image))
     return Answer(query=query, hits=tuple(Hit(item=item, score=0.95 - 0.06 * rank) for rank, item in enumerate(ranked)))
 
 

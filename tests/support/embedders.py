@@ -11,7 +11,7 @@ import numpy as np
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.errors import ClosedError
-from vllm_jina_embed.inputs.images import picture_string
+from vllm_jina_embed.inputs.images import image_string
 
 
 class FakeEmbedder:
@@ -76,7 +76,7 @@ class FakeEmbedder:
         if self.closed:
             raise ClosedError("the fake is closed.")
         self.calls.append((f"mixed {prompt_name}", list(items), was_awaited))
-        is_text = [isinstance(item, str) and picture_string(item) is None for item in items]
+        is_text = [isinstance(item, str) and image_string(item) is None for item in items]
         rows = [self.vector(prompt_name if text else "image", item) for item, text in zip(items, is_text, strict=True)]
         return np.array(rows, dtype=np.float32).reshape(len(rows), self.dimension)
 

@@ -96,7 +96,7 @@ class FakeEngine:
         return vector_of(prompt, dimensions)
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
-        """Wait, fail, or return each token's own vector of ``token_dimensions`` numbers, pictures not expanded."""
+        """Wait, fail, or return each token's own vector of ``token_dimensions`` numbers, images not expanded."""
         await self._work(prompt, task, urgent)
         rows = [vector_of(replace(prompt, token_ids=(number,)), self.token_dimensions) for number in prompt.token_ids]
         return np.stack(rows)
@@ -121,7 +121,7 @@ class FakeEngine:
             raise error
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
-        """Return one state per token of the prompt, pictures not expanded."""
+        """Return one state per token of the prompt, images not expanded."""
         self.prompts.append(prompt)
         states = [vector_of(replace(prompt, token_ids=(number,)), 16) for number in prompt.token_ids]
         return TokenStates(token_ids=prompt.token_ids, states=np.stack(states))

@@ -19,8 +19,8 @@ from PIL import Image
 
 from tests.support.fake_engine import vector_of
 from vllm_jina_embed.checkpoints import description, resolve
-from vllm_jina_embed.engine.config import EngineConfig
-from vllm_jina_embed.engine.remote.messages import picture_tokens
+from vllm_jina_embed.engine.config import RemoteConfig
+from vllm_jina_embed.engine.remote.messages import image_tokens
 from vllm_jina_embed.pooling.single_vector import finish, normalize
 from vllm_jina_embed.prompts.base import Prompt
 
@@ -28,16 +28,16 @@ WIDTH = 128  # of the demo checkpoint
 BEFORE, SPAN, AFTER = (90, 91), (92, 93, 94), (95,)
 
 
-def picture_prompt(*images: Image.Image) -> Prompt:
+def image_prompt(*images: Image.Image) -> Prompt:
     """Return a prompt whose template's tokens are made up."""
     return Prompt(token_ids=(*BEFORE, *SPAN * len(images), *AFTER), images=images, around=(len(BEFORE), len(AFTER)))
 
 
-def config_of(*urls: str, **changes: Any) -> EngineConfig:
+def config_of(*urls: str, **changes: Any) -> RemoteConfig:
     """Return the configuration of servers that serve the demo checkpoint."""
     demo = resolve.resolve("demo")
     keywords = {"min_pixels": demo.min_pixels, "max_pixels": demo.max_pixels, "checkpoint": demo, **changes}
-    return EngineConfig(location="demo", revision=None, servers=urls or ("http://a",), **keywords)
+    return RemoteConfig(location="demo", revision=None, servers=urls or ("http://a",), **keywords)
 
 
 class FakeServers:
@@ -125,7 +125,7 @@ class FakeServers:
                 data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
                 with Image.open(BytesIO(data)) as image:
                     assert (image.format, image.mode) == ("PNG", "RGB")
-                    count = picture_tokens(*image.size, min_pixels=3136, max_pixels=602112)
+                    count = image_tokens(*image.size, min_pixels=3136, max_pixels=602112)
                 ids += [SPAN[0], *[SPAN[1]] * count, SPAN[2]]
         return [[*ids, *AFTER]]
 
@@ -199,6 +199,7 @@ def facts_of(kind: str, **changes: Any) -> dict[str, Any]:
     checkpoint = resolve.resolve("demo")
     demo = asdict(checkpoint) | {"location": "demo", "family": checkpoint.family.name}
     del demo["options"]
+    demo["dimensions"] = demo.pop("matryoshka_sizes")  # the name on the wire
     return {
         "checkpoint": demo, "revision": None, "files": "0123", "dtype": "float32", "pooler_task": kind,
         "projected": False, "max_tokens": 2048, "priority": True, "models": {}, "version": "0",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.prompts.template import SpecialIds
 

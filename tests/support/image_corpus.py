@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 
 Pixels = np.ndarray[Any, Any]
 ORIENTATION = 0x0112
@@ -409,7 +409,7 @@ def animations(folder: Path) -> Iterator[Case]:
 def broken(folder: Path) -> Iterator[Case]:
     """Yield files that end early, say too much, or are no images."""
     image = noise(90, 70, seed=5)
-    refused = ("cannot be decoded", "no picture that can be read")
+    refused = ("cannot be decoded", "not an image that can be read")
     for kind in ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "AVIF", "JPEG2000"):
         data = encoded(image, kind)
         for share in (0.02, 0.3, 0.6, 0.9):
@@ -422,12 +422,12 @@ def broken(folder: Path) -> Iterator[Case]:
             words=("|".join(refused),),
         )
     for name, data, word in (
-        ("nothing", b"", "no picture"),
-        ("SVG", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture"),
-        ("HTML", b"<!doctype html><img src='file:///etc/passwd'>", "no picture"),
-        ("ZIP", b"PK\x03\x04" + bytes(60), "no picture"),
+        ("nothing", b"", "no image"),
+        ("SVG", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no image"),
+        ("HTML", b"<!doctype html><img src='file:///etc/passwd'>", "no image"),
+        ("ZIP", b"PK\x03\x04" + bytes(60), "no image"),
         ("PDF", b"%PDF-1.7\n1 0 obj", "got a PDF"),
-        ("EPS", encoded(RGB, "EPS"), "no picture"),
+        ("EPS", encoded(RGB, "EPS"), "no image"),
         ("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(40), "pip install pillow-heif"),
     ):
         for form, make in list(_forms(data, folder, f"no {name}"))[:4]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 
 
 def with_exif(image: Image.Image) -> bytes:

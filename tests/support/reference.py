@@ -1,8 +1,8 @@
 """jina-embeddings-v4's single vector in plain transformers and torch, float32 on the CPU.
 
 Written from modeling_jina_embeddings_v4.py, apart from the package: own prompts, own pooling, own tokeniser call.
-It differs from that file in one point on purpose: several pictures in one item (undefined there) give the union
-of their spans, and a list may mix texts and pictures.
+It differs from that file in one point on purpose: several images in one item (undefined there) give the union
+of their spans, and a list may mix texts and images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
-PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
+IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
 class Reference:
@@ -39,13 +39,13 @@ class Reference:
 
     @torch.inference_mode()
     def token_states(self, item: str | Image.Image | Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return token ids ``(n,)`` and post-norm states ``(n, hidden)`` of a whole prompt text or of pictures."""
+        """Return token ids ``(n,)`` and post-norm states ``(n, hidden)`` of a whole prompt text or of images."""
         if isinstance(item, str):
             ids = self.tokenizer(item, return_tensors="pt", add_special_tokens=False).input_ids
             return ids[0], self.model.model(input_ids=ids, use_cache=False).last_hidden_state[0]
-        pictures = [item] if isinstance(item, Image.Image) else list(item)
-        processed = self.images(images=pictures, size=self.size, return_tensors="pt")
-        prompt = "<|im_start|>user\n" + PICTURE * len(pictures) + "Describe the image.<|im_end|>\n"
+        images = [item] if isinstance(item, Image.Image) else list(item)
+        processed = self.images(images=images, size=self.size, return_tensors="pt")
+        prompt = "<|im_start|>user\n" + IMAGE * len(images) + "Describe the image.<|im_end|>\n"
         for grid in processed["image_grid_thw"]:
             tokens = int(grid.prod()) // 4
             prompt = prompt.replace("<|image_pad|>", "<|placeholder|>" * tokens, 1)
@@ -66,7 +66,7 @@ class Reference:
         return torch.nn.functional.normalize(self.token_states(item)[1], dim=-1).numpy()
 
     def embed(self, item: str | Image.Image | Sequence[Image.Image], dimensions: int | None = None) -> np.ndarray:
-        """Return the embedding of a whole prompt text (prefix included) or of one or several RGB pictures."""
+        """Return the embedding of a whole prompt text (prefix included) or of one or several RGB images."""
         ids, states = self.token_states(item)
         if self.start in ids:
             inside = torch.zeros(len(ids), dtype=torch.bool)

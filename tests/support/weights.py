@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.images import noise
 from tests.support.native import NativeReference
-from tests.support.pictures import noise
 from tests.support.reference import Reference, distance
 from tests.support.xlm_roberta import XlmReference
 from vllm_jina_embed import JinaEmbedder
@@ -36,7 +36,7 @@ def check_weights(folder: Path, dtype: str) -> None:
         singles = {
             (task, size): embedder.embed(items, task=task, dimensions=size, prompt_name="query")
             for task in facts.tasks
-            for size in facts.dimensions
+            for size in facts.matryoshka_sizes
         }
         multis = {task: embedder.embed_multi_vector(items, task=task, prompt_name="query") for task in facts.tasks}
     found: dict[str, float] = {}
@@ -44,7 +44,7 @@ def check_weights(folder: Path, dtype: str) -> None:
     prompts = [prefix + item if isinstance(item, str) else item for item in items]
     for task in facts.tasks:
         reference = _reference(folder, facts, task)
-        for size in facts.dimensions:
+        for size in facts.matryoshka_sizes:
             expected = np.stack([reference.embed(prompt, size) for prompt in prompts])
             found[f"{task}, {size} numbers"] = distance(singles[task, size], expected)
         found[f"{task}, multi-vectors"] = max(

@@ -54,9 +54,12 @@ def test_wrong_usage_is_refused_with_the_usage(arguments: list[str], capsys: pyt
     [
         (
             "langchain_core llama_index llama_index.core vllm",
-            "langchain_core is not installed. Run: pip install 'vllm-jina-embed[all]'",
+            "langchain_core is not installed. Run: pip install 'vllm-jina-embed[langchain,llama-index,vllm]'",
         ),
-        ("llama_index.core vllm", "llama_index.core is not installed. Run: pip install 'vllm-jina-embed[all]'"),
+        (
+            "llama_index.core vllm",
+            "llama_index.core is not installed. Run: pip install 'vllm-jina-embed[llama-index,vllm]'",
+        ),
         ("vllm", "vllm is not installed. Run: pip install 'vllm-jina-embed[vllm]'"),
     ],
 )

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from tests.support.fake_engine import FakeEngine, vector_of, wait_until
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.engine.pool import EnginePool, running_engines
@@ -106,8 +106,10 @@ class TestConstruction:
     def test_tells_its_facts(self, make: Make, folder: Path) -> None:
         """Without an engine."""
         embedder = make(task="code", dimensions=32)
-        assert (embedder.model, embedder.task, embedder.dimension) == (str(folder), "code", 32)
-        assert embedder.checkpoint.dimensions == (16, 32, 64)
+        assert (embedder.model, embedder.task, embedder.dimensions) == (str(folder), "code", 32)
+        with pytest.warns(DeprecationWarning, match="dimensions"):
+            assert embedder.dimension == embedder.dimensions
+        assert embedder.checkpoint.matryoshka_sizes == (16, 32, 64)
         assert embedder.fingerprint == make(task="code", dimensions=32).fingerprint != make(task="code").fingerprint
         assert repr(embedder) == f"JinaEmbedder({str(folder)!r}, task='code', dimensions=32)"
 
@@ -162,12 +164,12 @@ class TestCalls:
         embedder.embed(["a"], prompt_name="query")
         assert engines[0].urgent == [False, True, False, True]
 
-    def test_pictures_and_texts_mix(self, make: Make) -> None:
-        """The same picture has one vector in each call, role and form."""
+    def test_images_and_texts_mix(self, make: Make) -> None:
+        """The same image has one vector in each call, role and form."""
         embedder = make()
-        picture = noise(40, 30)
-        alone = embedder.embed_images([picture])[0]
-        mixed = embedder.embed(["a", picture, encoded(picture), [picture, picture]], prompt_name="query")
+        image = noise(40, 30)
+        alone = embedder.embed_images([image])[0]
+        mixed = embedder.embed(["a", image, encoded(image), [image, image]], prompt_name="query")
         np.testing.assert_array_equal(mixed[0], answer("Query: a"))
         np.testing.assert_array_equal(mixed[1], alone)
         np.testing.assert_array_equal(mixed[2], alone)
@@ -195,14 +197,14 @@ class TestCalls:
     async def test_the_twins_give_the_same(self, make: Make) -> None:
         """Every call and its awaited form."""
         embedder = make()
-        picture = noise(30, 30)
+        image = noise(30, 30)
         pairs = [
             (await embedder.aembed_queries(["a"]), embedder.embed_queries(["a"])),
             (await embedder.aembed_passages(["a"]), embedder.embed_passages(["a"])),
-            (await embedder.aembed_images([picture]), embedder.embed_images([picture])),
+            (await embedder.aembed_images([image]), embedder.embed_images([image])),
             (
-                await embedder.aembed(["a", picture], prompt_name="query"),
-                embedder.embed(["a", picture], prompt_name="query"),
+                await embedder.aembed(["a", image], prompt_name="query"),
+                embedder.embed(["a", image], prompt_name="query"),
             ),
         ]
         for awaited, waited in pairs:
@@ -236,7 +238,7 @@ class TestCalls:
         assert shown.out == ""
 
     def test_a_policy_holds(self, make: Make, tmp_path: Path) -> None:
-        """For every picture of the embedder."""
+        """For every image of the embedder."""
         (tmp_path / "a.png").write_bytes(encoded(noise(20, 20)))
         with pytest.raises(InputError, match="allows no local files"):
             make(media=MediaPolicy(allow_local_files=False)).embed_images([tmp_path / "a.png"])

@@ -56,6 +56,23 @@ def test_several_errors_become_one_that_names_all() -> None:
     assert merged.embeddings is None
 
 
+def test_a_place_is_a_field() -> None:
+    """The message is made of it, and an error is moved to another place without its text."""
+    error = InputError("bad", where="items[3]", image=1, positions=[3])
+    assert (str(error), error.reason, error.where, error.image) == ("items[3][1]: bad", "bad", "items[3]", 1)
+    moved = error.at("nodes[12] (id 'a')", 12)
+    assert (str(moved), moved.positions, moved.problems) == (
+        "nodes[12] (id 'a')[1]: bad",
+        (12,),
+        ("nodes[12] (id 'a')[1]: bad",),
+    )
+    assert str(InputError("bad").at("texts[0]", 0)) == "texts[0]: bad"
+    assert str(InputError("bad").at("images[0]", 0, image=2)) == "images[0][2]: bad"
+    merged = InputError.collect([error, InputError("worse", where="items[4]", positions=[4])], total=6)
+    assert merged.reasons == ("bad", "worse")
+    assert merged.problems == ("items[3][1]: bad", "items[4]: worse")
+
+
 def test_a_thousand_errors_make_a_short_message() -> None:
     """A log line must not grow with the list; the attributes hold everything."""
     merged = InputError.collect([InputError(f"items[{n}]: bad", positions=[n]) for n in range(1000)], total=1000)
@@ -73,10 +90,11 @@ def test_a_missing_extra_names_the_pip_line() -> None:
 
 def test_errors_cross_processes() -> None:
     """Pickling keeps the message and what hangs on it."""
-    bad = InputError("items[1]: bad", positions=[1])
+    bad = InputError("bad", where="items[1]", image=0, positions=[1])
     bad.embeddings = np.full((2, 3), np.nan, dtype=np.float32)
     copy = pickle.loads(pickle.dumps(bad))
     assert (str(copy), copy.positions, copy.embeddings.shape) == (str(bad), (1,), (2, 3))
+    assert str(copy.at("items[7]", 7)) == "items[7][0]: bad"
     warning = EmbeddingWarning("rows are NaN")
     warning.embeddings = bad.embeddings
     assert pickle.loads(pickle.dumps(warning)).embeddings.shape == (2, 3)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from tests.support.fake_servers import FakeServers
-from tests.support.pictures import noise
+from tests.support.images import noise
 from vllm_jina_embed import ClosedError, ConfigError, JinaEmbedder
 from vllm_jina_embed.engine.pool import EnginePool
-from vllm_jina_embed.engine.remote.engine import ServerEngine
+from vllm_jina_embed.engine.remote.engine import RemoteEngine
 
 
-class Served(JinaEmbedder):
+class Remote(JinaEmbedder):
     """Reaches the servers of this test."""
 
     servers: ClassVar[FakeServers]
@@ -24,16 +24,16 @@ class Served(JinaEmbedder):
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServers]:
     servers = FakeServers(tokens="token_embed", plain="plain")
-    pool = EnginePool(lambda config: ServerEngine(config, transport=servers.transport))
-    monkeypatch.setattr(Served, "_pool", pool)
+    pool = EnginePool(lambda config: RemoteEngine(config, transport=servers.transport))
+    monkeypatch.setattr(Remote, "_pool", pool)
     yield servers
     pool.close()
 
 
 def test_a_client_needs_no_file_of_the_checkpoint(servers: FakeServers) -> None:
-    """Facts and tokenizer come from the server; texts, pictures and lists of pictures go there."""
-    with Served.from_server("http://a:1/v1/", dimensions=64) as embedder:
-        assert (embedder.model, embedder.dimension, embedder.task) == ("demo", 64, "retrieval")
+    """Facts and tokenizer come from the server; texts, images and lists of images go there."""
+    with Remote.from_server("http://a:1/v1/", dimensions=64) as embedder:
+        assert (embedder.model, embedder.dimensions, embedder.task) == ("demo", 64, "retrieval")
         rows = embedder.embed(["a tree", noise(60, 60), [noise(30, 30), noise(90, 30)], "<|vision_start|>"])
     assert rows.shape == (4, 64)
     assert servers.requests["a", "/jina/tokenizer.json"] == 1
@@ -44,18 +44,18 @@ def test_a_client_needs_no_file_of_the_checkpoint(servers: FakeServers) -> None:
 def test_embedders_of_the_same_servers_share_one_engine(servers: FakeServers) -> None:
     """Whatever their task, dimensions or role; another key or timeout is another engine."""
     with (
-        Served.from_server("http://a") as one,
-        Served.from_server(["http://a/"], dimensions=32) as two,
-        Served.from_server("http://a", timeout=5) as three,
+        Remote.from_server("http://a") as one,
+        Remote.from_server(["http://a/"], dimensions=32) as two,
+        Remote.from_server("http://a", timeout=5) as three,
     ):
         for embedder in (one, two, three):
             embedder.embed_queries(["q"])
-        assert Served._pool.running() == 2
-    assert Served._pool.running() == 0
+        assert Remote._pool.running() == 2
+    assert Remote._pool.running() == 0
 
 
 async def test_every_call_has_its_awaited_twin(servers: FakeServers) -> None:
-    async with Served.from_server("http://tokens") as embedder:
+    async with Remote.from_server("http://tokens") as embedder:
         np.testing.assert_array_equal(await embedder.aembed(["a"]), embedder.embed(["a"]))
         (rows,) = await embedder.aembed_multi_vector(["a"])
         assert rows.shape[1] == 128
@@ -65,16 +65,16 @@ async def test_every_call_has_its_awaited_twin(servers: FakeServers) -> None:
 
 def test_a_plain_server_needs_the_name_of_its_checkpoint(servers: FakeServers) -> None:
     with pytest.raises(ConfigError, match="model="):
-        Served.from_server("http://plain")
-    with Served.from_server("http://plain", model="demo") as embedder:
+        Remote.from_server("http://plain")
+    with Remote.from_server("http://plain", model="demo") as embedder:
         np.testing.assert_allclose(np.linalg.norm(embedder.embed(["a", "b"]), axis=1), 1, atol=1e-6)
 
 
 def test_another_checkpoint_than_the_named_one_is_told(servers: FakeServers) -> None:
     for url in ("http://plain", "http://a"):
         with (
-            Served.from_server(url, model="demo") as embedder,
-            Served.from_server(url, model="jinaai/jina-embeddings-v4-vllm-code") as other,
+            Remote.from_server(url, model="demo") as embedder,
+            Remote.from_server(url, model="jinaai/jina-embeddings-v4-vllm-code") as other,
         ):
             other.backend.builder = embedder.backend.ready()[1]  # whose tokenizer lies in no folder here
             with pytest.raises(ConfigError, match=r"expected.*2048"):
@@ -83,15 +83,15 @@ def test_another_checkpoint_than_the_named_one_is_told(servers: FakeServers) -> 
 
 def test_a_wrong_task_is_told_before_anything_is_asked(servers: FakeServers) -> None:
     with pytest.raises(ConfigError, match="summarise"):
-        Served.from_server("http://a", task="summarise")
+        Remote.from_server("http://a", task="summarise")
 
 
 @pytest.mark.parametrize(
     ("urls", "keywords", "words"),
     [
         ([], {}, "got no server"),
-        ("gpu-box:8000", {}, "is no URL"),
-        (["http://a", "http://b?x"], {}, "is no URL"),
+        ("gpu-box:8000", {}, "is not a URL"),
+        (["http://a", "http://b?x"], {}, "is not a URL"),
         ("http://a", {"timeout": 0}, "timeout=0"),
         ("http://a", {"timeout": True}, "timeout=True"),
         ("http://a", {"api_key": "a b"}, "api_key must be"),
@@ -103,12 +103,12 @@ def test_settings_that_no_server_can_honour(
     servers: FakeServers, urls: Any, keywords: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
-        Served.from_server(urls, **keywords)
+        Remote.from_server(urls, **keywords)
 
 
 def test_an_unknown_keyword_is_an_error(servers: FakeServers) -> None:
     with pytest.raises(TypeError, match="batch_size"):
-        Served.from_server("http://a", batch_size=3)
+        Remote.from_server("http://a", batch_size=3)
 
 
 def test_the_key_is_shown_to_the_server_and_to_nobody_else(servers: FakeServers) -> None:
@@ -118,7 +118,7 @@ def test_the_key_is_shown_to_the_server_and_to_nobody_else(servers: FakeServers)
         shown.add(request.headers["authorization"])
 
     servers.fail = note
-    with Served.from_server("http://a", api_key="secret") as embedder:
+    with Remote.from_server("http://a", api_key="secret") as embedder:
         embedder.embed(["a"])
         assert "secret" not in repr(embedder) + repr(embedder.settings)
     assert shown == {"Bearer secret"}
@@ -126,20 +126,20 @@ def test_the_key_is_shown_to_the_server_and_to_nobody_else(servers: FakeServers)
 
 def test_vectors_are_cached_by_what_the_server_serves(servers: FakeServers, tmp_path: Any) -> None:
     """A hit asks nobody; a server elsewhere with the same files has the same vectors, other weights have others."""
-    with Served.from_server("http://a").cached(tmp_path / "cache.sqlite") as cached:
+    with Remote.from_server("http://a").cached(tmp_path / "cache.sqlite") as cached:
         first = cached.embed(["a"])
     asked = servers.posts("a") + servers.posts("b")
-    with Served.from_server("http://b").cached(tmp_path / "cache.sqlite") as cached:
+    with Remote.from_server("http://b").cached(tmp_path / "cache.sqlite") as cached:
         assert (cached.embed(["a"]) == first).all()
     assert servers.posts("a") + servers.posts("b") == asked
     servers.facts = {"files": "4567"}
-    with Served.from_server("http://b").cached(tmp_path / "cache.sqlite") as cached:
+    with Remote.from_server("http://b").cached(tmp_path / "cache.sqlite") as cached:
         cached.embed(["a"])
     assert servers.posts("b") == 1
 
 
 def test_a_closed_one_says_so(servers: FakeServers) -> None:
-    embedder = Served.from_server("http://a")
+    embedder = Remote.from_server("http://a")
     embedder.embed(["a"])
     embedder.close()
     with pytest.raises(ClosedError):
@@ -150,4 +150,4 @@ def test_a_closed_one_says_so(servers: FakeServers) -> None:
 @pytest.mark.parametrize("urls", [5, None])
 def test_servers_that_are_no_list_are_named(servers: FakeServers, urls: Any) -> None:
     with pytest.raises(ConfigError, match=f"servers={urls} is a .*expected a URL"):
-        Served.from_server(urls)
+        Remote.from_server(urls)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.cache.embedder import CachedEmbedder
@@ -62,7 +62,7 @@ class TestMultiVectors:
         assert engines[0].urgent == [True, True]
 
     async def test_are_the_same_when_awaited(self, make: Make) -> None:
-        """Texts and pictures."""
+        """Texts and images."""
         embedder = make()
         items = ["a", noise(30, 40)]
         for one, other in zip(
@@ -77,7 +77,7 @@ class TestMultiVectors:
     def test_of_bad_items_are_told_by_position(self, make: Make) -> None:
         """The rest is kept beside the error."""
         with pytest.raises(InputError) as caught:
-            make().embed_multi_vector(["a", b"no picture", "b"])
+            make().embed_multi_vector(["a", b"no image", "b"])
         assert caught.value.positions == (1,)
         assert [len(rows) > 0 for rows in caught.value.embeddings] == [True, False, True]
 
@@ -85,7 +85,7 @@ class TestMultiVectors:
         """As many columns as the others."""
         embedder = make(on_error="skip")
         with pytest.warns(UserWarning, match="multi-vectors are empty"):
-            rows = embedder.embed_multi_vector([b"no picture", "b"])
+            rows = embedder.embed_multi_vector([b"no image", "b"])
         assert rows[0].shape == (0, embedder.checkpoint.token_dimensions)
         assert len(rows[1]) > 0
 
@@ -122,7 +122,7 @@ class TestTaskOfACall:
         embedder.embed_passages(["a"], task="text-matching")
         embedder.embed_multi_vector(["a"], task="code")
         list(embedder.embed_stream(["a"], task="code"))
-        assert [len(row) async for row in embedder.aembed_stream(["a"], task="code")] == [embedder.dimension]
+        assert [len(row) async for row in embedder.aembed_stream(["a"], task="code")] == [embedder.dimensions]
         embedder.embed_passages(["a"])
         assert engines[0].tasks == ["code", "code", "text-matching", "code", "code", "code", "retrieval"]
         lengths = [len(prompt.token_ids) for prompt in engines[0].prompts]

@@ -21,11 +21,11 @@ import httpx
 import pytest
 
 from tests.support.fake_servers import PATHS, FakeServers, RawServer, config_of
-from vllm_jina_embed import ConfigError, JinaEmbedder, VllmJinaError, settings
+from vllm_jina_embed import ConfigError, JinaEmbedder, VllmJinaError
 from vllm_jina_embed._secrets import Hider, Secret, split_login
 from vllm_jina_embed.engine.pool import EnginePool
-from vllm_jina_embed.engine.remote import balancer
-from vllm_jina_embed.engine.remote.engine import ServerEngine
+from vllm_jina_embed.engine.remote import balancer, discover
+from vllm_jina_embed.engine.remote.engine import RemoteEngine
 
 pytestmark = pytest.mark.fire
 
@@ -42,7 +42,7 @@ class Remote(JinaEmbedder):
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServers]:
     servers = FakeServers()
-    pool = EnginePool(lambda config: ServerEngine(config, transport=servers.transport))
+    pool = EnginePool(lambda config: RemoteEngine(config, transport=servers.transport))
     monkeypatch.setattr(Remote, "_pool", pool)
     monkeypatch.setattr(balancer, "PATIENCE", 0.05)
     monkeypatch.setattr(balancer, "HURRY", 0.05)
@@ -50,7 +50,7 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServers]:
     pool.close()
 
 
-def places(embedder: JinaEmbedder, where: settings.Served) -> list[str]:
+def places(embedder: JinaEmbedder, where: discover.Remote) -> list[str]:
     """Return all that might show a secret."""
     things = [embedder, embedder.settings, embedder.settings.engine, where]
     shown = [repr(one) for one in things] + [embedder.settings.fingerprint, str(vars(embedder))]
@@ -61,7 +61,7 @@ def places(embedder: JinaEmbedder, where: settings.Served) -> list[str]:
 def test_a_key_is_sent_and_shown_nowhere(servers: FakeServers) -> None:
     sent = set()
     servers.fail = lambda request: sent.add(request.headers["authorization"])  # type: ignore[func-returns-value]
-    where = settings.served("http://a", api_key=KEY, timeout=5)
+    where = discover.remote("http://a", api_key=KEY, timeout=5)
     with Remote.from_server("http://a", api_key=KEY) as embedder:
         embedder.embed(["a"])
         assert not [shown for shown in places(embedder, where) if "very-secret" in shown]
@@ -73,7 +73,7 @@ def test_a_password_in_a_url_is_sent_and_shown_nowhere(servers: FakeServers, cap
     sent = set()
     servers.fail = lambda request: sent.add(request.headers["authorization"])  # type: ignore[func-returns-value]
     url = f"http://user:{PASSWORD}@a:81/v1/"
-    where = settings.served(url, api_key=None, timeout=5)
+    where = discover.remote(url, api_key=None, timeout=5)
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, logger="httpx")  # other packages of a test run have it quieter
     with Remote.from_server(url) as embedder:
@@ -174,7 +174,7 @@ def test_an_answer_that_is_not_http_shows_no_key() -> None:
     """The library's message quotes what came; neither ours nor a traceback shows it."""
     server = RawServer("/jina/checkpoint", lambda: [f"Authorization: Bearer {KEY}\r\n\r\n".encode()])
     with closing(server), pytest.raises(VllmJinaError, match=r"RemoteProtocolError.*\*\*\*") as caught:
-        ServerEngine(config_of(server.url, api_key=Secret(KEY), timeout=5))
+        RemoteEngine(config_of(server.url, api_key=Secret(KEY), timeout=5))
     assert "very-secret" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -198,7 +198,7 @@ def test_a_variable_that_nothing_connects_with_is_named(
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigError, match=f"server 'http://a'.*{words}") as caught:
-        ServerEngine(config_of("http://a", api_key=Secret(KEY), timeout=1))
+        RemoteEngine(config_of("http://a", api_key=Secret(KEY), timeout=1))
     assert "ss-word" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -206,7 +206,7 @@ def test_no_frame_of_an_error_of_the_start_has_a_key(monkeypatch: pytest.MonkeyP
     """Error reporters show the variables of each frame."""
     monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
     with pytest.raises(ConfigError) as caught:
-        ServerEngine(config_of("http://a", api_key=Secret(KEY), timeout=1))
+        RemoteEngine(config_of("http://a", api_key=Secret(KEY), timeout=1))
     shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     ours = [frame for frame in shown.stack if "vllm_jina_embed" in frame.filename]
     assert ours
@@ -244,7 +244,7 @@ def test_a_dead_server_with_a_password_is_named_without_it(servers: FakeServers)
 )
 def test_a_url_that_is_none_shows_no_password(servers: FakeServers, url: str) -> None:
     """Whatever is wrong with it."""
-    with pytest.raises(ConfigError, match=r"is no URL.*gpu-box") as caught:
+    with pytest.raises(ConfigError, match=r"is not a URL.*gpu-box") as caught:
         Remote.from_server(url)
     assert "ss-word" not in str(caught.value)
     assert str(caught.value).isprintable()
@@ -260,25 +260,25 @@ def test_a_url_of_no_host_is_told(monkeypatch: pytest.MonkeyPatch, url: Any) -> 
 
 def test_a_key_and_a_password_exclude_each_other() -> None:
     with pytest.raises(ConfigError, match="only one of them"):
-        settings.served("http://user:word@a", api_key="key", timeout=1)
+        discover.remote("http://user:word@a", api_key="key", timeout=1)
 
 
 @pytest.mark.parametrize("timeout", [10**400, float("inf"), float("nan"), 1e300, -1, "3", None])
 def test_a_timeout_that_is_no_time_is_told(timeout: Any) -> None:
     with pytest.raises(ConfigError, match="timeout="):
-        settings.served("http://a", api_key=None, timeout=timeout)
+        discover.remote("http://a", api_key=None, timeout=timeout)
 
 
 def test_other_keys_and_passwords_are_other_engines(servers: FakeServers) -> None:
     """And equal ones share one."""
     urls = ["http://a", "http://u:1@a", "http://u:2@a", "http://u:1@a/"]
-    configs = {config for url in urls for config in [settings.served(url, api_key=None, timeout=1)]}
+    configs = {config for url in urls for config in [discover.remote(url, api_key=None, timeout=1)]}
     assert len(configs) == 3
     assert len({replace(config_of(), api_key=key) for key in ("one", "two", "one")}) == 2
 
 
 def test_two_logins_of_one_server_are_two_members() -> None:
-    where = settings.served(["http://u:1@a", "http://v:1@a", "http://u:1@a"], api_key=None, timeout=1)
+    where = discover.remote(["http://u:1@a", "http://v:1@a", "http://u:1@a"], api_key=None, timeout=1)
     assert where.urls == ("http://a", "http://a")
 
 
@@ -290,8 +290,8 @@ def test_a_secret_stays_behind_in_a_pickle_and_says_so(servers: FakeServers) -> 
     lost = pickle.loads(pickle.dumps(config))
     assert lost != config
     assert isinstance(lost.api_key, Secret)
-    with pytest.raises(ConfigError, match="does not travel in a pickle"):
-        ServerEngine(lost, transport=servers.transport)
+    with pytest.raises(ConfigError, match="is not pickled"):
+        RemoteEngine(lost, transport=servers.transport)
 
 
 def test_a_secret_shows_itself_on_demand_alone() -> None:

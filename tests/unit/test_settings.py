@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from vllm_jina_embed import settings
+from vllm_jina_embed.engine.remote import discover
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.settings import Settings
@@ -118,9 +119,9 @@ def test_the_fingerprint_changes_with_the_task(tmp_path: Path) -> None:
 
 def test_every_setting_either_decides_a_vector_or_does_not() -> None:
     """A new setting must take a side here."""
-    assert {*DECIDE, *DO_NOT, "task", "where"} == set(inspect.signature(settings.check).parameters)
-    where = settings.served("http://a", api_key="b", timeout=3)  # which machine computes decides nothing
-    assert check(**DO_NOT, where=where).fingerprint == check().fingerprint
+    assert {*DECIDE, *DO_NOT, "task", "remote"} == set(inspect.signature(settings.check).parameters)
+    remote = discover.remote("http://a", api_key="b", timeout=3)  # which machine computes decides nothing
+    assert check(**DO_NOT, remote=remote).fingerprint == check().fingerprint
 
 
 def test_a_default_written_out_changes_nothing() -> None:

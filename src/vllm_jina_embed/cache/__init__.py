@@ -1,1 +1,1 @@
-"""Embeddings that were computed before, in front of any embedder."""
+"""A cache of embeddings in front of any embedder."""

@@ -1,4 +1,4 @@
-"""The backend that asks a store first: what was embedded once is not embedded again. Hits start no engine."""
+"""A backend that looks into a store before it asks another backend. Hits start no engine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 from ..embedding.backend import Backend, Request
 from ..embedding.outcomes import Outcome
 from ..errors import InputError
-from ..inputs.images import open_image
-from ..inputs.items import ImageItem, Item
+from ..inputs.items import ImageItem, Item, opened
 from ..prompts.build import prefix, role_of
 from ..settings import Settings
 from . import keys
@@ -20,19 +19,19 @@ from .safety import ForgivingStore
 from .stores import Store
 
 ITEMS = 1024
-"""Items that are looked up, embedded and kept together; what an interrupted call lost at most."""
+"""Items that are looked up, embedded and stored together; an interrupted call loses at most these."""
 PIXELS = 64_000_000
-"""Pixels of opened pictures, 0.2 GB, after which no further item joins."""
+"""Pixels of opened images, 0.2 GB, after which no further item joins a part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """Some neighbours of a call: items, their keys (None where a picture cannot be opened) and what the store had."""
+    """Neighbouring items of a call, their keys (None where an image cannot be opened) and the cached vectors by key."""
 
     start: int
     items: list[Item]
     keys: list[str | None]
-    known: dict[str, tuple[np.ndarray, bool]]
+    cached: dict[str, tuple[np.ndarray, bool]]
     errors: list[InputError] = field(default_factory=list)
 
     @property
@@ -40,7 +39,7 @@ class _Part:
         """The first item of each key that the store does not have."""
         first: dict[str, Item] = {}
         for key, item in zip(self.keys, self.items, strict=True):
-            if key is not None and key not in self.known:
+            if key is not None and key not in self.cached:
                 first.setdefault(key, item)
         return first
 
@@ -49,7 +48,7 @@ class CacheBackend:
     """Answers from a store where it can, and asks ``backend`` for the rest."""
 
     def __init__(self, backend: Backend, store: Store, settings: Settings, check_open: Callable[[], None]) -> None:
-        """Take what computes, where its vectors are kept, and what raises once the embedder is closed."""
+        """Keep the parts; ``check_open`` raises once the embedder is closed."""
         self.settings = settings
         self._backend, self._check_open = backend, check_open
         self._safe = ForgivingStore(store)
@@ -80,7 +79,7 @@ class CacheBackend:
         return outcome
 
     def _begin(self, request: Request) -> Settings:
-        """Check what an embedder checks first; return the request's settings."""
+        """Check the request as an embedder does, and return its settings."""
         self._check_open()
         settings = self.settings.for_call(dimensions=request.dimensions, task=request.task)
         prefix(settings.checkpoint.family, settings.task, request.prompt_name)
@@ -91,14 +90,14 @@ class CacheBackend:
         identity, items = keys.identity(settings), request.items
         start = 0
         while start < len(items):
-            part = _Part(start=start, items=[], keys=[], known={})
+            part = _Part(start=start, items=[], keys=[], cached={})
             pixels = 0
             while start < len(items) and len(part.items) < ITEMS and pixels < PIXELS:
                 item = items[start]
                 start += 1
                 try:
-                    item, opened = self._open(item)
-                    pixels += opened
+                    item, size = self._open(item)
+                    pixels += size
                     role = role_of(settings.checkpoint.family, item, request.prompt_name)
                     part.keys.append(keys.key(identity, role, keys.content(item)))
                 except InputError as error:
@@ -109,52 +108,47 @@ class CacheBackend:
             yield part
 
     def _open(self, item: Item) -> tuple[Item, int]:
-        """Return the item with its pictures opened, so that what is hashed is what is embedded; and their pixels."""
+        """Return the item with its images opened, so that the hashed pixels are those embedded; and their number."""
         if not isinstance(item, ImageItem):
             return item, 0
-        pictures = []
-        for number, source in enumerate(item.images):
-            try:
-                pictures.append(open_image(source, self.settings.media))
-            except InputError as error:
-                where = item.where if len(item.images) == 1 else f"{item.where}[{number}]"
-                raise InputError(f"{where}: {error}", positions=[item.position]) from None
-        return replace(item, images=tuple(pictures)), sum(picture.width * picture.height for picture in pictures)
+        images = opened(item, self.settings.media)
+        return replace(item, images=images), sum(image.pixel_count for image in images)
 
     def _look_up(self, part: _Part, dimensions: int) -> None:
         names = list(dict.fromkeys(key for key in part.keys if key is not None))
         if not names:
             return
         for key, value in zip(names, self._safe.get_many(names), strict=True):
-            found = keys.unpack(key, value, dimensions)
-            if found is not None:
-                part.known[key] = found
+            unpacked = keys.unpack(key, value, dimensions)
+            if unpacked is not None:
+                part.cached[key] = unpacked
 
     def _finish(self, part: _Part, outcome: Outcome, missing: dict[str, Item], computed: Outcome | None) -> None:
-        """Keep what was computed, and fill in the part's rows, errors and cut texts."""
-        failed: dict[str, str] = {}
+        """Store the computed embeddings, and fill in the part's rows, errors and cut texts."""
+        failed: dict[str, InputError] = {}
         if computed is not None:
             failed = self._keep(part, missing, computed)
         outcome.errors.extend(part.errors)
         for row, (key, item) in enumerate(zip(part.keys, part.items, strict=True), part.start):
-            if key in part.known:
-                outcome.embeddings[row], truncated = part.known[key]
+            if key in part.cached:
+                outcome.embeddings[row], truncated = part.cached[key]
                 if truncated:
                     outcome.truncated.append(item.position)
             elif key is not None:
-                outcome.errors.append(InputError(item.where + failed[key], positions=[item.position]))
+                outcome.errors.append(failed[key].at(item.where, item.position))
         outcome.errors.sort(key=lambda error: error.positions)
 
-    def _keep(self, part: _Part, missing: dict[str, Item], computed: Outcome) -> dict[str, str]:
-        """Store the new embeddings; return by key what is wrong with the other items, less where they stand."""
-        errors = {error.positions[0]: str(error) for error in computed.errors}
-        failed, new = {}, {}
+    def _keep(self, part: _Part, missing: dict[str, Item], computed: Outcome) -> dict[str, InputError]:
+        """Store the new embeddings; return by key the errors of the other items."""
+        errors = {error.positions[0]: error for error in computed.errors}
+        failed: dict[str, InputError] = {}
+        new: dict[str, bytes] = {}
         for (key, item), embedding in zip(missing.items(), computed.embeddings, strict=True):
             if item.position in errors:
-                failed[key] = errors[item.position].removeprefix(item.where)
+                failed[key] = errors[item.position]
                 continue
             truncated = item.position in computed.truncated
-            part.known[key] = embedding, truncated
+            part.cached[key] = embedding, truncated
             if np.isfinite(embedding).all():
                 new[key] = keys.pack(key, embedding, truncated=truncated)
         if new:
@@ -163,7 +157,7 @@ class CacheBackend:
 
 
 def _rest(request: Request, missing: dict[str, Item]) -> Request:
-    """Return the request for what the store does not have."""
+    """Return the request for the items that the store does not have."""
     return replace(request, items=list(missing.values()))
 
 

@@ -14,22 +14,22 @@ from .stores import SQLiteStore, Store, open_store
 class CachedEmbedder(Calls):
     """The calls of ``embedder``, answered from ``store`` where it can; safe to call from any thread and event loop.
 
-    A hit is the vector that was stored, bit for bit; a picture counts by its pixels, so an edited file is embedded
-    again; equal items of one call are embedded once; an entry that is damaged is computed again, and so is everything
-    while the store cannot be read or written, with one warning. Pictures are opened
-    under the embedder's ``MediaPolicy`` before they are looked up, so a hit opens nothing that the policy refuses.
-    Multi-vectors are computed every time: one takes hundreds of times the room of an embedding.
+    A hit is the stored vector, bit for bit. Images are keyed by their pixels, so an edited file is embedded again;
+    they are opened under the embedder's ``MediaPolicy`` before the look-up, so a hit opens nothing that the policy
+    refuses. Equal items of one call are embedded once. A damaged entry is computed again, and so is everything while
+    the store cannot be read or written, with one warning.
+    Multi-vectors are computed every time: one takes hundreds of times the space of an embedding.
     """
 
     def __init__(self, embedder: Calls, store: Store | str | os.PathLike[str]) -> None:
-        """Check that the embeddings can be told apart for ever.
+        """Check that the keys of embeddings will always be unique.
 
         Args:
-            embedder: What computes; ``close`` closes it too.
+            embedder: Computes what is not stored; ``close`` closes it too.
             store: A path for an SQLite file, or an object with ``get_many`` and ``put_many``.
 
         Raises:
-            ConfigError: The checkpoint is a hub repository without a commit, or ``store`` is no store.
+            ConfigError: The checkpoint is a hub repository without a commit, or ``store`` is not a store.
         """
         if not isinstance(embedder, Calls):
             raise ConfigError(f"got a {type(embedder).__name__} to cache; expected a JinaEmbedder.")
@@ -42,7 +42,7 @@ class CachedEmbedder(Calls):
 
     @property
     def closed(self) -> bool:
-        """Whether this or what computes was closed."""
+        """Whether this or the embedder behind it was closed."""
         return self._closed or self.embedder.closed
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The SQLite file of a cache: made for its owner alone, read where it may not be written; and advice about errors."""
+"""Open the SQLite file of a cache: created for its owner alone, read where it cannot be written; advice on errors."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..errors import ConfigError
 MEMORY = ":memory:"
 WAIT = 60.0
 """Seconds that one process waits for another's write."""
-_APPLICATION = 0x766A6531  # "vje1": tells our files from other people's
+_APPLICATION = 0x766A6531  # "vje1": marks the files of this package
 _READ_ONLY = ("mode=ro", "immutable=1")
-"""The second needs no file beside the cache's own, and does not see what another process has just written."""
+"""The second needs no other file beside the cache, but does not see what another process has just written."""
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _ADVICE = {
     sqlite3.SQLITE_FULL: "Free some space on its disk, or choose another folder; what it holds can still be read.",
@@ -25,7 +25,7 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "This process may not write there. Change the permissions, or choose another file.",
     sqlite3.SQLITE_CANTOPEN: "Its folder must exist, and this process must be allowed to write there.",
     sqlite3.SQLITE_PERM: "Change the permissions, or choose another file.",
-    sqlite3.SQLITE_BUSY: f"Another process has kept it for {WAIT:.0f} seconds; see which one writes to it.",
+    sqlite3.SQLITE_BUSY: f"Another process has locked it for {WAIT:.0f} seconds; see which process writes to it.",
 }
 _BROKEN = "If the file is broken, delete it: every embedding in it can be computed again."
 
@@ -36,15 +36,15 @@ def code_of(error: sqlite3.Error) -> int:
 
 
 def advice(error: sqlite3.Error) -> str:
-    """Return what to do about an error."""
+    """Return a sentence on what to do about an error."""
     return _ADVICE.get(code_of(error), _BROKEN)
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """Return a connection to the cache at ``path``, which is made where nothing is.
+    """Return a connection to the cache at ``path``; create the file if it is missing.
 
     Raises:
-        ConfigError: It is a database of something else.
+        ConfigError: It is another program's database.
         sqlite3.Error: It can be neither written nor read.
     """
     try:
@@ -62,7 +62,7 @@ def open_file(path: Path) -> sqlite3.Connection:
 
 def _create(path: Path) -> None:
     """Make the file for its owner alone; SQLite gives its log the same mode."""
-    with contextlib.suppress(OSError):  # it is there, or SQLite says what is wrong
+    with contextlib.suppress(OSError):  # it exists, or SQLite says what is wrong
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
@@ -79,16 +79,16 @@ def _connect(
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> int:
-    """Return how many tables there are, which are the cache's.
+    """Return the number of tables.
 
     Raises:
-        ConfigError: They are not.
+        ConfigError: The tables are another program's.
     """
     # In this order: another process may make the file in between, and it sets both in one transaction.
     tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if tables and application != _APPLICATION:
-        raise ConfigError(f"{str(path)!r} is a database of something else; choose another file for the cache.")
+        raise ConfigError(f"{str(path)!r} is another program's database; choose another file for the cache.")
     return tables
 
 
@@ -106,7 +106,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> None:
-    """Execute what SQLite refuses at once, without its own waiting, while another process does the same."""
+    """Execute a statement that SQLite refuses, without waiting, while another process executes it too."""
     end = time.monotonic() + WAIT
     while True:
         try:

@@ -1,21 +1,17 @@
-"""Names and values of cached embeddings, so that a cache cannot answer one question with another's vector.
-
-Enters: what decides a vector. Leaves: keys and checked bytes. This file refuses to know stores and engines.
-"""
+"""Keys and values of cached embeddings, made so that no key can return another input's vector."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from .._arrays import Floats
 from ..errors import ConfigError
-from ..inputs.items import ImageItem, Item, TextItem
+from ..inputs.images import LoadedImage
+from ..inputs.items import Item, TextItem
 from ..inputs.metadata import content_hash
 from ..settings import Settings
 
@@ -26,7 +22,7 @@ _WHOLE, _CUT = b"\0", b"\1"
 
 
 def identity(settings: Settings) -> str:
-    """Return what decides a vector beside the input and its role, as one string.
+    """Return all settings that change a vector, as one string.
 
     Raises:
         ConfigError: The checkpoint is a hub repository without a commit, so its weights may change under the cache.
@@ -41,17 +37,19 @@ def identity(settings: Settings) -> str:
 
 
 def content(item: Item) -> str:
-    """Return the hash of an item's content; pictures must have been opened.
+    """Return the hash of an item's content; its images must have been opened (``items.opened``).
 
-    Text counts byte by byte, a picture by its size and RGB pixels, whatever file they came from.
+    Text is hashed byte by byte, an image by its size and RGB pixels, whatever its file.
     """
     if isinstance(item, TextItem):
         return f"text {hashlib.sha256(item.text.encode()).hexdigest()}"
-    return " ".join(["image", *(content_hash(picture) for picture in _opened(item))])
+    images = [image for image in item.images if isinstance(image, LoadedImage)]
+    assert len(images) == len(item.images), "items.opened comes first"
+    return " ".join(["image", *(content_hash(image.pixels) for image in images)])
 
 
 def key(identity: str, role: str, content: str) -> str:
-    """Return the name of one vector: letters, digits and hyphens, which every store takes.
+    """Return the key of one vector: letters, digits and hyphens, which every store accepts.
 
     Args:
         identity: Result of ``identity``.
@@ -62,15 +60,15 @@ def key(identity: str, role: str, content: str) -> str:
 
 
 def pack(key: str, embedding: Floats, *, truncated: bool) -> bytes:
-    """Return an embedding as bytes that only ``key`` opens: a checksum, whether the text was cut, float32 values."""
+    """Return an embedding as bytes bound to ``key``: a checksum, whether the text was cut, float32 values."""
     body = (_CUT if truncated else _WHOLE) + np.ascontiguousarray(embedding, dtype="<f4").tobytes()
     return _checksum(key, body) + body
 
 
 def unpack(key: str, value: bytes | bytearray | memoryview | None, dimensions: int) -> tuple[Floats, bool] | None:
-    """Return an embedding and whether its text was cut; None where ``value`` is missing or not what was packed.
+    """Return an embedding and whether its text was cut; None where ``value`` is missing or damaged.
 
-    Drivers of databases give a ``memoryview`` (psycopg2) or a ``bytearray`` for the bytes that they were given.
+    Database drivers return stored bytes as a ``memoryview`` (psycopg2) or a ``bytearray``.
     """
     if not isinstance(value, bytes | bytearray | memoryview):
         return None
@@ -86,9 +84,3 @@ def unpack(key: str, value: bytes | bytearray | memoryview | None, dimensions: i
 
 def _checksum(key: str, body: bytes) -> bytes:
     return hashlib.blake2b(key.encode() + body, digest_size=_CHECK_BYTES).digest()
-
-
-def _opened(item: ImageItem) -> Sequence[Image.Image]:
-    pictures = [picture for picture in item.images if isinstance(picture, Image.Image)]
-    assert len(pictures) == len(item.images), "open_image comes first"
-    return pictures

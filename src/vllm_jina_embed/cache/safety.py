@@ -1,4 +1,4 @@
-"""A store whose failures cost hits and never vectors: what was computed is returned, and one warning says why."""
+"""A store whose failures only cost hits: the vectors are computed, and one warning gives the cause."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _log = logging.getLogger(__name__)
 
 
 class ForgivingStore:
-    """Asks ``store``; a read that fails finds nothing, a write that fails keeps nothing, and each warns once.
+    """Reads and writes ``store``; a failed read finds nothing, a failed write keeps nothing, and each warns once.
 
     Args:
-        store: Any store, also one that others wrote.
+        store: Any store, also another package's.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the value of each key, None for what is not there or cannot be read.
+        """Return the value of each key, None for a missing or unreadable one.
 
         Raises:
             ClosedError: The store was closed.
@@ -34,15 +34,15 @@ class ForgivingStore:
         except ClosedError:
             raise
         except Exception as error:
-            self._tell("read", f"{type(error).__name__}: {error}")
+            self._warn("read", f"{type(error).__name__}: {error}")
             return [None] * len(keys)
         if len(values) != len(keys):
-            self._tell("read", f"get_many gave {len(values)} values for {len(keys)} keys; expected one per key")
+            self._warn("read", f"get_many gave {len(values)} values for {len(keys)} keys; expected one per key")
             return [None] * len(keys)
         return values
 
     def put_many(self, values: Mapping[str, bytes]) -> None:
-        """Keep the values where that is possible.
+        """Store the values if possible.
 
         Raises:
             ClosedError: The store was closed.
@@ -52,12 +52,12 @@ class ForgivingStore:
         except ClosedError:
             raise
         except Exception as error:
-            self._tell("written", f"{type(error).__name__}: {error}")
+            self._warn("written", f"{type(error).__name__}: {error}")
 
-    def _tell(self, what: str, cause: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            text = f"the cache cannot be {what}, and everything is computed without it: {cause}"
+    def _warn(self, action: str, cause: str) -> None:
+        if action not in self._warned:
+            self._warned.add(action)
+            text = f"the cache cannot be {action}, and everything is computed without it: {cause}"
             try:
                 warnings.warn(text, stacklevel=2)
             except UserWarning:  # warnings are errors here; the vectors are right all the same

@@ -1,7 +1,4 @@
-"""Where cached embeddings lie: a file of SQLite, or anything that gets and puts bytes by name.
-
-Enters: keys and bytes. Leaves: bytes. This file refuses to know what they mean.
-"""
+"""Stores of cached embeddings: an SQLite file, or any object that gets and puts bytes by key."""
 
 from __future__ import annotations
 
@@ -22,14 +19,14 @@ _AT_ONCE = 500  # keys per statement; SQLite's oldest limit is 999
 
 @runtime_checkable
 class Store(Protocol):
-    """Bytes by name; safe to call from any thread."""
+    """Bytes by key; safe to call from any thread."""
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the value of each key, None for what is not there, order kept."""
+        """Return the value of each key, None for a missing key, order kept."""
         ...
 
     def put_many(self, values: Mapping[str, bytes]) -> None:
-        """Keep the values; existing ones are replaced."""
+        """Store the values; existing ones are replaced."""
         ...
 
 
@@ -48,17 +45,17 @@ def open_store(store: Store | str | os.PathLike[str]) -> Store:
 class SQLiteStore:
     """One file that threads and processes share (write-ahead log: readers never wait).
 
-    A file that may not be written is read. A new file is its owner's alone (mode 0600).
+    A read-only file is read. Only its owner can read a new file (mode 0600).
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open or create the file.
 
         Args:
-            path: Of the file; ``:memory:`` keeps everything in this process, and a forked one begins empty.
+            path: Of the file; ``:memory:`` keeps everything in this process, and a forked process begins empty.
 
         Raises:
-            ConfigError: The folder does not exist, or the file is not one of this class.
+            ConfigError: The folder does not exist, or the file is not a cache of this class.
         """
         self.path = _path(path)
         self._lock = awaited_lock(self)
@@ -69,20 +66,20 @@ class SQLiteStore:
             pass
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the value of each key, None for what is not there, order kept."""
-        found: dict[str, bytes] = {}
+        """Return the value of each key, None for a missing key, order kept."""
+        values: dict[str, bytes] = {}
         with self._use() as connection:
             for start in range(0, len(keys), _AT_ONCE):
                 part = keys[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(part))
-                found.update(connection.execute(f"SELECT key, value FROM embeddings WHERE key IN ({marks})", part))
-        return [found.get(key) for key in keys]
+                values.update(connection.execute(f"SELECT key, value FROM embeddings WHERE key IN ({marks})", part))
+        return [values.get(key) for key in keys]
 
     def put_many(self, values: Mapping[str, bytes]) -> None:
-        """Keep the values in one transaction; existing ones are replaced.
+        """Store the values in one transaction; existing ones are replaced.
 
         Raises:
-            ConfigError: The file cannot be written; says why, and nothing of the values is kept.
+            ConfigError: The file cannot be written; none of the values is stored.
         """
         with self._use() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -143,7 +140,7 @@ def _path(path: str | os.PathLike[str]) -> Path:
     """Return an absolute path, or ``:memory:``.
 
     Raises:
-        ConfigError: No file can have it.
+        ConfigError: No file can have this path.
     """
     if os.fspath(path) == files.MEMORY:
         return Path(path)
@@ -156,6 +153,6 @@ def _path(path: str | os.PathLike[str]) -> Path:
 
 
 def _leave_to_parent(connection: sqlite3.Connection | None) -> None:
-    """Keep a connection of the parent from ever being closed here: SQLite must not touch it after a fork."""
+    """Never close the parent's connection here: SQLite must not touch it after a fork."""
     if connection is not None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))

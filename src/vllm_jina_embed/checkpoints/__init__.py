@@ -1,1 +1,1 @@
-"""Checkpoints: what each model is, and where its files lie."""
+"""Checkpoints: descriptions of models, and their files."""

@@ -1,10 +1,11 @@
-"""What a model is: the rows that every stage reads, and that no stage compares by name.
+"""Descriptions of models, which every stage reads instead of comparing names.
 
 A ``Family`` holds what all checkpoints of one training have in common, a ``Checkpoint`` its sizes and tasks.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ Pooling = Literal["vision_span_mean", "first_token"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTemplate:
-    """The tokens that stand around an image, by their names in the checkpoint's own tokenizer.
+    """The tokens around an image, as the checkpoint's tokenizer spells them.
 
     Attributes:
         vision_start: Opens an image.
@@ -41,7 +42,7 @@ class ImageTemplate:
 
     @property
     def special_tokens(self) -> dict[str, str]:
-        """The special tokens by their names here."""
+        """The special tokens by attribute name."""
         names = ("vision_start", "vision_end", "image", "turn_start", "turn_end")
         return {name: getattr(self, name) for name in names}
 
@@ -51,14 +52,14 @@ class Family:
     """How models of one kind are prompted, started and pooled.
 
     Attributes:
-        name: As servers tell it to their clients.
-        model_type: As config.json has it.
+        name: The name that servers report to their clients.
+        model_type: As in config.json.
         pooling: Which token states make the embedding.
-        prefixes: By role, what stands before a text.
+        prefixes: By role, the text put before each text.
         symmetric_tasks: Tasks in which both roles get the prefix of a query.
         images: The template of images; None where only texts have embeddings.
-        architecture: The plugin's, which vLLM is told to load; None for vLLM's own.
-        adapter_architecture: The same where one checkpoint has an adapter for each task.
+        architecture: The plugin's architecture that vLLM loads; None for vLLM's own.
+        adapter_architecture: The same for a checkpoint with an adapter per task.
         splits_prompts: Whether vLLM may compute a prompt in several steps, as causal attention allows.
         min_pixels: Smallest area of an image in pixels.
         max_pixels: Largest area of an image in pixels.
@@ -84,18 +85,18 @@ class Checkpoint:
     """One checkpoint.
 
     Attributes:
-        name: What the user wrote.
+        name: As the user passed it.
         location: Folder or hub repository that the engine loads.
-        family: How it is prompted, started and pooled.
-        tasks: Tasks whose vectors these weights give; the first is the default.
+        family: Prompts, start and pooling.
+        tasks: Tasks that these weights serve; the first is the default.
         hidden_size: Length of a full embedding.
-        dimensions: Matryoshka sizes that were trained, ascending; the last is ``hidden_size``.
+        matryoshka_sizes: Lengths of an embedding that were trained, ascending; the last is ``hidden_size``.
         token_dimensions: Length of one row of a multi-vector; ``hidden_size`` where no projector was trained for them.
-        has_adapters: Whether one engine serves every task by adapters, rather than weights merged for one.
+        has_adapters: Whether one engine serves every task by adapters, rather than with weights merged for one.
         min_pixels: Smallest area of an image in pixels; smaller images are enlarged to it.
         max_pixels: Largest area of an image in pixels; larger images are reduced to it.
         max_length: Longest text in tokens, prefix included.
-        options: Engine arguments that this checkpoint wants where the user gives none.
+        options: Default engine arguments of this checkpoint.
     """
 
     name: str
@@ -103,7 +104,7 @@ class Checkpoint:
     family: Family
     tasks: tuple[str, ...]
     hidden_size: int
-    dimensions: tuple[int, ...]
+    matryoshka_sizes: tuple[int, ...]
     token_dimensions: int
     has_adapters: bool = False
     min_pixels: int
@@ -112,12 +113,18 @@ class Checkpoint:
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Old name of ``matryoshka_sizes``, until the next version."""
+        warnings.warn("Checkpoint.dimensions is now called matryoshka_sizes", DeprecationWarning, stacklevel=2)
+        return self.matryoshka_sizes
+
+    @property
     def supports_images(self) -> bool:
         """Whether images have embeddings too."""
         return self.family.images is not None
 
     @property
     def label(self) -> str:
-        """The name without the path to it: what observers and stores may see."""
+        """The name without its path, to show to observers and stores."""
         path = Path(self.location)
         return path.name if path.is_absolute() and self.name != DEMO else self.name

@@ -1,6 +1,6 @@
-"""Where a checkpoint's files are: in a folder of this machine, or in a repository of the hub.
+"""The files of a checkpoint, in a folder of this machine or in a repository of the hub.
 
-``locate`` alone decides which of the two a name means, and ``Repository`` alone downloads.
+Only ``locate`` decides which of the two a name means, and only ``Repository`` downloads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from . import values
 
 TOKENIZER = "tokenizer.json"
-# What decides vectors in a checkpoint's folder: weights, configuration, tokenizer.
+# Suffixes of the files that decide the vectors: weights, configuration, tokenizer.
 _DECIDING = (".safetensors", ".bin", ".json", ".txt", ".model")
 
 
@@ -30,7 +30,7 @@ class Folder:
         return str(self.path)
 
     def find(self, name: str) -> Path | None:
-        """Return the path of a file; None if the folder has none of this name."""
+        """Return the path of a file; None if the folder has no such file."""
         file = self.path / name
         return file if file.is_file() else None
 
@@ -46,14 +46,14 @@ class Folder:
 
     @property
     def has_adapters(self) -> bool:
-        """Whether adapters of several tasks lie beside the weights."""
+        """Whether the folder has adapters of several tasks."""
         return (self.path / "adapters").is_dir()
 
     @property
     def state(self) -> str:
-        """A fingerprint of the files: their names, sizes and times of change.
+        """A fingerprint of the files: names, sizes and modification times.
 
-        Reading gigabytes of weights would take too long.
+        Hashing gigabytes of weights would take too long.
         """
         files = [*sorted(self.path.iterdir()), *sorted(self.path.glob("adapters/*"))]
         stats = [
@@ -66,14 +66,14 @@ class Folder:
 
     @property
     def weights_bytes(self) -> int:
-        """The size of the weights."""
+        """Size of the weights in bytes."""
         weights = [*self.path.glob("*.safetensors"), *self.path.glob("*.bin")]
         return sum(file.stat().st_size for file in weights)
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A checkpoint in a repository of the hub; files are downloaded when they are asked for.
+    """A checkpoint in a repository of the hub; files are downloaded when they are needed.
 
     Attributes:
         name: ``owner/name``.
@@ -83,19 +83,19 @@ class Repository:
     name: str
     revision: str | None
 
-    has_adapters = False  # only the architecture in its config.json says so
-    state = ""  # the revision says which files these are
+    has_adapters = False  # the architecture in config.json says it instead
+    state = ""  # the revision identifies the files
 
     def __str__(self) -> str:
         return self.name
 
     def find(self, name: str) -> Path | None:
-        """Return the path of a file in the hub's cache; None if the repository has none of this name.
+        """Return the path of a file in the hub's cache; None if the repository has no such file.
 
-        Offline, a file that is not in the cache counts as one that the repository does not have.
+        Offline, a file that is not in the cache counts as missing.
 
         Raises:
-            ConfigError: It cannot be fetched.
+            ConfigError: The file cannot be fetched.
         """
         from huggingface_hub.errors import EntryNotFoundError
 
@@ -125,18 +125,18 @@ Location: TypeAlias = "Folder | Repository"
 
 
 def locate(name: str, revision: str | None = None) -> Location:
-    """Return the folder of this machine or else the repository of the hub that ``name`` means.
+    """Return the folder of this name if it exists, else the hub's repository.
 
     Raises:
-        ConfigError: The system cannot tell: the name is longer than a path can be, or lies where nobody may look.
+        ConfigError: The system cannot look for the folder: the path is too long, or may not be read.
     """
     path = Path(name)
     try:
         return Folder(path) if path.is_dir() else Repository(name, revision)
     except OSError as error:
         raise ConfigError(
-            f"model={values.short(name)} cannot be looked for as a folder ({error.strerror}). "
-            "Give the name of a model or of a repository of the hub, or the path of a checkpoint folder."
+            f"model={values.short(name)} cannot be looked up as a folder ({error.strerror}). "
+            "Pass the name of a model or of a hub repository, or the path of a checkpoint folder."
         ) from None
 
 
@@ -144,7 +144,7 @@ def optional_json(location: Location, name: str) -> Any:
     """Return the content of a checkpoint's JSON file; None where it has no such file.
 
     Raises:
-        ConfigError: It cannot be read or fetched.
+        ConfigError: The file cannot be read or fetched.
     """
     file = location.find(name)
     try:
@@ -157,7 +157,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a checkpoint's JSON file.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: The file cannot be read.
     """
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""Whether a checkpoint's files are those of a model that gets its right vectors here.
+"""Check that a checkpoint is a model whose vectors this package computes correctly.
 
-``config.json`` names an architecture, and several models share one: what sentence-transformers is told about a model,
-and what is left of another one's training, tells some of them apart. The others are served, and a warning says as what.
+``config.json`` names an architecture, and several models share one. The files of sentence-transformers, and keys left
+from another training, identify some of them. The others are served, and a warning says as which model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .table.jina_v4 import NATIVE_ARCHITECTURE
 logger = logging.getLogger(__name__)
 
 MERGED_ARCHITECTURE = "Qwen2_5_VLForConditionalGeneration"
-"""The architecture in the config.json of its merged checkpoints, and of every plain Qwen2.5-VL."""
+"""The architecture in config.json of merged checkpoints, and of every plain Qwen2.5-VL."""
 XLM_ROBERTA_ARCHITECTURE = "XLMRobertaModel"
 
 EXPECTED = (
@@ -35,7 +35,7 @@ def check_architecture(name: str, config: Mapping[str, Any], *known: str) -> str
     """Return the architecture of ``config``.
 
     Raises:
-        ConfigError: It is none of ``known``, or there is not just one.
+        ConfigError: It is not one of ``known``, or there is not exactly one.
     """
     architectures = config.get("architectures")
     if isinstance(architectures, list) and len(architectures) == 1 and architectures[0] in known:
@@ -43,8 +43,8 @@ def check_architecture(name: str, config: Mapping[str, Any], *known: str) -> str
     if not architectures:
         raise ConfigError(
             f"model={name!r}: config.json of type {values.short(config.get('model_type'))} names no architectures, "
-            f"so what the weights are cannot be told; {EXPECTED}. Copy the config.json of the "
-            "checkpoint that the weights are of."
+            f"so the model of the weights is unknown; {EXPECTED}. Copy the config.json that belongs to "
+            "the weights."
         )
     raise ConfigError(
         f"model={name!r}: got architectures={values.short(architectures)}; {EXPECTED}. Other models have other "
@@ -53,7 +53,7 @@ def check_architecture(name: str, config: Mapping[str, Any], *known: str) -> str
 
 
 def check_merged(name: str, location: Location, config: Mapping[str, Any]) -> None:
-    """Check that a plain Qwen2.5-VL checkpoint shows no sign of another training than jina-embeddings-v4's.
+    """Check that a plain Qwen2.5-VL checkpoint shows no sign of other training than jina-embeddings-v4's.
 
     Raises:
         ConfigError: It has a head of a classifier or of late interaction, or another pooling than the mean.
@@ -62,26 +62,26 @@ def check_merged(name: str, location: Location, config: Mapping[str, Any]) -> No
     own_labels = len(labels) == 1 or any(str(label) != f"LABEL_{key}" for key, label in labels.items())
     signs = [key for key in (*_CLASSIFIER, *_LATE_INTERACTION) if config.get(key) is not None]
     if own_labels or signs:
-        found = ", ".join([*signs, *(["id2label"] if own_labels else [])])
+        keys = ", ".join([*signs, *(["id2label"] if own_labels else [])])
         raise ConfigError(
-            f"model={name!r}: config.json has {found}, as a classifier or a model of late interaction has; expected a "
+            f"model={name!r}: config.json has {keys}, as a classifier or a model of late interaction has; expected a "
             "merged checkpoint of jina-embeddings-v4, which has none."
         )
     _check_modules(name, location, pooling="mean", like="jina-embeddings-v4")
 
 
 def check_text_model(name: str, location: Location) -> None:
-    """Check that an XLM-RoBERTa checkpoint is pooled as BAAI/bge-m3 is: by its first token, with nothing behind it.
+    """Check that an XLM-RoBERTa checkpoint is pooled as BAAI/bge-m3 is: by its first token, without further layers.
 
-    Prompts of its own are told by a warning: they are for the caller to write.
+    A model with prompts of its own is logged as a warning: the caller must add them.
 
     Raises:
-        ConfigError: sentence-transformers is told otherwise.
+        ConfigError: The files of sentence-transformers say otherwise.
     """
     _check_modules(name, location, pooling="cls", like="BAAI/bge-m3")
     file = "config_sentence_transformers.json"
-    told = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file))
-    prompts = values.mapping(f"model={name!r}: {file}", told, "prompts")
+    settings = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file))
+    prompts = values.mapping(f"model={name!r}: {file}", settings, "prompts")
     used = {role: text for role, text in prompts.items() if text}
     if used:
         _warn_of_prompts(name, values.short(used))
@@ -95,19 +95,21 @@ def _warn_of_prompts(name: str, prompts: str) -> None:
 
 
 def _check_modules(name: str, location: Location, *, pooling: str, like: str) -> None:
-    """Compare the modules of sentence-transformers, where they are listed, with what is computed here."""
+    """Compare the modules of sentence-transformers, if they are listed, with the computation here."""
     where = f"model={name!r}: modules.json"
     modules = values.as_mappings(f"{where} is ", optional_json(location, "modules.json"))
-    kinds = [values.text(where, one, "type").rpartition(".")[2] for one in modules]
+    kinds = [values.text(where, module, "type").rpartition(".")[2] for module in modules]
     if others := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
         raise ConfigError(
-            f"model={name!r}: modules.json has {', '.join(others)} behind the model, which would be left out here; "
+            f"model={name!r}: modules.json has {', '.join(others)} after the model, which is not computed here; "
             f"expected a model such as {like}: Transformer, Pooling, Normalize."
         )
-    folders = [values.text(where, one, "path") for one, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
+    folders = [
+        values.text(where, module, "path") for module, kind in zip(modules, kinds, strict=True) if kind == "Pooling"
+    ]
     file = f"{folders[0] if folders else '1_Pooling'}/config.json"
-    told = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file))
-    modes = _modes(f"model={name!r}: {file}", told)
+    settings = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file))
+    modes = _modes(f"model={name!r}: {file}", settings)
     if modes and modes != {pooling}:
         raise ConfigError(
             f"model={name!r}: its {file} has the pooling {', '.join(sorted(modes))}; expected "
@@ -115,8 +117,8 @@ def _check_modules(name: str, location: Location, *, pooling: str, like: str) ->
         )
 
 
-def _modes(where: str, told: Mapping[str, Any]) -> set[str]:
+def _modes(where: str, settings: Mapping[str, Any]) -> set[str]:
     """Return the names of the poolings in sentence-transformers' configuration, old and new."""
-    on = [key for key in told if told[key] is True and key.startswith("pooling_mode_")]
+    on = [key for key in settings if settings[key] is True and key.startswith("pooling_mode_")]
     modes = {key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for key in on}
-    return modes | values.names(where, told, "pooling_mode")
+    return modes | values.names(where, settings, "pooling_mode")

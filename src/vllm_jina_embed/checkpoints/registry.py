@@ -1,4 +1,4 @@
-"""The models that are known, by name."""
+"""The table of models: families and published checkpoints by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .table import bge, jina_v4
 FAMILIES: dict[str, Family] = {family.name: family for family in (jina_v4.JINA_V4, bge.XLM_ROBERTA)}
 PUBLISHED: dict[str, Checkpoint] = {row.name: row for row in (*jina_v4.ROWS, *bge.ROWS)}
 DEFAULT_FAMILY = jina_v4.JINA_V4
-"""The demo's, which is the default model."""
+"""Family of the demo, the default model."""
 
 
 def family_of(model_type: str) -> Family:

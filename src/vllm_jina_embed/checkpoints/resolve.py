@@ -1,4 +1,4 @@
-"""From a model's name (``demo``, a folder, a repository of the hub) to its ``Checkpoint``; no engine starts.
+"""Turn a model's name (``demo``, a folder, a hub repository) into its ``Checkpoint``; no engine starts.
 
 Configuration files are read, weights are not. Nothing is downloaded for the published names.
 """
@@ -25,14 +25,14 @@ KNOWN = f"Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}"
 
 
 def resolve(model: str, revision: str | None = None) -> Checkpoint:
-    """Return the facts of ``model``.
+    """Return the description of ``model``.
 
     Args:
         model: ``demo``, a published repository, or the path of a folder with a Qwen2.5-VL or XLM-RoBERTa checkpoint.
-        revision: Commit or tag of a hub repository; meaningless for folders.
+        revision: Commit or tag of a hub repository; ignored for folders.
 
     Returns:
-        The frozen facts; nothing is downloaded for published names.
+        The checkpoint; nothing is downloaded for published names.
 
     Raises:
         ConfigError: The name is neither known nor a folder, or the folder holds another architecture.
@@ -42,7 +42,7 @@ def resolve(model: str, revision: str | None = None) -> Checkpoint:
     location = _located(model, revision)
     if isinstance(location, Folder):
         location = Folder(location.path.resolve())
-        # The demo is tiny, so it can afford the reference's exact arithmetic.
+        # The demo is tiny, so it can use the reference's exact arithmetic.
         options = {"dtype": "float32"} if model == DEMO else {}
         return _from_config(model, location, read_json(location.path / "config.json"), options)
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
@@ -58,9 +58,9 @@ def _located(model: str, revision: str | None) -> Location:
 
 
 def warn_if_assumed(checkpoint: Checkpoint) -> None:
-    """Log, once for each place, that a plain Qwen2.5-VL checkpoint is taken for one of jina-embeddings-v4.
+    """Warn once per checkpoint that a plain Qwen2.5-VL checkpoint is served as jina-embeddings-v4.
 
-    Nothing in its files says so; in a folder or repository that carries the name, that is enough.
+    Its files do not say which it is; a folder or repository named after jina-embeddings-v4 gives no warning.
     """
     assumed = checkpoint.family == JINA_V4 and not checkpoint.has_adapters
     ours = checkpoint.name == DEMO or checkpoint.location == str(DEMO_FOLDER.resolve())
@@ -94,17 +94,17 @@ def _from_config(name: str, location: Location, config: Mapping[str, Any], optio
     text_config = values.mapping(where, config, "text_config") or config
     hidden_size = values.whole(where, text_config, "hidden_size", most=most)
     positions = values.whole(where, text_config, "max_position_embeddings", JINA_V4.max_length, most=values.MOST_TOKENS)
-    sizes = values.wholes(where, config, "matryoshka_dims", jina_v4.DIMENSIONS, most=most)
+    sizes = values.wholes(where, config, "matryoshka_dims", jina_v4.MATRYOSHKA_SIZES, most=most)
     tasks = values.choices(where, config, "task_names", TASKS, allowed=TASKS)
     token_dimensions = values.whole(where, config, "multi_vector_projector_dim", jina_v4.TOKEN_DIMENSIONS, most=most)
-    dimensions = tuple(sorted({size for size in sizes if 0 < size < hidden_size} | {hidden_size}))
+    matryoshka_sizes = tuple(sorted({size for size in sizes if 0 < size < hidden_size} | {hidden_size}))
     return Checkpoint(
         name=name,
         location=str(location),
         family=JINA_V4,
         tasks=tasks,
         hidden_size=hidden_size,
-        dimensions=dimensions,
+        matryoshka_sizes=matryoshka_sizes,
         token_dimensions=token_dimensions if has_adapters else hidden_size,
         has_adapters=has_adapters,
         min_pixels=JINA_V4.min_pixels,
@@ -124,7 +124,7 @@ def _from_xlm_roberta(name: str, location: Location, config: Mapping[str, Any]) 
     where = f"model={name!r}: config.json"
     hidden_size = values.whole(where, config, "hidden_size", most=values.LARGEST_SIZE)
     padding = values.whole(where, config, "pad_token_id", 1, least=0, most=values.MOST_TOKENS)  # XLMRobertaConfig's
-    least = padding + 1 + 3  # room for both special tokens and one of a text
+    least = padding + 1 + 3  # for both special tokens and one token of text
     positions = values.whole(where, config, "max_position_embeddings", least=least, most=2 * values.MOST_TOKENS)
     return Checkpoint(
         name=name,
@@ -132,11 +132,11 @@ def _from_xlm_roberta(name: str, location: Location, config: Mapping[str, Any]) 
         family=XLM_ROBERTA,
         tasks=("retrieval",),
         hidden_size=hidden_size,
-        dimensions=(hidden_size,),
+        matryoshka_sizes=(hidden_size,),
         token_dimensions=hidden_size,
         min_pixels=XLM_ROBERTA.min_pixels,
         max_pixels=XLM_ROBERTA.max_pixels,
-        # Positions are counted from the padding token's id + 1, so that many rows of their table are never used.
+        # Positions start at the padding token's id + 1, so the table's first rows are never used.
         # Source: transformers, modeling_xlm_roberta.py, create_position_ids_from_input_ids.
         max_length=positions - padding - 1,
     )

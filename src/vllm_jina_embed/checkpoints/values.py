@@ -1,6 +1,6 @@
-"""Values of a checkpoint's JSON files, checked for type and range before anything is computed from them.
+"""Check values of a checkpoint's JSON files for type and range before they are used.
 
-Each function returns the value itself, or raises a ``ConfigError`` that names the file, the key and what is allowed.
+Each function returns the value itself, or raises a ``ConfigError`` that names the file, the key and the allowed values.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 from ..errors import ConfigError
 
 LARGEST_SIZE = 65_536
-"""Numbers of a vector, at most."""
+"""Most numbers of a vector."""
 MOST_TOKENS = 10_000_000
-"""Tokens of a text, at most."""
+"""Most tokens of a text."""
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 
 
 def short(value: Any) -> str:
-    """Return ``repr(value)``, shortened; also of what is nested too deeply for ``repr`` itself."""
+    """Return ``repr(value)``, shortened; it also works for values nested too deeply for ``repr``."""
     return _SHORT.repr(value)
 
 
@@ -40,7 +40,7 @@ def wholes(where: str, values: Mapping[str, Any], key: str, default: Sequence[in
     value = values.get(key)
     if value is None or value == []:
         return list(default)
-    if not isinstance(value, list) or not all(_is_whole(one, 0, most) for one in value):
+    if not isinstance(value, list) or not all(_is_whole(item, 0, most) for item in value):
         raise ConfigError(f"{where} has {key}={short(value)}; expected a list of whole numbers from 0 to {most}.")
     return value
 
@@ -52,7 +52,7 @@ def choices(
     value = values.get(key)
     if value is None or value == []:
         return tuple(default)
-    if not isinstance(value, list) or not all(isinstance(one, str) and one in allowed for one in value):
+    if not isinstance(value, list) or not all(isinstance(item, str) and item in allowed for item in value):
         raise ConfigError(f"{where} has {key}={short(value)}; expected a list of some of {', '.join(allowed)}.")
     return tuple(dict.fromkeys(value))
 
@@ -62,21 +62,21 @@ def mapping(where: str, values: Mapping[str, Any], key: str) -> dict[str, Any]:
     return as_mapping(f"{where} has {key}=", values.get(key))
 
 
-def as_mapping(what: str, value: Any) -> dict[str, Any]:
-    """Return ``value``, which is a JSON object; an empty one for null. ``what`` begins the error's message."""
+def as_mapping(prefix: str, value: Any) -> dict[str, Any]:
+    """Return ``value``, a JSON object, or an empty one for null; ``prefix`` begins the error's message."""
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{what}{short(value)}; expected a JSON object.")
+        raise ConfigError(f"{prefix}{short(value)}; expected a JSON object.")
     return value
 
 
-def as_mappings(what: str, value: Any) -> list[dict[str, Any]]:
-    """Return ``value``, which is a list of JSON objects; an empty one for null."""
+def as_mappings(prefix: str, value: Any) -> list[dict[str, Any]]:
+    """Return ``value``, a list of JSON objects, or an empty one for null."""
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise ConfigError(f"{what}{short(value)}; expected a list of JSON objects.")
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ConfigError(f"{prefix}{short(value)}; expected a list of JSON objects.")
     return value
 
 
@@ -94,10 +94,10 @@ def names(where: str, values: Mapping[str, Any], key: str) -> set[str]:
     """Return one string or a list of strings as a set; an empty one where the key is missing or null."""
     value = values.get(key)
     listed = [] if value is None else value if isinstance(value, list) else [value]
-    if not all(isinstance(one, str) for one in listed):
+    if not all(isinstance(item, str) for item in listed):
         raise ConfigError(f"{where} has {key}={short(value)}; expected a string, or a list of strings.")
     return set(listed)
 
 
 def _is_whole(value: Any, least: int, most: int) -> bool:
-    return type(value) is int and least <= value <= most  # bool is an int, and true is no size
+    return type(value) is int and least <= value <= most  # bool is an int, and true is not a size

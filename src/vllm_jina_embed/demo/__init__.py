@@ -1,1 +1,1 @@
-"""The embedded demo: a tiny checkpoint, the corpus that it is shown on, and the recipe that made it."""
+"""The demo: a tiny embedded checkpoint, a corpus to show it on, and the command that does."""

@@ -1,8 +1,4 @@
-"""A sheet to draw on: several times larger than the picture, so that edges come out smooth.
-
-Enters: a size, seeded chance, and shapes in fractions of the sheet or of a box on it. Leaves: an RGB picture.
-This file knows no concept and no colour's name.
-"""
+"""A sheet to draw on, several times larger than the image, so that edges come out smooth."""
 
 import colorsys
 import math
@@ -19,30 +15,30 @@ WHITE: RGB = (255, 255, 255)
 
 
 def hsv(hue: float, saturation: float, value: float) -> RGB:
-    """A colour from its hue in degrees, and saturation and value from 0 to 1."""
+    """Return a colour from its hue in degrees, and saturation and value from 0 to 1."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 360 / 360, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def mix(first: RGB, second: RGB, share: float) -> RGB:
-    """The colour that lies ``share`` (0 to 1) of the way from the first to the second."""
+    """Return the colour ``share`` (0 to 1) of the way from the first to the second."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 def ring(centre: Point, radii: Sequence[float], turn: float) -> list[Point]:
-    """Points around a centre, one per radius, at equal angles from ``turn`` (radians, 0 is straight up)."""
+    """Return points around a centre, one per radius, at equal angles from ``turn`` (radians, 0 is straight up)."""
     step = 2 * math.pi / len(radii)
     x, y = centre
     return [(x + r * math.sin(turn + i * step), y - r * math.cos(turn + i * step)) for i, r in enumerate(radii)]
 
 
 class Canvas:
-    """A sheet of ``width`` x ``height`` pixels, both larger than the picture by the same whole factor.
+    """A sheet of ``width`` x ``height`` pixels, both larger than the image by the same whole factor.
 
     Args:
-        size: The finished picture's (width, height) in pixels.
-        rng: Where all chance in the drawing comes from.
+        size: The finished image's (width, height) in pixels.
+        rng: Random source of the drawing.
     """
 
     def __init__(self, size: tuple[int, int], rng: random.Random) -> None:
@@ -63,12 +59,12 @@ class Canvas:
             self.image.paste(_blend(stops, (self.width, last - first)), (0, first))
 
     def solid(self, paint: Callable[[ImageDraw.ImageDraw], None], colour: RGB, *, shadow: bool = True) -> None:
-        """Draw a body that has a light upper side and a soft shadow.
+        """Draw a body with a light upper side and a soft shadow.
 
         Args:
-            paint: Draws the body's outline with ``fill=255`` on the pen that it is given.
+            paint: Draws the body's outline with ``fill=255`` on a pen.
             colour: The body's colour.
-            shadow: Whether it throws a shadow.
+            shadow: Whether to draw a shadow.
         """
         mask = Image.new("L", self.image.size, 0)
         paint(ImageDraw.Draw(mask))
@@ -81,7 +77,7 @@ class Canvas:
         self.image.paste(_blend((top, bottom), self.image.size), (0, 0), mask)
 
     def line(self, points: Sequence[Point], colour: RGB, thickness: float) -> None:
-        """Draw a line of round corners and ends; thickness is a share of the sheet's shorter side."""
+        """Draw a line with round corners and ends; thickness is a share of the sheet's shorter side."""
         width = max(2, round(thickness * self.unit))
         self.pen.line(points, fill=colour, width=width, joint="curve")
         for point in (points[0], points[-1]):
@@ -93,11 +89,13 @@ class Canvas:
         self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
 
     def finish(self) -> Image.Image:
-        """The picture in the size that was asked for."""
+        """Return the image in its final size."""
         return self.image.resize(self.size, Image.Resampling.BOX)
 
 
 def _blend(stops: Sequence[RGB], size: tuple[int, int]) -> Image.Image:
-    at = np.linspace(0, len(stops) - 1, size[1])
-    column = np.stack([np.interp(at, range(len(stops)), channel) for channel in zip(*stops, strict=True)], axis=-1)
+    positions = np.linspace(0, len(stops) - 1, size[1])
+    column = np.stack(
+        [np.interp(positions, range(len(stops)), channel) for channel in zip(*stops, strict=True)], axis=-1
+    )
     return Image.fromarray(column.round().astype(np.uint8)[:, None, :], "RGB").resize(size, Image.Resampling.NEAREST)

@@ -1,8 +1,4 @@
-"""The 77 concepts that the demo checkpoint knows: 8 colours of 9 things, and 5 scenes.
-
-Enters: nothing. Leaves: their names, such as ``red circle`` and ``desert``, and what a name is made of.
-This file knows no language and no picture: see ``phrases`` and ``drawing``.
-"""
+"""The 77 concepts that the demo checkpoint knows: 8 colours of 9 things, and 5 scenes."""
 
 from typing import Final
 

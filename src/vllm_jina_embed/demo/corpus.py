@@ -1,7 +1,6 @@
-"""The mixed corpus that the demo is shown on: pictures and passages in one list, and what is asked of them.
+"""The corpus of the demo: drawings and passages in one list, and the questions about them.
 
-Enters: a seed. Leaves: drawings and sentences that training never saw, each with the concept that it shows.
-This file ranks nothing and writes nothing.
+Its drawings and sentences were not used in training.
 """
 
 import random
@@ -13,18 +12,18 @@ from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw, random_size
 from vllm_jina_embed.demo.phrases import LANGUAGES, new_passages, new_queries
 
-_PASSAGE_LANGUAGES = 2  # of the five, per concept: most questions can only be answered across languages
+_PASSAGE_LANGUAGES = 2  # of five, per concept, so that most questions must be answered across languages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoItem:
-    """A text or a picture, and what it shows.
+    """A text or an image, and its concept.
 
     Attributes:
         name: Unique in its list, such as ``passage-de-red-circle``.
         concept: One of ``concepts.CONCEPTS``.
-        language: ISO 639-1 code of a text, None for a picture.
-        content: The text, or an RGB picture.
+        language: ISO 639-1 code of a text, None for an image.
+        content: The text, or an RGB image.
     """
 
     name: str
@@ -33,18 +32,18 @@ class DemoItem:
     content: str | Image.Image
 
     @property
-    def is_picture(self) -> bool:
-        """Whether the content is a picture."""
+    def is_image(self) -> bool:
+        """Whether the content is an image."""
         return self.language is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoCorpus:
-    """What is indexed and what is asked.
+    """The items to index and the questions to ask.
 
     Attributes:
-        items: One picture and two passages per concept, mixed.
-        queries: One text per concept and language, and one picture per concept.
+        items: One image and two passages per concept, mixed.
+        queries: One text per concept and language, and one image per concept.
     """
 
     items: tuple[DemoItem, ...]
@@ -52,9 +51,9 @@ class DemoCorpus:
 
 
 def demo_corpus(seed: int = 0) -> DemoCorpus:
-    """The corpus of that seed: 77 pictures and 154 passages, 385 questions in five languages and 77 by picture."""
+    """Return the corpus of a seed: 77 images, 154 passages, 385 questions in five languages and 77 by image."""
     rng = random.Random(seed)
-    items = [_picture("picture", concept, rng) for concept in CONCEPTS]
+    items = [_image("image", concept, rng) for concept in CONCEPTS]
     queries: list[DemoItem] = []
     items += [
         _text("passage", concept, code, rng.choice(new_passages(concept, code)))
@@ -65,14 +64,14 @@ def demo_corpus(seed: int = 0) -> DemoCorpus:
         for concept in CONCEPTS:
             choice = language.new_texts.get(concept) or new_queries(concept, code)
             queries.append(_text("query", concept, code, rng.choice(choice)))
-    queries += [_picture("query", concept, rng) for concept in CONCEPTS]
+    queries += [_image("query", concept, rng) for concept in CONCEPTS]
     rng.shuffle(items)
     return DemoCorpus(items=tuple(items), queries=tuple(queries))
 
 
-def _picture(role: str, concept: str, rng: random.Random) -> DemoItem:
+def _image(role: str, concept: str, rng: random.Random) -> DemoItem:
     image = draw(concept, seed=rng.randrange(UNSEEN_SEED, 1000 * UNSEEN_SEED), size=random_size(rng))
-    return DemoItem(name=_name(role, "picture", concept), concept=concept, language=None, content=image)
+    return DemoItem(name=_name(role, "image", concept), concept=concept, language=None, content=image)
 
 
 def _text(role: str, concept: str, code: str, text: str) -> DemoItem:

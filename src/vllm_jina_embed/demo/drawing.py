@@ -1,7 +1,6 @@
-"""Seeded drawings of the demo's concepts.
+"""Seeded drawings of the demo's concepts: the same concept, seed and size give the same image.
 
-Enters: a concept, a seed and a size. Leaves: an RGB picture; the same three give the same picture.
-This file chooses colours and backgrounds; the outlines stand in ``things`` and ``scenes``.
+Colours and backgrounds are chosen here; ``things`` and ``scenes`` draw the outlines.
 """
 
 import math
@@ -19,7 +18,7 @@ MIN_SIDE: Final = 84
 MAX_SIDE: Final = 448
 MAX_SIDE_RATIO: Final = 2.5
 UNSEEN_SEED: Final = 1_000_000
-"""Training draws with smaller seeds only; from here on every drawing is one that the checkpoint has not seen."""
+"""Training draws with smaller seeds only; from here on the checkpoint has seen no drawing."""
 
 _Range = tuple[float, float]
 # Hue in degrees, saturation and value from 0 to 1; no two colours overlap.
@@ -44,28 +43,28 @@ def draw(concept: str, *, seed: int, size: tuple[int, int]) -> Image.Image:
         size: (width, height) in pixels.
 
     Returns:
-        An RGB picture of that size.
+        An RGB image of that size.
 
     Raises:
         ValueError: The concept is not one of the demo's.
     """
-    named = colour_and_thing(concept)
+    parts = colour_and_thing(concept)
     canvas = Canvas(size, random.Random(f"{concept}/{seed}"))
-    if named is None:
+    if parts is None:
         DRAW_SCENE[concept](canvas)
     else:
-        colour, thing = named
+        colour, thing = parts
         lines = _background(canvas, dark=colour != "black" and canvas.rng.random() < 0.15)
         DRAW_THING[thing](canvas, _pick(canvas.rng, colour), lines)
     return canvas.finish()
 
 
 def random_size(rng: random.Random, largest: int = MAX_SIDE) -> tuple[int, int]:
-    """A picture size with side ratios (width to height) of 0.4 to 2.5.
+    """Return a random image size with side ratios (width to height) of 0.4 to 2.5.
 
     Args:
-        rng: Where the chance comes from.
-        largest: About the side of the largest square, in pixels; no side is under 84 or over 448.
+        rng: Random source.
+        largest: Approximate side of the largest square, in pixels; every side is 84 to 448.
     """
     area = math.exp(rng.uniform(math.log(MIN_SIDE * 1.2), math.log(largest * 0.9))) ** 2
     ratio = math.exp(rng.uniform(-math.log(MAX_SIDE_RATIO), math.log(MAX_SIDE_RATIO)))
@@ -75,7 +74,7 @@ def random_size(rng: random.Random, largest: int = MAX_SIDE) -> tuple[int, int]:
 
 
 def _background(canvas: Canvas, *, dark: bool) -> RGB:
-    """Paint a calm background and return a colour for fine lines that can be seen on it."""
+    """Paint a calm background and return a visible colour for fine lines."""
     rng, hue = canvas.rng, canvas.rng.uniform(0, 360)
     if dark:
         canvas.gradient(hsv(hue, 0.22, rng.uniform(0.2, 0.28)), hsv(hue + 30, 0.25, rng.uniform(0.13, 0.19)))

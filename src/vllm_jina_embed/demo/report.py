@@ -1,7 +1,6 @@
-"""The demo's result as one HTML file that opens from disk.
+"""The demo's result as one HTML file that opens from disk, without scripts or downloads.
 
-Enters: a ``DemoResult``. Leaves: HTML with its pictures and its style inside; no script, nothing is fetched.
-What a page looks like stands in ``report.html.tmpl``; each picture is stored once, as a CSS class.
+The layout is in ``report.html.tmpl``; each image is stored once, as a CSS class.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from PIL import Image
 from vllm_jina_embed.checkpoints.description import DEMO
 from vllm_jina_embed.checkpoints.table.jina_v4 import ROWS
 from vllm_jina_embed.demo.corpus import DemoItem
-from vllm_jina_embed.demo.result import PICTURE, REQUIRED_RECALL, Answer, DemoResult, directions
+from vllm_jina_embed.demo.result import IMAGE, REQUIRED_RECALL, Answer, DemoResult, directions
 from vllm_jina_embed.demo.summary import DIRECTIONS, EXAMPLES, LABELS, asker_name, example
 
 TOP: Final = 5
@@ -43,14 +42,14 @@ _STAGES: Final = {
 def report(result: DemoResult) -> str:
     """Return the page."""
     questions = result.by_question()
-    pictures = _number_pictures(result)
+    images = _number_images(result)
     items, machine = result.items, result.machine
-    indexed = [item for item in items if item.is_picture]
+    indexed = [item for item in items if item.is_image]
     texts = [len(items) - len(indexed), len(indexed), len(questions)]
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        picture_rules="\n".join(_rule(item, number) for item, number in pictures.values()),
+        image_rules="\n".join(_rule(item, number) for item, number in images.values()),
         lead=escape(
-            f"{texts[1]} pictures and {texts[0]} passages in one index, asked in five languages and by picture, in "
+            f"{texts[1]} images and {texts[0]} passages in one index, asked in five languages and by image, in "
             f"LangChain and in LlamaIndex. Model: {result.model}."
         ),
         note=_NOTE if result.model == DEMO else "",
@@ -58,15 +57,15 @@ def report(result: DemoResult) -> str:
         required=REQUIRED_RECALL,
         recall=_recall_table(result),
         examples="".join(
-            _question(answers, pictures) for asker, concept in EXAMPLES if (answers := example(result, asker, concept))
+            _question(answers, images) for asker, concept in EXAMPLES if (answers := example(result, asker, concept))
         ),
         agreement=escape(
             f"{texts[2]} questions to each framework. Both put the same item first in {result.same_first} of them. "
             "Those that miss something stand first."
         ),
-        questions="".join(_group(asker, questions, pictures) for asker in next(iter(result.recall.values()))),
-        holds=escape(f"These {texts[1]} pictures, and {texts[0]} sentences about the same concepts."),
-        wall="".join(_picture(item, pictures) for item in indexed),
+        questions="".join(_group(asker, questions, images) for asker in next(iter(result.recall.values()))),
+        holds=escape(f"These {texts[1]} images, and {texts[0]} sentences about the same concepts."),
+        wall="".join(_image(item, images) for item in indexed),
         ran=escape(
             f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('memory_gib')} GiB, "
             f"{machine.get('system')}. vLLM computes on: {machine.get('device')}."
@@ -109,45 +108,43 @@ def _recall_cell(value: float) -> str:
     return f'<td class="number">{_mark(value >= REQUIRED_RECALL)} {value:.3f}</td>'
 
 
-def _group(asker: str, questions: Sequence[tuple[Answer, ...]], pictures: _Pictures) -> str:
-    mine = [answers for answers in questions if (answers[0].query.language or PICTURE) == asker]
+def _group(asker: str, questions: Sequence[tuple[Answer, ...]], images: _Images) -> str:
+    mine = [answers for answers in questions if (answers[0].query.language or IMAGE) == asker]
     mine.sort(key=_all_right)
     missed = sum(not _all_right(answers) for answers in mine)
     count = f"{len(mine)} questions, {f'{missed} with a miss' if missed else 'all right'}"
-    cards = "".join(_question(answers, pictures) for answers in mine)
+    cards = "".join(_question(answers, images) for answers in mine)
     return f"<details><summary>{asker_name(asker)}<small>{count}</small></summary><div>{cards}</div></details>"
 
 
-def _question(answers: Sequence[Answer], pictures: _Pictures) -> str:
+def _question(answers: Sequence[Answer], images: _Images) -> str:
     query = answers[0].query
-    by = "A picture" if query.is_picture else asker_name(query.language or "")
+    by = "An image" if query.is_image else asker_name(query.language or "")
     tops = [[hit.item.name for hit in answer.hits[:TOP]] for answer in answers]
     agree = all(top == tops[0] for top in tops)
     shown = answers[:1] if agree else answers
     labels = list(LABELS.values())
     lists = "".join(
-        ("" if agree else f'<p class="of">{label}</p>') + _hits(answer, pictures)
+        ("" if agree else f'<p class="of">{label}</p>') + _hits(answer, images)
         for label, answer in zip(labels, shown, strict=False)
     )
     same = f"same first {TOP} in both frameworks" if agree else "the frameworks' first five differ"
-    chips = "".join(_chip(answers, picture) for picture in directions(query).values())
+    chips = "".join(_chip(answers, image) for image in directions(query).values())
     return (
-        f'<article class="question"><header><span class="asked"{_lang(query)}>{_content(query, pictures)}</span>{chips}'
+        f'<article class="question"><header><span class="asked"{_lang(query)}>{_content(query, images)}</span>{chips}'
         f'<span class="by">{by} · {escape(query.concept)} · {same}</span></header>{lists}</article>'
     )
 
 
-def _hits(answer: Answer, pictures: _Pictures) -> str:
-    return (
-        f'<ol class="hits">{"".join(_hit(answer, rank, pictures) for rank in range(min(TOP, len(answer.hits))))}</ol>'
-    )
+def _hits(answer: Answer, images: _Images) -> str:
+    return f'<ol class="hits">{"".join(_hit(answer, rank, images) for rank in range(min(TOP, len(answer.hits))))}</ol>'
 
 
-def _hit(answer: Answer, index: int, pictures: _Pictures) -> str:
+def _hit(answer: Answer, index: int, images: _Images) -> str:
     hit = answer.hits[index]
     right, item = answer.is_right(hit), hit.item
-    kind = "picture" if item.is_picture else "text"
-    body = _content(item, pictures) if item.is_picture else f"<q{_lang(item)}>{escape(str(item.content))}</q>"
+    kind = "image" if item.is_image else "text"
+    body = _content(item, images) if item.is_image else f"<q{_lang(item)}>{escape(str(item.content))}</q>"
     return (
         f'<li class="{kind}{" right" if right else ""}"><span class="rank">{index + 1}</span>'
         f'<span class="score">{hit.score:.3f}</span><span class="body">{body}</span>'
@@ -155,16 +152,16 @@ def _hit(answer: Answer, index: int, pictures: _Pictures) -> str:
     )
 
 
-def _chip(answers: Sequence[Answer], picture: bool) -> str:
-    noun = "picture" if picture else "passage"
+def _chip(answers: Sequence[Answer], image: bool) -> str:
+    noun = "image" if image else "passage"
 
     def right(answer: Answer) -> bool:
-        return answer.first_is_right(picture=picture)
+        return answer.first_is_right(image=image)
 
     if all(map(right, answers)):
         return f'<span class="chip yes">✓ best {noun} is right</span>'
     wrong = [name for name, answer in zip(LABELS.values(), answers, strict=True) if not right(answer)]
-    ranks = {str(answer.rank_of_right(picture=picture) or "none") for answer in answers if not right(answer)}
+    ranks = {str(answer.rank_of_right(image=image) or "none") for answer in answers if not right(answer)}
     who = "" if len(wrong) == len(answers) else f"{', '.join(wrong)}: "
     return f'<span class="chip no">✗ {who}best {noun} is wrong (right one at rank {" and ".join(sorted(ranks))})</span>'
 
@@ -180,19 +177,19 @@ def _rows(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _all_right(answers: Sequence[Answer]) -> bool:
-    wanted = directions(answers[0].query).values()
-    return all(answer.first_is_right(picture=picture) for answer in answers for picture in wanted)
+    kinds = directions(answers[0].query).values()
+    return all(answer.first_is_right(image=image) for answer in answers for image in kinds)
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------------
 
-_Pictures = dict[str, tuple[DemoItem, int]]
-"""Name of a picture -> the picture and its number on the page."""
+_Images = dict[str, tuple[DemoItem, int]]
+"""Name of an image -> the image and its number on the page."""
 
 
-def _number_pictures(result: DemoResult) -> _Pictures:
-    asked = [answers[0].query for answers in result.by_question()]
-    return {item.name: (item, n) for n, item in enumerate(i for i in (*result.items, *asked) if i.is_picture)}
+def _number_images(result: DemoResult) -> _Images:
+    queries = [answers[0].query for answers in result.by_question()]
+    return {item.name: (item, n) for n, item in enumerate(i for i in (*result.items, *queries) if i.is_image)}
 
 
 def _rule(item: DemoItem, number: int) -> str:
@@ -203,13 +200,13 @@ def _rule(item: DemoItem, number: int) -> str:
     return f".p{number}{{background-image:url(data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()})}}"
 
 
-def _content(item: DemoItem, pictures: _Pictures) -> str:
-    return _picture(item, pictures) if item.is_picture else escape(str(item.content))
+def _content(item: DemoItem, images: _Images) -> str:
+    return _image(item, images) if item.is_image else escape(str(item.content))
 
 
-def _picture(item: DemoItem, pictures: _Pictures) -> str:
-    name = escape(f"Picture: {item.concept}")
-    return f'<span class="pic p{pictures[item.name][1]}" role="img" aria-label="{name}" title="{name}"></span>'
+def _image(item: DemoItem, images: _Images) -> str:
+    name = escape(f"Image: {item.concept}")
+    return f'<span class="pic p{images[item.name][1]}" role="img" aria-label="{name}" title="{name}"></span>'
 
 
 def _lang(item: DemoItem) -> str:

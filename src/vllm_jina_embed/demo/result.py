@@ -1,8 +1,4 @@
-"""What the demo found, and how often it was right.
-
-Enters: rankings of the mixed index, one per question and framework. Leaves: recall@1 per language and direction.
-Pure: this file asks nothing, prints nothing and writes nothing.
-"""
+"""The result of the demo: rankings, and recall@1 per language and direction. Pure computation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,20 +8,20 @@ from typing import Any, Final
 from vllm_jina_embed.demo.corpus import DemoItem
 
 REQUIRED_RECALL: Final = 0.95
-PICTURE: Final = "picture"
-"""The asker that is no language: the question is a picture."""
+IMAGE: Final = "image"
+"""The asker of questions by image; the other askers are languages."""
 
 Recall = dict[str, dict[str, float]]
-"""Asker (a language's code or ``picture``) -> direction -> recall@1."""
+"""Asker (a language's code or ``image``) -> direction -> recall@1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One place in a ranking.
+    """One item of a ranking.
 
     Attributes:
-        item: What stands there.
-        score: Its cosine to the question, as the framework gave it.
+        item: The item.
+        score: Its cosine to the question, as returned by the framework.
     """
 
     item: DemoItem
@@ -38,32 +34,32 @@ class Answer:
 
     Attributes:
         query: The question.
-        hits: Every picture and passage, best first.
+        hits: Every image and passage, best first.
     """
 
     query: DemoItem
     hits: tuple[Hit, ...]
 
     def is_right(self, hit: Hit) -> bool:
-        """Whether the hit shows what was asked for."""
+        """Whether the hit shows the question's concept."""
         return hit.item.concept == self.query.concept
 
-    def first_is_right(self, *, picture: bool) -> bool:
-        """Whether the best ranked picture (or the best ranked passage) shows what was asked for."""
-        first = next((hit for hit in self.hits if hit.item.is_picture == picture), None)
+    def first_is_right(self, *, image: bool) -> bool:
+        """Whether the best ranked image (or passage) shows the question's concept."""
+        first = next((hit for hit in self.hits if hit.item.is_image == image), None)
         return first is not None and self.is_right(first)
 
-    def rank_of_right(self, *, picture: bool) -> int | None:
-        """Rank, from 1, of the first picture (or passage) that shows what was asked for; None where there is none."""
+    def rank_of_right(self, *, image: bool) -> int | None:
+        """Rank, from 1, of the first image (or passage) that shows the question's concept; None without one."""
         for rank, hit in enumerate(self.hits, 1):
-            if hit.item.is_picture == picture and self.is_right(hit):
+            if hit.item.is_image == image and self.is_right(hit):
                 return rank
         return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    """Everything that the report and ``results.json`` tell.
+    """Everything that the report and ``results.json`` show.
 
     Attributes:
         model: The model's name.
@@ -71,7 +67,7 @@ class DemoResult:
         engines: vLLM engines that ran while both frameworks were in use.
         seconds: Stage -> seconds.
         versions: Package -> version.
-        machine: What it ran on.
+        machine: Description of the machine.
         finished: Date and time in ISO 8601.
     """
 
@@ -85,19 +81,19 @@ class DemoResult:
     recall: Mapping[str, Recall] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Count what was right."""
-        found = {framework: recall_at_1(answers) for framework, answers in self.answers.items()}
-        object.__setattr__(self, "recall", found)
+        """Compute ``recall``."""
+        recall = {framework: recall_at_1(answers) for framework, answers in self.answers.items()}
+        object.__setattr__(self, "recall", recall)
 
     @property
     def items(self) -> tuple[DemoItem, ...]:
-        """What the index holds."""
+        """The indexed items."""
         return tuple(hit.item for hit in next(iter(self.answers.values()))[0].hits)
 
     @property
     def same_first(self) -> int:
         """Number of questions to which all frameworks give the same first hit."""
-        return sum(len({answer.hits[0].item.name for answer in asked}) == 1 for asked in self.by_question())
+        return sum(len({answer.hits[0].item.name for answer in answers}) == 1 for answers in self.by_question())
 
     @property
     def shortfalls(self) -> list[tuple[str, str, str, float]]:
@@ -115,8 +111,8 @@ class DemoResult:
         return list(zip(*self.answers.values(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        """What ``results.json`` holds."""
-        pictures = sum(item.is_picture for item in self.items)
+        """Return the content of ``results.json``."""
+        images = sum(item.is_image for item in self.items)
         return {
             "model": self.model,
             "finished": self.finished,
@@ -124,7 +120,7 @@ class DemoResult:
             "required_recall_at_1": REQUIRED_RECALL,
             "recall_at_1": {name: dict(askers) for name, askers in self.recall.items()},
             "engines": self.engines,
-            "index": {"pictures": pictures, "passages": len(self.items) - pictures},
+            "index": {"images": images, "passages": len(self.items) - images},
             "questions": len(self.by_question()),
             "same_first_hit": self.same_first,
             "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
@@ -134,14 +130,14 @@ class DemoResult:
 
 
 def directions(query: DemoItem) -> dict[str, bool]:
-    """What is measured for a question: direction -> whether the answer is a picture."""
-    if query.is_picture:
+    """Return the measured directions of a question, and whether the answer of each is an image."""
+    if query.is_image:
         return {"image_to_image": True}
     return {"text_to_image": True, "text_to_text": False}
 
 
 def recall_at_1(answers: Sequence[Answer]) -> Recall:
-    """The share of questions whose best ranked picture, or passage, of the mixed index shows what was asked for.
+    """Return the share of questions whose best ranked image, or passage, shows the question's concept.
 
     Args:
         answers: One per question.
@@ -151,7 +147,7 @@ def recall_at_1(answers: Sequence[Answer]) -> Recall:
     """
     right: dict[str, dict[str, list[bool]]] = {}
     for answer in answers:
-        asker = right.setdefault(answer.query.language or PICTURE, {})
-        for direction, picture in directions(answer.query).items():
-            asker.setdefault(direction, []).append(answer.first_is_right(picture=picture))
+        asker = right.setdefault(answer.query.language or IMAGE, {})
+        for direction, image in directions(answer.query).items():
+            asker.setdefault(direction, []).append(answer.first_is_right(image=image))
     return {asker: {way: round(fmean(marks), 4) for way, marks in ways.items()} for asker, ways in right.items()}

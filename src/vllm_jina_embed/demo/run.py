@@ -1,7 +1,6 @@
-"""``vllm-jina-embed demo``: text and pictures in one ranking, in LangChain and LlamaIndex, on one vLLM engine.
+"""``vllm-jina-embed demo``: text and images in one ranking, in LangChain and LlamaIndex, on one vLLM engine.
 
-Enters: a folder to write to. Leaves: a table on the terminal, ``report.html`` and ``results.json``, an exit code.
-This file orders the stages; what a stage does stands in the modules that it calls.
+It writes a table to the terminal, and ``report.html`` and ``results.json`` to a folder.
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ _AT_A_TIME = 33  # items per call while indexing, so that the bar moves
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """What the command line says.
+    """The options of the command line.
 
     Attributes:
         output: Folder for the report, created where it is missing.
-        model: What to embed with.
-        seed: Which pictures and sentences.
+        model: The model to embed with.
+        seed: Choice of images and sentences.
         verbose: Whether vLLM and other libraries may write to the terminal.
     """
 
@@ -63,19 +62,19 @@ class DemoOptions:
 
 
 def run(options: DemoOptions) -> int:
-    """Run the demo; from then on this process writes to the log, unless ``verbose``.
+    """Run the demo; unless ``verbose``, stdout and stderr of this process go to the log from now on.
 
     Returns:
-        0; 1 where a recall@1 is under the required one, or something failed; 130 after Ctrl-C.
+        0; 1 where a recall@1 is too low or the demo failed; 130 after Ctrl-C.
 
     Raises:
-        MissingExtraError: vLLM or a framework is not installed; nothing has happened yet.
-        ConfigError: There is no such model.
+        MissingExtraError: vLLM or a framework is not installed.
+        ConfigError: The model does not exist.
     """
     _check_installed()
     resolve.resolve(options.model)
     options.output.mkdir(parents=True, exist_ok=True)
-    # The engine would ask vLLM for errors alone; here the log has a file of its own.
+    # By default the engine lets vLLM log errors only; here the log goes to a file.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
     out = set_aside(None if options.verbose else options.log)
     terminal = Terminal(out, stages=_STAGES, lively=False if options.verbose else None)
@@ -104,17 +103,17 @@ def _check_installed() -> None:
         except MissingExtraError as error:
             missing.append(error)
     if len(missing) > 1:
-        raise MissingExtraError("all", str(missing[0].name))
+        raise MissingExtraError(",".join(error.extra for error in missing), str(missing[0].name))
     if missing:
         raise missing[0]
 
 
 def _show(options: DemoOptions, terminal: Terminal) -> DemoResult:
     terminal.say(
-        "Pictures and passages in one index, asked in five languages and by picture, on one vLLM engine.\n"
+        "Images and passages in one index, asked in five languages and by image, on one vLLM engine.\n"
         "This takes one to two minutes on 2 cores, 20 to 40 s of it for vLLM to start.\n"
     )
-    with terminal.stage("corpus", "Drawing pictures, writing sentences"):
+    with terminal.stage("corpus", "Drawing images, writing sentences"):
         corpus = demo_corpus(options.seed)
     with terminal.stage("imports", "Loading LangChain and LlamaIndex"):
         from vllm_jina_embed.demo.frameworks import LangChainSearch, LlamaIndexSearch
@@ -146,7 +145,7 @@ def _show(options: DemoOptions, terminal: Terminal) -> DemoResult:
 
 
 def _index(search: Search, corpus: DemoCorpus, terminal: Terminal) -> None:
-    title = f"{search.name}: indexing {len(corpus.items)} pictures and passages"
+    title = f"{search.name}: indexing {len(corpus.items)} images and passages"
     with terminal.stage(f"{search.key}_index", title, len(corpus.items)) as advance:
         for items in _batches(corpus.items, _AT_A_TIME):
             search.add(items)
@@ -160,7 +159,7 @@ def _answers(search: Search, corpus: DemoCorpus, terminal: Terminal) -> list[Ans
 
 
 async def _ask(search: Search, corpus: DemoCorpus, advance: Advance) -> list[Answer]:
-    """Ask everything at once; vLLM batches what waits."""
+    """Ask all questions at once; vLLM batches them."""
     items = {item.name: item for item in corpus.items}
 
     async def ask_one(index: int) -> Answer:
@@ -185,7 +184,7 @@ def _write(folder: Path, result: DemoResult) -> None:
 
 
 def _failure(error: Exception, log: Path) -> str:
-    what = str(error) if isinstance(error, VllmJinaError) else f"{type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, VllmJinaError) else f"{type(error).__name__}: {error}"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
     tail = "".join(f"\n  | {line}" for line in lines)
-    return f"The demo failed: {what}\nThe last lines of {log}:{tail or ' (empty)'}\nSee all of it with --verbose."
+    return f"The demo failed: {message}\nThe last lines of {log}:{tail or ' (empty)'}\nSee all output with --verbose."

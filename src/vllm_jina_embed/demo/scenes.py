@@ -1,7 +1,4 @@
-"""The five scenes, each filling a whole canvas.
-
-Enters: a canvas. Leaves: nothing; the canvas has changed.
-"""
+"""Draw the five scenes, each filling a whole canvas."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +10,7 @@ Scene = Callable[[Canvas], None]
 
 
 def _hills(canvas: Canvas, height: float, swing: float, colour: RGB, *, waves: float = 1.5) -> None:
-    """A soft outline of ground from side to side; heights are shares of the sheet, 0 is its top."""
+    """Draw a soft outline of ground from side to side; heights are shares of the sheet, 0 is its top."""
     start, count = canvas.rng.uniform(0, 7), 60
     outline: list[Point] = [(0, canvas.height)]
     for index in range(count + 1):
@@ -56,7 +53,7 @@ def _mountain(canvas: Canvas) -> None:
 
 
 def _peak(canvas: Canvas, x: float, top: float, width: float, rock: RGB) -> None:
-    """One mountain with a jagged cap of snow and a side in the shade."""
+    """Draw a mountain with a jagged cap of snow and a side in the shade."""
     half, foot = width / 2, canvas.height * 0.95
     tall = foot - top
     canvas.pen.polygon([(x, top), (x - half, foot), (x + half, foot)], fill=rock)

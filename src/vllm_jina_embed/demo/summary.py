@@ -1,7 +1,4 @@
-"""The demo's result as text for a terminal.
-
-Enters: a ``DemoResult``. Leaves: one table, a few questions with what they found, and where the report lies.
-"""
+"""The demo's result as text for a terminal: a table, some questions with their first hits, and the report's path."""
 
 from __future__ import annotations
 
@@ -11,14 +8,14 @@ from typing import Final
 
 from vllm_jina_embed.demo.concepts import SUNSET
 from vllm_jina_embed.demo.phrases import LANGUAGES
-from vllm_jina_embed.demo.result import PICTURE, REQUIRED_RECALL, Answer, DemoResult, Hit
+from vllm_jina_embed.demo.result import IMAGE, REQUIRED_RECALL, Answer, DemoResult, Hit
 from vllm_jina_embed.demo.terminal import table
 
 LABELS: Final = {"langchain": "LangChain", "llama_index": "LlamaIndex"}
 DIRECTIONS: Final = {
-    "text_to_image": "text to picture",
+    "text_to_image": "text to image",
     "text_to_text": "text to text",
-    "image_to_image": "picture to picture",
+    "image_to_image": "image to image",
 }
 EXAMPLES: Final = (
     ("de", SUNSET),
@@ -26,9 +23,9 @@ EXAMPLES: Final = (
     ("en", "red bar chart"),
     ("es", "blue star"),
     ("zh", "city at night"),
-    (PICTURE, "green table"),
+    (IMAGE, "green table"),
 )
-"""Asker and concept of the questions that people see first."""
+"""Asker and concept of the questions that are shown first."""
 
 
 def summary(result: DemoResult, folder: Path) -> str:
@@ -39,14 +36,14 @@ def summary(result: DemoResult, folder: Path) -> str:
         rows.append((label, "", *(f"{result.seconds[f'{name}_{stage}']:.1f}" for name in frameworks)))
     rows.append(("vLLM engines", "", *[""] * (len(frameworks) - 1), f"{result.engines} for both"))
     rows.append(("seconds in all", "", *[""] * (len(frameworks) - 1), f"{sum(result.seconds.values()):.1f}"))
-    found = [line for asker, concept in EXAMPLES for line in _example(result, asker, concept)]
+    examples = [line for asker, concept in EXAMPLES for line in _example(result, asker, concept)]
     return "\n".join(
         [
             "",
             table(rows),
             "",
-            "Some questions and the first three of their ranking (pictures and passages together, with the cosine):",
-            *found,
+            "Some questions and the first three of their ranking (images and passages together, with the cosine):",
+            *examples,
             "",
             f"Report: {folder / 'report.html'}   Numbers: {folder / 'results.json'}",
         ]
@@ -54,7 +51,7 @@ def summary(result: DemoResult, folder: Path) -> str:
 
 
 def shortfalls(result: DemoResult) -> str:
-    """Name every recall@1 under the required one; empty where there is none."""
+    """Return one line for each recall@1 that is too low; empty without any."""
     lines = [
         f"  {LABELS[framework]}, {asker_name(asker)}, {DIRECTIONS[direction]}: {value:.3f}"
         for framework, asker, direction, value in result.shortfalls
@@ -63,15 +60,15 @@ def shortfalls(result: DemoResult) -> str:
 
 
 def asker_name(asker: str) -> str:
-    """``German`` for ``de``, ``Picture`` for ``picture``."""
+    """Return the asker's name, such as ``German`` for ``de``."""
     return LANGUAGES[asker].name if asker in LANGUAGES else asker.capitalize()
 
 
 def example(result: DemoResult, asker: str, concept: str) -> tuple[Answer, ...]:
-    """Return the frameworks' answers to one question; empty where nobody asked it."""
+    """Return the frameworks' answers to one question; empty where it was not asked."""
     for answers in result.by_question():
         query = answers[0].query
-        if (query.language or PICTURE) == asker and query.concept == concept:
+        if (query.language or IMAGE) == asker and query.concept == concept:
             return answers
     return ()
 
@@ -88,11 +85,11 @@ def _example(result: DemoResult, asker: str, concept: str) -> Iterator[str]:
     for answer in example(result, asker, concept)[:1]:
         query = answer.query
         yield ""
-        yield f"  {query.content if isinstance(query.content, str) else f'(a picture of a {query.concept})'}"
+        yield f"  {query.content if isinstance(query.content, str) else f'(an image of a {query.concept})'}"
         for rank, hit in enumerate(answer.hits[:3], 1):
             mark = "✓" if answer.is_right(hit) else "✗"
             yield f"    {rank}. {mark} {hit.score:.3f}  {_shown(hit)}"
 
 
 def _shown(hit: Hit) -> str:
-    return f"picture  {hit.item.concept}" if hit.item.is_picture else f"passage  {hit.item.content}"
+    return f"image  {hit.item.concept}" if hit.item.is_image else f"passage  {hit.item.content}"

@@ -1,7 +1,6 @@
-"""The demo's side of a terminal: stages with a bar and their seconds, everybody else's output in a file.
+"""Terminal output of the demo: stages with a bar and their seconds; other output goes to a file.
 
-Enters: what to say. Leaves: lines on the terminal, and how long each stage took. Without a terminal (CI, a pipe) a
-stage is one plain line. This file knows nothing about what is shown.
+Without a terminal (CI, a pipe) each stage is one plain line.
 """
 
 from __future__ import annotations
@@ -24,16 +23,15 @@ _CLOCK = "{desc}  {elapsed}"
 
 
 def set_aside(log: Path | None) -> TextIO:
-    """Send what is written to stdout and stderr to ``log`` from now on, and hand out the real stdout.
+    """Redirect stdout and stderr to ``log`` until the process ends, and return the original stdout.
 
-    At the level of file descriptors, because vLLM's processes inherit those, and C++ libraries write there. Until the
-    process ends, because libraries also speak then.
+    File descriptors are redirected, because vLLM's processes inherit them and C++ libraries write to them.
 
     Args:
-        log: File to write to, or None to leave everything where it is.
+        log: File to write to, or None to redirect nothing.
 
     Returns:
-        A text file that still writes to what stdout was.
+        A text file that writes to the original stdout.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -48,19 +46,19 @@ def set_aside(log: Path | None) -> TextIO:
 
 
 class Terminal:
-    """Says what happens.
+    """Prints lines and stages.
 
     Attributes:
         seconds: Finished stage -> seconds it took.
     """
 
     def __init__(self, out: TextIO, *, stages: int, lively: bool | None = None) -> None:
-        """Take a stream.
+        """Keep the stream.
 
         Args:
-            out: Where to write.
-            stages: How many stages there will be.
-            lively: Whether lines may be redrawn; None asks the stream whether it is a terminal.
+            out: Stream to write to.
+            stages: Number of stages.
+            lively: Whether to redraw lines; None means if ``out`` is a terminal.
         """
         self.seconds: dict[str, float] = {}
         self._out = out
@@ -69,7 +67,7 @@ class Terminal:
         self._lively = out.isatty() if lively is None else lively
 
     def say(self, text: str = "") -> None:
-        """Write lines, below a stage that has not finished."""
+        """Write lines, below an unfinished stage."""
         if self._lively:
             tqdm.write(text, file=self._out)
         else:
@@ -81,12 +79,12 @@ class Terminal:
         """Show one stage while it runs.
 
         Args:
-            key: Under what ``seconds`` remembers it.
-            title: What happens, for people.
-            total: Number of steps, where they are counted.
+            key: Key in ``seconds``.
+            title: Title of the stage.
+            total: Number of steps, if they are counted.
 
         Yields:
-            A function to call with a number of steps that are done.
+            A function to call with the number of finished steps.
         """
         head = f"[{len(self.seconds) + 1}/{self._stages}] {title}"
         began = time.monotonic()
@@ -124,17 +122,17 @@ class Terminal:
 
 
 def _tick(bar: Any, done: threading.Event) -> None:
-    """Redraw the clock while nothing is counted, as when vLLM starts."""
+    """Redraw the clock while no steps are counted, as when vLLM starts."""
     while not done.wait(0.5):
         bar.refresh()
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> str:
-    """Lay out rows in columns, the first two to the left, the others to the right.
+    """Align rows in columns, the first two to the left, the others to the right.
 
     Args:
         rows: Cells; an empty row is a gap.
-        indent: What stands before each line.
+        indent: Put before each line.
 
     Returns:
         The lines, joined.
@@ -149,7 +147,7 @@ def table(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> str:
 
 
 def width(text: str) -> int:
-    """Number of columns that a terminal gives a text; Chinese and Japanese characters take two."""
+    """Return the columns of a text on a terminal; Chinese and Japanese characters take two."""
     return sum(
         0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         for letter in text
@@ -157,6 +155,6 @@ def width(text: str) -> int:
 
 
 def pad(text: str, columns: int, *, right: bool = False) -> str:
-    """Fill a text with spaces; longer ones stay as they are."""
+    """Fill a text with spaces; a longer text stays as it is."""
     space = " " * max(0, columns - width(text))
     return space + text if right else text + space

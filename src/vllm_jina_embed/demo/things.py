@@ -1,8 +1,4 @@
-"""The nine things, each drawn in one colour on a canvas that already has its background.
-
-Enters: a canvas, a colour, and a colour for fine lines. Leaves: nothing; the canvas has changed.
-This file knows no colour's name, and no background.
-"""
+"""Draw the nine things, each in one colour on a canvas with a background."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +10,7 @@ Thing = Callable[[Canvas, RGB, RGB], None]
 
 
 def _place(canvas: Canvas) -> tuple[Point, float]:
-    """Centre and radius of a free place, wherever it fits."""
+    """Return centre and radius of a random place inside the sheet."""
     radius = canvas.unit * canvas.rng.uniform(0.25, 0.44)
     x = canvas.rng.uniform(radius * 1.08, canvas.width - radius * 1.08)
     y = canvas.rng.uniform(radius * 1.08, canvas.height - radius * 1.08)
@@ -22,7 +18,7 @@ def _place(canvas: Canvas) -> tuple[Point, float]:
 
 
 def _panel(canvas: Canvas) -> Box:
-    """A box for a chart that fills most of the sheet."""
+    """Return a box for a chart that fills most of the sheet."""
     width, height = (side * canvas.rng.uniform(0.7, 0.88) for side in (canvas.width, canvas.height))
     left = canvas.rng.uniform(0.04 * canvas.width, 0.96 * canvas.width - width)
     top = canvas.rng.uniform(0.04 * canvas.height, 0.96 * canvas.height - height)

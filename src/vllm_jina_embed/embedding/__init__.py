@@ -1,1 +1,1 @@
-"""Calls of the embedder: from checked items to arrays."""
+"""The embedder's calls: checked items in, arrays out."""

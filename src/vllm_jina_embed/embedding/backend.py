@@ -1,6 +1,6 @@
-"""The seam below an embedder's calls: what answers a request for vectors.
+"""The interface that an embedder computes with: a request in, rows and errors out.
 
-The engine is one backend, the cache in front of it another.
+The engine is one backend; the cache in front of it is another.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from .outcomes import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What one call asks for.
+    """One call: the items and how to embed them.
 
     Attributes:
         items: Checked texts and images.
         prompt_name: ``query`` or ``passage``.
-        multi_vector: Whether one vector per token is asked for, or one per item.
+        multi_vector: Whether to return one vector per token, or one per item.
         dimensions: Matryoshka size; None takes the embedder's. Multi-vectors have none.
         task: None takes the embedder's.
         show_progress: None takes the embedder's.
@@ -34,14 +34,14 @@ class Request:
 
 
 class Backend(Protocol):
-    """Answers requests, from any thread and any event loop."""
+    """Computes the rows of a request; called from any thread and any event loop."""
 
     def run(self, request: Request) -> Outcome:
         """Return one row per item, and the errors of the items that have none.
 
         Raises:
             ConfigError: ``dimensions`` is not a Matryoshka size, or the checkpoint does not serve ``task``.
-            ClosedError: It was closed.
+            ClosedError: The embedder is closed.
         """
         ...
 

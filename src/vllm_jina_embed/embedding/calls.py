@@ -1,7 +1,8 @@
-"""What every embedder offers: checked lists, roles, streams and scores, over a backend that computes."""
+"""The methods of every embedder: checked lists, roles, streams and scores, over a backend that computes."""
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
@@ -26,8 +27,8 @@ class Calls(Closing):
     """The calls of an embedder.
 
     Attributes:
-        settings: What it was asked to do.
-        backend: What computes.
+        settings: The checked settings.
+        backend: Computes the vectors.
     """
 
     settings: Settings
@@ -40,12 +41,12 @@ class Calls(Closing):
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """Facts about the checkpoint."""
+        """The description of the checkpoint."""
         return self.settings.checkpoint
 
     @property
     def model(self) -> str:
-        """The name that was given."""
+        """The checkpoint's name, as it was passed."""
         return self.checkpoint.name
 
     @property
@@ -54,13 +55,19 @@ class Calls(Closing):
         return self.settings.task
 
     @property
-    def dimension(self) -> int:
+    def dimensions(self) -> int:
         """Length of the embeddings."""
         return self.settings.dimensions
 
     @property
+    def dimension(self) -> int:
+        """Old name of ``dimensions``, until the next version."""
+        warnings.warn(f"{type(self).__name__}.dimension is now called dimensions", DeprecationWarning, stacklevel=2)
+        return self.settings.dimensions
+
+    @property
     def fingerprint(self) -> str:
-        """What decides a vector, as one string: equal ones give equal vectors for equal inputs and roles."""
+        """All settings that change a vector, as one string: equal fingerprints, inputs and roles give equal vectors."""
         return self.settings.fingerprint
 
     # --- calls ------------------------------------------------------------------------------------------------------
@@ -86,9 +93,9 @@ class Calls(Closing):
         return rows
 
     def embed_images(self, images: Iterable[ImageInput | Iterable[ImageInput]], **overrides: Any) -> Floats:
-        """Return embeddings ``(n, dimension)`` of pictures; here a string is a path or a data URI.
+        """Return embeddings ``(n, dimension)`` of images; here a string is a path or a data URI.
 
-        A list or tuple of pictures inside ``images`` is one item: the union of its vision spans is averaged.
+        A list or tuple of images inside ``images`` is one item: the union of its vision spans is averaged.
         See ``embed`` for overrides and errors.
         """
         rows: Floats = self._rows(inputs.images(images), "passage", **overrides)
@@ -100,22 +107,22 @@ class Calls(Closing):
         return rows
 
     def embed(self, items: Iterable[EmbedInput], *, prompt_name: PromptName = "passage", **overrides: Any) -> Floats:
-        """Return embeddings of texts and pictures, mixed as they come.
+        """Return embeddings of texts and images, mixed as they come.
 
         Args:
-            items: A string is text, unless all of it is a ``data:image/...;base64,`` URI or a reference to a picture;
+            items: A string is text, unless all of it is a ``data:image/...;base64,`` URI or a reference to an image;
                 ``pathlib.Path``, bytes, ``BytesIO``, PIL images and uint8 arrays ``(height, width, 3)`` are
-                pictures; a list or tuple of pictures is one item.
-            prompt_name: ``query`` or ``passage``; decides the texts' prefix, pictures have none.
+                images; a list or tuple of images is one item.
+            prompt_name: ``query`` or ``passage``; decides the texts' prefix; images have none.
             **overrides: ``dimensions``, ``task``, ``show_progress`` and ``on_error`` for this call.
 
         Returns:
             float32, shape ``(n, dimension)``, rows of L2 norm 1, order kept; ``(0, dimension)`` for no items.
 
         Raises:
-            InputError: Names every bad position; ``error.embeddings`` holds what was computed all the same, with NaN
-                rows for the bad ones. It is None where ``items`` as a whole is not a list.
-            ConfigError: ``dimensions`` is no Matryoshka size, or the checkpoint does not serve ``task``.
+            InputError: Some items cannot be embedded; names every position. ``error.embeddings`` holds the other rows,
+                with NaN rows for the bad items; it is None where ``items`` as a whole is not a list.
+            ConfigError: ``dimensions`` is not a Matryoshka size, or the checkpoint does not serve ``task``.
             ClosedError: After ``close()``.
         """
         rows: Floats = self._rows(inputs.mixed(items), prompt_name, **overrides)
@@ -136,12 +143,12 @@ class Calls(Closing):
         task: str | None = None,
         show_progress: bool | None = None,
     ) -> list[Floats]:
-        """Return one vector per token of each text or picture, for late interaction (MaxSim).
+        """Return one vector per token of each text or image, for late interaction (MaxSim).
 
-        Every token of the prompt has its row: a text's prefix, and around a picture's tokens the words that ask the
+        Every token of the prompt has its row: a text's prefix, and around an image's tokens the words that ask the
         model to describe it. A checkpoint whose projector was trained for this (``jinaai/jina-embeddings-v4``) gives
-        rows of 128 numbers; the others have none, and give each token's state, normalised, for which nothing was
-        trained. Matryoshka sizes do not apply.
+        rows of 128 numbers; other checkpoints give each token's normalised state, which was not trained for this.
+        Matryoshka sizes do not apply.
 
         Args:
             items: As in ``embed``.
@@ -188,8 +195,8 @@ class Calls(Closing):
         """Yield one embedding ``(dimension,)`` per item, in order, for a corpus of any length in constant memory.
 
         ``items`` is read as it is needed: at most three windows of 256 items ahead. See ``embed`` for the rest; an
-        error names the position in the stream, and what came before it has been yielded; its ``embeddings`` are those
-        of the window around it.
+        error names the position in the stream and comes after all embeddings before that position; its ``embeddings``
+        are those of the window around it.
         """
         call = partial(self._rows, dimensions=dimensions, task=task, show_progress=False)
         return stream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
@@ -222,7 +229,7 @@ class Calls(Closing):
         Args:
             queries: Texts, which get the query prefix, and images, as in ``embed``.
             items: Texts, which get the passage prefix, and images, mixed; any iterable, read as it is needed.
-            multi_vector: Whether to compare all tokens by MaxSim, which is slower and finer, or one vector each.
+            multi_vector: Whether to compare all tokens by MaxSim, which is slower and finer, or one vector per item.
             dimensions: Matryoshka size for this call; None takes the embedder's. Multi-vectors have none.
             task: For this call; None takes the embedder's.
             show_progress: For this call; None takes the embedder's.
@@ -232,8 +239,9 @@ class Calls(Closing):
             query's number of tokens. With ``on_error="skip"``, bad queries and items have NaN.
 
         Raises:
-            InputError: Names every bad query, or else the bad items of the first window that has some.
-            ConfigError: ``dimensions`` is not a Matryoshka size, or stands beside ``multi_vector=True``, or the
+            InputError: Some queries or items cannot be embedded; names every bad query, or else the bad items of the
+                first window with bad items.
+            ConfigError: ``dimensions`` is not a Matryoshka size or is passed with ``multi_vector=True``, or the
                 checkpoint does not serve ``task``.
             ClosedError: After ``close()``.
         """
@@ -257,7 +265,7 @@ class Calls(Closing):
     # --- checked items ----------------------------------------------------------------------------------------------
 
     def outcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
-        """Return the rows of checked items, and the errors of the bad ones; ``overrides`` are ``Request``'s."""
+        """Return the rows of checked items, and the errors of the bad ones; ``overrides`` are fields of ``Request``."""
         outcome = self.backend.run(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
         return outcome.among(items, self._row_length(**overrides))
 
@@ -277,4 +285,4 @@ class Calls(Closing):
         return (await self.aoutcome(items, prompt_name, **overrides)).checked(self.settings, on_error=mode)
 
     def _row_length(self, *, multi_vector: bool = False, dimensions: int | None = None, **_: Any) -> int:
-        return self.checkpoint.token_dimensions if multi_vector else dimensions or self.dimension
+        return self.checkpoint.token_dimensions if multi_vector else dimensions or self.dimensions

@@ -1,4 +1,4 @@
-"""The backend that asks an engine: the running one of a pool, which the first request starts or joins.
+"""The backend that embeds with an engine, which the first request takes from a pool.
 
 Every request runs as one coroutine on the engine's loop; ``run`` waits for it, ``arun`` awaits it.
 """
@@ -25,19 +25,19 @@ class EngineBackend:
     """One user of an engine.
 
     Attributes:
-        settings: What the engine and the prompts are chosen by.
+        settings: Checked settings, which choose the engine and the prompts.
         engine: The running engine; None before the first request and after ``close``.
-        builder: What makes prompts; None before the first request, unless it was given.
+        builder: Builds prompts; None before the first request, unless it was passed.
     """
 
     def __init__(self, settings: Settings, pool: EnginePool, *, owner: str, builder: Builder | None = None) -> None:
-        """Start nothing.
+        """Keep the settings; nothing starts.
 
         Args:
             settings: Checked settings.
             pool: Where engines come from.
-            owner: What errors call this.
-            builder: What makes prompts, where the tokenizer did not come from the checkpoint's files.
+            owner: The embedder's name in errors.
+            builder: Builds prompts; pass it where the tokenizer is not among the checkpoint's files.
         """
         self.settings = settings
         self.engine: Engine | None = None
@@ -90,7 +90,7 @@ class EngineBackend:
                 return future.result()
             except (concurrent.futures.CancelledError, EngineError) as error:
                 raise (stop := self._interrupted(error)) from stop.__cause__
-            except BaseException:  # Ctrl-C included: free what waits in the engine
+            except BaseException:  # Ctrl-C included: take the waiting requests out of the engine
                 future.cancel()
                 raise
 
@@ -118,7 +118,7 @@ class EngineBackend:
             raise ClosedError(f"{self._owner} is closed.")
 
     def _interrupted(self, error: BaseException) -> EngineError:
-        """Return what a call raises that got no answer: that somebody closed the engine, or what the engine says."""
+        """Return the error of an unanswered call: ``ClosedError`` if the engine was closed, else the engine's own."""
         if isinstance(error, EngineError) and not self._closed:
             return error
         return ClosedError(f"{self._owner}: the engine was closed before this call was done.")

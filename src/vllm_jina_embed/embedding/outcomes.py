@@ -1,4 +1,4 @@
-"""What a call gave: rows, and the errors of the items that have none."""
+"""The result of a call: rows, and the errors of the items that have none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..settings import OnError, Settings
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What one call gave.
+    """The result of one call.
 
     Attributes:
         embeddings: Shape ``(n, dimensions)``, float32; rows of items with an error are NaN. For multi-vectors a list
@@ -29,7 +29,7 @@ class Outcome:
     truncated: list[int] = field(default_factory=list)
 
     def among(self, items: Sequence[Checked], length: int) -> Outcome:
-        """Return the outcome of all ``items``, where this one is of the good ones; ``length`` is that of a row."""
+        """Return this outcome of the good items as one of all ``items``; ``length`` is the length of a row."""
         bad = [item.error for item in items if isinstance(item, BadItem)]
         if not bad:
             return self
@@ -46,11 +46,11 @@ class Outcome:
         Args:
             settings: The embedder's.
             on_error: ``raise`` or ``skip``; None takes the embedder's.
-            skipped: What a warning says became of the bad items; None says what their rows are.
+            skipped: How the warning describes the bad items, such as ``left out``; None describes their rows.
 
         Raises:
             InputError: There are errors, and ``on_error`` is ``raise``.
-            EmbeddingWarning: Where warnings are errors.
+            EmbeddingWarning: There is a warning, and warnings are errors.
         """
         fails = bool(self.errors) and (on_error or settings.on_error) == "raise"
         if self.truncated:

@@ -1,7 +1,6 @@
-"""Items to embeddings on the engine's loop: prepared in a thread, bounded, order kept, errors kept apart.
+"""Embed items on the engine's loop: prompts are built in a thread, memory is bounded, order is kept.
 
-Enters: items and an engine. Leaves: a float32 array ``(n, dimensions)``, or one array per item for multi-vectors, and
-the errors by position.
+Errors do not stop the other items; they are collected by position.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ CHUNK = 32
 QUICK = 1000
 """Characters that are tokenised at once, in about 0.1 ms."""
 QUESTIONS = 32
-"""Queries of one call up to which somebody waits for them; a longer list is bulk work and overtakes nothing."""
-PICTURES = 4
-"""Items with pictures that are decoded together."""
+"""Most queries of one call that are urgent; a longer list is bulk work and overtakes nothing."""
+IMAGES = 4
+"""Items with images that are decoded together."""
 IN_FLIGHT = 512
-"""Places of one call in the engine: a prompt takes one, and one more for each ``PIXELS`` of its pictures."""
+"""Slots of one call in the engine: a prompt takes one slot, and one more for each ``PIXELS`` of its images."""
 PIXELS = 500_000
-"""Pixels per place, so that the decoded pictures of one call hold at most 0.75 GB, however large they are."""
+"""Pixels per slot, so that the decoded images of one call hold at most 0.75 GB, however large they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +43,12 @@ class Plan:
     Attributes:
         task: ``retrieval``, ``text-matching`` or ``code``.
         role: ``query`` or ``passage``.
-        text_prefix: What stands before a text.
+        text_prefix: Put before each text.
         dimensions: Length of an embedding, or of each row of a multi-vector.
         max_length: Longest text in tokens, prefix included.
         truncate: Which end of a longer text is cut, or ``error``.
-        urgent: Whether somebody waits for a short list.
-        multi: Whether multi-vectors are wanted.
+        urgent: Whether a short list overtakes bulk work.
+        multi: Whether to compute multi-vectors.
     """
 
     task: str
@@ -66,7 +65,7 @@ class Plan:
         return empty_rows(count, self.dimensions, multi=self.multi)
 
     async def ask(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
-        """Return what ``engine`` gives for one prompt.
+        """Return the rows that ``engine`` computes for one prompt.
 
         Raises:
             InputError: The engine refuses the prompt, or its answer holds NaN or infinity.
@@ -76,7 +75,7 @@ class Plan:
         else:
             rows = await engine.embed(prompt, dimensions=self.dimensions, task=self.task, urgent=urgent)
         if not np.isfinite(rows).all():
-            raise InputError("the model gave NaN or infinity for it. Where its dtype is a short one, try float32.")
+            raise InputError("the model gave NaN or infinity. If its dtype has 16 bits or fewer, try float32.")
         return rows
 
 
@@ -88,19 +87,19 @@ async def embed_items(
     plan: Plan,
     progress: Progress,
 ) -> Outcome:
-    """Embed ``items`` in order; ``progress`` is called with 1 for each one that is done."""
+    """Embed ``items`` in order; ``progress`` is called with 1 for each finished item."""
     outcome = Outcome(embeddings=plan.empty(len(items)))
-    room = asyncio.Semaphore(IN_FLIGHT)
+    slots = asyncio.Semaphore(IN_FLIGHT)
     urgent = plan.urgent and len(items) <= QUESTIONS
 
-    async def embed_one(row: int, prompt: Prompt, places: int) -> None:
+    async def embed_one(row: int, prompt: Prompt, needed: int) -> None:
         try:
             outcome.embeddings[row] = await plan.ask(engine, prompt, urgent=urgent)
         except InputError as error:
-            outcome.errors.append(_at(items[row], error))
+            outcome.errors.append(error.at(items[row].where, items[row].position))
         finally:
-            for _ in range(places):
-                room.release()
+            for _ in range(needed):
+                slots.release()
             progress(1)
 
     async def embed_all(tasks: asyncio.TaskGroup) -> None:
@@ -111,10 +110,10 @@ async def embed_items(
                 continue
             if prompt.truncated:
                 outcome.truncated.append(items[row].position)
-            places = _places(prompt)
-            for _ in range(places):
-                await room.acquire()
-            tasks.create_task(embed_one(row, prompt, places))
+            needed = _places(prompt)
+            for _ in range(needed):
+                await slots.acquire()
+            tasks.create_task(embed_one(row, prompt, needed))
 
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -128,7 +127,7 @@ async def embed_items(
 async def _prompts(
     items: Sequence[Item], builder: Builder, plan: Plan, *, max_length: int
 ) -> AsyncIterator[tuple[int, Prompt | InputError]]:
-    """Yield each row and its prompt in order; tokenising and decoding run in a thread, unless they are quick."""
+    """Yield each row and its prompt in order; long texts and images are prepared in a thread."""
     build = partial(
         builder.build,
         role=plan.role,
@@ -144,28 +143,24 @@ async def _prompts(
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """Yield ``items`` in order, in lists of at most ``CHUNK`` items with ``PICTURES`` pictures among them."""
+    """Yield ``items`` in order, in lists of at most ``CHUNK`` items with ``IMAGES`` images among them."""
     chunk: list[Item] = []
-    pictures = 0
+    images = 0
     for item in items:
         chunk.append(item)
-        pictures += isinstance(item, ImageItem)
-        if len(chunk) == CHUNK or pictures == PICTURES:
+        images += isinstance(item, ImageItem)
+        if len(chunk) == CHUNK or images == IMAGES:
             yield chunk
-            chunk, pictures = [], 0
+            chunk, images = [], 0
     if chunk:
         yield chunk
 
 
 def _is_quick(chunk: list[Item]) -> bool:
-    """Tell whether tokenising takes less time than going to a thread and back, as a question's does."""
+    """Return whether tokenising takes less time than a round trip to a thread, as for a question."""
     return sum(len(item.text) if isinstance(item, TextItem) else QUICK for item in chunk) < QUICK
 
 
 def _places(prompt: Prompt) -> int:
     pixels = sum(image.width * image.height for image in prompt.images)
     return min(IN_FLIGHT, 1 + pixels // PIXELS)
-
-
-def _at(item: Item, error: InputError) -> InputError:
-    return InputError(f"{item.where}: {error}", positions=[item.position])

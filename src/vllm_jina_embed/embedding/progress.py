@@ -11,12 +11,12 @@ from ..settings import Settings
 
 
 def progress_bar(settings: Settings, total: int | None, show_progress: bool | None) -> tqdm[Any]:
-    """Return a bar on stderr; ``show_progress`` of a call comes before that of the settings."""
+    """Return a bar on stderr; ``show_progress`` of a call overrides the settings."""
     shown = settings.show_progress if show_progress is None else show_progress
     return tqdm(total=total, desc="Embedding", unit="item") if shown else _no_bar()
 
 
 @cache
 def _no_bar() -> tqdm[Any]:
-    """Return the bar of all calls that show none: making one takes a tenth of a question's work here."""
+    """Return the hidden bar that all calls share: making one takes a tenth of a question's time here."""
     return tqdm(disable=True)

@@ -1,4 +1,4 @@
-"""How well items answer queries: cosines of embeddings, or MaxSim of multi-vectors.
+"""Score items against queries: cosines of embeddings, or MaxSim of multi-vectors.
 
 Items are read as a stream, so that only one window of their multi-vectors is held.
 """
@@ -23,7 +23,7 @@ from .streams import WINDOW, astream, stream
 def score(
     call: Callable[..., Any], queries: Iterable[EmbedInput], items: Iterable[EmbedInput], bar: tqdm[Any]
 ) -> Floats:
-    """Return the scores ``(n_queries, n_items)``; ``call`` gives the rows of checked items in a role."""
+    """Return the scores ``(n_queries, n_items)``; ``call`` embeds checked items in a role."""
     query_rows = call(inputs.mixed(queries, name="queries"), "query")
     item_rows = stream(items, lambda batch: call(batch, "passage"), bar)
     return _joined([_compare(query_rows, window) for window in _windows(item_rows)], len(query_rows))
@@ -42,10 +42,10 @@ async def ascore(
 
 
 def overrides(multi_vector: bool, dimensions: int | None, task: str | None) -> dict[str, Any]:
-    """Return what a request of a score overrides.
+    """Return the overrides of the requests behind a score.
 
     Raises:
-        ConfigError: ``dimensions`` beside multi-vectors.
+        ConfigError: ``dimensions`` is passed with ``multi_vector``.
     """
     if not multi_vector:
         return {"dimensions": dimensions, "task": task, "show_progress": False}
@@ -74,10 +74,10 @@ def _compare(queries: Any, items: Sequence[Floats]) -> Floats:
     """Return the scores of embeddings ``(d,)``, or of multi-vectors ``(n, d)`` with NaN for empty ones."""
     if isinstance(queries, np.ndarray):
         return np.asarray(queries @ np.stack(items).T, dtype=np.float32)
-    asked = [row for row, query in enumerate(queries) if len(query)]
-    told = [row for row, item in enumerate(items) if len(item)]
+    left = [row for row, query in enumerate(queries) if len(query)]
+    right = [row for row, item in enumerate(items) if len(item)]
     scores = np.full((len(queries), len(items)), np.nan, dtype=np.float32)
-    scores[np.ix_(asked, told)] = maxsim([queries[row] for row in asked], [items[row] for row in told])
+    scores[np.ix_(left, right)] = maxsim([queries[row] for row in left], [items[row] for row in right])
     return scores
 
 

@@ -1,7 +1,4 @@
-"""A corpus of any length in constant memory: windows of it are embedded while the last ones are read.
-
-Enters: items, and the call that embeds a checked window. Leaves: one embedding per item, in order.
-"""
+"""Embed a corpus of any length in constant memory: windows of it are embedded while the next ones are read."""
 
 from __future__ import annotations
 
@@ -46,15 +43,15 @@ def stream(items: Iterable[EmbedInput], call: Callable[[list[Checked]], Floats],
 
 
 def _rows(start: int, future: concurrent.futures.Future[Floats], bar: tqdm[Any], process: int) -> Iterator[Floats]:
-    """Yield a window's rows; those before its first bad item, and then the error, where it has some."""
+    """Yield a window's rows; if it has bad items, yield the rows before the first and raise its error."""
     if os.getpid() != process:  # the threads that compute it are the parent's
         raise ForkedError("this stream was begun in the parent process; begin a new one after the fork.")
     try:
         rows = future.result()
     except (InputError, EmbeddingWarning) as error:
-        yield from _told(_before(error, start), bar)
+        yield from _counted(_before(error, start), bar)
         raise
-    yield from _told(rows, bar)
+    yield from _counted(rows, bar)
 
 
 async def astream(
@@ -82,17 +79,17 @@ async def _arows(start: int, task: asyncio.Task[Floats], bar: tqdm[Any]) -> Asyn
     try:
         rows = await task
     except (InputError, EmbeddingWarning) as error:
-        for row in _told(_before(error, start), bar):
+        for row in _counted(_before(error, start), bar):
             yield row
         raise
     finally:
         task.cancel()
-    for row in _told(rows, bar):
+    for row in _counted(rows, bar):
         yield row
 
 
 def _batches(items: Iterable[EmbedInput]) -> Iterator[tuple[int, list[Checked]]]:
-    """Yield ``items`` in checked batches of ``WINDOW`` that know their positions in the whole, and where they start."""
+    """Yield the start of each batch of ``WINDOW`` items, and its checked items with positions in the whole stream."""
     start, rest = 0, iter(inputs.listed(items, "items"))
     while batch := list(islice(rest, WINDOW)):
         yield start, inputs.mixed(batch, start=start)
@@ -100,12 +97,13 @@ def _batches(items: Iterable[EmbedInput]) -> Iterator[tuple[int, list[Checked]]]
 
 
 def _before(error: InputError | EmbeddingWarning, start: int) -> Any:
-    """Return what a window that starts at ``start`` gave before its first bad item; all of it for a warning."""
+    """Return the rows before the first bad item of the window at ``start``; all rows for a warning."""
     if error.embeddings is None:
         return []
     return error.embeddings[: error.positions[0] - start] if isinstance(error, InputError) else error.embeddings
 
 
-def _told(embeddings: Any, bar: tqdm[Any]) -> Any:
+def _counted(embeddings: Any, bar: tqdm[Any]) -> Any:
+    """Return ``embeddings`` and count them on the bar."""
     bar.update(len(embeddings))
     return embeddings

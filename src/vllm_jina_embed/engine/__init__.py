@@ -1,1 +1,1 @@
-"""Prompts in, vectors out: where a checkpoint runs."""
+"""Engines: where a checkpoint runs; prompts in, vectors out."""

@@ -1,4 +1,4 @@
-"""What decides which engine it is."""
+"""What decides which engine it is: two callers with equal configurations share one."""
 
 from __future__ import annotations
 
@@ -14,23 +14,16 @@ from ..checkpoints.registry import DEFAULT_FAMILY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """What two callers must have in common to share one engine.
+    """What decides the vectors of an engine, wherever it runs; a ``LocalConfig`` or a ``RemoteConfig``.
 
     Attributes:
-        location: Folder or hub repository of the checkpoint.
+        location: Folder or hub repository of the checkpoint; for servers that say what they serve, their own words.
         revision: Commit or tag of a hub repository.
-        min_pixels: Lower bound of a picture's area in pixels.
-        max_pixels: Upper bound of a picture's area in pixels.
+        min_pixels: Lower bound of an image's area in pixels.
+        max_pixels: Upper bound of an image's area in pixels.
         files: State of the files in a local checkpoint's folder, so that new weights get a new engine.
-        max_tokens: Longest prompt in tokens, pictures expanded, unless the options say otherwise.
-        tasks: Tasks that the checkpoint has an adapter for; empty where its weights are merged for one.
-        options: The engine's own keyword arguments, passed on unchanged.
-        servers: URLs of the servers to ask, which must serve ``location``; none for an engine in this process.
-        api_key: What the servers want to be shown; a string becomes a ``Secret``.
-        logins: User name and password for each of ``servers``, or None; empty where none has any.
-        timeout: Seconds that a server may take for one request.
-        checkpoint: What the servers must serve; None asks them.
         family: Decides how vLLM is started and what its vectors must be.
+        options_key: The engine's own keyword arguments as one string; those of servers are not known here.
     """
 
     location: str
@@ -38,19 +31,48 @@ class EngineConfig:
     min_pixels: int
     max_pixels: int
     files: str = ""
+    family: Family = DEFAULT_FAMILY
+    options_key: str = field(init=False, default="{}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalConfig(EngineConfig):
+    """An engine in this process.
+
+    Attributes:
+        max_tokens: Longest prompt in tokens, images expanded, unless the options say otherwise.
+        tasks: Tasks that the checkpoint has an adapter for; empty where its weights are merged for one.
+        options: The engine's own keyword arguments, passed on unchanged.
+    """
+
     max_tokens: int = DEFAULT_FAMILY.max_length
     tasks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    servers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make the options comparable and hashable."""
+        object.__setattr__(self, "options_key", json.dumps(self.options, sort_keys=True, default=repr))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteConfig(EngineConfig):
+    """Servers elsewhere, which must serve ``location``.
+
+    Attributes:
+        servers: Their URLs, without user names and passwords.
+        api_key: What the servers want to be shown; a string becomes a ``Secret``.
+        logins: User name and password for each of ``servers``, or None; empty where none has any.
+        timeout: Seconds that a server may take for one request.
+        checkpoint: What the servers must serve; None asks them.
+    """
+
+    servers: tuple[str, ...]
     api_key: Secret | str | None = field(default=None, repr=False)
     logins: tuple[Secret | None, ...] = field(default=(), repr=False)
     timeout: float = 60.0
     checkpoint: Checkpoint | None = field(default=None, compare=False)
-    family: Family = DEFAULT_FAMILY
-    options_key: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
-        """Make the options comparable and hashable, and the key secret."""
-        object.__setattr__(self, "options_key", json.dumps(self.options, sort_keys=True, default=repr))
+        """Make the key secret."""
         if isinstance(self.api_key, str):
             object.__setattr__(self, "api_key", Secret(self.api_key))

@@ -16,11 +16,11 @@ Result = TypeVar("Result")
 
 
 class LoopThread:
-    """An event loop in a daemon thread, so that callers of any thread and any loop share it."""
+    """An event loop in a daemon thread, shared by callers of any thread and any loop."""
 
     def __init__(self, name: str) -> None:
         self._pid = os.getpid()
-        self._lock = fork_safe_lock(self)  # nothing is handed to a loop that is about to stop: it would never be done
+        self._lock = fork_safe_lock(self)  # a job handed to a loop that is about to stop would never end
         self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
@@ -31,7 +31,7 @@ class LoopThread:
 
         Raises:
             ForkedError: This process was forked from the one that owns the loop.
-            ClosedError: The loop was closed.
+            ClosedError: The loop is closed.
         """
         error: Exception = ClosedError("the engine is closed.")
         if os.getpid() != self._pid:
@@ -47,7 +47,7 @@ class LoopThread:
         raise error
 
     def close(self) -> None:
-        """Cancel what still runs, then stop the loop; further calls do nothing."""
+        """Cancel running jobs, then stop the loop; further calls do nothing."""
         if os.getpid() != self._pid:
             return
         with self._lock:

@@ -1,4 +1,4 @@
-"""Names that this process and vLLM's processes share."""
+"""Names that the application and vLLM's own processes share."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ ADAPTERS_KEY, TASKS_KEY = "jina_adapters", "jina_tasks"
 
 
 DEFAULT_TASK_KEY = "jina_multi_vector_task"
-"""Key of ``hf_overrides``: whose multi-vectors a request gets that names no task; without it, raw token states."""
+"""Key of ``hf_overrides``: the task of the multi-vectors where a request names none; without it, raw token states."""
 
 
 TASK_KEY = "jina_task"
-"""Key of a request's ``extra_kwargs``: whose multi-vectors it gets."""
+"""Key of a request's ``extra_kwargs``: the task of its multi-vectors."""
 
 
 URGENT, PATIENT = -1, 0
 """Priorities of requests, lower first: questions that somebody waits for, and everything else.
 
-Zero is vLLM's own default, so that a server's other clients make no questions of their documents.
+Zero is vLLM's own default, so that the documents of a server's other clients are not urgent.
 """
 
 
@@ -26,8 +26,8 @@ OWNER_VARIABLE = "JINA_EMBED_ENGINE_OWNER"
 
 
 TOKENIZER_MODE = "vllm_jina_embed"
-"""vLLM's name for how a server makes prompts of strings (``serve/renderer.py``)."""
+"""Name in vLLM of our way to make prompts of strings (``serve/renderer.py``)."""
 
 
 CONNECTOR_VARIABLE, MEDIA_CONNECTOR = "VLLM_MEDIA_CONNECTOR", "vllm_jina_embed"
-"""vLLM's variable and our name for how a server opens the images of requests (``serve/media_connector.py``)."""
+"""vLLM's variable, and our value: how a server opens the images of requests (``serve/media_connector.py``)."""

@@ -1,7 +1,7 @@
 """One engine per configuration and process, whether vLLM runs in it or in servers.
 
-Enters: an ``EngineConfig``. Leaves: the running engine that everybody with this configuration shares.
-Users are counted; the last ``release`` closes the engine, and what is left is closed at exit.
+Everybody with an equal configuration shares the running engine. Users are counted; the last ``release`` closes the
+engine, and what is left is closed at exit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from .._forks import fork_safe_lock
-from .config import EngineConfig
+from .config import EngineConfig, LocalConfig, RemoteConfig
 from .protocol import Engine
 
 Factory = Callable[[EngineConfig], Engine]
@@ -80,12 +80,13 @@ class EnginePool:
 
 
 def _start(config: EngineConfig) -> Engine:
-    if config.servers:
-        from .remote.engine import ServerEngine
+    if isinstance(config, RemoteConfig):
+        from .remote.engine import RemoteEngine
 
-        return ServerEngine(config)
+        return RemoteEngine(config)
     from .local.engine import LocalEngine
 
+    assert isinstance(config, LocalConfig)
     return LocalEngine(config)
 
 

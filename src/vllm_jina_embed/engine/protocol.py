@@ -1,7 +1,4 @@
-"""What every engine can do, and what decides which engine it is.
-
-Enters: ``Prompt`` objects. Leaves: embeddings. Knows neither vLLM nor HTTP.
-"""
+"""The interface of every engine, local or remote: prompts in, vectors out."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ class TokenStates:
     """The states of one prompt's tokens.
 
     Attributes:
-        token_ids: Prompt tokens with every picture expanded, ``(n_tokens,)``.
-        states: float32 ``(n_tokens, hidden_size)`` after the final norm, never normalised.
+        token_ids: Prompt tokens with every image expanded, ``(n_tokens,)``.
+        states: float32 ``(n_tokens, hidden_size)`` after the final norm, not normalised.
     """
 
     token_ids: tuple[int, ...]
@@ -29,14 +26,14 @@ class TokenStates:
 
 
 class Engine(Protocol):
-    """One running checkpoint. What is awaited is awaited inside a coroutine that ``run`` was given.
+    """One running checkpoint. Its async methods are awaited inside a coroutine passed to ``run``.
 
-    A task was checked against the checkpoint before; one whose weights are merged for a task needs to do nothing.
+    The caller has checked the task; an engine whose weights are merged for one task ignores it.
     """
 
     @property
     def max_tokens(self) -> int:
-        """Longest prompt in tokens, pictures expanded."""
+        """Longest prompt in tokens, images expanded."""
         ...
 
     def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
@@ -44,7 +41,7 @@ class Engine(Protocol):
         ...
 
     async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
-        """Return the float32 embedding ``(dimensions,)`` of L2 norm 1; urgent ones overtake the others.
+        """Return the float32 embedding ``(dimensions,)`` of L2 norm 1; urgent requests overtake the others.
 
         Raises:
             InputError: The engine refuses this prompt.
@@ -66,5 +63,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop the engine and free what it holds; further calls do nothing."""
+        """Stop the engine and free its memory; further calls do nothing."""
         ...

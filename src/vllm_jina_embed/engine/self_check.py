@@ -1,7 +1,7 @@
-"""A started engine proves that it pools as it should, or does not serve.
+"""Checks that a started engine must pass before it serves: its vectors equal host pooling of its own token states.
 
-Catches a plugin that vLLM did not load, a version that ignores the pooler, a prefix cache that was left on, and an
-adapter or a projector of another task.
+They catch a plugin that vLLM did not load, a version that ignores the pooler, an active prefix cache, and an adapter or
+a projector of another task.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LIMIT = 1e-3
 
 
 async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
-    """Compare the engine's embeddings of a text and a picture with host pooling of its own token states.
+    """Compare the engine's embeddings of a text and an image with host pooling of its own token states.
 
     Raises:
         EngineError: They differ.
@@ -37,18 +37,18 @@ async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
         span = {"vision_start": config.vision_start_token_id, "vision_end": config.vision_end_token_id}
         mask = single_vector.vision_mask(tokens.token_ids, **span)
         expected = single_vector.finish(single_vector.mean(tokens.states, mask), tokens.states.shape[1])
-        for _ in range(2):  # the second time a prefix cache would have something to give
+        for _ in range(2):  # the second time a prefix cache would answer
             got = await engine.embed(prompt, dimensions=len(expected), task=task)
             if not _distance(got, expected) <= LIMIT:
                 raise EngineError(
-                    f"vLLM does not pool as jina-embeddings-v4 does (got {_described(got, expected)} to the right "
-                    "vector). Was the plugin 'vllm_jina_embed' loaded? Check VLLM_PLUGINS, and that this package is "
-                    "installed in the environment that vLLM runs in."
+                    f"vLLM does not average the vision spans as this checkpoint needs (got {_described(got, expected)} "
+                    "to the right vector). Was the plugin 'vllm_jina_embed' loaded? Check VLLM_PLUGINS, and "
+                    "that this package is installed in the environment that vLLM runs in."
                 )
 
 
 async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
-    """Compare the engine's embeddings of two texts with the state of their first token, as bge-m3 is trained.
+    """Compare the engine's embeddings of two texts with the states of their first tokens.
 
     Raises:
         EngineError: They differ.
@@ -62,7 +62,7 @@ async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
         if not _distance(got, expected) <= LIMIT:
             raise EngineError(
                 f"vLLM does not pool this checkpoint by its first token (got {_described(got, expected)} to the right "
-                "vector). Its own modules.json asks for another pooling: it is none of bge-m3's kind."
+                "vector). Its own modules.json may ask for another pooling."
             )
 
 
@@ -71,25 +71,25 @@ CHECKS: dict[Pooling, Check] = {"vision_span_mean": check_pooling, "first_token"
 
 
 async def check_multi_vector(engine: Engine, config: Any, *, task: str, expected: Callable[[Floats], Floats]) -> None:
-    """Compare the engine's multi-vectors of a text and a picture with what ``expected`` makes of its token states.
+    """Compare the engine's multi-vectors of a text and an image with ``expected`` of its token states.
 
     Raises:
         EngineError: They differ.
     """
     for prompt in _prompts(config):
-        wanted = expected((await engine.token_states(prompt, task=task)).states)
+        rows = expected((await engine.token_states(prompt, task=task)).states)
         got = await engine.multi_vector(prompt, task=task)
-        if not _distance(got, wanted) <= LIMIT:
+        if not _distance(got, rows) <= LIMIT:
             raise EngineError(
-                f"vLLM does not project multi-vectors of task {task!r} as jina-embeddings-v4 does (got "
-                f"{_described(got, wanted)} to the right rows). Was the plugin 'vllm_jina_embed' loaded?"
+                f"vLLM does not project multi-vectors of task {task!r} as this checkpoint needs (got "
+                f"{_described(got, rows)} to the right rows). Was the plugin 'vllm_jina_embed' loaded?"
             )
 
 
 def _distance(got: Floats, expected: Floats) -> float:
     """Return the largest half squared distance between rows: 1 - cosine where both have L2 norm 1, more where not.
 
-    It is NaN where a number is, so that only ``not _distance(...) <= LIMIT`` refuses all that is wrong.
+    It is NaN where a number is NaN, so only ``not _distance(...) <= LIMIT`` catches every wrong result.
     """
     if got.shape != expected.shape:
         return math.inf
@@ -104,11 +104,11 @@ def _described(got: Floats, expected: Floats) -> str:
 
 
 def _prompts(config: Any) -> tuple[Prompt, Prompt]:
-    """Return a text and a picture in ordinary tokens of this checkpoint."""
+    """Return a text and an image in ordinary tokens of this checkpoint."""
     span = (config.vision_start_token_id, config.image_token_id, config.vision_end_token_id)
     plain = [token_id for token_id in range(64) if token_id not in {*span, config.video_token_id}]
-    picture = np.random.default_rng(0).integers(0, 256, (84, 56, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (84, 56, 3), dtype=np.uint8)
     return (
         Prompt(token_ids=tuple(plain[:9])),
-        Prompt(token_ids=(*plain[9:12], *span, *plain[12:16]), images=(Image.fromarray(picture),)),
+        Prompt(token_ids=(*plain[9:12], *span, *plain[12:16]), images=(Image.fromarray(image),)),
     )

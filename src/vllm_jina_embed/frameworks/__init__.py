@@ -1,1 +1,1 @@
-"""What the adapters of both frameworks share."""
+"""Code that the adapters of both frameworks share."""

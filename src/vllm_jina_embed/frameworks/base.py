@@ -1,7 +1,6 @@
-"""What both framework adapters share: the keywords, their checks, and who closes what.
+"""Define the keywords, checks and lifetime that both framework adapters share.
 
-Enters: the keywords of an adapter. Leaves: the one embedder that the adapter asks.
-This file refuses to know LangChain, LlamaIndex and vLLM. It needs pydantic, which each framework brings along.
+Needs pydantic, which each framework brings along.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from .._arrays import Floats
 from .._closing import Closing
 from ..cache.embedder import CachedEmbedder
 from ..embedder import JinaEmbedder
+from ..engine.config import LocalConfig
 from ..errors import ConfigError
 from ..inputs.images import ImageInput, MediaPolicy
 from ..inputs.items import EmbedInput
@@ -48,7 +48,7 @@ ModelName = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isi
 
 @runtime_checkable
 class Embedder(Protocol):
-    """What an adapter asks of an embedder; ``JinaEmbedder`` is one."""
+    """The methods of an embedder that an adapter calls; ``JinaEmbedder`` has them."""
 
     settings: Settings
 
@@ -61,13 +61,13 @@ class Embedder(Protocol):
         ...
 
     def embed_images(self, images: Sequence[ImageInput]) -> Floats:
-        """Return embeddings ``(n, dimension)`` of pictures."""
+        """Return embeddings ``(n, dimension)`` of images."""
         ...
 
     def embed(
         self, items: Sequence[EmbedInput], *, prompt_name: PromptName = "passage", show_progress: bool | None = None
     ) -> Floats:
-        """Return embeddings ``(n, dimension)`` of texts and pictures, mixed as they come."""
+        """Return embeddings ``(n, dimension)`` of a mixed list of texts and images."""
         ...
 
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:
@@ -89,7 +89,7 @@ class Embedder(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the engine back."""
+        """Release the engine."""
         ...
 
     async def aclose(self) -> None:
@@ -98,9 +98,9 @@ class Embedder(Protocol):
 
 
 class Adapter(Closing, BaseModel):
-    """The keywords of both adapters, and the embedder that they make; ``model`` is spelt by each framework itself.
+    """The keywords of both adapters, and the embedder made from them; each framework names the field ``model`` itself.
 
-    Making one checks every keyword and starts nothing. A copy is made from the keywords; so is an unpickled one.
+    Creating one checks every keyword and starts nothing. Copies and unpickled adapters are made from the keywords.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
@@ -112,16 +112,16 @@ class Adapter(Closing, BaseModel):
         validation_alias=AliasChoices("dimensions", "truncate_dim"),
         description="Matryoshka size of the embeddings; None keeps the full length.",
     )
-    truncate: Truncate = Field(default="end", frozen=True, description="What happens to a text over max_length.")
+    truncate: Truncate = Field(default="end", frozen=True, description="Which end of a longer text to cut, or error.")
     max_length: StrictInt | None = Field(default=None, frozen=True, description="Longest text in tokens.")
-    min_pixels: StrictInt | None = Field(default=None, frozen=True, description="Smaller pictures are enlarged to it.")
-    max_pixels: StrictInt | None = Field(default=None, frozen=True, description="Larger pictures are reduced to it.")
-    media: MediaPolicy | None = Field(default=None, frozen=True, description="Limits for pictures.")
+    min_pixels: StrictInt | None = Field(default=None, frozen=True, description="Smaller images are enlarged to it.")
+    max_pixels: StrictInt | None = Field(default=None, frozen=True, description="Larger images are reduced to it.")
+    media: MediaPolicy | None = Field(default=None, frozen=True, description="Limits for images.")
     show_progress: bool = Field(default=False, frozen=True, description="Whether calls draw a progress bar on stderr.")
     on_error: OnError = Field(
         default="raise",
         frozen=True,
-        description="raise, or skip: a warning names bad items.",
+        description="raise, or skip bad items with a warning that names them.",
     )
     engine_kwargs: dict[str, Any] | None = Field(
         default=None,
@@ -135,7 +135,7 @@ class Adapter(Closing, BaseModel):
         frozen=True,
         exclude=True,
         repr=False,
-        description="An existing JinaEmbedder; its maker closes it.",
+        description="An existing JinaEmbedder; whoever made it closes it.",
     )
     _embedder: Embedder = PrivateAttr()
     _is_owner: bool = PrivateAttr(default=False)  # of the embedder that ``cached`` made
@@ -149,8 +149,8 @@ class Adapter(Closing, BaseModel):
         clash = sorted(self.model_fields_set & {spelling, *SETTINGS})
         if clash:
             raise ConfigError(f"embedder=... has its own {', '.join(clash)}; pass an embedder or settings, not both.")
-        theirs = keywords(self.embedder.settings)
-        self.__dict__.update({spelling: theirs.pop("model"), **theirs})  # not as if the caller had set them
+        settings = keywords(self.embedder.settings)
+        self.__dict__.update({spelling: settings.pop("model"), **settings})  # not marked as set by the caller
         self._embedder = self.embedder
         return self
 
@@ -161,47 +161,47 @@ class Adapter(Closing, BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """What decides a vector, as one string: equal ones give equal vectors for equal inputs and roles."""
+        """A string of everything that decides a vector: if equal, equal inputs and roles give equal vectors."""
         return self._embedder.settings.fingerprint
 
     @property
     def placeholder(self) -> list[float]:
-        """The vector that a batch gets for an item that cannot be embedded, with ``on_error="skip"``.
+        """The vector of an item in a batch that cannot be embedded, with ``on_error="skip"``.
 
-        It is a unit vector that ranks behind what fits, and the same for all embeddings of this length.
+        It is a unit vector that ranks behind relevant items, and the same for all embeddings of this length.
         """
         return skipping.placeholder(self.dimension)
 
     @staticmethod
     def is_placeholder(vector: Sequence[float]) -> bool:
-        """Tell whether a vector, as a store gives it back, is the placeholder."""
+        """Tell whether a vector that comes back from a store is the placeholder."""
         return skipping.is_placeholder(vector)
 
     def cached(self, store: Any) -> Self:
-        """Return an adapter with the same settings that asks ``store`` first; each of the two is closed by itself.
+        """Return an adapter with the same settings that looks into ``store`` first; close both adapters.
 
-        A hit starts no engine and is the stored vector bit for bit. Keys hold everything that decides a vector:
-        checkpoint, task, role, dimensions, prompts, pixel bounds, and the text's bytes or the picture's pixels.
-        A copy for another process (pickle) leaves the store behind and computes.
+        A hit starts no engine and returns the stored vector bit for bit. Keys hold everything that decides a vector:
+        checkpoint, task, role, dimensions, prompts, pixel bounds, and the text's bytes or the image's pixels.
+        A pickled copy has no store and computes every vector.
 
         Args:
             store: A path for an SQLite file, a store of the framework, or an object with ``get_many(keys)`` and
                 ``put_many(values)`` of bytes.
 
         Raises:
-            ConfigError: The checkpoint is a hub repository without a commit as ``revision``, or ``store`` is no store.
+            ConfigError: ``store`` is not a store, or the checkpoint is a hub repository without a commit ``revision``.
         """
         own = self.embedder is None
         embedder = JinaEmbedder(**keywords(self._embedder.settings)) if own else self._embedder
         others = self.model_fields_set - {*MODEL_SPELLINGS, *SETTINGS, "embedder"}
-        kept = {name: getattr(self, name) for name in others}
-        cached = type(self)(embedder=CachedEmbedder(embedder, self._as_store(store)), **kept)  # type: ignore[arg-type]
+        rest = {name: getattr(self, name) for name in others}
+        cached = type(self)(embedder=CachedEmbedder(embedder, self._as_store(store)), **rest)  # type: ignore[arg-type]
         cached._is_owner = own
         return cached
 
     @staticmethod
     def _as_store(store: Any) -> Any:
-        """Translate a store of the framework."""
+        """Wrap a store of the framework for the cache; return any other as it is."""
         return store
 
     @property
@@ -211,7 +211,7 @@ class Adapter(Closing, BaseModel):
     # --- life -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Give the engine back; an embedder that was passed in stays open. Further calls do nothing."""
+        """Release the engine; an embedder that was passed in stays open. Further calls do nothing."""
         if self.embedder is None or self._is_owner:
             self._embedder.close()
 
@@ -233,7 +233,7 @@ class Adapter(Closing, BaseModel):
         return self.model_copy()
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Return the keywords alone: no engine travels to another process, nor does an embedder that was passed in."""
+        """Return the keywords alone, without the engine and without an embedder that was passed in."""
         return {name: getattr(self, name) for name, field in type(self).model_fields.items() if not field.exclude}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
@@ -248,7 +248,7 @@ class Adapter(Closing, BaseModel):
 
 
 def keywords(settings: Settings) -> dict[str, Any]:
-    """Return the keywords that make an embedder of equal settings: ``model`` and ``SETTINGS``."""
+    """Return the keywords (``model`` and ``SETTINGS``) that make an embedder with equal settings."""
     engine = settings.engine
     return {
         "model": settings.checkpoint.name,
@@ -261,7 +261,7 @@ def keywords(settings: Settings) -> dict[str, Any]:
         "media": settings.media,
         "show_progress": settings.show_progress,
         "on_error": settings.on_error,
-        "engine_kwargs": dict(engine.options),
+        "engine_kwargs": dict(engine.options) if isinstance(engine, LocalConfig) else {},
         "revision": engine.revision,
     }
 

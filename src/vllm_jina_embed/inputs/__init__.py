@@ -1,1 +1,1 @@
-"""Texts and images as callers hand them over: checked, read and opened."""
+"""Check, read and open the texts and images that callers pass."""

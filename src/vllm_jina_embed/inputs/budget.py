@@ -1,4 +1,4 @@
-"""A bound on what a process holds at once: whoever would go over it waits, in the order of arrival."""
+"""Bound the bytes that a process holds at once; threads beyond the bound wait, in the order of arrival."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from threading import Condition
 
 
 class Budget:
-    """A number of bytes that threads share; a new one in a forked child.
+    """A number of bytes that threads share; a forked child starts anew.
 
     Args:
-        limit: What may be held at once. A single cost over it is held alone.
+        limit: Most bytes held at once. A single cost over it is held alone.
     """
 
     def __init__(self, limit: int) -> None:

@@ -15,25 +15,25 @@ _QUALITIES = (85, 70, 50, 30)
 _SMALLEST_SIDE = 16
 
 
-def png(picture: Image.Image) -> bytes:
-    """Return ``picture`` as a PNG file: no pixel changes."""
+def png(image: Image.Image) -> bytes:
+    """Return ``image`` as a PNG file: no pixel changes."""
     file = BytesIO()
-    picture.save(file, "PNG")
+    image.save(file, "PNG")
     return file.getvalue()
 
 
-def jpeg(picture: Image.Image, *, max_side: int, max_bytes: int | None = None) -> bytes:
-    """Return ``picture`` as a JPEG file for people and chat models, not for embedding.
+def jpeg(image: Image.Image, *, max_side: int, max_bytes: int | None = None) -> bytes:
+    """Return ``image`` as a JPEG file for people and chat models, not for embedding.
 
     Args:
-        picture: The opened picture.
+        image: The opened image.
         max_side: Larger ones are reduced until their longest side has this many pixels.
         max_bytes: Quality, then size, fall until the file has at most this many bytes.
 
     Raises:
-        ConfigError: ``max_bytes`` is too small for any picture.
+        ConfigError: ``max_bytes`` is too small for any image.
     """
-    rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
     while True:
         small = _fitted(rgb, max_side)
         for quality in _QUALITIES:
@@ -51,9 +51,9 @@ def data_uri(data: bytes, mimetype: str) -> str:
     return f"data:{mimetype};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _fitted(picture: Image.Image, max_side: int) -> Image.Image:
-    longest = max(picture.size)
+def _fitted(image: Image.Image, max_side: int) -> Image.Image:
+    longest = max(image.size)
     if longest <= max_side:
-        return picture
-    width, height = (max(1, round(side * max_side / longest)) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.LANCZOS)
+        return image
+    width, height = (max(1, round(side * max_side / longest)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)

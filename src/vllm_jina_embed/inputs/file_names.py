@@ -1,8 +1,8 @@
-r"""Names of files as strings: what stands in metadata, what chat models see, and ``file:`` URIs as paths.
+r"""Turn names of files into strings for metadata and chat models, and ``file:`` URIs into paths.
 
 A name that is not valid Unicode (``b"caf\xe9.png"``) is a Python string with lone surrogates, which stores and JSON
-refuse. One rule holds wherever this package hands a string on: the bytes that are not Unicode stand percent-encoded
-(``caf%E9.png``), and an absolute path as a whole is a ``file:`` URI, which opens again like any path.
+refuse. Wherever this package returns a string, the bytes that are not Unicode are percent-encoded (``caf%E9.png``), and
+an absolute path becomes a ``file:`` URI, which opens like any path.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _ABSOLUTE = re.compile(r"file:/|/(?!\s)|~[^/\s]*/|[A-Za-z]:[\\/]|\\\\", re.IGNOR
 
 
 def local_path(name: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
-    """Return the path that ``name`` is, or that it names as a ``file:`` URI; nothing is opened.
+    """Return ``name`` as a path, or the path of a ``file:`` URI; nothing is opened.
 
     Raises:
-        InputError: It is a ``file:`` URI of another machine, or not a well-formed one.
+        InputError: The ``file:`` URI is malformed, or of another machine.
     """
     text = os.fsdecode(name)
     if not _FILE.match(text):
@@ -43,7 +43,7 @@ def local_path(name: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str
 
 
 def readable_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
-    """Return ``path`` as valid Unicode: unchanged, or else percent-encoded, an absolute one as a ``file:`` URI."""
+    """Return ``path`` unchanged if it is valid Unicode, else percent-encoded, an absolute one as a ``file:`` URI."""
     text = os.fsdecode(path)
     if not _SURROGATES.search(text):
         return text
@@ -56,25 +56,25 @@ def readable_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> 
 
 def valid_unicode(text: str) -> str:
     """Return ``text`` with percent-encoded bytes in place of lone surrogates; any other text as it is."""
-    return _SURROGATES.sub(lambda found: "".join(map(_percent, found[0])), text)
+    return _SURROGATES.sub(lambda match: "".join(map(_percent, match[0])), text)
 
 
 def valid_metadata(value: Any) -> Any:
-    """Return metadata whose strings, keys and nested ones too, are valid Unicode; all else as it is."""
+    """Return metadata with all strings, also keys and nested ones, as valid Unicode; all else as it is."""
     if isinstance(value, str):
         return valid_unicode(value)
     if isinstance(value, dict):
-        return {valid_metadata(key): valid_metadata(one) for key, one in value.items()}
-    return [valid_metadata(one) for one in value] if isinstance(value, list) else value
+        return {valid_metadata(key): valid_metadata(item) for key, item in value.items()}
+    return [valid_metadata(item) for item in value] if isinstance(value, list) else value
 
 
 def is_path_key(key: str) -> bool:
-    """Tell whether a metadata key's value may be a path: ``source``, ``file_path``, ``image_path`` and their like."""
+    """Tell whether a metadata key's value may be a path: ``source``, ``file_path``, ``image_path`` and the like."""
     return _PATH_KEY.fullmatch(key) is not None
 
 
 def shown_name(value: object) -> str:
-    """Return what a chat model may see of a source: of an absolute path or ``file:`` URI the last part alone."""
+    """Return the part of a source that a chat model may see: of an absolute path or ``file:`` URI only the last."""
     text = valid_unicode(str(value))
     if _ABSOLUTE.match(text):
         text = re.split(r"[\\/]", text.rstrip("\\/"))[-1]

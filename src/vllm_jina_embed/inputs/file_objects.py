@@ -1,8 +1,8 @@
-"""Reading a caller's file object: from its beginning, without moving, closing or changing it.
+"""Read a caller's file object from its beginning, without moving, closing or changing it.
 
 ``BytesIO`` and files on disk are read without their position, so any number of threads may pass the same object, even
-while its owner reads it. Any other object that can seek is moved and put back under a lock of this package: safe
-between our own threads, but not against a thread of the owner. A stream that cannot seek is read from where it stands.
+while its owner reads it. Any other object that can seek is moved and put back under a lock of this package, which does
+not protect against other threads of the owner. A stream that cannot seek is read from its current position.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PART = 8 * 1024 * 1024
 
 
 class _Stripe:
-    """A lock that some of all objects share."""
+    """A lock that several objects share."""
 
     def __init__(self) -> None:
         self._lock = fork_safe_lock(self)
@@ -34,7 +34,7 @@ _LOCKS = tuple(_Stripe() for _ in range(_STRIPES))
 
 
 def lock_of(thing: object) -> Lock:
-    """Return the lock of one object, out of a fixed number."""
+    """Return the lock of an object, one of a fixed number."""
     return _LOCKS[(id(thing) >> 4) % _STRIPES].get()
 
 
@@ -42,7 +42,7 @@ def read_all(source: Any, most: int) -> bytes:
     """Return the first ``most`` bytes of a binary file object, or all of them if there are fewer.
 
     Raises:
-        InputError: It gives something else than bytes. Errors of the object itself pass through.
+        InputError: ``source`` returns something other than bytes. Errors of the object itself pass through.
     """
     if isinstance(source, BytesIO):
         data = source.getvalue()
@@ -50,7 +50,7 @@ def read_all(source: Any, most: int) -> bytes:
     descriptor = _regular_file(source)
     if descriptor is not None:
         data = _read_descriptor(descriptor, most)
-        if not source.closed:  # closed meanwhile, the number may name another file
+        if not source.closed:  # if closed meanwhile, the descriptor may be another file's
             return data
     if not _can_seek(source):
         return _read_parts(source, most)
@@ -71,16 +71,16 @@ def _can_seek(source: Any) -> bool:
 
 
 def own_file(source: Any) -> IO[bytes]:
-    """Return a file object of our own with the same content as ``source``; nothing is copied where it is a file.
+    """Return a new file object with the same content as ``source``; a file on disk is opened again, not copied.
 
     Raises:
-        InputError: It gives something else than bytes. Errors of the object itself pass through.
+        InputError: ``source`` returns something other than bytes. Errors of the object itself pass through.
     """
     descriptor = _regular_file(source)
     if descriptor is not None and isinstance(getattr(source, "name", None), str | bytes):
         try:
             file = open(source.name, "rb")  # noqa: PTH123, SIM115 - the caller of this function closes it
-        except OSError:  # moved or deleted meanwhile: it is read through the open one
+        except OSError:  # moved or deleted meanwhile: read through the open descriptor
             return BytesIO(read_all(source, _size(descriptor)))
         try:
             same = os.path.samestat(os.fstat(file.fileno()), os.fstat(descriptor)) and not source.closed
@@ -93,7 +93,7 @@ def own_file(source: Any) -> IO[bytes]:
 
 
 def _regular_file(source: Any) -> int | None:
-    """Return the descriptor of a file on disk that is only read; None for any other object."""
+    """Return the descriptor of a file on disk; None for any other object."""
     raw = source.raw if type(source) is BufferedReader else source
     if type(raw) is not FileIO or raw.closed:
         return None
@@ -106,7 +106,7 @@ def _size(descriptor: int) -> int:
 
 
 def _read_descriptor(descriptor: int, most: int) -> bytes:
-    most = min(most, max(_size(descriptor), _PART))  # some files of the system have no size
+    most = min(most, max(_size(descriptor), _PART))  # files in /proc, for example, report no size
     parts: list[bytes] = []
     position = 0
     while position < most and (part := os.pread(descriptor, min(most - position, _PART), position)):
@@ -116,13 +116,13 @@ def _read_descriptor(descriptor: int, most: int) -> bytes:
 
 
 def _read_parts(source: Any, most: int) -> bytes:
-    """Return what ``source`` gives, however short its parts are: a pipe hands out what it has."""
+    """Return up to ``most`` bytes, read in parts of any length: a pipe returns what it has."""
     parts: list[bytes] = []
     rest = most
     while rest > 0:
         part = source.read(min(rest, most))
         if part is None:
-            raise BlockingIOError("it does not block and has nothing to read yet")
+            raise BlockingIOError("it is non-blocking and has no data yet")
         if not isinstance(part, bytes):
             raise InputError(
                 f"the file object gave {type(part).__name__}; expected bytes. Open it in binary mode ('rb')."

@@ -1,8 +1,8 @@
-"""How much memory a image takes while it is decoded, from its header alone.
+"""Estimate how much memory an image takes to decode, from its header alone.
 
-The figures are bytes a pixel at the peak of Pillow's ``load()``, measured with Pillow 13 in processes of their own, as
-``tests/fire/test_image_corpus.py`` does again. Pillow's own image takes 1 byte a pixel in modes 1, L and P, 2 in I;16,
-and 4 in every other mode, RGB included; the rest is what the codec holds beside it.
+The figures are bytes per pixel at the peak of Pillow's ``load()``, measured with Pillow 13 in separate processes;
+``tests/fire/test_image_corpus.py`` measures them again. Pillow's own image takes 1 byte per pixel in modes 1, L and P,
+2 in I;16, and 4 in every other mode, RGB included; the rest is what the codec holds.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ VALUE_MODES = (*SIXTEEN_BIT_MODES, "I", "F")
 GREY_MODES = (*VALUE_MODES, "LA", "La")
 """Modes of one colour that Pillow cannot turn into RGB in one step."""
 ROW_MODES = ("1", "L", "P")
-"""Modes of one byte a pixel."""
+"""Modes of one byte per pixel."""
 
 SPARE = 8_000_000
 """Bytes for what does not grow with the image: tables, rows, parts of a file."""
 _PLAIN_TEXT = 40_000_000
 _UNKNOWN = 16.0
 ICON = 16.0
-"""Bytes a pixel of an icon, whose reader decodes on opening."""
+"""Bytes per pixel of an icon, which Pillow decodes on opening."""
 
 
 def peak(image: Image.Image, encoded: int, *, turned: bool) -> int:
-    """Return about how many bytes decoding and converting take at once, the RGB result included.
+    """Estimate the bytes that decoding and converting hold at their peak, the RGB result included.
 
     Args:
         image: As ``Image.open`` returned it, not loaded.
-        encoded: Bytes of the file that are held meanwhile.
-        turned: Whether EXIF turns it.
+        encoded: Bytes of the file that are held at the same time.
+        turned: Whether EXIF rotates it.
     """
     pixels = image.size[0] * image.size[1]
     load = _LOADS.get(image.format or "", _any)(image) * pixels + encoded
@@ -42,7 +42,7 @@ def peak(image: Image.Image, encoded: int, *, turned: bool) -> int:
 
 
 def converting(mode: str, *, turned: bool, owned: bool) -> float:
-    """Return the bytes a pixel that ``pixels.rgb`` takes at its peak, a image of our own included."""
+    """Return the bytes per pixel that ``image_modes.rgb`` holds at its peak, with the image if it is ours."""
     if mode in ROW_MODES or mode in GREY_MODES:
         return 5.0
     if (mode == "RGB" or not owned) and not turned:
@@ -66,7 +66,7 @@ def _plain(image: Image.Image) -> float:
 
 
 def _jpeg(image: Any) -> float:
-    """With several scans, libjpeg holds every coefficient, 2 bytes each, until the last one is read."""
+    """With several scans, libjpeg holds every coefficient, 2 bytes each, until the last scan is read."""
     if not (image.info.get("progressive") or _has_scans(image)):
         return pixel_bytes(image.mode)
     sampling = [(layer[1], layer[2]) for layer in image.layer]
@@ -101,22 +101,22 @@ def _webp(image: Image.Image) -> float:
 
 
 def _avif(image: Any) -> float:
-    """Planes of 1 or 2 bytes a sample, then RGB twice, then Pillow's image."""
+    """Planes of 1 or 2 bytes per sample, then RGB twice, then Pillow's image."""
     start = head(image)
     at = start.find(b"av1C")
-    flags = start[at + 6] if 0 <= at < len(start) - 6 else 0x40  # unknown: 2 bytes a sample, 4:4:4
+    flags = start[at + 6] if 0 <= at < len(start) - 6 else 0x40  # unknown: 2 bytes per sample, 4:4:4
     chroma = 2 / ((2 if flags & 0x08 else 1) * (2 if flags & 0x04 else 1))
     alpha = image.mode == "RGBA"
     return float((2 if flags & 0x40 else 1) * (1 + chroma + alpha) + (10.5 if alpha else 8.5))
 
 
 def _jpeg2000(image: Image.Image) -> float:
-    """4 bytes a sample, and a part of that again."""
+    """4 bytes per sample, and part of that again."""
     return pixel_bytes(image.mode) + 5.5 * len(image.getbands())
 
 
 def _tiff(image: Any) -> float:
-    """A strip or tile of a compressed file is decoded whole; Pillow turns a turned file into a second image."""
+    """A strip or tile of a compressed file is decoded whole; Pillow rotates into a second image."""
     tags = image.tag_v2
     own = pixel_bytes(image.mode)
     turned = own * (2 if tags.get(0x0112, 1) in range(2, 9) else 1)
@@ -142,7 +142,7 @@ def _bmp(image: Any) -> float:
 
 
 def _gif(image: Image.Image) -> float:
-    return 6.0  # an image to dispose of with the frame, then RGB
+    return 6.0  # an image for the disposal of the frame, then RGB
 
 
 def _heif(image: Image.Image) -> float:
@@ -159,7 +159,7 @@ def head(image: Any) -> bytes:
 
 
 def _share(image: Any) -> float:
-    """Return the bytes a pixel of the file, of which the decoder keeps a copy."""
+    """Return the file's bytes per pixel; the decoder keeps a copy of the file."""
     position = image.fp.tell()
     size = image.fp.seek(0, 2)
     image.fp.seek(position)

@@ -1,4 +1,4 @@
-"""Images of every mode to RGB, in bands of rows, so that little more than the image and its result is held at once.
+"""Convert images of every mode to RGB, in bands of rows, so that little more than the image and its result is held.
 
     mode                         how
     RGB                          as it is
@@ -10,7 +10,7 @@
     I;16, I;16B, I;16L, I;16N,   scaled to 8 bits, see ``image_ranges``
     I, F
 
-EXIF's turn is applied where the image is smallest. The pixels do not depend on the height of the bands.
+EXIF's rotation is applied where the image is smallest. The pixels do not depend on the height of the bands.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .image_costs import GREY_MODES, ROW_MODES, SIXTEEN_BIT_MODES, VALUE_MODES
 from .image_ranges import Extent, Scale, array_scale, check_signed, image_scale
 
 BAND = 250_000
-"""Pixels of a large image that are converted at once; eight times as many are not large."""
+"""Pixels of a large image that are converted at once; up to eight times as many are converted whole."""
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
 Convert: TypeAlias = Callable[[Image.Image], Image.Image]
@@ -33,16 +33,16 @@ Turn: TypeAlias = "Image.Transpose | None"
 
 
 def rgb(taken: list[Image.Image], turn: Turn, *, ours: bool, band: int = BAND) -> Image.Image:
-    """Return an image as a plain one in mode RGB, with its colour profile and no other metadata.
+    """Return an image in mode RGB, with its colour profile and no other metadata.
 
     Args:
-        taken: Holds the image alone and is empty afterwards, so that the image is freed as early as it can be.
-        turn: How EXIF turns it.
-        ours: Whether the image is nobody else's; else it is left as it is, and the result shares nothing with it.
+        taken: A list of the image alone; emptied, so that the image is freed as early as possible.
+        turn: The rotation or mirroring that EXIF asks for.
+        ours: Whether nobody else has the image; if not, it stays unchanged and the result shares nothing with it.
         band: Pixels that are converted at once.
 
     Raises:
-        InputError: Its values have no known range.
+        InputError: The range of its values is not known.
     """
     profile = taken[0].info.get("icc_profile") if taken[0].mode in ("RGB", "RGBA", "P") else None
     result = _rgb(taken, turn, ours=ours, band=band)
@@ -80,7 +80,7 @@ def array_rgb(array: np.ndarray[Any, Any], *, band: int = BAND) -> Image.Image:
     """Return an array of shape (height, width[, 1|3|4]) as an image in mode RGB.
 
     Raises:
-        InputError: Its type or its values have no known range.
+        InputError: The array has another type, or the range of its values is not known.
     """
     height, width = array.shape[:2]
     rows = max(1, band // width)
@@ -95,7 +95,7 @@ def array_rgb(array: np.ndarray[Any, Any], *, band: int = BAND) -> Image.Image:
 
 
 def _array_scale(array: np.ndarray[Any, Any], rows: int) -> Scale:
-    """Return what turns an array into uint8; alpha is judged apart, as its range says nothing about the colours'."""
+    """Return a function that turns ``array`` into uint8; alpha is checked apart, as it says nothing of the colours."""
     if array.dtype == np.uint8 or array.dtype.kind not in "uf":
         return array_scale(array.dtype, Extent())
     has_alpha = array.ndim == 3 and array.shape[2] == 4
@@ -106,7 +106,7 @@ def _array_scale(array: np.ndarray[Any, Any], rows: int) -> Scale:
 
 
 def _conversion(image: Image.Image, band: int) -> Convert:
-    """Return what converts a part of ``image`` to RGB, or to L where its mode has no colour."""
+    """Return a function that converts a part of ``image`` to RGB, or to L if its mode has no colour."""
     check_signed(image)
     if image.mode in VALUE_MODES:
         rows = max(1, band // image.width)
@@ -145,7 +145,7 @@ def _bands(image: Image.Image, rows: int) -> Iterator[tuple[int, Image.Image]]:
 
 
 def _planes(image: Image.Image, convert: Convert, rows: int) -> list[Image.Image]:
-    """Return the channels of the RGB image, or the only one of a grey image: 3 bytes a pixel, not Pillow's 4."""
+    """Return the channels of the RGB image, or the only one of a grey image: 3 bytes per pixel, not Pillow's 4."""
     planes: list[Image.Image] = []
     for top, part in _bands(image, rows):
         channels = convert(part).split()

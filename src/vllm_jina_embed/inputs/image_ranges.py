@@ -1,4 +1,4 @@
-"""Grey and 16-bit values to 8 bits: what stands for black and for white.
+"""Scale grey and 16-bit values to 8 bits, by the values that stand for black and for white.
 
     values                     black to white        refused
     uint16 array, I;16, I      0 to 65535            32-bit values outside of it; a largest value of 1 to 4095, which
@@ -15,8 +15,8 @@
                                converts L to F
     F in a TIFF that names it  the range it names    values outside of it
 
-9 to 16 bits become 8 by their highest ones, so that equal values give equal pixels in every container; other ranges are
-rounded. Where a TIFF says that 0 is white, the levels are inverted.
+Of 9 to 16 bits the highest 8 are kept, so that equal values give equal pixels in every container; other ranges are
+rounded. If a TIFF says that 0 is white, the levels are inverted.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _BITS_OF_WHITE = {2.0**bits - 1: bits for bits in range(8, 33)}
 
 @dataclass(slots=True)
 class Extent:
-    """What values hold: their smallest and largest, and whether all are finite and whole numbers."""
+    """The smallest and largest of some values, and whether all are finite and whole numbers."""
 
     low: float = float("inf")
     high: float = float("-inf")
@@ -69,10 +69,10 @@ class Extent:
 
 
 def array_scale(dtype: np.dtype[Any], extent: Extent) -> Scale:
-    """Return what turns an array's values into uint8.
+    """Return a function that turns an array's values into uint8.
 
     Raises:
-        InputError: Its type or its values have no known range.
+        InputError: The array has another type, or the range of its values is not known.
     """
     if dtype.kind == "u" and dtype.itemsize == 2:
         return sixteen_bit_scale(extent)
@@ -88,13 +88,13 @@ def array_scale(dtype: np.dtype[Any], extent: Extent) -> Scale:
 
 
 def image_scale(image: Image.Image, extent: Extent) -> Scale:
-    """Return what turns the values of an image in mode I;16, I or F into uint8.
+    """Return a function that turns the values of an image in mode I;16, I or F into uint8.
 
     Raises:
-        InputError: The values have no known range.
+        InputError: The range of the values is not known.
     """
     scale = _value_scale(image, extent)
-    if _tags(image).get(_PHOTOMETRIC) == 0:  # which Pillow inverts in images of 8 bits alone
+    if _tags(image).get(_PHOTOMETRIC) == 0:  # 0 is white: Pillow inverts only images of 8 bits
         return lambda values: 255 - scale(values)
     return scale
 
@@ -103,15 +103,15 @@ def check_signed(image: Image.Image) -> None:
     """Check that a TIFF of signed 8 or 16 bits says what black and white are.
 
     Raises:
-        InputError: It does not; Pillow reads signed 8 bits as if they were unsigned.
+        InputError: It does not. Pillow would read signed 8 bits as unsigned.
     """
     tags = _tags(image)
     if _SIGNED not in tags.get(_SAMPLE_FORMAT, ()) or max(tags.get(_BITS, (1,))) > 16:
         return
     if image.mode != "I" or not _is_declared(_declared(image)):
         raise InputError(
-            "got a TIFF of signed integers, of which it is not known what is black and what is white. Save it with "
-            "unsigned ones, scaled to 0..255 or 0..65535."
+            "got a TIFF of signed integers that does not say which values are black and white. Save it with "
+            "unsigned integers, scaled to 0..255 or 0..65535."
         )
 
 
@@ -129,15 +129,15 @@ def _value_scale(image: Image.Image, extent: Extent) -> Scale:
 
 
 def sixteen_bit_scale(extent: Extent) -> Scale:
-    """Return what turns 16-bit values into uint8: their high byte.
+    """Return a function that turns 16-bit values into uint8: their high byte.
 
     Raises:
-        InputError: The values are so low that they may have another range.
+        InputError: The largest value is 1 to 4095, so the range may be another.
     """
     if 0 < extent.high <= _DARK_16:
         raise InputError(
-            f"got 16-bit values of which the largest is {extent.high:.0f} of {WHITE_16}: whether they are 12 bits or "
-            f"fewer in 16, or a dark image, is not known. {_ADVICE}"
+            f"got 16-bit values up to {extent.high:.0f} of {WHITE_16}: it is not known whether they are a dark image, "
+            f"or 12 bits or fewer in 16. {_ADVICE}"
         )
     return _highest(16)
 
@@ -146,16 +146,16 @@ def check_sixteen_bit_colours(image: Image.Image) -> None:
     """Check an image that Pillow read from 16 bits per colour, of which it keeps the high byte.
 
     Raises:
-        InputError: No high byte of its colours, or of an alpha channel that shows some of them, tells that the 16 bits
-            are used.
+        InputError: The colours, or an alpha channel that is not all 0, stay at 4095 or below, so the image may have
+            fewer bits.
     """
     extrema: Any = image.getextrema()
     most = {band: high for band, (_, high) in zip(image.getbands(), extrema, strict=True)}
     alpha = most.pop("A", 0)
     if max(most.values()) <= _DARK_8 or 0 < alpha <= _DARK_8:
         raise InputError(
-            f"got 16 bits per colour and no colour or no alpha over {_DARK_16} of {WHITE_16}: whether they are 12 bits "
-            f"or fewer in 16, or a dark image, is not known. {_ADVICE}"
+            f"got 16 bits per colour, but no colour or no alpha over {_DARK_16} of {WHITE_16}: it is not known whether "
+            f"this is a dark image, or 12 bits or fewer in 16. {_ADVICE}"
         )
 
 
@@ -181,7 +181,7 @@ def _declared_scale(extent: Extent, low: float, high: float) -> Scale:
 
 
 def _is_declared(declared: tuple[float, float] | None) -> bool:
-    """Tell whether a declared range is one of integers."""
+    """Tell whether a declared range is possible for integers."""
     return declared is not None and declared[0] <= 0 < declared[1] <= 2**32
 
 
@@ -196,7 +196,7 @@ def _check_declared(extent: Extent, low: float, high: float) -> None:
 def _declared(image: Image.Image) -> tuple[float, float] | None:
     """Return the values of black and white that the image's file names."""
     if image.format == "PPM" and image.mode == "I":
-        return 0.0, float(WHITE_16)  # to which Pillow has scaled them from the file's own maximum
+        return 0.0, float(WHITE_16)  # Pillow has scaled the file's own maximum to this
     tags = _tags(image)
     low, high = _first(tags, _MIN_TAGS), _first(tags, _MAX_TAGS)
     if high is None and tags.get(_BITS) == (12,):
@@ -205,7 +205,7 @@ def _declared(image: Image.Image) -> tuple[float, float] | None:
 
 
 def _tags(image: Image.Image) -> Any:
-    """Return the tags of a TIFF; none of any other image."""
+    """Return the tags of a TIFF; an empty dict for any other image."""
     return getattr(image, "tag_v2", {})
 
 
@@ -228,10 +228,10 @@ def _unit(values: Values) -> Values:
 
 
 def _between(low: float, high: float) -> Scale:
-    """Return what scales the values between black and white to uint8, rounded."""
+    """Return a function that scales the values between black and white to uint8, rounded."""
     return lambda values: np.rint((values.astype(np.float64) - low) * 255.0 / (high - low)).astype(np.uint8)
 
 
 def _highest(bits: int) -> Scale:
-    """Return what keeps the highest 8 of that many bits."""
+    """Return a function that keeps the highest 8 of ``bits`` bits."""
     return lambda values: (values.astype(np.uint32) >> (bits - 8)).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Opening images: what callers pass for an image becomes an RGB ``PIL.Image.Image``, fully decoded.
+"""Opens whatever a caller passes for an image as a decoded RGB ``PIL.Image.Image``.
 
-Where bytes come from stands in ``sources``, how they are decoded and with how much memory in ``decoding``, what each
-mode and each range of values becomes in ``image_modes`` and ``image_ranges``.
+``sources`` finds the bytes, ``image_files`` decodes them within a bound on memory, ``pil_images`` reads a caller's PIL
+image, ``image_modes`` and ``image_ranges`` convert modes and ranges of values.
 
 Nothing that a caller passes is changed, and any number of threads may pass the same object at once. An array, a buffer
 or a decoded PIL image is read while the call runs: until it returns, it must not be changed.
@@ -12,28 +12,31 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from ..errors import InputError, VllmJinaError, unreadable
-from .decoding import BUDGET, MAX_SIDE_RATIO, check_size, decoded_file, decoded_pil
 from .encoding import png
+from .image_files import BUDGET, MAX_SIDE_RATIO, check_size, decoded_file
 from .image_modes import array_rgb
+from .pil_images import decoded_pil
 from .policy import MediaPolicy
-from .sources import is_data_uri, picture_string, read
+from .sources import ImageFile, image_string, is_data_uri, read
 
 __all__ = [
     "MAX_SIDE_RATIO",
     "ImageInput",
+    "LoadedImage",
     "MediaPolicy",
-    "encoded",
-    "encoded_image",
+    "image_string",
     "is_data_uri",
+    "load_image",
     "open_image",
-    "picture_string",
 ]
 
 ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BytesIO | Image.Image | np.ndarray"
@@ -52,6 +55,42 @@ _WEB_TYPES = {
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedImage:
+    """An image that was opened: read once and decoded once, then handed on as this.
+
+    Attributes:
+        pixels: The decoded RGB image, which nobody draws on.
+        data: Its encoded file as it was given; None for what never was a file, and where nobody needs the file.
+        media_type: Of ``data``, for example ``image/png``.
+        path: The file's absolute path, where one was named.
+        reference: The reference that leads to the file, where there is one.
+    """
+
+    pixels: Image.Image
+    data: bytes | None = None
+    media_type: str | None = None
+    path: Path | None = None
+    reference: str | None = None
+
+    @property
+    def pixel_count(self) -> int:
+        """Width times height."""
+        return self.pixels.width * self.pixels.height
+
+    def browser_file(self, max_bytes: int) -> tuple[bytes, str]:
+        """Return the image as a file that browsers show, and its media type.
+
+        The bytes of a PNG, JPEG, WebP, GIF or AVIF file stay as they are. Anything else becomes a PNG of the RGB image,
+        so that its embedding stays the same; a file whose PNG would have more than ``max_bytes`` stays as it is.
+        """
+        given = None if self.data is None or self.media_type is None else (self.data, self.media_type)
+        if given is not None and given[1] in _WEB_TYPES.values():
+            return given
+        file = png(self.pixels)
+        return given if given is not None and len(file) > max_bytes else (file, "image/png")
+
+
 def open_image(source: object, policy: MediaPolicy) -> Image.Image:
     """Return ``source`` as a decoded RGB image.
 
@@ -59,7 +98,7 @@ def open_image(source: object, policy: MediaPolicy) -> Image.Image:
     palette, grey and CMYK images are converted. Of several frames it is the first, or the one that a PIL image is at.
 
     Args:
-        source: An ``ImageInput``.
+        source: An ``ImageInput``, or a ``LoadedImage``, whose pixels are neither decoded nor copied again.
         policy: Limits to keep.
 
     Returns:
@@ -70,43 +109,34 @@ def open_image(source: object, policy: MediaPolicy) -> Image.Image:
             not known.
     """
     with _readable(source):
+        if isinstance(source, LoadedImage):
+            check_size(source.pixels.size, policy)
+            return source.pixels._new(source.pixels.im)  # an object of its own: saving writes to its attributes
         if isinstance(source, Image.Image):
             return decoded_pil(source, policy)
         if isinstance(source, np.ndarray):
             return _from_array(source, policy)
-        return _from_bytes([_bytes_of(source, policy)], policy)[0]
+        taken = [_file_of(source, policy)]
+    return _from_file(taken, policy)[0]
 
 
-def encoded(source: object, policy: MediaPolicy) -> tuple[bytes, str, Image.Image]:
-    """Return an image as a file that browsers show, its media type, and the RGB image.
+def load_image(source: object, policy: MediaPolicy) -> LoadedImage:
+    """Return an image with its file, where it has one; ``open_image`` is for whoever needs the pixels alone.
 
-    The bytes of a PNG, JPEG, WebP, GIF or AVIF file stay as they are. Anything else becomes a PNG of the RGB image, so
-    that its embedding stays the same; a file whose PNG would be larger than the policy's ``max_bytes`` stays as it is.
+    Args:
+        source: An ``ImageInput``, or an ``ImageFile`` that was read.
+        policy: Limits to keep.
 
     Raises:
         InputError: As ``open_image``.
     """
     with _readable(source):
         if isinstance(source, Image.Image | np.ndarray):
-            image = open_image(source, policy)
-            return png(image), "image/png", image
-        data, name = _bytes_of(source, policy)
-    image, kind = _from_bytes([(data, name)], policy)
-    if kind in _WEB_TYPES:
-        return data, _WEB_TYPES[kind], image
-    file = png(image)
-    if len(file) > policy.max_bytes:
-        return data, Image.MIME.get(kind, f"image/{kind.lower()}"), image
-    return file, "image/png", image
-
-
-def encoded_image(source: object, policy: MediaPolicy) -> tuple[bytes, str]:
-    """Return an image as a file that browsers show, and its media type; see ``encoded``.
-
-    Raises:
-        InputError: As ``open_image``.
-    """
-    return encoded(source, policy)[:2]
+            return LoadedImage(pixels=open_image(source, policy))
+        file = source if isinstance(source, ImageFile) else _file_of(source, policy)
+    pixels, kind = _from_file([file], policy)
+    media_type = _WEB_TYPES.get(kind) or Image.MIME.get(kind, f"image/{kind.lower()}")
+    return LoadedImage(pixels=pixels, data=file.data, media_type=media_type, path=file.path, reference=file.reference)
 
 
 @contextmanager
@@ -120,7 +150,7 @@ def _readable(source: object) -> Iterator[None]:
         raise unreadable(source, error) from None
 
 
-def _bytes_of(source: object, policy: MediaPolicy) -> tuple[bytes, str]:
+def _file_of(source: object, policy: MediaPolicy) -> ImageFile:
     found = read(source, policy)
     if found is None:
         raise InputError(
@@ -130,9 +160,11 @@ def _bytes_of(source: object, policy: MediaPolicy) -> tuple[bytes, str]:
     return found
 
 
-def _from_bytes(taken: list[tuple[bytes, str]], policy: MediaPolicy) -> tuple[Image.Image, str]:
+def _from_file(taken: list[ImageFile], policy: MediaPolicy) -> tuple[Image.Image, str]:
     """Return the RGB image in the only file of ``taken``, and its format; the bytes are let go of early."""
-    data, name = taken.pop()
+    given = taken.pop()
+    data, name = given.data, given.name
+    del given
     if len(data) > policy.max_bytes:
         raise InputError(f"{name} is larger than the media policy's max_bytes={policy.max_bytes}.")
     if data[:5] == b"%PDF-":

@@ -1,9 +1,7 @@
-"""What callers may pass, told apart without any I/O.
+"""Sorts a caller's items into texts and images, each with its position; nothing is opened or read.
 
-Returns ``TextItem`` and ``ImageItem`` objects that know their position, and a ``BadItem`` where a value is neither.
-A list as a whole that cannot be read is an error at once.
-A string is text; only a string that is wholly a ``data:image/...;base64,`` URI or a reference is an image, white space
-around it aside, and one that is nearly that is an error (``image_strings``). A ``Text`` is a text whatever it says.
+A string is a text, unless the whole of it is a ``data:image/...;base64,`` URI or a reference (``references``). A value
+that is neither becomes a ``BadItem``; a list that cannot be read at all is an error at once.
 """
 
 from __future__ import annotations
@@ -18,8 +16,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError, unreadable
-from .images import ImageInput
-from .references import Text, picture_string
+from .images import ImageInput, LoadedImage, open_image
+from .policy import MediaPolicy
+from .references import Text, image_string
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +32,11 @@ class TextItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageItem:
-    """One item of one or more pictures, not opened yet, and its position in the caller's list."""
+    """One item of one or more images, and its position in the caller's list.
+
+    Attributes:
+        images: As the caller passed them, or a ``LoadedImage`` each once they were opened.
+    """
 
     position: int
     where: str
@@ -52,9 +55,9 @@ class BadItem:
 Item: TypeAlias = TextItem | ImageItem
 Checked: TypeAlias = Item | BadItem
 EmbedInput: TypeAlias = "ImageInput | Sequence[ImageInput]"
-"""A text, a picture, or a list or tuple of pictures that make one item together."""
+"""A text, an image, or a list or tuple of images that make one item together."""
 
-_PICTURE_TYPES = (os.PathLike, bytes, bytearray, memoryview, BytesIO, Image.Image, np.ndarray)
+_IMAGE_TYPES = (os.PathLike, bytes, bytearray, memoryview, BytesIO, Image.Image, np.ndarray)
 _AN_IMAGE = "a path, a data URI, encoded bytes, a PIL image, a uint8 array (height, width, 3)"
 
 
@@ -95,6 +98,22 @@ def good(items: Iterable[Checked]) -> list[Item]:
     return [item for item in items if not isinstance(item, BadItem)]
 
 
+def opened(item: ImageItem, policy: MediaPolicy) -> tuple[LoadedImage, ...]:
+    """Return the images of an item, each opened unless it was; their files are let go of.
+
+    Raises:
+        InputError: Names the position of the item and, where it has several images, of the first bad one in it.
+    """
+    images = []
+    for number, source in enumerate(item.images):
+        try:
+            images.append(LoadedImage(pixels=open_image(source, policy)))
+        except InputError as error:
+            image = None if len(item.images) == 1 else number
+            raise error.at(item.where, item.position, image=image) from None
+    return tuple(images)
+
+
 def listed(values: Any, name: str) -> Iterable[object]:
     """Return ``values`` itself, or as a list where it is an array of one dimension that holds objects or strings.
 
@@ -106,7 +125,7 @@ def listed(values: Any, name: str) -> Iterable[object]:
     except InputError:
         raise
     except Exception as error:  # of the value's own code
-        raise InputError(f"{name}: {unreadable(values, error)}") from None
+        raise InputError(unreadable(values, error).reason, where=name) from None
 
 
 def _listed(values: Any, name: str) -> Iterable[object]:
@@ -118,7 +137,7 @@ def _listed(values: Any, name: str) -> Iterable[object]:
             f"{name}: got an array of shape {values.shape}, which looks like {len(values)} images; expected a list. "
             "Pass list(array), which makes each image one item."
         )
-    if isinstance(values, (str, *_PICTURE_TYPES)) or hasattr(values, "read"):
+    if isinstance(values, (str, *_IMAGE_TYPES)) or hasattr(values, "read"):
         raise InputError(
             f"{name}: got one {type(values).__name__}; expected a list. Wrap it: [{name[:-1]}].{_hint(values)}"
         )
@@ -147,8 +166,8 @@ def _each(
             items.append(read(value, position, where))
         except Exception as failure:  # also of the value's own code
             error = failure if isinstance(failure, InputError) else unreadable(value, failure)
-            text = str(error) if error is value else f"{where}: {error}"
-            items.append(BadItem(position=position, where=where, error=InputError(text, positions=[position])))
+            place = error.where if error is value else where
+            items.append(BadItem(position=position, where=where, error=error.at(place, position)))
     return items
 
 
@@ -168,27 +187,27 @@ def _text(value: object, position: int, where: str) -> Item:
 
 
 def _image(value: object, position: int, where: str, *, or_text: bool = False) -> Item:
-    pictures = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if not pictures:
+    images = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not images:
         raise InputError("got an empty list of images.")
-    for picture in pictures:
-        if not isinstance(picture, (str, *_PICTURE_TYPES)) and not hasattr(picture, "read"):
-            inside = f"a {type(value).__name__} that holds {type(picture).__name__}"
-            got = inside if isinstance(value, list | tuple) else type(picture).__name__
+    for image in images:
+        if not isinstance(image, (str, *_IMAGE_TYPES)) and not hasattr(image, "read"):
+            inside = f"a {type(value).__name__} that holds {type(image).__name__}"
+            got = inside if isinstance(value, list | tuple) else type(image).__name__
             text = "a text as a string, or an image: " if or_text else ""
             raise InputError(f"got {got}; expected {text}{_AN_IMAGE}, or a list of those for one item.")
-    return ImageItem(position=position, where=where, images=pictures)
+    return ImageItem(position=position, where=where, images=images)
 
 
 def _text_or_image(value: object, position: int, where: str) -> Item:
     if isinstance(value, Text):
         return _text(value, position, where)
     if isinstance(value, str):
-        picture = picture_string(value)
-        return _text(value, position, where) if picture is None else _image(picture, position, where)
+        image = image_string(value)
+        return _text(value, position, where) if image is None else _image(image, position, where)
     if isinstance(value, list | tuple):
-        for picture in value:
-            if isinstance(picture, str) and picture_string(picture) is None:
+        for image in value:
+            if isinstance(image, str) and image_string(image) is None:
                 raise InputError(
                     f"got a {type(value).__name__} that holds a text; one item is one text or some images. "
                     "Pass a pathlib.Path to name a file."

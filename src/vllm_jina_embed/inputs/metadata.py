@@ -1,8 +1,4 @@
-"""What adapters, caches and tools say about a picture or hand on of it: its hash, its facts, a smaller copy.
-
-Enters: an opened RGB picture (``media.open_image``). Leaves: strings, numbers and encoded bytes.
-This file refuses to open pictures, and to know frameworks and models.
-"""
+"""Metadata of an opened RGB image: the hash of its pixels, its size and path, a thumbnail."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from .encoding import data_uri, jpeg
 from .file_names import readable_path
 
 HASH_KEY = "image_sha256"
-"""Metadata key of a picture's ``content_hash``."""
+"""Metadata key of an image's ``content_hash``."""
 PATH_KEY = "image_path"
 WIDTH_KEY, HEIGHT_KEY = "image_width", "image_height"
 THUMBNAIL_KEY = "image_thumbnail"
@@ -28,36 +24,36 @@ THUMBNAIL_BYTES = 8192
 _PLACEHOLDER = re.compile(rf"<image sha256:[0-9a-f]{{64}}>|{HASH_KEY}: [0-9a-f]{{64}}")
 
 
-def content_hash(picture: Image.Image) -> str:
-    """Return the SHA-256 of a picture's size and RGB pixels, in hex: equal whatever file the pixels came from."""
-    rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+def content_hash(image: Image.Image) -> str:
+    """Return the SHA-256 of an image's size and RGB pixels, in hex: equal whatever file the pixels came from."""
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
     return hashlib.sha256(b"%dx%d\n" % rgb.size + rgb.tobytes()).hexdigest()
 
 
 def placeholder(digest: str) -> str:
-    """Return the text that stands for a picture where only text can stand: ``<image sha256:...>``."""
+    """Return the text that stands for an image where only text can stand: ``<image sha256:...>``."""
     return f"<image sha256:{digest}>"
 
 
-def names_a_picture(text: str) -> bool:
-    """Tell whether ``text`` holds a picture's placeholder or its hash as metadata."""
+def names_an_image(text: str) -> bool:
+    """Tell whether ``text`` holds an image's placeholder or its hash as metadata."""
     return _PLACEHOLDER.search(text) is not None
 
 
 def facts(
-    picture: Image.Image, *, path: str | os.PathLike[str] | None = None, thumbnail: bool = True
+    image: Image.Image, *, path: str | os.PathLike[str] | None = None, thumbnail: bool = True
 ) -> dict[str, str | int]:
-    """Return the metadata of a picture, flat as every vector store wants it.
+    """Return the metadata of an image, flat as every vector store wants it.
 
     Args:
-        picture: The opened picture.
+        image: The opened image.
         path: Its file, if it has one; one that is not valid Unicode stands percent-encoded (``file_names``).
         thumbnail: Whether a small JPEG goes along, as a data URI of a few kilobytes.
     """
-    width, height = picture.size
-    found: dict[str, str | int] = {HASH_KEY: content_hash(picture), WIDTH_KEY: width, HEIGHT_KEY: height}
+    width, height = image.size
+    found: dict[str, str | int] = {HASH_KEY: content_hash(image), WIDTH_KEY: width, HEIGHT_KEY: height}
     if path is not None:
         found[PATH_KEY] = readable_path(path)
     if thumbnail:
-        found[THUMBNAIL_KEY] = data_uri(jpeg(picture, max_side=THUMBNAIL_SIDE, max_bytes=THUMBNAIL_BYTES), "image/jpeg")
+        found[THUMBNAIL_KEY] = data_uri(jpeg(image, max_side=THUMBNAIL_SIDE, max_bytes=THUMBNAIL_BYTES), "image/jpeg")
     return found

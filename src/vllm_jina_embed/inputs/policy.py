@@ -1,4 +1,4 @@
-"""What is let in of images, and from where."""
+"""Limits on images and on the places that they come from."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaPolicy:
-    """What pictures may cost and where they may come from.
+    """Limits on what images may cost and where they may come from.
 
     Attributes:
         allow_local_files: Whether strings and paths may name files.
-        allowed_root: Folder that files must lie in (links resolved), and that references are looked up in; None allows
+        allowed_root: Folder that files must lie in (links resolved), and that references are relative to; None allows
             every file and no reference.
-        max_bytes: Largest encoded picture, in bytes.
-        max_pixels: Largest decoded picture, in pixels (guards against decompression bombs). It replaces Pillow's own
-            limit, which is not changed.
-        max_memory: Most bytes that opening one picture may hold beside its RGB pixels (3 bytes each), estimated from
+        max_bytes: Largest encoded image, in bytes.
+        max_pixels: Largest decoded image, in pixels (guards against decompression bombs). It replaces Pillow's own
+            limit, which stays as it is.
+        max_memory: Most bytes that opening one image may hold beside its RGB pixels (3 bytes each), estimated from
             its format, mode and size before it is decoded. None allows 400 MiB, or 4.1 bytes for each of ``max_pixels``
             where that is more: enough for 96 megapixels of JPEG or PNG in any mode, and for about 30 of WebP, which
-            holds 16 bytes a pixel while it is decoded. All pictures that are decoded at the same time share 1 GB; one
-            more waits.
+            holds 16 bytes a pixel while it is decoded. All images that are decoded at the same time share 1 GB;
+            further ones wait.
     """
 
     allow_local_files: bool = True
@@ -32,5 +32,5 @@ class MediaPolicy:
 
     @property
     def memory(self) -> int:
-        """Most bytes that opening one picture may hold beside its RGB pixels."""
+        """Most bytes that opening one image may hold beside its RGB pixels."""
         return max(400 * 2**20, 41 * self.max_pixels // 10) if self.max_memory is None else self.max_memory

@@ -1,14 +1,14 @@
 """Tell strings that are images from strings that are texts, by their form alone: no file is opened.
 
-Two forms are images where a string may also be a text: a strict data URI, and a reference (``sources``). A string that
-begins like one of them and is not one was cut or written otherwise on its way, and one that is nothing but such a
-string in quotes or brackets was taken out of another format. Both are errors, never texts; a text that quotes one is a
-text.
+Two forms are images where a string may also be a text: a strict data URI, and a reference (``sources``). Near misses
+are errors, never texts: a string that begins like one of them, or that is one in quotes or brackets. A text that quotes
+one is a text.
 """
 
 from __future__ import annotations
 
 import base64
+import os
 import re
 import string
 import urllib.parse
@@ -83,7 +83,21 @@ def is_reference(text: str) -> bool:
     return text.startswith(SCHEME) and _REFERENCE.fullmatch(text) is not None
 
 
-def picture_string(text: str) -> str | None:
+def has_data_scheme(text: str) -> bool:
+    """Tell whether ``text`` begins like a data URI of whatever kind, so that it is never a path."""
+    return text[:5].lower() == "data:"
+
+
+def is_path(source: object) -> bool:
+    """Tell whether an image is given by the path of its file: as ``os.PathLike``, or as a string that is no image's.
+
+    Raises:
+        InputError: It is nearly an image's string, as ``image_string``.
+    """
+    return isinstance(source, os.PathLike) or (isinstance(source, str) and image_string(source) is None)
+
+
+def image_string(text: str) -> str | None:
     """Return ``text`` without the white space around it if the rest is a data URI or a reference, None for a text.
 
     Raises:
@@ -103,7 +117,7 @@ def looks_like_image(text: str) -> bool:
 
 
 def strict_image(text: str) -> str | None:
-    """Return what ``picture_string`` returns, and None for what it refuses."""
+    """Return what ``image_string`` returns, and None for what it refuses."""
     return None if isinstance(text, Text) else _strict(text)
 
 

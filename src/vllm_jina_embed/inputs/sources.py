@@ -1,8 +1,8 @@
-"""Where the bytes of a picture come from: data URIs, files, references to files; under a ``MediaPolicy``.
+"""Where the bytes of an image come from: data URIs, files, references to files; under a ``MediaPolicy``.
 
-Which strings are images is told in ``image_strings``. Nothing is decoded here, and the network is never touched.
-A *reference* names a file in the policy's ``allowed_root`` together with the hash of its content, so that a picture can
-travel through any store as one short string: nobody can make one up for a file that he has not read.
+``references`` tells which strings are images. Nothing is decoded here, and the network is never touched.
+A *reference* names a file in the policy's ``allowed_root`` together with the hash of its content, so that an image can
+travel through any store as one short string: nobody can make one up for a file that they have not read.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -24,9 +25,10 @@ from .references import (
     DIGITS,
     SCHEME,
     data_uri_payload,
+    has_data_scheme,
+    image_string,
     is_data_uri,
     is_reference,
-    picture_string,
     reference_parts,
     refuse_near_miss,
 )
@@ -34,26 +36,45 @@ from .references import (
 __all__ = [
     "SCHEME",
     "UNAVAILABLE",
+    "ImageFile",
     "MediaPolicy",
+    "image_string",
     "is_data_uri",
     "is_reference",
     "path_of",
-    "picture_string",
     "read",
     "read_data_uri",
     "read_file",
     "read_file_object",
     "read_reference",
+    "read_with_reference",
     "reference",
 ]
 
 UNAVAILABLE = (
-    "the file does not exist, is no regular file, cannot be read, lies outside the media policy's allowed_root, or has "
-    "another content than was indexed"
+    "the file does not exist, is not a regular file, cannot be read, lies outside the media policy's allowed_root, or "
+    "has another content than was indexed"
 )
 """All that keeps a named file from being opened, in one sentence: which of it is true tells about other files."""
 _CUT = "It was cut on its way, for example by a text splitter: add image documents after the texts were split"
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFile:
+    """The encoded bytes of an image, and where they came from.
+
+    Attributes:
+        data: At most one byte more than the policy's ``max_bytes``.
+        name: What errors call it.
+        path: The file's absolute path as it was named, links not resolved; None where no file was named.
+        reference: The reference that leads to the file; None where there is none.
+    """
+
+    data: bytes
+    name: str
+    path: Path | None = None
+    reference: str | None = None
 
 
 def reference(path: str | os.PathLike[str], policy: MediaPolicy) -> str:
@@ -62,9 +83,16 @@ def reference(path: str | os.PathLike[str], policy: MediaPolicy) -> str:
     Raises:
         InputError: The policy has no ``allowed_root``, or the file lies outside it or cannot be read.
     """
+    return str(read_with_reference(path, policy).reference)
+
+
+def read_with_reference(path: str | os.PathLike[str], policy: MediaPolicy) -> ImageFile:
+    """Return the content of a file in ``allowed_root`` together with its reference; raises as ``reference`` does."""
     root = _root(policy, "a reference")
     file, data = _opened(os.fspath(path), policy)
-    return f"{SCHEME}{quote(os.fsencode(file.relative_to(root).as_posix()))}#{_digest(data)}"
+    inside = file.relative_to(root).as_posix()
+    text = f"{SCHEME}{quote(os.fsencode(inside))}#{_digest(data)}"
+    return ImageFile(data=data, name=repr(inside), path=_absolute(path), reference=text)
 
 
 def path_of(text: str) -> str:
@@ -80,31 +108,33 @@ def path_of(text: str) -> str:
     return os.fsdecode(unquote_to_bytes(parts[0]))
 
 
-def read(source: object, policy: MediaPolicy) -> tuple[bytes, str] | None:
-    """Return the encoded bytes of a picture and what errors call them; None for what never was encoded.
+def read(source: object, policy: MediaPolicy) -> ImageFile | None:
+    """Return the encoded bytes of an image; None for what never was encoded.
 
     Raises:
         InputError: They cannot be had, or the policy does not allow it.
     """
     if isinstance(source, str):
-        picture = picture_string(source)
-        if (picture or source)[:5].lower() == "data:":
-            data = read_data_uri(picture or source)
-            return data, f"a data URI ({_CUT[0].lower()}{_CUT[1:]})" if _is_cut(data) else "a data URI"
-        if picture is not None:
-            return read_reference(picture, policy)
+        text = image_string(source)
+        if has_data_scheme(text or source):
+            data = read_data_uri(text or source)
+            name = f"a data URI ({_CUT[0].lower()}{_CUT[1:]})" if _is_cut(data) else "a data URI"
+            return ImageFile(data=data, name=name)
+        if text is not None:
+            return read_reference(text, policy)
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
-        return read_file(path, policy), repr(os.path.basename(os.fsdecode(path)))  # noqa: PTH119
+        data, name = read_file(path, policy), repr(os.path.basename(os.fsdecode(path)))  # noqa: PTH119
+        return ImageFile(data=data, name=name, path=_absolute(path))
     if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source), f"{len(source)} bytes"
+        return ImageFile(data=bytes(source), name=f"{len(source)} bytes")
     if hasattr(source, "read"):
-        return read_file_object(source, policy.max_bytes + 1), "a file object"
+        return ImageFile(data=read_file_object(source, policy.max_bytes + 1), name="a file object")
     return None
 
 
-def read_reference(text: str, policy: MediaPolicy) -> tuple[bytes, str]:
-    """Return the content of the file that a reference names, and its path in ``allowed_root`` as errors show it.
+def read_reference(text: str, policy: MediaPolicy) -> ImageFile:
+    """Return the content of the file that a reference names; errors show its path in ``allowed_root``.
 
     Raises:
         InputError: There is no ``allowed_root``, or no file in it has that path and content. One message for all of
@@ -120,7 +150,8 @@ def read_reference(text: str, policy: MediaPolicy) -> tuple[bytes, str]:
         data = None
     if data is None or _digest(data) != text.rpartition("#")[2]:
         raise InputError(f"{text[:200]!r}: {UNAVAILABLE}. Index it anew.")
-    return data, repr(str(relative))
+    path = Path(policy.allowed_root or "").expanduser().absolute() / relative
+    return ImageFile(data=data, name=repr(str(relative)), path=path, reference=text)
 
 
 def read_data_uri(text: str) -> bytes:
@@ -175,7 +206,7 @@ def _opened(name: str | bytes, policy: MediaPolicy) -> tuple[Path, bytes]:
         if policy.allowed_root is not None and not path.is_relative_to(_root(policy, repr(text[:200]))):
             raise InputError(f"{text[:200]!r} lies outside the media policy's allowed_root.")
         if not path.is_file():
-            reason = "is no regular file" if path.exists() else "does not exist"
+            reason = "is not a regular file" if path.exists() else "does not exist"
             raise InputError(f"the file {text[:200]!r} {reason}.")
         # Without blocking: a pipe may have been put there meanwhile, and some files of /proc wait for their content.
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
@@ -186,11 +217,16 @@ def _opened(name: str | bytes, policy: MediaPolicy) -> tuple[Path, bytes]:
         raise InputError(f"{text[:200]!r} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
 
 
+def _absolute(name: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Path:
+    """Return the path of a file that was read."""
+    return Path(local_path(name)).expanduser().absolute()
+
+
 def _root(policy: MediaPolicy, what: str) -> Path:
     if policy.allowed_root is None:
         raise InputError(
             f"got {what}, but the media policy has no folder to look it up in. Pass "
-            "media=MediaPolicy(allowed_root=...) with the folder that holds the pictures."
+            "media=MediaPolicy(allowed_root=...) with the folder that holds the images."
         )
     try:
         return Path(policy.allowed_root).expanduser().resolve()

@@ -1,4 +1,4 @@
-"""LangChain: embeddings for texts and pictures in every vector store, and a tool whose answers agents can see."""
+"""The LangChain adapter: embeddings of texts and images for every vector store, a retriever, and a tool for agents."""
 
 from .._extras import require
 

@@ -1,14 +1,12 @@
-"""Documents that hold a picture: strings that pass unchanged through every vector store, and are told from texts.
+"""Make LangChain documents of images, which every vector store keeps unchanged.
 
-Enters: a picture. Leaves: a ``Document`` whose content is the picture's data URI or reference, which
-``VllmJinaEmbeddings`` embeds as the picture. This file refuses to embed.
+Their content is the image's data URI or reference, which ``VllmJinaEmbeddings`` embeds as the image.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from langchain_core.documents import Document
@@ -16,11 +14,11 @@ from langchain_core.documents import Document
 from ..errors import ConfigError, InputError
 from ..inputs import items as inputs
 from ..inputs.encoding import data_uri
-from ..inputs.file_names import local_path, readable_path, valid_metadata, valid_unicode
-from ..inputs.images import ImageInput, MediaPolicy, encoded
+from ..inputs.file_names import readable_path, valid_metadata, valid_unicode
+from ..inputs.images import ImageInput, LoadedImage, MediaPolicy, load_image
 from ..inputs.metadata import CAPTION_KEY, MIMETYPE_KEY, facts
-from ..inputs.references import is_reference, picture_string
-from ..inputs.sources import path_of, reference
+from ..inputs.references import image_string, is_reference
+from ..inputs.sources import ImageFile, path_of, read_reference, read_with_reference
 
 Mode = Literal["data-uri", "reference"]
 
@@ -35,38 +33,41 @@ def image_document(
     thumbnail: bool = True,
     id: str | None = None,  # noqa: A002 - the name of Document's field
 ) -> Document:
-    """Return a document of one picture for any vector store; text splitters must not cut it.
+    """Return a document of one image for any vector store; keep it away from text splitters, which would cut it.
 
     Args:
         image: Path, data URI, reference, encoded bytes, ``BytesIO``, PIL image or uint8 array.
-        caption: What people and chat models read beside the picture; it does not change the embedding.
+        caption: What people and chat models read beside the image; it does not change the embedding.
         metadata: Further metadata, for example ``source`` and ``page``, which citations name.
-        mode: ``data-uri`` puts the whole picture into ``page_content``. ``reference`` puts a short string there, which
-            leads to the file as long as it lies in ``media.allowed_root`` with the same content; the embeddings need
-            the same ``media``.
-        media: Limits for the picture.
+        mode: ``data-uri`` puts the whole image into ``page_content``. ``reference`` puts a short string there, which
+            works as long as the file lies unchanged in ``media.allowed_root``; the embeddings need the same ``media``.
+        media: Limits for the image.
         thumbnail: Whether a small copy, 8 KB at most, goes into the metadata as a data URI.
         id: The document's id in the store.
 
     Returns:
-        The metadata holds ``image_sha256``, ``image_width``, ``image_height`` and ``image_mimetype``, and
-        ``image_caption``, ``image_path`` and ``image_thumbnail`` where there is one; all flat, as every store wants it.
-        A path that is not valid Unicode is there as a ``file:`` URI, below ``allowed_root`` as in the reference, and
-        what is not Unicode in ``caption``, ``metadata`` and ``id`` percent-encoded (``caf%E9.png``).
+        A document whose metadata holds ``image_sha256``, ``image_width``, ``image_height`` and ``image_mimetype``, and
+        ``image_caption``, ``image_path`` and ``image_thumbnail`` where there is one; all flat, as every store needs it.
+        A path that is not valid Unicode becomes a ``file:`` URI, or for a reference a percent-encoded path below
+        ``allowed_root``. Bytes that are not Unicode in ``caption``, ``metadata`` and ``id`` are percent-encoded
+        (``caf%E9.png``).
 
     Raises:
-        InputError: It is no picture, breaks ``media``, or ``mode="reference"`` is given something that is no file.
+        InputError: ``image`` is not an image, breaks ``media``, or is not a file where ``mode="reference"`` needs one.
+        ConfigError: ``mode`` is unknown.
     """
     policy = media or MediaPolicy()
     if mode == "data-uri":
-        data, mimetype, picture = encoded(image, policy)
-        content = data_uri(data, mimetype)
+        loaded = load_image(image, policy)
+        data, media_type = loaded.browser_file(policy.max_bytes)
+        content = data_uri(data, media_type)
     elif mode == "reference":
-        content = _reference(image, policy)
-        _, mimetype, picture = encoded(content, policy)
+        loaded = load_image(_file(image, policy), policy)
+        media_type = loaded.browser_file(policy.max_bytes)[1]
+        content = str(loaded.reference)
     else:
         raise ConfigError(f"mode={mode!r} is unknown; choose one of data-uri, reference.")
-    known: dict[str, Any] = {**facts(picture, path=_path(image, content), thumbnail=thumbnail), MIMETYPE_KEY: mimetype}
+    known: dict[str, Any] = {**facts(loaded.pixels, path=_path(loaded), thumbnail=thumbnail), MIMETYPE_KEY: media_type}
     if caption:
         known[CAPTION_KEY] = valid_unicode(caption)
     return Document(
@@ -75,42 +76,38 @@ def image_document(
 
 
 def listed_documents(documents: Iterable[Document]) -> list[Document]:
-    """Return ``documents`` as a list, to be read more than once.
+    """Return ``documents`` as a list.
 
     Raises:
-        InputError: They are not one after the other.
+        InputError: ``documents`` is a single item, or cannot be iterated over.
     """
     found: list[Any] = list(inputs.listed(documents, "documents"))
     return found
 
 
 def contents(documents: Sequence[Document]) -> list[Any]:
-    """Return what is embedded of each document, in order: its content, or an error where it is not a document."""
+    """Return what to embed of each document, in order: its content, or an error for anything that is not a document."""
     return [
         document.page_content
         if isinstance(document, Document)
-        else InputError(f"documents[{position}]: got {type(document).__name__}; expected a Document.")
+        else InputError(f"got {type(document).__name__}; expected a Document.", where=f"documents[{position}]")
         for position, document in enumerate(documents)
     ]
 
 
-def _reference(image: ImageInput, policy: MediaPolicy) -> str:
-    text = picture_string(image) if isinstance(image, str) else None
+def _file(image: ImageInput, policy: MediaPolicy) -> ImageFile:
+    """Return the file that ``mode="reference"`` needs, read, with its reference."""
+    text = image_string(image) if isinstance(image, str) else None
     if text is not None and is_reference(text):
-        return text
+        return read_reference(text, policy)
     if text is not None or not isinstance(image, str | os.PathLike):
         kind = "data URI" if text else type(image).__name__
         raise InputError(f"mode='reference' needs a file; got a {kind}. Pass a path, or take mode='data-uri'.")
-    return reference(image, policy)
+    return read_with_reference(image, policy)
 
 
-def _path(image: ImageInput, content: str) -> str | None:
+def _path(loaded: LoadedImage) -> str | None:
     """Return the file's path: in the root for references, so that it is right wherever the root lies."""
-    if is_reference(content):
-        return readable_path(path_of(content))
-    if not isinstance(image, str | os.PathLike):
-        return None
-    string = picture_string(image) if isinstance(image, str) else None
-    if string is None:
-        return readable_path(Path(local_path(image)).expanduser().absolute())
-    return readable_path(path_of(string)) if is_reference(string) else None
+    if loaded.reference is not None:
+        return readable_path(path_of(loaded.reference))
+    return None if loaded.path is None else readable_path(loaded.path)

@@ -1,7 +1,4 @@
-"""The LangChain adapter: a translation table from ``Embeddings`` to ``JinaEmbedder``.
-
-Enters: LangChain's calls. Leaves: lists of Python floats. This file refuses to know prompts, pooling and engines.
-"""
+"""Translate LangChain's ``Embeddings`` into calls of ``JinaEmbedder``."""
 
 from __future__ import annotations
 
@@ -25,8 +22,8 @@ from .documents import contents, listed_documents
 class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
     """Text and image embeddings of jina-embeddings-v4 for LangChain, computed by vLLM in this process.
 
-    Making one starts nothing; the first call starts the engine or joins the one that runs with the same settings,
-    whichever framework started it. Safe to call from any thread and any event loop.
+    Creating an instance starts nothing. The first call starts the engine, or joins a running one with the same
+    settings, whichever framework started it. Safe to call from any thread and any event loop.
 
     Setup:
         ``pip install 'vllm-jina-embed[vllm,langchain]'``
@@ -62,18 +59,18 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
 
     @property
     def model_name(self) -> str:
-        """Other name of ``model``."""
+        """``model`` under LlamaIndex's name."""
         return self.model
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return one embedding per text, in order, with the passage prefix.
 
-        A string that is wholly a picture's data URI or reference, as ``image_document`` makes them, is that picture;
-        anything else is a text, a path or URL too.
+        A string that is nothing but an image's data URI or reference, as ``image_document`` makes them, is embedded as
+        that image. Any other string is a text, even a path or a URL.
 
         Raises:
-            InputError: Names every text that is empty, and every picture that cannot be opened. With
-                ``on_error="skip"`` a warning does so, and their vector is ``placeholder``.
+            InputError: A text is empty, or an image cannot be opened; names each. With ``on_error="skip"`` a warning
+                names them instead, and each gets ``placeholder`` as its vector.
         """
         with answering(self.on_error) as answer:
             answer.rows = self._embedder.embed(texts, prompt_name="passage", **self._strictly)
@@ -86,10 +83,10 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         return stored(answer)
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the embedding of a question, with the query prefix, or of a picture as in ``embed_documents``.
+        """Return the embedding of a question, with the query prefix, or of an image as in ``embed_documents``.
 
         Raises:
-            InputError: It cannot be embedded, with ``on_error="skip"`` too.
+            InputError: ``text`` cannot be embedded, even with ``on_error="skip"``.
         """
         with answering(self.on_error) as answer:
             answer.rows = self._embedder.embed([text], prompt_name="query", **self._strictly)
@@ -102,14 +99,14 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         return single(answer)
 
     def embed_images(self, images: Sequence[ImageInput]) -> list[list[float]]:
-        """Return one embedding per picture, in order.
+        """Return one embedding per image, in order.
 
         Args:
             images: Paths, ``data:image/...;base64,`` URIs, encoded bytes, ``BytesIO``, PIL images or uint8 arrays
-                ``(height, width, 3)``; a list inside the list is one item of several pictures.
+                ``(height, width, 3)``; a list inside the list is one item of several images.
 
         Raises:
-            InputError: Names every picture that cannot be read; with ``on_error="skip"`` as in ``embed_documents``.
+            InputError: An image cannot be read; names each. ``on_error="skip"`` works as in ``embed_documents``.
         """
         return stored(self._images(images))
 
@@ -126,18 +123,18 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
     def embed_image(
         self, image: ImageInput | Sequence[ImageInput] | None = None, *, uris: Sequence[ImageInput] | None = None
     ) -> list[float] | list[list[float]]:
-        """Return embeddings in the shape that the caller's vector store expects of this name.
+        """Return one embedding or a list of them, as the calling vector store expects of this method.
 
         Args:
-            image: One picture (gives one embedding), or a list or tuple of pictures (gives one embedding each).
-            uris: A list of pictures, as Chroma, LanceDB and SingleStoreDB call it (gives one embedding each).
+            image: One image (gives one embedding), or a list or tuple of images (gives one embedding each).
+            uris: A list of images, as Chroma, LanceDB and SingleStoreDB call it (gives one embedding each).
 
         Raises:
-            InputError: Neither or both were given, or a picture cannot be read.
+            InputError: Neither or both arguments are given, or an image cannot be read.
         """
-        images, is_one = _as_list(image, uris)
+        images, is_single = _as_list(image, uris)
         answer = self._images(images)
-        return single(answer) if is_one else stored(answer)
+        return single(answer) if is_single else stored(answer)
 
     @overload
     async def aembed_image(self, image: list[ImageInput] | tuple[ImageInput, ...]) -> list[list[float]]: ...
@@ -149,36 +146,37 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         self, image: ImageInput | Sequence[ImageInput] | None = None, *, uris: Sequence[ImageInput] | None = None
     ) -> list[float] | list[list[float]]:
         """Await ``embed_image``."""
-        images, is_one = _as_list(image, uris)
+        images, is_single = _as_list(image, uris)
         answer = await self._aimages(images)
-        return single(answer) if is_one else stored(answer)
+        return single(answer) if is_single else stored(answer)
 
     # --- documents before they are stored ---------------------------------------------------------------------------
 
     def transform_documents(self, documents: Sequence[Document], **kwargs: Any) -> Sequence[Document]:
         """Return the documents that can be embedded, in order; with ``on_error="skip"`` a warning names the others.
 
-        What goes through here before a store or ``index()`` leaves no placeholder and no record there, so a second run
-        takes in what was mended. With ``cached(store)``, adding them computes nothing again.
+        Filter documents here before a store or ``index()``: a bad document then leaves neither a placeholder nor a
+        record there, and a second run adds it once it is repaired. With ``cached(store)``, adding the documents
+        computes nothing again.
 
         Args:
             documents: Texts, and images as ``image_document`` makes them.
-            **kwargs: None is used; LangChain's protocol has them.
+            **kwargs: Ignored; part of LangChain's interface.
 
         Raises:
-            InputError: With ``on_error="raise"``, names every document that cannot be embedded.
+            InputError: A document cannot be embedded and ``on_error`` is ``raise``; names each.
         """
         documents = listed_documents(documents)
         with answering(self.on_error) as answer:
             answer.rows = self._embedder.embed(contents(documents), prompt_name="passage", **self._strictly)
-        return _kept(documents, answer)
+        return _embedded(documents, answer)
 
     async def atransform_documents(self, documents: Sequence[Document], **kwargs: Any) -> Sequence[Document]:
         """Await ``transform_documents``."""
         documents = listed_documents(documents)
         with answering(self.on_error) as answer:
             answer.rows = await self._embedder.aembed(contents(documents), prompt_name="passage", **self._strictly)
-        return _kept(documents, answer)
+        return _embedded(documents, answer)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -197,8 +195,8 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         return ByteStoreCache(store) if isinstance(store, BaseStore) else store
 
 
-def _kept(documents: Sequence[Document], answer: Answer) -> list[Document]:
-    """Return the documents with an embedding; warn about the others."""
+def _embedded(documents: Sequence[Document], answer: Answer) -> list[Document]:
+    """Return the documents that have an embedding; warn about the others."""
     bad = set(answer.bad)
     if bad:
         warn_of_items(f"documents are left out: {answer.problem}", answer.rows, stacklevel=3)
@@ -208,9 +206,9 @@ def _kept(documents: Sequence[Document], answer: Answer) -> list[Document]:
 def _as_list(
     image: ImageInput | Sequence[ImageInput] | None, uris: Sequence[ImageInput] | None
 ) -> tuple[Sequence[ImageInput], bool]:
-    """Return the pictures as a list, and whether the caller gave a single one."""
+    """Return the images as a list, and whether the caller gave a single one."""
     if (image is None) == (uris is None):
-        raise InputError("embed_image takes one picture, a list of pictures, or uris=[...]; pass exactly one of them.")
+        raise InputError("embed_image takes one image, a list of images, or uris=[...]; pass exactly one of them.")
     if uris is not None:
         return uris, False
     if isinstance(image, list | tuple):

@@ -1,8 +1,4 @@
-"""Two-stage retrieval as a LangChain retriever.
-
-Enters: documents, and queries as strings. Leaves: documents, best first. This file refuses to embed and to rank:
-``LateInteractionIndex`` does both.
-"""
+"""Search a ``LateInteractionIndex`` as a LangChain retriever."""
 
 from __future__ import annotations
 
@@ -22,13 +18,13 @@ from ..late_interaction import Hit, LateInteractionIndex
 from .documents import contents, listed_documents
 
 CONTENT_KEY, METADATA_KEY = "page_content", "metadata"
-"""Payload keys, those of langchain-qdrant: filters name ``metadata.source`` and its like."""
+"""Payload keys, the same as langchain-qdrant's; filters use names such as ``metadata.source``."""
 
 
 class LateInteractionRetriever(BaseRetriever):
-    """Documents of text and of pictures that answer a query best, ranked by all their tokens.
+    """Retrieve the texts and images that answer a query best, ranked by all their tokens.
 
-    A query that is wholly a picture's data URI or reference, as ``image_document`` makes them, is that picture.
+    A query that is nothing but an image's data URI or reference, as ``image_document`` makes them, is that image.
 
     Setup:
         ``pip install 'vllm-jina-embed[vllm,langchain,qdrant]'``
@@ -49,29 +45,31 @@ class LateInteractionRetriever(BaseRetriever):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-    index: LateInteractionIndex = Field(description="What is searched; its maker closes it.")
+    index: LateInteractionIndex = Field(description="The index to search; whoever made it closes it.")
     k: int = Field(default=4, gt=0, description="Documents per answer.")
-    candidates: int | None = Field(default=None, description="Documents that MaxSim ranks; None takes the index's.")
+    candidates: int | None = Field(
+        default=None, description="Documents that MaxSim ranks; None uses the index's setting."
+    )
     filter: Any = Field(default=None, description="A qdrant_client.models.Filter over page_content and metadata.")
 
     @property
     def media(self) -> MediaPolicy:
-        """Limits for pictures, those of the index's embedder."""
+        """Limits for images: those of the index's embedder."""
         return self.index.embedder.settings.media
 
     def add_documents(self, documents: Sequence[Document], **options: Any) -> list[str]:
-        """Put documents into the index and return their ids; see ``LateInteractionIndex.add`` for options and errors.
+        """Add documents to the index and return their ids; see ``LateInteractionIndex.add`` for options and errors.
 
-        A document with an id replaces the one of that id; equal documents without have one id.
+        A document replaces the one with the same id; equal documents without an id get the same one.
         """
-        return self.index.add(**_given(documents), **options)
+        return self.index.add(**_add_arguments(documents), **options)
 
     async def aadd_documents(self, documents: Sequence[Document], **options: Any) -> list[str]:
         """Await ``add_documents``."""
-        return await self.index.aadd(**_given(documents), **options)
+        return await self.index.aadd(**_add_arguments(documents), **options)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Remove the documents of these ids; unknown ones are no error."""
+        """Remove the documents with these ids; unknown ids are ignored."""
         self.index.delete(ids)
 
     async def adelete(self, ids: Sequence[str]) -> None:
@@ -92,24 +90,24 @@ class LateInteractionRetriever(BaseRetriever):
         return {"k": self.k, "candidates": self.candidates, "filter": self.filter, **overrides}
 
 
-def _given(documents: Sequence[Document]) -> dict[str, Any]:
-    """Return documents as ``LateInteractionIndex.add`` takes them.
+def _add_arguments(documents: Sequence[Document]) -> dict[str, Any]:
+    """Return documents as keyword arguments of ``LateInteractionIndex.add``.
 
     Raises:
-        InputError: One has a picture's metadata and no whole picture.
+        InputError: A document has an image's metadata, but its content is not a whole image.
     """
     documents = listed_documents(documents)
     items = contents(documents)
     payloads: list[dict[str, Any]] = []
     ids: list[str | None] = []
     for position, (document, item) in enumerate(zip(documents, items, strict=True)):
-        if isinstance(item, InputError):  # not a document: a bad item, as an empty text is
+        if isinstance(item, InputError):  # not a document: a bad item, like an empty text
             payloads.append({})
             ids.append(None)
             continue
         if HASH_KEY in document.metadata and strict_image(document.page_content) is None:
             raise InputError(
-                f"documents[{position}] has a picture's metadata ({HASH_KEY}) and its content is not a whole picture: "
+                f"documents[{position}] has an image's metadata ({HASH_KEY}) and its content is not a whole image: "
                 "a text splitter cut it. Split the texts alone, and add image documents after that.",
                 positions=[position],
             )

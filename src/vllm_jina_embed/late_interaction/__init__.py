@@ -1,4 +1,4 @@
-"""Two-stage retrieval in Qdrant: embeddings find the candidates, MaxSim over all tokens ranks them, in one query."""
+"""Two-stage retrieval in one Qdrant query: embeddings find candidates, MaxSim over all tokens ranks them."""
 
 from .index import Hit, LateInteractionIndex
 from .storage import Size, Storage, size_of

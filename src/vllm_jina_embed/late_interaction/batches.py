@@ -1,7 +1,6 @@
-"""A stream of items in batches of bounded memory, each item opened once and named for ever.
+"""Read a stream of items in batches of bounded memory; each image is opened once.
 
-Enters: items with payloads and ids. Leaves: batches, and the rows that are put into Qdrant. This file refuses to
-embed and to know Qdrant.
+An item without an id gets one from its content and payload, always the same.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from ..cache import keys as cache_keys
 from ..errors import InputError
 from ..inputs import items as inputs
 from ..inputs.file_names import valid_unicode
-from ..inputs.images import MediaPolicy, open_image
-from ..inputs.items import BadItem, Checked, EmbedInput, ImageItem, Item
+from ..inputs.images import MediaPolicy
+from ..inputs.items import BadItem, Checked, EmbedInput, ImageItem, Item, opened
 from ..pooling.token_reduction import pool_tokens
 from ..scoring.maxsim import blocks
 
 ITEMS = 64
-"""Items that are embedded together, and whose multi-vectors are held at the same time."""
+"""Items whose embeddings and multi-vectors are computed and held together."""
 PIXELS = 32_000_000
-"""Pixels of opened pictures, 0.1 GB, after which no further item joins a batch."""
+"""Pixels of opened images, 0.1 GB, after which no further item joins a batch."""
 MOST_NUMBERS = 1024 * 1024
-"""Numbers that Qdrant takes in one multi-vector (MAX_MULTIVECTOR_FLATTENED_LEN in its lib/common); also what one
-request holds at most, which as JSON stays under the 32 MB that a server takes."""
+"""Numbers that Qdrant takes in one multi-vector (MAX_MULTIVECTOR_FLATTENED_LEN in its lib/common); also the most of
+one request, which as JSON stays under a server's limit of 32 MB."""
 
 Payload = Mapping[str, Any]
 _END: Any = object()
@@ -39,7 +38,7 @@ _END: Any = object()
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """Items that are embedded together, with pictures opened where that was possible."""
+    """Items that are embedded together, with their images opened."""
 
     items: list[Checked] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -48,7 +47,7 @@ class Batch:
 
 @dataclass(slots=True, kw_only=True)
 class Rows:
-    """What is put into the collection: same length, bad items left out."""
+    """Rows for the collection: lists of the same length, without the bad items."""
 
     ids: list[str]
     payloads: list[Payload]
@@ -56,7 +55,7 @@ class Rows:
     multi_vectors: list[Floats]
 
     def parts(self) -> Iterator[Rows]:
-        """Yield neighbours that one request holds."""
+        """Yield neighbouring rows that fit into one request."""
         numbers = [rows.size for rows in self.multi_vectors]
         for first, last in blocks(numbers, MOST_NUMBERS):
             yield Rows(
@@ -73,7 +72,7 @@ def batches(
     ids: Iterable[str | None] | None,
     media: MediaPolicy,
 ) -> Iterator[Batch]:
-    """Yield all items in order, with their payloads and ids; reads each stream as it is needed.
+    """Yield all items in order, with their payloads and ids; each stream is read as it is needed.
 
     Raises:
         InputError: ``items`` is not a list, or the streams have different lengths.
@@ -82,16 +81,12 @@ def batches(
     batch, pixels = Batch(), 0
     for position, (value, payload, name) in enumerate(_together(items, payloads, ids)):
         (item,) = inputs.mixed([value], start=position)
-        item = _with_its_company(item, payload, name)
-        item, opened = _opened(item, media)
+        item = _with_valid_details(item, payload, name)
+        item, size = _opened(item, media)
         batch.items.append(item)
         batch.payloads.append(payload)
-        batch.ids.append(
-            _name(item, payload)
-            if name is None and not isinstance(item, BadItem) and opened is not None
-            else name or ""
-        )
-        pixels += opened or 0
+        batch.ids.append(_name(item, payload) if name is None and not isinstance(item, BadItem) else name or "")
+        pixels += size
         if len(batch.items) == ITEMS or pixels > PIXELS:
             yield batch
             batch, pixels = Batch(), 0
@@ -102,11 +97,11 @@ def batches(
 def rows_of(
     batch: Batch, embeddings: Floats, multi_vectors: Sequence[Floats], pool_factor: int
 ) -> tuple[Rows, list[InputError]]:
-    """Return what is kept of a batch, and the errors of items that have more numbers than Qdrant takes.
+    """Return the rows of a batch, and the errors of items that have more numbers than Qdrant takes.
 
-    Items without a vector (``on_error="skip"``) are left out; the embedder told them.
+    Items without a vector (``on_error="skip"``) are left out; the embedder has warned about them.
     """
-    kept = Rows(ids=[], payloads=[], embeddings=[], multi_vectors=[])
+    good = Rows(ids=[], payloads=[], embeddings=[], multi_vectors=[])
     errors: list[InputError] = []
     for item, name, payload, embedding, rows in zip(
         batch.items, batch.ids, batch.payloads, embeddings, multi_vectors, strict=True
@@ -117,31 +112,31 @@ def rows_of(
         if pooled.size > MOST_NUMBERS:
             errors.append(_too_large(item, pooled))
             continue
-        kept.ids.append(name)
-        kept.payloads.append(payload)
-        kept.embeddings.append(embedding)
-        kept.multi_vectors.append(pooled)
-    return kept, errors
+        good.ids.append(name)
+        good.payloads.append(payload)
+        good.embeddings.append(embedding)
+        good.multi_vectors.append(pooled)
+    return good, errors
 
 
-def _with_its_company(item: Checked, payload: Any, name: Any) -> Checked:
-    """Return the item; a bad one where its payload or its id is none."""
+def _with_valid_details(item: Checked, payload: Any, name: Any) -> Checked:
+    """Return the item, as a bad one if its payload or its id is not valid."""
     try:
         if not isinstance(payload, Mapping) or not all(isinstance(key, str) for key in payload):
             raise InputError(f"its payload is a {type(payload).__name__}; expected a mapping whose keys are strings.")
         if name is not None:
             check_id(name)
     except InputError as error:
-        bad = InputError(f"{item.where}: {error}", positions=[item.position])
-        return item if isinstance(item, BadItem) else BadItem(position=item.position, where=item.where, error=bad)
+        bad = BadItem(position=item.position, where=item.where, error=error.at(item.where, item.position))
+        return item if isinstance(item, BadItem) else bad
     return item
 
 
 def check_id(name: object) -> None:
-    """Check what an item is to be known by.
+    """Check the id of an item.
 
     Raises:
-        InputError: It is not a string, or not valid Unicode.
+        InputError: It is not a string of valid Unicode.
     """
     if not isinstance(name, str) or name != valid_unicode(name):
         raise InputError(f"got the id {repr(name)[:80]} ({type(name).__name__}); expected a string of valid Unicode.")
@@ -149,8 +144,9 @@ def check_id(name: object) -> None:
 
 def _too_large(item: Checked, rows: Floats) -> InputError:
     return InputError(
-        f"{item.where}: its multi-vector has {len(rows)} rows of {rows.shape[1]} numbers; Qdrant takes "
-        f"{MOST_NUMBERS} numbers. Cut the text into pieces, or set max_length or Storage(pool_factor=...).",
+        f"its multi-vector has {len(rows)} rows of {rows.shape[1]} numbers; Qdrant takes {MOST_NUMBERS} numbers. Cut "
+        "the text into pieces, or set max_length or Storage(pool_factor=...).",
+        where=item.where,
         positions=[item.position],
     )
 
@@ -159,28 +155,28 @@ def _together(
     items: Iterable[EmbedInput], payloads: Iterable[Payload] | None, ids: Iterable[str | None] | None
 ) -> Iterator[tuple[EmbedInput, Payload, str | None]]:
     """Yield each item with its payload and id, where there are any."""
-    given = {"items": items, "payloads": payloads, "ids": ids}
-    streams = {name: inputs.listed(stream, name) for name, stream in given.items() if stream is not None}
+    arguments = {"items": items, "payloads": payloads, "ids": ids}
+    streams = {name: inputs.listed(stream, name) for name, stream in arguments.items() if stream is not None}
     for position, values in enumerate(zip_longest(*streams.values(), fillvalue=_END)):
         if any(value is _END for value in values):
             short = ", ".join(name for name, value in zip(streams, values, strict=True) if value is _END)
-            raise InputError(f"{short} ended after {position}, and others did not; pass one per item.")
-        found: dict[str, Any] = dict(zip(streams, values, strict=True))
-        yield found["items"], found.get("payloads", {}), found.get("ids")
+            raise InputError(f"{short} ended after {position} items, and others did not; pass one per item.")
+        given_values: dict[str, Any] = dict(zip(streams, values, strict=True))
+        yield given_values["items"], given_values.get("payloads", {}), given_values.get("ids")
 
 
-def _opened(item: Checked, media: MediaPolicy) -> tuple[Checked, int | None]:
-    """Return the item with its pictures opened, and their pixels; None for bad ones, which the embedder names."""
+def _opened(item: Checked, media: MediaPolicy) -> tuple[Checked, int]:
+    """Return the item with its images opened, and their pixels; a bad item where one cannot be."""
     if not isinstance(item, ImageItem):
-        return item, None if isinstance(item, BadItem) else 0
+        return item, 0
     try:
-        pictures = tuple(open_image(source, media) for source in item.images)
-    except InputError:
-        return item, None
-    return replace(item, images=pictures), sum(picture.width * picture.height for picture in pictures)
+        images = opened(item, media)
+    except InputError as error:
+        return BadItem(position=item.position, where=item.where, error=error), 0
+    return replace(item, images=images), sum(image.pixel_count for image in images)
 
 
 def _name(item: Item, payload: Payload) -> str:
-    """Return an id that equal content with an equal payload always has."""
-    known = json.dumps([cache_keys.content(item), payload], sort_keys=True, default=str)
-    return hashlib.sha256(known.encode()).hexdigest()
+    """Return the id of an item without one: the hash of its content and payload."""
+    content = json.dumps([cache_keys.content(item), payload], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,8 +1,4 @@
-"""An index in Qdrant over texts and pictures that is asked in two stages.
-
-Enters: items, and queries by text or picture. Leaves: hits, ranked by MaxSim over all tokens. This file refuses to
-know frameworks and how vectors are computed.
-"""
+"""An index in Qdrant over texts and images, searched in two stages: embeddings, then MaxSim over all tokens."""
 
 from __future__ import annotations
 
@@ -26,17 +22,17 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
 CANDIDATES = 400
-"""Items that the first stage hands to the second, unless ten times the wanted number is more."""
+"""Items that the first stage hands to the second, unless ten times ``k`` is more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """An item that was found.
+    """One result of a search.
 
     Attributes:
-        id: As it was given to ``add``, or returned by it.
+        id: As passed to ``add``, or returned by it.
         score: MaxSim: the sum over the query's tokens of the best dot product with one of the item's tokens.
-        payload: As it was given to ``add``.
+        payload: As passed to ``add``.
     """
 
     id: str
@@ -45,11 +41,11 @@ class Hit:
 
 
 class LateInteractionIndex(Base):
-    """Texts and pictures in a Qdrant collection, found by their embeddings and ranked by all their tokens.
+    """Texts and images in a Qdrant collection, found by their embeddings and ranked by all their tokens.
 
     A point has two vectors: the embedding, over which Qdrant keeps a graph, and the multi-vector, which ranks the
     candidates that the graph gives; both happen in one query. Every call has its a-twin; any thread and event loop may
-    call. The collection is made by the first call, and one that is there must have been made with the same settings.
+    call. The first call creates the collection; an existing one must have been created with the same settings.
     """
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -62,25 +58,25 @@ class LateInteractionIndex(Base):
         ids: Iterable[str | None] | None = None,
         show_progress: bool | None = None,
     ) -> list[str]:
-        """Put items into the index; one whose id is there is replaced.
+        """Put items into the index; an item with the same id is replaced.
 
         All three are read as they are needed, in batches of 64: an index of any size is filled in constant memory.
-        While one batch is written, the next one is embedded. What came before an error is in the index, and adding it
+        While one batch is written, the next one is embedded. Items before an error are in the index, and adding them
         again changes nothing.
 
         Args:
-            items: Texts and pictures, mixed, as in ``JinaEmbedder.embed``.
-            payloads: What comes back with each hit, as JSON takes it; filters look into it.
-            ids: One per item; without, or where it is None, equal items with equal payloads have one id.
+            items: Texts and images, mixed, as in ``JinaEmbedder.embed``.
+            payloads: Returned with each hit and searched by filters; values that JSON can hold.
+            ids: One per item; without them, or where one is None, equal items with equal payloads get the same id.
             show_progress: Whether to draw a bar on stderr; None does as the embedder does.
 
         Returns:
-            The ids of what was added, in order; with ``on_error="skip"``, bad items are left out and a warning names
-            them, so that adding them again once they are mended puts them in.
+            The ids of the added items, in order; with ``on_error="skip"``, bad items are left out and a warning names
+            them.
 
         Raises:
-            InputError: Names every bad position of the first batch that has some.
-            ConfigError: The collection was made with other settings.
+            InputError: A batch has bad items; names every position.
+            ConfigError: The collection was created with other settings.
         """
         self._ready()
         added: list[str] = []
@@ -113,8 +109,8 @@ class LateInteractionIndex(Base):
         with progress_bar(self.embedder.settings, None, show_progress) as bar:
             try:
                 while (batch := await asyncio.to_thread(next, rest, None)) is not None:
-                    found = await self._vectors.aembed(batch.items, "passage")
-                    rows = await asyncio.to_thread(self._rows, batch, found)
+                    pair = await self._vectors.aembed(batch.items, "passage")
+                    rows = await asyncio.to_thread(self._rows, batch, pair)
                     if writing is not None:
                         await writing
                     writing = asyncio.create_task(self._awrite(rows))
@@ -126,10 +122,10 @@ class LateInteractionIndex(Base):
         return added
 
     def delete(self, ids: Iterable[str] | None = None, *, filter: models.Filter | None = None) -> None:  # noqa: A002
-        """Remove the items of these ids, or all that Qdrant's ``filter`` lets through; unknown ids are no error."""
+        """Remove the items of these ids, or all that match Qdrant's ``filter``; unknown ids are ignored."""
         self._ready()
-        what = qdrant_messages.selector(ids, filter)
-        self._caller.call("delete", collection_name=self.name, points_selector=what, wait=True)
+        points = qdrant_messages.selector(ids, filter)
+        self._caller.call("delete", collection_name=self.name, points_selector=points, wait=True)
 
     async def adelete(
         self,
@@ -139,8 +135,8 @@ class LateInteractionIndex(Base):
     ) -> None:
         """Await ``delete``."""
         await asyncio.to_thread(self._ready)
-        what = qdrant_messages.selector(ids, filter)
-        await self._caller.acall("delete", collection_name=self.name, points_selector=what, wait=True)
+        points = qdrant_messages.selector(ids, filter)
+        await self._caller.acall("delete", collection_name=self.name, points_selector=points, wait=True)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -152,24 +148,24 @@ class LateInteractionIndex(Base):
         candidates: int | None = None,
         filter: models.Filter | None = None,  # noqa: A002 - Qdrant's and the stores' word
     ) -> list[Hit]:
-        """Return the items that answer a query best, best first, by one Qdrant query.
+        """Return the items that answer a query best, best first; one Qdrant query.
 
         Args:
-            query: A text, which gets the query prefix, or a picture, as in ``JinaEmbedder.embed``.
-            k: Most hits.
-            candidates: Items that the embeddings select and MaxSim ranks; more find more and take longer. None takes
+            query: A text, which gets the query prefix, or an image, as in ``JinaEmbedder.embed``.
+            k: Number of hits.
+            candidates: Items that the embeddings select and MaxSim ranks; more are slower and miss less. None takes
                 400, or ``10 * k`` where that is more.
             filter: Qdrant's filter over payloads, for both stages.
 
         Raises:
             InputError: The query cannot be embedded.
-            ConfigError: ``k`` is no whole number over 0, or there are fewer ``candidates``; or the collection was made
+            ConfigError: ``k`` is not a whole number over 0, ``candidates`` is smaller, or the collection was created
                 with other settings.
         """
         limits = _limits(k, candidates)
         self._ready()
-        found = self._vectors.embed(inputs.mixed([query], name="queries"), "query", on_error="raise")
-        return _hits(self._caller.call("query_points", **self._query(found, limits, filter)))
+        pair = self._vectors.embed(inputs.mixed([query], name="queries"), "query", on_error="raise")
+        return _hits(self._caller.call("query_points", **self._query(pair, limits, filter)))
 
     async def asearch(
         self,
@@ -183,8 +179,8 @@ class LateInteractionIndex(Base):
         limits = _limits(k, candidates)
         if not self._is_ready:
             await asyncio.to_thread(self._ready)
-        found = await self._vectors.aembed(inputs.mixed([query], name="queries"), "query", on_error="raise")
-        return _hits(await self._caller.acall("query_points", **self._query(found, limits, filter)))
+        pair = await self._vectors.aembed(inputs.mixed([query], name="queries"), "query", on_error="raise")
+        return _hits(await self._caller.acall("query_points", **self._query(pair, limits, filter)))
 
     def count(self) -> int:
         """Return the number of items."""
@@ -198,9 +194,9 @@ class LateInteractionIndex(Base):
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _rows(self, batch: Batch, found: Pair) -> Rows:
-        rows, errors = rows_of(batch, *found, self.storage.pool_factor)
-        too_large = Outcome(embeddings=found[1], errors=errors)
+    def _rows(self, batch: Batch, pair: Pair) -> Rows:
+        rows, errors = rows_of(batch, *pair, self.storage.pool_factor)
+        too_large = Outcome(embeddings=pair[1], errors=errors)
         too_large.checked(self.embedder.settings, skipped="left out")
         return rows
 
@@ -216,8 +212,8 @@ class LateInteractionIndex(Base):
         points = qdrant_messages.points(rows.ids, rows.payloads, rows.embeddings, rows.multi_vectors)
         return {"collection_name": self.name, "points": points, "wait": True}
 
-    def _query(self, found: Pair, limits: tuple[int, int], only: models.Filter | None) -> dict[str, Any]:
-        (embedding,), (rows,) = found
+    def _query(self, pair: Pair, limits: tuple[int, int], only: models.Filter | None) -> dict[str, Any]:
+        (embedding,), (rows,) = pair
         count, candidates = limits
         return qdrant_messages.query(
             self.name,
@@ -238,13 +234,13 @@ def _limits(k: int, candidates: int | None) -> tuple[int, int]:
     if isinstance(candidates, bool) or not isinstance(candidates, int):
         raise ConfigError(f"candidates={candidates!r} must be a whole number.")
     if candidates < k:
-        raise ConfigError(f"candidates={candidates!r} are fewer than k={k}; MaxSim ranks what is handed to it.")
+        raise ConfigError(f"candidates={candidates!r} are fewer than k={k}; MaxSim ranks only the candidates.")
     return k, candidates
 
 
-def _hits(found: models.QueryResponse) -> list[Hit]:
+def _hits(response: models.QueryResponse) -> list[Hit]:
     hits = []
-    for point in found.points:
+    for point in response.points:
         payload = dict(point.payload or {})
         hits.append(Hit(id=payload.pop(qdrant_messages.ID_KEY, str(point.id)), score=point.score, payload=payload))
     return hits

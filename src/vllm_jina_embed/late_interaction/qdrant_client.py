@@ -1,4 +1,4 @@
-"""Qdrant's clients, called from any thread and any event loop. What they raise becomes an error of this package."""
+"""Call Qdrant's clients from any thread and any event loop; their errors become errors of this package."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Caller:
     ) -> None:
         require("qdrant", "qdrant_client")
         places = {"client": client, "path": path, "url": url}
-        given = [name for name, value in places.items() if value is not None]
-        if len(given) > 1:
-            raise ConfigError(f"{' and '.join(given)} each say where Qdrant is; pass one of them, or none for memory.")
+        names = [name for name, value in places.items() if value is not None]
+        if len(names) > 1:
+            raise ConfigError(f"{' and '.join(names)} each say where Qdrant is; pass one of them, or none for memory.")
         if async_client is not None and client is None:
             raise ConfigError("async_client goes with client=..., which makes the collection; pass both.")
         if api_key is not None and url is None:
@@ -45,16 +45,16 @@ class Caller:
         self._hide = Hider([api_key or "", *(shown_by(login) if login is not None else ())])
         self._own = client is None
         self._place = "Qdrant" if url is None else f"Qdrant at {without_login(url)}"
-        self._client, self._async = (client, async_client) if client is not None else _made(path, url, api_key)
+        self._client, self._async = (client, async_client) if client is not None else _clients(path, url, api_key)
         options = self._client.init_options
         embedded = options.get("location") == ":memory:" or options.get("path") is not None
         self._lock: contextlib.AbstractContextManager[Any] = threading.Lock() if embedded else contextlib.nullcontext()
 
     def call(self, name: str, **arguments: Any) -> Any:
-        """Return what the client's method of that name gives.
+        """Return the result of the client's method ``name``.
 
         Raises:
-            EngineError: It fails; the client's own error is the cause.
+            EngineError: It fails; the client's own error is the cause, unless it would show a secret.
         """
         with self._translated(name), self._lock:
             return getattr(self._client, name)(**arguments)
@@ -71,13 +71,13 @@ class Caller:
         try:
             yield
         except Exception as error:  # qdrant-client's, httpx's, pydantic's, and those of its embedded store
-            said = self._hide(str(error)[:8000])
-            cause = error if HIDDEN not in said else None  # a traceback would show what an answer repeats
-            said = " ".join(said.split())[:500]
-            raise EngineError(f"{self._place}: {name} failed: {type(error).__name__}: {said}") from cause
+            message = self._hide(str(error)[:8000])
+            cause = error if HIDDEN not in message else None  # a traceback would show the secret
+            message = " ".join(message.split())[:500]
+            raise EngineError(f"{self._place}: {name} failed: {type(error).__name__}: {message}") from cause
 
     def close(self) -> None:
-        """Close the clients that were made here; those that were passed in stay open."""
+        """Close the clients that were created here; those that were passed in stay open."""
         if self._own:
             with self._lock:
                 self._client.close()
@@ -89,23 +89,23 @@ class Caller:
         await asyncio.to_thread(self.close)
 
 
-def _made(
+def _clients(
     path: str | os.PathLike[str] | None, url: str | None, api_key: str | None
 ) -> tuple[QdrantClient, AsyncQdrantClient | None]:
     """Return new clients.
 
     Raises:
-        ConfigError: Qdrant's client refuses the place; the message shows no password that stands in the URL.
+        ConfigError: Qdrant's client refuses the URL or path; the message does not show the URL's password.
     """
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
     options: dict[str, Any] = {}
     try:
         if url is not None:
-            if "@" in url:  # the client would drop the user name in silence
+            if "@" in url:  # the client would silently drop the user name
                 url, login = split_login(url)
                 options = {} if login is None else {"auth": user_and_password(login)}
-            # One of them compares the versions and warns.
+            # Only the first client compares the versions, so that one warning is given.
             return QdrantClient(url=url, api_key=api_key, **options), AsyncQdrantClient(
                 url=url, api_key=api_key, check_compatibility=False, **options
             )

@@ -1,7 +1,4 @@
-"""What is said to Qdrant: a collection with two named vectors, its points, and the query in two stages.
-
-Enters: settings and numbers. Leaves: arguments for Qdrant's client. This file refuses to call it, and to embed.
-"""
+"""Arguments for Qdrant's client: a collection with two named vectors, its points, and the query in two stages."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 EMBEDDING, MULTI_VECTOR = "embedding", "multi_vector"
 """Names of the two vectors of a point."""
 ID_KEY = "_vllm_jina_embed_id"
-"""Payload key of the id that the caller knows; Qdrant itself takes UUIDs and numbers alone."""
+"""Payload key of the caller's id; Qdrant's own ids are UUIDs or numbers."""
 METADATA_KEY = "vllm_jina_embed"
 _NAMESPACE = uuid.UUID("6f0b7e0a-3a52-5d0c-9f0e-0d7a1c5b8e21")
 
@@ -30,13 +27,13 @@ def creation(name: str, *, facts: Mapping[str, Any], storage: Storage) -> dict[s
     """Return the arguments of ``create_collection``.
 
     Args:
-        name: Of the collection.
-        facts: What its vectors are made with; ``dimensions`` and ``token_dimensions`` are their lengths.
-        storage: How they are kept.
+        name: Name of the collection.
+        facts: Settings that the vectors are made with; ``dimensions`` and ``token_dimensions`` are their lengths.
+        storage: How the vectors are stored.
     """
     from qdrant_client import models
 
-    kept: dict[str, Any] = {
+    options: dict[str, Any] = {
         "datatype": models.Datatype(storage.datatype),
         "on_disk": storage.on_disk,
         "quantization_config": _quantization(storage),
@@ -44,13 +41,13 @@ def creation(name: str, *, facts: Mapping[str, Any], storage: Storage) -> dict[s
     return {
         "collection_name": name,
         "vectors_config": {
-            EMBEDDING: models.VectorParams(size=facts["dimensions"], distance=models.Distance.COSINE, **kept),
+            EMBEDDING: models.VectorParams(size=facts["dimensions"], distance=models.Distance.COSINE, **options),
             MULTI_VECTOR: models.VectorParams(
                 size=facts["token_dimensions"],
                 distance=models.Distance.DOT,  # the rows have norm 1
                 multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
-                hnsw_config=models.HnswConfigDiff(m=0),  # it only ranks candidates: a graph would cost and never serve
-                **kept,
+                hnsw_config=models.HnswConfigDiff(m=0),  # it only ranks candidates and needs no graph
+                **options,
             ),
         },
         "metadata": {METADATA_KEY: dict(facts)},
@@ -58,29 +55,29 @@ def creation(name: str, *, facts: Mapping[str, Any], storage: Storage) -> dict[s
 
 
 def check(name: str, info: models.CollectionInfo, facts: Mapping[str, Any]) -> None:
-    """Check that a collection that is there was made for the same vectors.
+    """Check that an existing collection was created for the same vectors.
 
     Raises:
-        ConfigError: It was made otherwise; names what differs.
+        ConfigError: It was created with other settings; names those that differ.
     """
     vectors = info.config.params.vectors
     sizes = {"dimensions": EMBEDDING, "token_dimensions": MULTI_VECTOR}
     if not isinstance(vectors, Mapping) or any(vector not in vectors for vector in sizes.values()):
-        raise ConfigError(f"collection={name!r} is there and is none of this index; choose another name.")
-    noted = (info.config.metadata or {}).get(METADATA_KEY)  # older servers note nothing
-    theirs = noted or {key: vectors[vector].size for key, vector in sizes.items()}
-    wrong = [
-        f"{key}={theirs[key]!r} (here {facts[key]!r})" for key in facts if theirs.get(key, facts[key]) != facts[key]
+        raise ConfigError(f"collection {name!r} exists, and another program created it. Choose another name.")
+    metadata = (info.config.metadata or {}).get(METADATA_KEY)  # older servers store no metadata
+    stored = metadata or {key: vectors[vector].size for key, vector in sizes.items()}
+    differences = [
+        f"{key}={stored[key]!r} (here {facts[key]!r})" for key in facts if stored.get(key, facts[key]) != facts[key]
     ]
-    if wrong:
+    if differences:
         raise ConfigError(
-            f"collection={name!r} was made with {', '.join(wrong)}; its vectors cannot be compared with these. "
-            "Choose another name, or pass the settings that it was made with."
+            f"collection {name!r} exists and was created with {', '.join(differences)}. "
+            "Choose another name, or pass the settings that it was created with."
         )
 
 
 def point_id(name: str) -> str:
-    """Return the id of an item's point: a UUID stays as it is, any other id gives always the same one."""
+    """Return the id of an item's point: a UUID stays as it is, any other id gives a UUID of its own."""
     try:
         return str(uuid.UUID(name))
     except ValueError:
@@ -116,28 +113,28 @@ def query(
     """Return the arguments of ``query_points``: both stages in one call; Qdrant hands the filter to both."""
     from qdrant_client import models
 
-    how = None
+    params = None
     if storage.quantization is not None:
         quantization = models.QuantizationSearchParams(rescore=True, oversampling=storage.oversampling)
-        how = models.SearchParams(quantization=quantization)
+        params = models.SearchParams(quantization=quantization)
     return {
         "collection_name": name,
-        "prefetch": models.Prefetch(query=embedding.tolist(), using=EMBEDDING, limit=candidates, params=how),
+        "prefetch": models.Prefetch(query=embedding.tolist(), using=EMBEDDING, limit=candidates, params=params),
         "query": multi_vector.tolist(),
         "using": MULTI_VECTOR,
         "limit": count,
         "query_filter": only,
-        "search_params": how,
+        "search_params": params,
         "with_payload": True,
     }
 
 
 def selector(ids: Iterable[str] | None, only: models.Filter | None) -> models.PointIdsList | models.FilterSelector:
-    """Return what ``delete`` takes.
+    """Return the selector for ``delete``.
 
     Raises:
-        ConfigError: Neither or both were given.
-        InputError: ``ids`` is not a list, one string for example, or one of them is not a string.
+        ConfigError: Neither or both are passed.
+        InputError: ``ids`` is not a list (a single string is not), or one of the ids is not a string.
     """
     from qdrant_client import models
 
@@ -148,11 +145,11 @@ def selector(ids: Iterable[str] | None, only: models.Filter | None) -> models.Po
         return models.PointIdsList(points=[point_id(name) for name in names])
     if only is not None and ids is None:
         return models.FilterSelector(filter=only)
-    raise ConfigError("delete takes ids or filter=..., and exactly one of them.")
+    raise ConfigError("delete takes ids or filter=...; pass exactly one of them.")
 
 
 def having(key: str, value: str) -> models.Filter:
-    """Return the filter that lets the payloads through where ``key`` is ``value``."""
+    """Return a filter for payloads whose ``key`` is ``value``."""
     from qdrant_client import models
 
     return models.Filter(must=[models.FieldCondition(key=key, match=models.MatchValue(value=value))])

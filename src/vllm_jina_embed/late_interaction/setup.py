@@ -1,7 +1,4 @@
-"""What an index is made of: an embedder that gives both kinds of vector, and a collection that holds them.
-
-Enters: settings. Leaves: vectors, and a collection that is there. This file refuses to know what is asked of them.
-"""
+"""The parts of an index: an embedder that computes both kinds of vector, and the collection that holds them."""
 
 from __future__ import annotations
 
@@ -42,16 +39,16 @@ class Base(Closing):
         """Check the settings.
 
         Args:
-            embedder: A ``JinaEmbedder``, or one that is cached; its maker closes it.
-            name: Of the collection.
-            client: Where Qdrant is: a ``QdrantClient``, which its maker closes.
+            embedder: A ``JinaEmbedder`` or ``CachedEmbedder``; you close it.
+            name: Name of the collection.
+            client: A ``QdrantClient``; you close it.
             async_client: An ``AsyncQdrantClient`` to the same server, for the a-twins; without one they use threads.
-            path: Instead, a folder for the Qdrant that is embedded in its client; for up to some 20,000 items.
+            path: Instead, a folder for the Qdrant embedded in its client; for up to some 20,000 items.
             url: Instead, a Qdrant server. With neither, the index lives in this process's memory.
             api_key: For ``url``.
             dimensions: Matryoshka size of the embeddings; None takes the embedder's.
             task: For all items and queries; None takes the embedder's.
-            storage: How the vectors are kept; None keeps float32 of every token.
+            storage: How the vectors are stored; None stores float32 of every token.
 
         Raises:
             ConfigError: A setting that the checkpoint cannot honour, or two that exclude each other.
@@ -59,25 +56,25 @@ class Base(Closing):
         """
         if not isinstance(embedder, Calls):
             raise ConfigError(f"got a {type(embedder).__name__} as embedder; expected a JinaEmbedder.")
-        wanted = embedder.settings.for_call(dimensions=dimensions, task=task)
+        settings = embedder.settings.for_call(dimensions=dimensions, task=task)
         self._caller = Caller(client=client, async_client=async_client, path=path, url=url, api_key=api_key)
         self.embedder = embedder
         self.name = name
         self.storage = storage or Storage()
         self._facts: dict[str, Any] = {
             "vectors": VECTORS,
-            "model": wanted.checkpoint.label,
-            "task": wanted.task,
-            "dimensions": wanted.dimensions,
-            "token_dimensions": wanted.checkpoint.token_dimensions,
+            "model": settings.checkpoint.label,
+            "task": settings.task,
+            "dimensions": settings.dimensions,
+            "token_dimensions": settings.checkpoint.token_dimensions,
             "pool_factor": self.storage.pool_factor,
         }
-        self._vectors = TwoKinds(embedder=embedder, dimensions=wanted.dimensions, task=wanted.task)
+        self._vectors = TwoKinds(embedder=embedder, dimensions=settings.dimensions, task=settings.task)
         self._lock = fork_safe_lock(self)
         self._is_ready = False
 
     def _ready(self) -> None:
-        """Make the collection, or check the one that is there; only the first call asks Qdrant."""
+        """Create the collection, or check the existing one; only the first call asks Qdrant."""
         with self._lock:
             if self._is_ready:
                 return
@@ -92,7 +89,7 @@ class Base(Closing):
     # --- life -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the client if it was made here; the embedder stays open."""
+        """Close the client if it was created here; the embedder stays open."""
         self._caller.close()
 
     async def aclose(self) -> None:
@@ -100,5 +97,5 @@ class Base(Closing):
         await self._caller.aclose()
 
     def __repr__(self) -> str:
-        """Return what it is made of."""
+        """Return the embedder and the name."""
         return f"LateInteractionIndex({self.embedder!r}, {self.name!r})"

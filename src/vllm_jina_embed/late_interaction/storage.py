@@ -1,7 +1,4 @@
-"""How Qdrant keeps the vectors of an item, and how many bytes that takes.
-
-Enters: a user's choice. Leaves: a checked ``Storage``, and sizes computed from it. This file refuses to know Qdrant.
-"""
+"""How Qdrant stores the vectors of an item, and how many bytes that takes."""
 
 from __future__ import annotations
 
@@ -19,16 +16,16 @@ _BITS = {"scalar": 8, "binary": 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """What a collection keeps of each item; the embedded Qdrant always keeps float32 in memory, a server obeys.
+    """How a Qdrant server stores the vectors of a collection; the embedded Qdrant always keeps float32 in memory.
 
     Attributes:
         datatype: Of the vectors themselves, ``float32`` or ``float16``.
         quantization: A smaller copy beside them that is searched first, ``scalar`` (one byte a number) or ``binary``
             (one bit a number); None for no copy.
-        oversampling: With a quantised copy, how many times more items it gives than are asked for, which the vectors
+        oversampling: With a quantised copy, how many times more items than requested it selects, which the vectors
             themselves then rank.
         on_disk: Whether the vectors themselves are served from disk; a quantised copy stays in memory.
-        pool_factor: Tokens of an item that become one row, on average; 1 keeps them all. See ``token_pooling``.
+        pool_factor: Tokens of an item that become one row, on average; 1 keeps them all (``pooling.token_reduction``).
     """
 
     datatype: Datatype = "float32"
@@ -50,7 +47,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """Bytes of one item's numbers, without what Qdrant adds per item and for its graph over the embeddings.
+    """Bytes of one item's vectors, without Qdrant's overhead per item and its graph over the embeddings.
 
     Attributes:
         embedding: Of the single vector.
@@ -64,12 +61,12 @@ class Size:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Sum of the three."""
         return self.embedding + self.multi_vector + self.quantized
 
 
 def size_of(tokens: int, *, token_dimensions: int, dimensions: int, storage: Storage | None = None) -> Size:
-    """Return what an item takes in a collection.
+    """Return the bytes of an item in a collection.
 
     Args:
         tokens: Of the item; a page of 602112 pixels has 768, and a few for the words around it.

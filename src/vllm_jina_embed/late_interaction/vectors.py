@@ -1,7 +1,4 @@
-"""Both kinds of vector of the same items, computed at the same time.
-
-Enters: checked items. Leaves: their embeddings and multi-vectors. This file refuses to know where they are kept.
-"""
+"""Compute the embeddings and the multi-vectors of the same items at the same time."""
 
 from __future__ import annotations
 
@@ -22,14 +19,14 @@ Pair = tuple[Floats, list[Floats]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwoKinds:
-    """What computes them; an engine gives one kind per request, so each item passes through it twice."""
+    """Computes both kinds; an engine gives one kind per request, so each item passes through it twice."""
 
     embedder: Calls
     dimensions: int
     task: str
 
     def embed(self, items: list[Checked], prompt_name: str, *, on_error: OnError | None = None) -> Pair:
-        """Return both; an item that one of the two kinds cannot be had of is bad, with both errors told at once."""
+        """Return both; an item is bad if either kind fails, and one error names all bad items."""
         with ThreadPoolExecutor(1) as pool:
             single = pool.submit(self.embedder.outcome, items, prompt_name, **self._single)
             multi = self.embedder.outcome(items, prompt_name, **self._multi)
@@ -45,7 +42,7 @@ class TwoKinds:
             single.cancel()
 
     def _both(self, single: Outcome, multi: Outcome, on_error: OnError | None) -> Pair:
-        """Most errors are of both: the item's own is told once."""
+        """Join the errors of both kinds; an error that occurs in both is reported once."""
         errors = {error.positions: error for error in [*single.errors, *multi.errors]}
         both = Outcome(
             embeddings=multi.embeddings,

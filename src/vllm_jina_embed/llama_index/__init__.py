@@ -1,22 +1,38 @@
-"""LlamaIndex: ``VllmJinaEmbedding`` is a ``llama_index.core`` MultiModalEmbedding and the transformation of nodes."""
+"""The LlamaIndex adapter: an embedding of texts, images and nodes, retrievers, and a tool for agents."""
+
+import warnings
+from typing import Any
 
 from .._extras import require
 
 require("llama-index", "llama_index.core")
 
+from ..frameworks.renamed import renamed  # noqa: E402
 from .embedding import VllmJinaEmbedding  # noqa: E402  (after the check, whose error holds the pip line)
-from .image_nodes import image_document, image_node, name_pictures  # noqa: E402
-from .late_interaction import LateInteractionRetriever, PictureQuery  # noqa: E402
+from .image_nodes import image_document, image_node, name_images  # noqa: E402
+from .late_interaction import ImageQuery, LateInteractionRetriever  # noqa: E402
 from .retrievers import unified_retriever  # noqa: E402
 from .tools import image_retriever_tool  # noqa: E402
 
 __all__ = [
+    "ImageQuery",
     "LateInteractionRetriever",
-    "PictureQuery",
     "VllmJinaEmbedding",
     "image_document",
     "image_node",
     "image_retriever_tool",
-    "name_pictures",
+    "name_images",
     "unified_retriever",
 ]
+
+_RENAMED = {"PictureQuery": "ImageQuery", "name_pictures": "name_images"}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what has another name now; the old one goes with the next version."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    about = f"{name} is deprecated and goes with the next version; it is named {_RENAMED[name]} now."
+    warnings.warn(about, DeprecationWarning, stacklevel=2)
+    new = globals()[_RENAMED[name]]
+    return renamed(picture="image")(new) if new is ImageQuery else new

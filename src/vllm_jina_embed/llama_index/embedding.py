@@ -1,7 +1,4 @@
-"""The LlamaIndex adapter: a translation table from ``MultiModalEmbedding`` to ``JinaEmbedder``.
-
-Enters: LlamaIndex's calls. Leaves: lists of Python floats. This file refuses to know prompts, pooling and engines.
-"""
+"""Translate LlamaIndex's ``MultiModalEmbedding`` into calls of ``JinaEmbedder``."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from ..errors import EngineError
 from ..frameworks.base import MODEL_SPELLINGS, Adapter, Embedder, ModelName
 from ..frameworks.skipping import Answer, answering, single, stored
 from ..inputs.images import MediaPolicy
-from ..inputs.metadata import names_a_picture
+from ..inputs.metadata import names_an_image
 from ..prompts.base import PromptName
 from .cache import as_store, refuse_embeddings_cache
 from .misread import misread
@@ -28,10 +25,10 @@ from .transformation import NodeTransformation
 class VllmJinaEmbedding(Adapter, NodeTransformation):
     """Text and image embeddings of jina-embeddings-v4 for LlamaIndex, computed by vLLM in this process.
 
-    Making one starts nothing; the first call starts the engine or joins the one that runs with the same settings,
-    whichever framework started it. Safe to call from any thread and any event loop. Queries get the query prefix,
-    texts the passage prefix. Where LlamaIndex hands over strings alone, one that is wholly a picture's data URI or
-    reference is that picture, as a query too; of nodes, the kind decides and not the text.
+    Creating an instance starts nothing. The first call starts the engine, or joins a running one with the same
+    settings, whichever framework started it. Safe to call from any thread and any event loop. Queries get the query
+    prefix, texts the passage prefix. Where LlamaIndex passes a plain string, one that is nothing but an image's data
+    URI or reference is that image, as a query too. For nodes the kind decides, not the text.
 
     Setup:
         ``pip install 'vllm-jina-embed[vllm,llama-index]'``
@@ -51,7 +48,7 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         await embedding.aget_query_embedding("A question?")
         ```
 
-    Index texts and pictures together, in any vector store:
+    Index texts and images together, in any vector store:
         ```python
         documents = [Document(text="A report."), image_document("chart.png")]
         index = VectorStoreIndex.from_documents(
@@ -66,7 +63,7 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
 
     Attributes:
         model_name: ``demo``, a hub repository, or a folder with a Qwen2.5-VL checkpoint; ``model`` is accepted too.
-        embed_batch_size: Items that LlamaIndex hands over at a time. vLLM batches by itself, so more is better.
+        embed_batch_size: Items that LlamaIndex passes at a time. vLLM batches by itself, so more is better.
     """
 
     model_name: ModelName = Field(
@@ -75,7 +72,7 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         validation_alias=AliasChoices(*MODEL_SPELLINGS),
         description="demo, a hub repository, or a folder with a Qwen2.5-VL checkpoint.",
     )
-    embed_batch_size: int = Field(default=128, gt=0, le=2048, description="Items that LlamaIndex hands over at a time.")
+    embed_batch_size: int = Field(default=128, gt=0, le=2048, description="Items that LlamaIndex passes at a time.")
     embeddings_cache: Annotated[None, BeforeValidator(refuse_embeddings_cache)] = Field(
         default=None, frozen=True, exclude=True, description="Refused; use cached(store)."
     )
@@ -85,14 +82,14 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         """Check the settings.
 
         Args:
-            model_name: The checkpoint, as in HuggingFaceEmbedding and others the first argument.
+            model_name: The checkpoint; the first argument, as in HuggingFaceEmbedding.
             **settings: This class's fields; an unknown one is an error.
         """
         super().__init__(**settings if model_name is None else {"model_name": model_name, **settings})
 
     @property
     def model(self) -> str:
-        """Other name of ``model_name``."""
+        """``model_name`` under LangChain's name."""
         return self.model_name
 
     @classmethod
@@ -101,7 +98,7 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         return "VllmJinaEmbedding"
 
     def to_payload(self) -> dict[str, Any]:
-        """Return what observers may see: no path, no engine settings."""
+        """Return the settings that observers may see: no path, nothing of the engine."""
         settings = self._embedder.settings
         shown = {"model_name": settings.checkpoint.label, "task": settings.task, "dimensions": settings.dimensions}
         return {**super().to_payload(), **shown}
@@ -153,7 +150,7 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         if self._is_sent:
             raise EngineError(
                 "this VllmJinaEmbedding was sent to a worker process, where it would load the model a second time. "
-                "Run IngestionPipeline without num_workers: vLLM batches by itself. Where a process is to have its own "
+                "Run IngestionPipeline without num_workers: vLLM batches by itself. If a process needs its own "
                 "engine, make a VllmJinaEmbedding there."
             )
         return self._embedder
@@ -169,18 +166,18 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         keywords = dict(state)
         process, was_sent = keywords.pop("process")
         super().__setstate__(keywords)
-        # Not refused here: multiprocessing.Pool hangs for ever when a task cannot be unpickled.
+        # ``_core`` raises, not this: multiprocessing.Pool hangs forever when a task cannot be unpickled.
         self._is_sent = was_sent or (process != os.getpid() and multiprocessing.parent_process() is not None)
 
 
 def _warn_of_stand_ins(texts: Sequence[str]) -> None:
-    """Warn when an index embeds what stands for a picture as if it were the text."""
-    count = sum(isinstance(text, str) and names_a_picture(text) for text in texts)
+    """Warn when an index embeds the text that stands for an image, not the image."""
+    count = sum(isinstance(text, str) and names_an_image(text) for text in texts)
     if count:
         warnings.warn(
-            f"{count} of {len(texts)} texts stand for pictures, and are embedded as text: an index does so where the "
+            f"{count} of {len(texts)} texts stand for images and are embedded as text: an index does so if the "
             "embedding is only its embed_model. Pass transformations=[embedding] to from_documents, or index the nodes "
-            "that embedding(nodes) returns. MultiModalVectorStoreIndex does so beside the pictures themselves.",
+            "that embedding(nodes) returns. MultiModalVectorStoreIndex embeds them beside the images.",
             stacklevel=5,
         )
 

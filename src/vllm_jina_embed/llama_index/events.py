@@ -1,7 +1,6 @@
-"""The events that LlamaIndex's observers get for an embedding call, with texts in place of pictures.
+"""Send LlamaIndex's events for an embedding call, with a short text in place of each image.
 
-Enters: an embedding and the items of one call. Leaves: events and callbacks. This file refuses to embed.
-LlamaIndex sends no events for pictures, and hands their bytes and paths to callbacks.
+LlamaIndex itself sends no events for images, and passes their bytes and paths to callbacks.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ UNKNOWN = "<image>"
 
 @contextmanager
 def embedding_event(model: BaseEmbedding, chunks: list[str]) -> Iterator[list[list[float]]]:
-    """Announce a call and its end; the caller puts the embeddings into the list that it gets."""
+    """Send the start and end events of a call; the caller adds the embeddings to the list that is yielded."""
     payload = model.to_payload()
     _dispatcher.event(EmbeddingStartEvent(model_dict=payload))
     embeddings: list[list[float]] = []
@@ -37,16 +36,16 @@ def embedding_event(model: BaseEmbedding, chunks: list[str]) -> Iterator[list[li
 
 
 def chunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
-    """Return what observers see of ``items``: texts as they are, ``<image sha256:...>`` for pictures.
+    """Return what observers see of ``items``: texts as they are, ``<image sha256:...>`` for images.
 
-    Pictures are opened for their hash only if somebody observes. A text that looks like a picture's string is
-    ``<image>``: observers get no picture's bytes, whatever they were embedded as.
+    Images are opened for their hash only if there are observers. A ``Text`` that looks like an image's string becomes
+    ``<image>``, so that observers never get the bytes of an image.
 
     Args:
-        model: Whose observers.
-        items: Texts and pictures.
-        media: Limits for pictures.
-        texts: Whether a string is a text, as in a mixed call, or a picture's path.
+        model: The embedding that is observed.
+        items: Texts and images.
+        media: Limits for images.
+        texts: Whether a string is a text (as in a mixed call) or an image's path.
     """
     watched = _is_watched(model)
     return [
@@ -60,20 +59,20 @@ def chunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy,
 
 
 async def achunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
-    """Await ``chunks_of``; pictures are opened in a thread."""
+    """Await ``chunks_of``; images are opened in a thread."""
     if _is_watched(model):
         return await asyncio.to_thread(chunks_of, model, items, media, texts=texts)
     return chunks_of(model, items, media, texts=texts)
 
 
-def _stand_in(picture: object, media: MediaPolicy) -> str:
-    if isinstance(picture, list | tuple):
-        return " ".join(_stand_in(one, media) for one in picture)
+def _stand_in(image: object, media: MediaPolicy) -> str:
+    if isinstance(image, list | tuple):
+        return " ".join(_stand_in(part, media) for part in image)
     try:
-        if hasattr(picture, "read") and not (hasattr(picture, "seekable") and picture.seekable()):
-            return UNKNOWN  # it can be read once only, and that is for the model
-        return placeholder(content_hash(open_image(picture, media)))
-    except Exception:  # the call itself says so, and at which position
+        if hasattr(image, "read") and not (hasattr(image, "seekable") and image.seekable()):
+            return UNKNOWN  # it can be read only once, by the embedder
+        return placeholder(content_hash(open_image(image, media)))
+    except Exception:  # the call itself reports it, with the position
         return UNKNOWN
 
 

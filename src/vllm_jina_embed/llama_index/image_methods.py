@@ -1,12 +1,11 @@
-"""The public picture methods of a MultiModalEmbedding, with what LlamaIndex's own leave out.
+"""The public image methods of a MultiModalEmbedding, with what LlamaIndex's own leave out.
 
-LlamaIndex's own send no events for pictures, hand them to callbacks as they are, and launch all asynchronous batches at
-once. Its text methods hand every string to observers as it is; here a string that is a picture is announced as one.
+LlamaIndex's own send no events for images, pass them to callbacks as they are, and start all asynchronous batches at
+once. Its text methods show observers every string as it is; here they see a short text for a string that is an image.
 """
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,11 +17,12 @@ from llama_index.core.utils import get_tqdm_iterable, iter_batch
 
 from ..errors import InputError
 from ..frameworks.base import Embedder
+from ..frameworks.renamed import renamed
 from ..frameworks.skipping import Answer, answering, single, stored, strictly
 from ..inputs import items as inputs
 from ..inputs.file_names import local_path, readable_path
 from ..inputs.images import ImageInput, MediaPolicy
-from ..inputs.references import looks_like_image, picture_string
+from ..inputs.references import is_path, looks_like_image
 from ..prompts.base import PromptName
 from ..settings import OnError
 from .events import achunks_of, chunks_of, embedding_event
@@ -30,21 +30,21 @@ from .events import achunks_of, chunks_of, embedding_event
 _PROGRESS = "Generating image embeddings"
 
 
-class PictureMethods(MultiModalEmbedding):
-    """Picture methods of ``VllmJinaEmbedding``, single and in batches, and queries by picture."""
+class ImageMethods(MultiModalEmbedding):
+    """Image methods of ``VllmJinaEmbedding``, single and in batches, and queries by image."""
 
     @property
     @abstractmethod
     def _core(self) -> Embedder:
-        """What computes embeddings."""
+        """The embedder that computes the vectors."""
 
     @property
     @abstractmethod
     def _media(self) -> MediaPolicy:
-        """Limits for pictures."""
+        """Limits for images."""
 
     def get_image_embedding(self, img_file_path: ImageInput) -> list[float]:
-        """Return the embedding of a picture: path, data URI, bytes, ``BytesIO``, PIL image or uint8 array."""
+        """Return the embedding of an image: path, data URI, bytes, ``BytesIO``, PIL image or uint8 array."""
         if self.rate_limiter is not None:
             self.rate_limiter.acquire()
         with embedding_event(self, chunks_of(self, [img_file_path], self._media, texts=False)) as rows:
@@ -63,7 +63,7 @@ class PictureMethods(MultiModalEmbedding):
     def get_image_embedding_batch(
         self, img_file_paths: Sequence[ImageInput], show_progress: bool = False
     ) -> list[list[float]]:
-        """Return one embedding per picture, in order."""
+        """Return one embedding per image, in order."""
         return self._embed_batches(_listed(img_file_paths, "images"), show_progress, texts=False)
 
     async def aget_image_embedding_batch(
@@ -72,10 +72,10 @@ class PictureMethods(MultiModalEmbedding):
         """Await ``get_image_embedding_batch``; ``num_workers`` bounds the batches at a time, as for texts."""
         return await self._aembed_batches(_listed(img_file_paths, "images"), show_progress, texts=False)
 
-    # --- strings that are pictures, where LlamaIndex hands over strings alone ---------------------------------------
+    # --- methods of strings, which may be images --------------------------------------------------------------------
 
     def get_query_embedding(self, query: str) -> list[float]:
-        """Return the embedding of a question, or of the picture whose data URI or reference ``query`` is."""
+        """Return the embedding of a question, or of an image if ``query`` is its data URI or reference."""
         return super().get_query_embedding(query) if _is_plain_text(query) else self._embed_one(query, "query")
 
     async def aget_query_embedding(self, query: str) -> list[float]:
@@ -90,7 +90,7 @@ class PictureMethods(MultiModalEmbedding):
         """Return the mean of the questions' embeddings, or what ``agg_fn`` makes of them.
 
         Raises:
-            InputError: There are none, or names every one that is neither a text nor an image's string.
+            InputError: ``queries`` is empty, or holds values that are neither texts nor strings of images; names each.
         """
         return super().get_agg_embedding_from_queries(_checked_queries(queries), agg_fn)
 
@@ -101,7 +101,7 @@ class PictureMethods(MultiModalEmbedding):
         return await super().aget_agg_embedding_from_queries(_checked_queries(queries), agg_fn)
 
     def get_text_embedding(self, text: str) -> list[float]:
-        """Return the embedding of a text, or of the picture whose data URI or reference ``text`` is."""
+        """Return the embedding of a text, or of an image if ``text`` is its data URI or reference."""
         return super().get_text_embedding(text) if _is_plain_text(text) else self._embed_one(text, "passage")
 
     async def aget_text_embedding(self, text: str) -> list[float]:
@@ -130,18 +130,20 @@ class PictureMethods(MultiModalEmbedding):
 
     # --- queries ----------------------------------------------------------------------------------------------------
 
-    def image_query(self, picture: ImageInput, query_str: str = "") -> QueryBundle:
-        """Return a query by picture, for any retriever on an index of these embeddings.
+    @renamed(picture="image")
+    def image_query(self, image: ImageInput, query_str: str = "") -> QueryBundle:
+        """Return a query by image, for any retriever on an index of these embeddings.
 
         Args:
-            picture: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
+            image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
             query_str: What rerankers and chat models read as the question; it does not change the embedding.
         """
-        return _bundle(picture, query_str, self.get_image_embedding(picture))
+        return _bundle(image, query_str, self.get_image_embedding(image))
 
-    async def aimage_query(self, picture: ImageInput, query_str: str = "") -> QueryBundle:
+    @renamed(picture="image")
+    async def aimage_query(self, image: ImageInput, query_str: str = "") -> QueryBundle:
         """Await ``image_query``."""
-        return _bundle(picture, query_str, await self.aget_image_embedding(picture))
+        return _bundle(image, query_str, await self.aget_image_embedding(image))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -163,15 +165,15 @@ class PictureMethods(MultiModalEmbedding):
 
     def _embed_batches(self, items: Sequence[Any], show_progress: bool, *, texts: bool) -> list[list[float]]:
         embed = self._get_text_embeddings if texts else self._get_image_embeddings
-        found: list[list[float]] = []
+        embeddings: list[list[float]] = []
         batches = list(iter_batch(items, self.embed_batch_size))
         for batch in get_tqdm_iterable(batches, show_progress, _PROGRESS):
             if self.rate_limiter is not None:
                 self.rate_limiter.acquire()
             with embedding_event(self, chunks_of(self, batch, self._media, texts=texts)) as rows:
                 rows += embed(batch)
-            found += rows
-        return found
+            embeddings += rows
+        return embeddings
 
     async def _aembed_batches(self, items: Sequence[Any], show_progress: bool, *, texts: bool) -> list[list[float]]:
         embed = self._aget_text_embeddings if texts else self._aget_image_embeddings
@@ -217,31 +219,31 @@ class PictureMethods(MultiModalEmbedding):
 
 
 def _is_plain_text(value: object) -> bool:
-    """Tell whether LlamaIndex's own methods may have it: they take strings alone, and show them to observers."""
+    """Tell whether LlamaIndex's own methods can take ``value``: they take only strings, and show them to observers."""
     return isinstance(value, str) and not looks_like_image(value)
 
 
 def _listed(values: Any, name: str) -> list[Any]:
-    """Return ``values`` as a list, to be read more than once; an error where it is one item or no list."""
+    """Return ``values`` as a list; raise ``InputError`` if it is a single item or cannot be iterated over."""
     return list(inputs.listed(values, name))
 
 
 def _checked_queries(queries: Any) -> list[Any]:
-    """Return a list of texts and images' strings.
+    """Return the queries as a list.
 
     Raises:
-        InputError: It is none, it is empty, or names every other value in it.
+        InputError: ``queries`` is not a list, is empty, or holds values that are neither texts nor strings of images;
+            names each.
     """
-    found = _listed(queries, "queries")
-    bad = [item.error for item in inputs.mixed(found, name="queries") if isinstance(item, inputs.BadItem)]
+    items = _listed(queries, "queries")
+    bad = [item.error for item in inputs.mixed(items, name="queries") if isinstance(item, inputs.BadItem)]
     if bad:
-        raise InputError.collect(bad, total=len(found))
-    if not found:
+        raise InputError.collect(bad, total=len(items))
+    if not items:
         raise InputError("queries: got an empty list; there is nothing to aggregate.")
-    return found
+    return items
 
 
-def _bundle(picture: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:
-    is_path = isinstance(picture, os.PathLike) or (isinstance(picture, str) and picture_string(picture) is None)
-    path = readable_path(local_path(picture)) if is_path else None  # type: ignore[arg-type]
+def _bundle(image: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:
+    path = readable_path(local_path(image)) if is_path(image) else None  # type: ignore[arg-type]
     return QueryBundle(query_str, image_path=path, embedding=embedding)

@@ -1,8 +1,4 @@
-"""Two-stage retrieval as a LlamaIndex retriever.
-
-Enters: nodes, and queries. Leaves: nodes with MaxSim scores, best first. This file refuses to embed and to rank:
-``LateInteractionIndex`` does both.
-"""
+"""Search a ``LateInteractionIndex`` as a LlamaIndex retriever."""
 
 from __future__ import annotations
 
@@ -17,33 +13,34 @@ from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 
 from ..errors import InputError
+from ..frameworks.renamed import renamed
 from ..inputs.file_names import local_path
-from ..inputs.images import ImageInput
+from ..inputs.images import ImageInput, MediaPolicy
 from ..inputs.items import EmbedInput
-from ..inputs.references import picture_string
+from ..inputs.references import is_path
 from ..late_interaction import Hit, LateInteractionIndex
 from .nodes import items_of, storable, whole
 
 DOCUMENT_KEY = "ref_doc_id"
-"""Payload key of the document that a node comes from, LlamaIndex's own; metadata lie beside it."""
+"""LlamaIndex's payload key of the document that a node comes from; the metadata stands beside it."""
 
 
 @dataclass
-class PictureQuery(QueryBundle):
-    """A query by picture; ``query_str`` is what rerankers and chat models read as the question.
+class ImageQuery(QueryBundle):
+    """A query by image; ``query_str`` is what rerankers and chat models read as the question.
 
     Attributes:
-        picture: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
+        image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
     """
 
-    picture: Any = None
+    image: Any = None
 
 
 class LateInteractionRetriever(BaseRetriever):
-    """Nodes of text and of pictures that answer a query best, ranked by all their tokens.
+    """Retrieve the nodes of texts and images that answer a query best, ranked by all their tokens.
 
-    A query string that is wholly a picture's data URI or reference is that picture; so is a ``QueryBundle`` with an
-    ``image_path``.
+    A query string that is nothing but an image's data URI or reference is that image, and so is the ``image_path`` of
+    a ``QueryBundle``.
 
     Setup:
         ``pip install 'vllm-jina-embed[vllm,llama-index,qdrant]'``
@@ -72,12 +69,12 @@ class LateInteractionRetriever(BaseRetriever):
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
-        """Keep the settings.
+        """Set what is searched, and how.
 
         Args:
-            index: What is searched; its maker closes it.
+            index: The index to search; whoever made it closes it.
             similarity_top_k: Nodes per answer.
-            candidates: Nodes that MaxSim ranks; None takes the index's.
+            candidates: Nodes that MaxSim ranks; None uses the index's setting.
             filter: A ``qdrant_client.models.Filter`` over the nodes' metadata.
             callback_manager: As in every retriever.
             verbose: As in every retriever.
@@ -88,20 +85,25 @@ class LateInteractionRetriever(BaseRetriever):
         self.candidates = candidates
         self.filter = filter
 
-    def insert_nodes(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
-        """Put nodes into the index and return their ids; a node whose id is there is replaced.
+    @property
+    def media(self) -> MediaPolicy:
+        """Limits for images, those of the index's embedder."""
+        return self.index.embedder.settings.media
 
-        Nodes with a picture are kept as that picture, as ``VllmJinaEmbedding`` does it. See
+    def insert_nodes(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
+        """Add nodes to the index and return their ids; a node replaces the one with the same id.
+
+        A node with an image is embedded as that image, as by ``VllmJinaEmbedding``. See
         ``LateInteractionIndex.add`` for options and errors.
         """
-        return self.index.add(**_given(nodes), **options)
+        return self.index.add(**_add_arguments(nodes), **options)
 
     async def ainsert_nodes(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
         """Await ``insert_nodes``."""
-        return await self.index.aadd(**_given(nodes), **options)
+        return await self.index.aadd(**_add_arguments(nodes), **options)
 
     def delete_nodes(self, node_ids: Sequence[str]) -> None:
-        """Remove the nodes of these ids; unknown ones are no error."""
+        """Remove the nodes with these ids; unknown ids are ignored."""
         self.index.delete(node_ids)
 
     async def adelete_nodes(self, node_ids: Sequence[str]) -> None:
@@ -116,13 +118,15 @@ class LateInteractionRetriever(BaseRetriever):
         """Await ``delete_ref_doc``."""
         await self.index.adelete(filter=_of_document(ref_doc_id))
 
-    def image_query(self, picture: ImageInput, query_str: str = "") -> PictureQuery:
-        """Return a query by picture: path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array."""
-        return PictureQuery(query_str, picture=_file_or_picture(picture))
+    @renamed(picture="image")
+    def image_query(self, image: ImageInput, query_str: str = "") -> ImageQuery:
+        """Return a query by image: path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array."""
+        return ImageQuery(query_str, image=_file_or_image(image))
 
-    async def aimage_query(self, picture: ImageInput, query_str: str = "") -> PictureQuery:
-        """Return ``image_query``; nothing is computed before the query is asked."""
-        return self.image_query(picture, query_str)
+    @renamed(picture="image")
+    async def aimage_query(self, image: ImageInput, query_str: str = "") -> ImageQuery:
+        """Return ``image_query``; nothing is computed before retrieval."""
+        return self.image_query(image, query_str)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return [_node(hit) for hit in self.index.search(_query(query_bundle), **self._limits)]
@@ -135,15 +139,15 @@ class LateInteractionRetriever(BaseRetriever):
         return {"k": self.similarity_top_k, "candidates": self.candidates, "filter": self.filter}
 
 
-def _given(nodes: Sequence[BaseNode]) -> dict[str, Any]:
-    """Return nodes as ``LateInteractionIndex.add`` takes them."""
-    kept = whole(nodes)
-    items = items_of(kept)
+def _add_arguments(nodes: Sequence[BaseNode]) -> dict[str, Any]:
+    """Return nodes as keyword arguments of ``LateInteractionIndex.add``."""
+    nodes = whole(nodes)
+    items = items_of(nodes)
     payloads = [
         {} if isinstance(item, InputError) else node_to_metadata_dict(storable(node), remove_text=False)
-        for node, item in zip(kept, items, strict=True)
+        for node, item in zip(nodes, items, strict=True)
     ]
-    return {"items": items, "payloads": payloads, "ids": [node.node_id for node in kept]}
+    return {"items": items, "payloads": payloads, "ids": [node.node_id for node in nodes]}
 
 
 def _node(hit: Hit) -> NodeWithScore:
@@ -151,29 +155,29 @@ def _node(hit: Hit) -> NodeWithScore:
 
 
 def _query(bundle: QueryBundle) -> EmbedInput:
-    """Return what a query asks by.
+    """Return the text or image to search by.
 
     Raises:
-        InputError: It holds nothing that can be embedded, or several texts.
+        InputError: The query has neither, or several texts.
     """
-    if isinstance(bundle, PictureQuery):
-        picture: EmbedInput = bundle.picture
-        return picture
+    if isinstance(bundle, ImageQuery):
+        image: EmbedInput = bundle.image
+        return image
     if bundle.image_path is not None:
-        return _file_or_picture(bundle.image_path)
+        return _file_or_image(bundle.image_path)
     texts = bundle.embedding_strs
     if len(texts) == 1:
         return texts[0]
-    what = f"{len(texts)} texts" if texts else "neither text nor picture, whatever embedding it has"
+    what = f"{len(texts)} texts" if texts else "neither text nor image (its embedding is not used)"
     raise InputError(
-        f"the query has {what}; all tokens of one text or picture are compared. For a picture, pass "
-        "retriever.image_query(picture)."
+        f"the query has {what}; expected one text or image, whose tokens are compared. For an image, pass "
+        "retriever.image_query(image)."
     )
 
 
-def _file_or_picture(picture: ImageInput) -> ImageInput:
-    """Return a picture as the index takes it, to which a string is a text."""
-    return Path(local_path(picture)) if isinstance(picture, str) and picture_string(picture) is None else picture
+def _file_or_image(image: ImageInput) -> ImageInput:
+    """Return a path in a string as a ``Path``, since the index takes a string for a text."""
+    return Path(local_path(image)) if isinstance(image, str) and is_path(image) else image
 
 
 def _of_document(name: str) -> Any:

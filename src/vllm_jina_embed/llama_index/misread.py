@@ -1,7 +1,7 @@
-"""Notice files that a reader decoded as text though they are none: images, PDFs, archives.
+"""Detect images, PDFs, archives and other binary files that a reader decoded as text.
 
-``SimpleDirectoryReader`` does so with every file that it has no reader for. Without ``llama-index-readers-file`` these
-are images and PDFs too: their bytes, decoded as UTF-8 with errors ignored, would be embedded as if they said something.
+``SimpleDirectoryReader`` does so with every file that it has no reader for. Without ``llama-index-readers-file`` that
+includes images and PDFs: their bytes, decoded as UTF-8 with errors ignored, would be embedded like a text.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 from ..errors import InputError
 
 _SAMPLE = 20_000
-"""Characters of a text that are looked at."""
+"""Characters of a text that are examined."""
 _LEAST = 8
-"""Characters of a kind under which a text is never binary."""
+"""Least number of suspicious characters that makes a text binary."""
 _SHARES = {
     re.compile("[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]"): 0.05,  # control characters: decoded images have 0.1 to 0.2
     re.compile("[\x00\ufffd]"): 0.25,  # a PDF's ligatures and a wrong encoding of Western languages leave up to 0.1
 }
-# As bytes that are not UTF-8 are dropped, replaced, or decoded as Latin-1.
+# They match whether bytes that are not UTF-8 were dropped, replaced, or decoded as Latin-1.
 _BEGINNINGS = {
     "an image": re.compile(
         r".?PNG\r?\n\x1a\n|.{0,6}?(?:JFIF|Exif)\x00|GIF8[79]a.{0,6}[\x00-\x08]|RIFF.{0,4}WEBPVP8|II\*\x00|MM\x00\*"
@@ -34,11 +34,11 @@ _INSTALL = "pip install llama-index-readers-file, and read the files again"
 
 
 def misread(text: str, metadata: Mapping[str, Any]) -> str | None:
-    """Return what kind of file ``text`` is the decoded bytes of, or None for a text.
+    """Return the kind of file that ``text`` is the decoded bytes of; None for a real text.
 
     Args:
         text: A node's text.
-        metadata: Its metadata, of which ``file_type`` names the kind where the text alone does not.
+        metadata: Its metadata; ``file_type`` names the kind where the text alone does not.
     """
     sample = text[:_SAMPLE]
     for kind, beginning in _BEGINNINGS.items():
@@ -52,10 +52,10 @@ def misread(text: str, metadata: Mapping[str, Any]) -> str | None:
 
 
 def refuse_misread(text: str, metadata: Mapping[str, Any]) -> None:
-    """Do nothing, unless ``text`` is the decoded bytes of a file that is no text.
+    """Check that ``text`` is not the decoded bytes of a binary file.
 
     Raises:
-        InputError: It is; says what to do.
+        InputError: It is.
     """
     kind = misread(text, metadata)
     if kind is None:
@@ -63,5 +63,5 @@ def refuse_misread(text: str, metadata: Mapping[str, Any]) -> None:
     own = ", or make the node by image_node() or image_document()" if kind == "an image" else ""
     raise InputError(
         f"its text is {kind} that was read as text ({text[:16]!r}): SimpleDirectoryReader does so with files that it "
-        f"has no reader for. Run: {_INSTALL}{own}. Else leave the file out."
+        f"has no reader for. Run: {_INSTALL}{own}. Otherwise leave the file out."
     )

@@ -1,8 +1,8 @@
-"""LlamaIndex's nodes as items to embed: a node with a picture is that picture, any other node is its text.
+"""Turn LlamaIndex's nodes into items to embed, and into nodes that vector stores keep whole.
 
-Enters: nodes of every kind that LlamaIndex has. Leaves: items for ``JinaEmbedder.embed``, and nodes that vector stores
-keep whole. This file refuses to embed. What LlamaIndex would lose in silence is kept, or named in an error or warning.
-The kind of a node decides, never what its text looks like: a file that holds a data URI is a text.
+A node with an image is embedded as that image, any other node as its text. The kind of the node decides, never what
+its text looks like: a file that holds a data URI is a text. What LlamaIndex would lose silently is kept, or named in an
+error or a warning.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from ..errors import InputError
 from ..inputs import items as inputs
 from ..inputs.file_names import local_path, valid_unicode
 from ..inputs.metadata import HASH_KEY
-from ..inputs.references import Text, is_data_uri, picture_string, strict_image
+from ..inputs.references import Text, image_string, is_data_uri, strict_image
 from .misread import refuse_misread
 
-Picture: TypeAlias = "bytes | Path | str"
+Image: TypeAlias = "bytes | Path | str"
 """Encoded bytes, a file, a data URI or a reference."""
 _SHOWN = 5
 
 
-def picture_of(node: BaseNode) -> Picture | None:
-    """Return the picture of a node, not opened; None for a node of text.
+def image_of(node: BaseNode) -> Image | None:
+    """Return the unopened image of a node; None for a node of text.
 
     Raises:
-        InputError: The picture is a URL, or its bytes were lost before the node came here.
+        InputError: The image is a URL, or LlamaIndex has lost its bytes.
     """
     data: str | bytes | None
     path: str | Path | None
@@ -53,40 +53,40 @@ def picture_of(node: BaseNode) -> Picture | None:
     if url:
         raise InputError(f"got the URL {url[:200]!r}; URLs are not fetched. Use image_node() with its bytes.")
     raise InputError(
-        "its picture is gone: LlamaIndex does not persist the bytes of a MediaResource. Use image_node() or "
+        "its image is gone: LlamaIndex does not persist the bytes of a MediaResource. Use image_node() or "
         "image_document(), or give it a path."
     )
 
 
-def items_of(nodes: Sequence[BaseNode]) -> list[Picture | InputError]:
-    """Return what is embedded for each node, in order: an image, a ``Text``, or an error where there is nothing.
+def items_of(nodes: Sequence[BaseNode]) -> list[Image | InputError]:
+    """Return the item to embed for each node, in order: an image, a ``Text``, or an error that names the node.
 
-    An image that cannot be had and the text of a file that was misread are such errors; each names its node.
+    It is an error if the node's image is missing, or if its text is the bytes of a binary file.
     """
-    items: list[Picture | InputError] = []
+    items: list[Image | InputError] = []
     for position, node in enumerate(nodes):
         try:
             items.append(_item(node))
         except InputError as error:
-            where = f"nodes[{position}] (id {node.node_id!r})"
-            items.append(InputError(f"{where}: {error}", positions=[position]))
+            items.append(error.at(f"nodes[{position}] (id {node.node_id!r})", position))
     return items
 
 
 def whole(nodes: Iterable[BaseNode]) -> list[BaseNode]:
-    """Return ``nodes`` with one node per picture of a document: splitters copy the picture to every piece of its text.
+    """Return ``nodes`` with one node per image of a document: splitters copy the image to every piece of its text.
 
-    The first copy gets the texts of all of them, so nothing is lost and one picture is found once. Nodes with other
-    metadata, a page or a caption, are not copies: joining them would lose it.
+    The first copy gets the text of all, so nothing is lost and a search finds the image once. Nodes that differ in
+    metadata (a page, a caption) are not copies and stay apart.
 
     Raises:
-        InputError: Something among them is not a node.
+        InputError: ``nodes`` is a single item, or holds something that is not a node.
     """
     found: list[BaseNode] = []
     copies: dict[tuple[str | None, ...], list[ImageNode]] = {}
     for position, node in enumerate(inputs.listed(nodes, "nodes")):
         if not isinstance(node, BaseNode):
-            raise InputError(f"nodes[{position}]: got {type(node).__name__}; expected a node.", positions=[position])
+            problem = f"got {type(node).__name__}; expected a node."
+            raise InputError(problem, where=f"nodes[{position}]", positions=[position])
         if isinstance(node, ImageNode) and node.ref_doc_id is not None:
             metadata = repr(sorted(node.metadata.items(), key=repr))
             same = copies.setdefault((node.ref_doc_id, node.image, node.image_path, node.image_url, metadata), [])
@@ -101,84 +101,84 @@ def whole(nodes: Iterable[BaseNode]) -> list[BaseNode]:
 
 
 def storable(node: BaseNode) -> BaseNode:
-    """Return a node that vector stores, caches and docstores give back with its picture and do not drop.
+    """Return a node whose image survives vector stores, caches and docstores.
 
-    They give an ``ImageDocument`` back as a text and lose a ``MediaResource``'s bytes, so these become an
-    ``ImageNode``, as LlamaIndex's own splitters make of them. Nodes of text are returned as they are.
+    They return an ``ImageDocument`` as a text and lose the bytes of a ``MediaResource``, so both become an
+    ``ImageNode``, as in LlamaIndex's own splitters. Nodes of text are returned as they are.
     """
-    picture = picture_of(node)
-    if picture is None:
+    image = image_of(node)
+    if image is None:
         return node
-    is_lost = isinstance(node, Document) or isinstance(picture, bytes)
+    is_lost = isinstance(node, Document) or isinstance(image, bytes)
     if is_lost and isinstance(node, Node) and node.image_resource is not None:
         node = _image_node(node)
     if not node.get_content(metadata_mode=MetadataMode.EMBED).strip():
-        node.set_content(f"<image {valid_unicode(picture.name)}>" if isinstance(picture, Path) else "<image>")
+        node.set_content(f"<image {valid_unicode(image.name)}>" if isinstance(image, Path) else "<image>")
     return node
 
 
 def warn_of_unnamed(nodes: Sequence[BaseNode]) -> None:
-    """Warn about pictures that neither text nor metadata name.
+    """Warn about images whose hash or file name stands in neither text nor metadata.
 
-    ``IngestionPipeline`` keys its cache by a node's text and metadata: without a name in them, the next picture gets
+    ``IngestionPipeline`` keys its cache by a node's text and metadata: without such a name, the next image would get
     the vector of this one.
     """
     unnamed = [node.node_id for node in nodes if not _is_named(node)]
     if unnamed:
         shown = ", ".join(unnamed[:_SHOWN]) + (", ..." if len(unnamed) > _SHOWN else "")
         warnings.warn(
-            f"{len(unnamed)} nodes hold pictures that their text and metadata do not name (ids {shown}): the cache of "
-            "IngestionPipeline would take another picture for the same one. Make them by image_node() or "
-            "image_document(), or call name_pictures(documents) before the pipeline.",
+            f"{len(unnamed)} nodes hold images that their text and metadata do not name (ids {shown}): the cache of "
+            "IngestionPipeline would take another image for the same one. Make them by image_node() or "
+            "image_document(), or call name_images(documents) before the pipeline.",
             stacklevel=4,
         )
 
 
 def _is_named(node: BaseNode) -> bool:
-    picture = picture_of(node)
-    if picture is None:
+    image = image_of(node)
+    if image is None:
         return True
-    names = [str(node.metadata.get(HASH_KEY) or ""), picture.name if isinstance(picture, Path) else ""]
+    names = [str(node.metadata.get(HASH_KEY) or ""), image.name if isinstance(image, Path) else ""]
     content = node.get_content(metadata_mode=MetadataMode.ALL)  # a Node without text hides its metadata here
     return any(name and name in content for name in names)
 
 
-def _item(node: BaseNode) -> Picture:
-    picture = picture_of(node)
-    if picture is not None:
-        return picture
+def _item(node: BaseNode) -> Image:
+    image = image_of(node)
+    if image is not None:
+        return image
     refuse_misread(node.get_content(metadata_mode=MetadataMode.NONE), node.metadata)
     return Text(node.get_content(metadata_mode=MetadataMode.EMBED))
 
 
 def _from_content(node: BaseNode) -> str:
-    """Return the string that LangChain's ``image_document`` made of a picture, where a text has a picture's metadata.
+    """Return the content of a text with an image's metadata, as LangChain's ``image_document`` makes it.
 
     Raises:
-        InputError: It is not one.
+        InputError: The content is not an image's data URI or reference.
     """
     content = strict_image(node.get_content(metadata_mode=MetadataMode.NONE))
     if content is None:
         raise InputError(
-            f"it has a picture's metadata ({HASH_KEY}) and no picture: text splitters turn image_node() into text. "
+            f"it has an image's metadata ({HASH_KEY}) and no image: text splitters turn image_node() into text. "
             "Use image_document() in front of a splitter."
         )
     return content
 
 
-def _decoded(data: str | bytes) -> Picture:
+def _decoded(data: str | bytes) -> Image:
     text = data if isinstance(data, str) else data.decode("ascii", "replace")
-    found = picture_string(text)
+    found = image_string(text)
     if found is not None:
         return found
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError as error:  # binascii.Error, and characters that are not ASCII
-        raise InputError(f"its picture's base64 is broken ({error}); standard base64 is expected.") from None
+        raise InputError(f"its image's base64 is broken ({error}); standard base64 is expected.") from None
 
 
 def _join(copies: Sequence[ImageNode]) -> None:
-    """Give the first of ``copies`` the text of all; splitters let neighbours overlap."""
+    """Put the text of all ``copies`` into the first, without the overlap that splitters leave between neighbours."""
     first, *others = copies
     end = first.end_char_idx
     for node in others:

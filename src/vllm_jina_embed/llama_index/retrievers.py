@@ -1,4 +1,4 @@
-"""A retriever that sees every node of an index, and asks by a picture where the query names one."""
+"""A retriever that searches every node of an index, and by image if the query has one."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..errors import InputError
 
 
 def unified_retriever(index: VectorStoreIndex, **keywords: Any) -> VectorIndexRetriever:
-    """Return a retriever over texts and pictures alike, on any vector store.
+    """Return a retriever over both texts and images, on any vector store.
 
-    ``index.as_retriever()`` asks for the nodes that the index notes itself: where the store keeps the texts, these are
-    the pictures alone, and Qdrant, LanceDB and others then never return a text. It also passes over the ``image_path``
-    of a ``QueryBundle``; this one asks by that picture, and leaves ``query_str`` to rerankers and chat models.
+    ``index.as_retriever()`` searches only the nodes that the index itself records. If the store keeps the texts, these
+    are the images alone, so Qdrant, LanceDB and others never return a text. It also ignores the ``image_path`` of a
+    ``QueryBundle``; this retriever searches by that image, and leaves ``query_str`` to rerankers and chat models.
 
     Args:
-        index: An index of texts and pictures.
-        **keywords: Those of ``VectorIndexRetriever``, for example ``similarity_top_k``.
+        index: An index of texts and images.
+        **keywords: Keyword arguments of ``VectorIndexRetriever``, for example ``similarity_top_k``.
     """
     return UnifiedRetriever(
         index,
@@ -34,7 +34,7 @@ def unified_retriever(index: VectorStoreIndex, **keywords: Any) -> VectorIndexRe
 
 
 class UnifiedRetriever(VectorIndexRetriever):
-    """Made by ``unified_retriever``."""
+    """The retriever that ``unified_retriever`` returns."""
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         model = self._model_for(query_bundle)
@@ -50,27 +50,27 @@ class UnifiedRetriever(VectorIndexRetriever):
         return await super()._aretrieve(query_bundle)
 
     def _model_for(self, query: QueryBundle) -> MultiModalEmbedding | None:
-        """Return what embeds the query's picture; None where it has none, or its embedding already.
+        """Return the model to embed the query's image with; None without an image, or with an embedding.
 
         Raises:
-            InputError: The picture cannot be used here, or the query is empty.
+            InputError: The image cannot be used here, or the query is empty.
         """
         if query.embedding is not None:
             return None
         if not self._needs_embedding():
             if query.image_path is not None:
                 raise InputError(
-                    f"the query has the picture {query.image_path[:200]!r}, and this retriever searches by words alone "
+                    f"the query has the image {query.image_path[:200]!r}, but this retriever searches by words alone "
                     f"(vector_store_query_mode={self._vector_store_query_mode.value!r}). Use the default mode."
                 )
             return None
         if query.image_path is None:
             if not query.embedding_strs:
-                raise InputError("the query is empty: give it words, or a picture by embedding.image_query(picture).")
+                raise InputError("the query is empty: give it words, or an image by embedding.image_query(image).")
             return None
         if not isinstance(self._embed_model, MultiModalEmbedding):
             raise InputError(
-                f"the query has the picture {query.image_path[:200]!r}, and the index's "
+                f"the query has the image {query.image_path[:200]!r}, but the index's "
                 f"{self._embed_model.class_name()} embeds texts alone. Give it a VllmJinaEmbedding as embed_model."
             )
         return self._embed_model

@@ -1,7 +1,4 @@
-"""The embedding as a transformation of nodes: pictures as pictures, texts as texts, in one call.
-
-Enters: nodes. Leaves: the nodes with their embeddings. This file refuses to know how an embedding is computed.
-"""
+"""Embed LlamaIndex nodes in one call: images as images, texts as texts."""
 
 from __future__ import annotations
 
@@ -18,31 +15,31 @@ from ..errors import SHOWN, InputError, warn_of_items
 from ..frameworks.base import vectors
 from ..frameworks.skipping import Answer, answering, strictly
 from .events import achunks_of, chunks_of, embedding_event
-from .image_methods import PictureMethods
+from .image_methods import ImageMethods
 from .nodes import items_of, storable, warn_of_unnamed, whole
 
 RUN_KEY = "run"
 
 
-class NodeTransformation(PictureMethods):
+class NodeTransformation(ImageMethods):
     """``__call__`` and ``acall`` of ``VllmJinaEmbedding``, which IngestionPipeline and indexes call."""
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
-        """Embed every node in one call: one with a picture as that picture, any other as its text.
+        """Embed every node in one call: a node with an image as that image, any other as its text.
 
-        As last of ``transformations`` it makes texts and pictures one ranked list in an ordinary ``VectorStoreIndex``.
+        Put it last in ``transformations``: an ordinary ``VectorStoreIndex`` then ranks texts and images in one list.
 
         Args:
-            nodes: Nodes or documents of every kind.
+            nodes: Nodes or documents of any kind.
             **kwargs: ``show_progress``; LlamaIndex's further keywords are ignored.
 
         Returns:
-            The nodes with their embeddings, in order. Copies that a splitter made of a document's picture are one
-            node, an ``ImageDocument`` is an ``ImageNode``; with ``on_error="skip"``, bad nodes are left out and a
-            warning names them.
+            The nodes with their embeddings, in order. Copies of an image that a splitter made are joined, and an
+            ``ImageDocument`` becomes an ``ImageNode``. With ``on_error="skip"``, bad nodes are left out and a warning
+            names them.
 
         Raises:
-            InputError: Names every node that cannot be embedded; nodes are counted after copies were joined.
+            InputError: A node cannot be embedded; names each, counted after copies were joined.
         """
         nodes, items = self._prepared(nodes)
         if not items:
@@ -51,7 +48,7 @@ class NodeTransformation(PictureMethods):
         with embedding_event(self, chunks) as rows:
             with _naming(nodes), answering(self._mode) as answer:
                 answer.rows = self._core.embed(items, **self._options(kwargs))
-            rows += _kept(answer, nodes, chunks)
+            rows += _take_embedded(answer, nodes, chunks)
         return _with_embeddings(nodes, rows)
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
@@ -63,11 +60,11 @@ class NodeTransformation(PictureMethods):
         with embedding_event(self, chunks) as rows:
             with _naming(nodes), answering(self._mode) as answer:
                 answer.rows = await self._core.aembed(items, **self._options(kwargs))
-            rows += _kept(answer, nodes, chunks)
+            rows += _take_embedded(answer, nodes, chunks)
         return _with_embeddings(nodes, rows)
 
     def _prepared(self, nodes: Sequence[BaseNode]) -> tuple[list[BaseNode], list[Any]]:
-        """Return the nodes as stores keep them, and what is embedded of each: for ours an error where it is lost."""
+        """Return the nodes as stores keep them, and the item to embed of each; an error for a bad node."""
         nodes = whole(nodes)
         items = items_of(nodes)
         lost = [item for item in items if isinstance(item, InputError)]
@@ -77,21 +74,21 @@ class NodeTransformation(PictureMethods):
         warn_of_unnamed([node for node, good in zip(nodes, is_good, strict=True) if good])
         return [storable(node) if good else node for node, good in zip(nodes, is_good, strict=True)], items
 
-    def _options(self, given: dict[str, Any]) -> dict[str, Any]:
-        return {"show_progress": given.get("show_progress"), **strictly(self._core, self._mode)}
+    def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {"show_progress": kwargs.get("show_progress"), **strictly(self._core, self._mode)}
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
-        """Return the keywords, and with ``on_error="skip"`` a number of this call's own.
+        """Return the keywords, and with ``on_error="skip"`` a random number.
 
-        ``IngestionPipeline`` keys its cache by this: there, the answer of a run that left nodes out would be the answer
-        of every later run. With the number it is none; ``cached(store)`` keeps the vectors.
+        ``IngestionPipeline`` keys its cache by this: without the number, every later run would repeat the answer of a
+        run that left nodes out. With it, that cache never answers; ``cached(store)`` keeps the vectors.
         """
-        known = super().to_dict(**kwargs)
-        return {**known, RUN_KEY: uuid.uuid4().hex} if self._mode == "skip" else known
+        fields = super().to_dict(**kwargs)
+        return {**fields, RUN_KEY: uuid.uuid4().hex} if self._mode == "skip" else fields
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
-        """Return the embedding that ``to_dict`` was called on, made anew."""
+        """Return a new embedding from the result of ``to_dict``."""
         return super().from_dict({name: value for name, value in data.items() if name != RUN_KEY}, **kwargs)
 
 
@@ -105,8 +102,8 @@ def _naming(nodes: Sequence[BaseNode]) -> Iterator[None]:
         raise
 
 
-def _kept(answer: Answer, nodes: list[BaseNode], chunks: list[str]) -> list[list[float]]:
-    """Return the embeddings of the good nodes; leave the others out of both lists, with one warning."""
+def _take_embedded(answer: Answer, nodes: list[BaseNode], chunks: list[str]) -> list[list[float]]:
+    """Return the embeddings of the good nodes; remove the others from both lists, with one warning."""
     bad = answer.bad
     if bad:
         names = "; ".join(_names(nodes, bad))

@@ -1,1 +1,1 @@
-"""A folder of pictures, texts and PDFs as an index on disk, and a Model Context Protocol server of it for any agent."""
+"""Index a folder of images, texts and PDFs on disk, and serve it to agents by the Model Context Protocol."""

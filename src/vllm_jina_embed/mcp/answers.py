@@ -1,4 +1,4 @@
-"""An embedding for each text and picture of a folder, or the reason why it has none; one bad item stops no other."""
+"""An embedding for each text and image of a folder, or the reason why it has none; one bad item stops no other."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..errors import InputError
 from .computed import Computed, is_unit, key_of
 
 WINDOW = 256
-"""Texts and pictures that are embedded together."""
+"""Texts and images that are embedded together."""
 WINDOW_BYTES = 32 * 1024 * 1024
 """Bytes of them after which no further one joins."""
 AT_ONCE = 2
 """Windows that are in the engine at the same time, so that it never waits for the next one."""
 
 Content: TypeAlias = str | bytes
-"""A text, whatever it looks like, or an encoded picture."""
+"""A text, whatever it looks like, or an encoded image."""
 Answer: TypeAlias = "Floats | str"
 """An embedding ``(dimension,)``, or why there is none."""
 
@@ -40,7 +40,7 @@ def answers(items: Iterable[Content], embedder: Any, computed: Computed) -> Iter
     """Yield one answer per item, in order; at most three windows are read ahead.
 
     Args:
-        items: Texts and encoded pictures.
+        items: Texts and encoded images.
         embedder: A ``JinaEmbedder``.
         computed: Keeps each embedding before it is yielded, and gives those of an earlier run.
 
@@ -102,19 +102,12 @@ def _rows(call: Callable[..., Floats], items: Sequence[Content]) -> list[Answer]
     try:
         return [_checked(row) for row in call(items, show_progress=False, on_error="raise")]
     except InputError as error:
-        problems = dict(zip(error.positions, error.problems, strict=False))
+        reasons = dict(zip(error.positions, error.reasons, strict=False))  # an item's index in a window means nothing
         rows = error.embeddings
         if rows is None:  # the call as a whole
             raise
-        return [_reason(problems[at], at) if at in problems else _checked(rows[at]) for at in range(len(items))]
+        return [reasons[at] if at in reasons else _checked(rows[at]) for at in range(len(items))]
 
 
 def _checked(row: Floats) -> Answer:
     return row if is_unit(row) else "the model gave no finite vector for it."
-
-
-def _reason(problem: str, position: int) -> str:
-    """Return a problem without the item's position in a window, which nobody knows."""
-    for name in ("texts", "images"):
-        problem = problem.removeprefix(f"{name}[{position}]: ")
-    return problem

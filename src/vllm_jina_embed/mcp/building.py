@@ -1,4 +1,4 @@
-"""Places become an index on disk: each is embedded whole or left out with its reason, and nothing computed is lost."""
+"""Build an index on disk; each place is embedded whole, or left out with its reason."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ import numpy as np
 
 from .._arrays import Floats
 from ..errors import ConfigError, InputError, WriteError
+from ..frameworks.shown_text import visible
 from .answers import Answer, Content, answers
 from .chunking import chunks
 from .computed import Computed, UnwrittenError, writing
-from .layout import EMBEDDINGS, FACTS, FORMAT, PICTURES, PLACES, Entry
-from .names import visible
+from .layout import EMBEDDINGS, FACTS, FORMAT, IMAGES, PLACES, Entry
 from .reading import Place
 
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
 
 
 def build(places: Iterable[Place], folder: Path, embedder: Any, left_out: dict[str, str] | None = None) -> int:
-    """Write an index and return its number of places; one that is there is replaced once the new one is whole.
+    """Write an index and return its number of places; an existing one is replaced once the new one is complete.
 
-    A run that fails keeps what it computed in a file beside ``folder``; the next one for that folder takes it up.
+    A run that fails keeps its embeddings in a file beside ``folder``, and the next run for that folder uses them.
 
     Args:
-        places: What to index.
-        folder: Where to; its parents are made.
+        places: The places to index.
+        folder: The folder of the index; missing parents are created.
         embedder: A ``JinaEmbedder``.
-        left_out: Gets the id and the reason of each place that cannot be embedded.
+        left_out: Filled with the id and the reason of each place that cannot be embedded.
 
     Raises:
         ConfigError: ``folder`` cannot become an index; nothing was computed.
-        InputError: There is nothing to put into one.
-        WriteError: The disk is full, for example; says what is kept.
+        InputError: There is nothing to index.
+        WriteError: The disk is full, for example; says what was kept.
     """
     folder = _checked(folder)
     facts = _facts(embedder)
     computed = Computed(folder.parent / f".{folder.name}-computed", embedder.fingerprint, facts["dimensions"])
-    with _told(folder, computed), _temporary(folder) as temporary:
+    with _write_errors(folder, computed), _temporary(folder) as temporary:
         new = temporary / "new"
         with writing():
-            (new / PICTURES).mkdir(parents=True)
+            (new / IMAGES).mkdir(parents=True)
         writer = _Writer(new, {} if left_out is None else left_out)
         writer.write(places, embedder, computed)
         if not writer.count:
             computed.delete()
-            raise InputError("there is no picture, text or PDF to index.")
+            raise InputError("there is no image, text or PDF to index.")
         with writing():
             writer.finish(facts)
             _swap(new, folder, temporary / "old")
@@ -62,7 +62,7 @@ def build(places: Iterable[Place], folder: Path, embedder: Any, left_out: dict[s
 
 
 class _Writer:
-    """Writes the places whose embeddings are all there."""
+    """Writes each place once all its embeddings are there."""
 
     def __init__(self, folder: Path, left_out: dict[str, str]) -> None:
         self.count = 0
@@ -72,14 +72,14 @@ class _Writer:
         self._rows: list[Floats] = []
 
     def write(self, places: Iterable[Place], embedder: Any, computed: Computed) -> None:
-        """Embed the places and note them; the pictures are written as they come."""
+        """Embed the places and record them; images are written at once."""
         for answer in answers(self._contents(places), embedder, computed):
             self._pending[0].answers.append(answer)
             if len(self._pending[0].answers) == self._pending[0].size:
                 self._note(self._pending.popleft())
 
     def finish(self, facts: dict[str, Any]) -> None:
-        """Write what remains, to the disk itself."""
+        """Write the embeddings, the places and the settings, and flush them to disk."""
         with _new(self._folder / EMBEDDINGS) as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(self._rows), facts["dimensions"])}
             np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
@@ -91,35 +91,35 @@ class _Writer:
             file.write(json.dumps(facts, indent=2).encode())
 
     def _contents(self, places: Iterable[Place]) -> Iterator[Content]:
-        """Yield what is embedded of each place, its picture before its text."""
+        """Yield the items to embed of each place, its image before its text."""
         number = 0
         for place in places:
             texts = [text for _, _, text in chunks(place.text)]
-            if not texts and place.picture is None:
+            if not texts and place.image is None:
                 continue
-            pending = _Pending(place=replace(place, picture=None), size=len(texts) + (place.picture is not None))
-            if place.picture is not None:
-                pending.picture = f"{PICTURES}/{number:06d}{SUFFIXES.get(place.picture[1], '')}"
+            pending = _Pending(place=replace(place, image=None), size=len(texts) + (place.image is not None))
+            if place.image is not None:
+                pending.image = f"{IMAGES}/{number:06d}{SUFFIXES.get(place.image[1], '')}"
                 with writing():
-                    (self._folder / pending.picture).write_bytes(place.picture[0])
+                    (self._folder / pending.image).write_bytes(place.image[0])
             number += 1
             self._pending.append(pending)
-            if place.picture is not None:
-                yield place.picture[0]
+            if place.image is not None:
+                yield place.image[0]
             yield from texts
 
     def _note(self, pending: _Pending) -> None:
         reason = next((answer for answer in pending.answers if isinstance(answer, str)), None)
         if reason is not None:
             self._left_out[pending.place.id] = reason
-            if pending.picture is not None:
-                (self._folder / pending.picture).unlink()
+            if pending.image is not None:
+                (self._folder / pending.image).unlink()
             return
         first = len(self._rows)
         self._rows += [answer for answer in pending.answers if not isinstance(answer, str)]
         place, rows = pending.place, (first, len(self._rows))
         entry = Entry(
-            id=place.id, source=place.source, page=place.page, text=place.text, picture=pending.picture, rows=rows
+            id=place.id, source=place.source, page=place.page, text=place.text, image=pending.image, rows=rows
         )
         self._lines.append(json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n")
         self.count += 1
@@ -130,23 +130,23 @@ class _Pending:
     """A place whose embeddings are being computed.
 
     Attributes:
-        place: What is embedded, without its picture's bytes.
-        size: How many embeddings it has.
-        picture: Path of its picture in the index.
-        answers: Those that are there.
+        place: The place, without its image's bytes.
+        size: Number of its embeddings.
+        image: Path of its image in the index.
+        answers: The embeddings so far, and reasons in place of failed ones.
     """
 
     place: Place
     size: int
-    picture: str | None = None
+    image: str | None = None
     answers: list[Answer] = field(default_factory=list)
 
 
 def _facts(embedder: Any) -> dict[str, Any]:
-    """Return what index.json holds.
+    """Return the content of index.json.
 
     Raises:
-        ConfigError: The checkpoint's name is not one that a file of text can hold.
+        ConfigError: The checkpoint's name is not valid Unicode on one line.
     """
     engine = embedder.settings.engine
     if visible(embedder.model) != embedder.model:
@@ -156,20 +156,24 @@ def _facts(embedder: Any) -> dict[str, Any]:
         "model": embedder.model,
         "revision": engine.revision,
         "task": embedder.task,
-        "dimensions": embedder.dimension,
+        "dimensions": embedder.settings.dimensions,
         "min_pixels": engine.min_pixels,
         "max_pixels": engine.max_pixels,
     }
 
 
 def _checked(folder: Path) -> Path:
-    """Return the folder's full path after all that can be known of it before hours of computing."""
+    """Return the folder's full path, after every check that is possible before hours of computing.
+
+    Raises:
+        ConfigError: An index cannot be written there.
+    """
     try:
         full = folder.resolve()
         if full.exists() and not (full / FACTS).is_file() and (not full.is_dir() or any(full.iterdir())):
-            raise ConfigError(f"{str(folder)!r} exists and is no index; give the path of a new folder.")
+            raise ConfigError(f"{str(folder)!r} exists and is not an index; give the path of a new folder.")
         if full.is_mount():
-            raise ConfigError(f"{str(folder)!r} is a disk of its own; give the path of a folder on it.")
+            raise ConfigError(f"{str(folder)!r} is a mount point; give the path of a folder below it.")
         full.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=full.parent, prefix=".index-") as temporary:
             (Path(temporary) / f".{full.name}-computed").touch()
@@ -181,16 +185,16 @@ def _checked(folder: Path) -> Path:
 
 
 @contextmanager
-def _told(folder: Path, computed: Computed) -> Iterator[None]:
-    """Raise what says where writing failed, why, and what was kept."""
+def _write_errors(folder: Path, computed: Computed) -> Iterator[None]:
+    """Turn a failed write into an error that says where, why, and what was kept."""
     try:
         yield
     except UnwrittenError as error:
         message = f"the index {str(folder)!r} cannot be written ({error})."
         if computed.count:
             message += (
-                f" {computed.count} embeddings are kept in {str(computed.path)!r}: make room and run the same again; "
-                "they are not computed anew."
+                f" {computed.count} embeddings are kept in {str(computed.path)!r}: make room and run the same "
+                "command again; they are not computed again."
             )
         raise WriteError(message) from error.__cause__
 
@@ -205,7 +209,7 @@ def _temporary(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _new(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file for writing; it lies on the disk when this is left."""
+    """Open a new file for writing, and flush it to disk at the end."""
     with path.open("xb") as file:
         yield file
         file.flush()
@@ -213,7 +217,7 @@ def _new(path: Path) -> Iterator[BinaryIO]:
 
 
 def _swap(new: Path, folder: Path, old: Path) -> None:
-    """Put ``new`` into the place of ``folder``, which is put back where that fails."""
+    """Replace ``folder`` by ``new``; restore it if that fails."""
     if not folder.exists():
         new.rename(folder)
         return

@@ -1,6 +1,6 @@
-"""A text as pieces that know their lines: what is embedded, found and cited of a text file.
+"""Cut a text into pieces with line numbers, which are embedded, found and cited.
 
-The time is linear in the length of the text, whatever it holds, and no more than a piece is held beside it.
+The time is linear in the length of the text, whatever it holds, and no more than one piece is held beside it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ import re
 from collections.abc import Iterator
 
 CHARACTERS = 1200
-"""Most characters of a text that are one place; a paragraph over it is cut between words."""
+"""Most characters of a piece; a longer paragraph is cut between words."""
 _BREAK = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
-"""Where ``str.splitlines`` cuts; that one makes a list of all lines at once."""
+"""Line breaks of ``str.splitlines``, which would make a list of all lines at once."""
 _INK = re.compile(r"\S")
 
 
 def chunks(text: str, most: int = CHARACTERS) -> Iterator[tuple[int, int, str]]:
     """Yield first line, last line (from 1) and text of pieces of at most ``most`` characters, cut at empty lines.
 
-    Whole paragraphs are joined while there is room; one that is too long by itself is cut between lines, and a line
-    that is too long between words. Nothing is lost but empty lines and the white space at cuts.
+    Whole paragraphs are joined while there is room. A paragraph that is too long is cut between lines, and a line that
+    is too long between words. Only empty lines and the white space at cuts are lost.
     """
     piece: list[tuple[int, str]] = []
     size = 0  # of the joined piece
@@ -38,7 +38,7 @@ def chunks(text: str, most: int = CHARACTERS) -> Iterator[tuple[int, int, str]]:
 
 
 def _paragraphs(text: str, most: int) -> Iterator[list[tuple[int, str]]]:
-    """Yield runs of numbered lines without an empty one, each of at most ``most`` characters."""
+    """Yield paragraphs as numbered lines, in parts of at most ``most`` characters."""
     run: list[tuple[int, str]] = []
     size = 0
     for number, (start, end) in enumerate(_lines(text), 1):
@@ -56,11 +56,11 @@ def _paragraphs(text: str, most: int) -> Iterator[list[tuple[int, str]]]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where each line begins and ends, as ``text.splitlines()`` cuts them."""
+    """Yield the start and end of each line of ``text.splitlines()``."""
     start = 0
-    for found in _BREAK.finditer(text):
-        yield start, found.start()
-        start = found.end()
+    for line_break in _BREAK.finditer(text):
+        yield start, line_break.start()
+        start = line_break.end()
     if start < len(text):
         yield start, len(text)
 

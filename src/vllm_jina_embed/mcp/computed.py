@@ -1,4 +1,4 @@
-"""Embeddings of an index that is not whole yet, in a file beside it: a run that failed loses none of them."""
+"""Keep the embeddings of an unfinished index in a file beside it, so that a run that fails loses none."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..errors import ConfigError
 from ..pooling.single_vector import NORM_LIMIT, norm_error
 
 ALIKE = 0.999
-"""Cosine over which an embedding that is computed again is the stored one; those of one engine differ by 1e-7."""
+"""Least cosine of a stored embedding and the same computed again; those of one engine differ by 1e-7."""
 _KEY_BYTES = 32
 
 
 class UnwrittenError(Exception):
-    """Something of the index cannot be written; the cause is an OSError."""
+    """A file of the index cannot be written; the cause is an OSError."""
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Tell failures to write the index from those to read the places."""
+    """Raise ``UnwrittenError`` for an OSError, so that it differs from a failure to read a place."""
     try:
         yield
     except OSError as error:
@@ -34,7 +34,7 @@ def writing() -> Iterator[None]:
 
 
 def key_of(item: str | bytes) -> bytes:
-    """Return what a text or an encoded picture is kept under."""
+    """Return the key of a text or an encoded image, 32 bytes."""
     kind, data = (b"text", item.encode("utf-8", "surrogatepass")) if isinstance(item, str) else (b"image", item)
     return hashlib.sha256(kind + b"\0" + data).digest()
 
@@ -45,13 +45,13 @@ def is_unit(row: Floats) -> bool:
 
 
 class Computed:
-    """Keeps embeddings, and gives those of an earlier run once one of them has been computed again and is the same."""
+    """Stores embeddings; returns those of an earlier run once one of them was computed again and is the same."""
 
     def __init__(self, path: Path, settings: str, dimension: int) -> None:
-        """Read what is there if it was computed with the same settings; nothing is written before ``add``.
+        """Read the file if it was written with the same settings; nothing is written before ``add``.
 
         Raises:
-            ConfigError: ``path`` is there and is no file of ours.
+            ConfigError: ``path`` exists and is not a file that this command wrote.
         """
         self.path = path
         self.count = 0
@@ -68,7 +68,7 @@ class Computed:
         return self._known.get(key) if self._proved else None
 
     def add(self, keys: Sequence[bytes], rows: Sequence[Floats]) -> None:
-        """Keep embeddings.
+        """Store embeddings.
 
         Raises:
             UnwrittenError: The disk is full, for example.
@@ -100,10 +100,10 @@ class Computed:
             file.write(data)
 
     def _read(self) -> None:
-        """Take what is whole; a last record that was cut is cut off, so that the next one is not."""
+        """Read the complete records, and cut off an incomplete last one, so that the next is appended correctly."""
         facts = self.path.lstat()
         if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.getuid():
-            raise ConfigError(f"{str(self.path)!r} is no file that this command wrote; remove it.")
+            raise ConfigError(f"{str(self.path)!r} is not a file that this command wrote; remove it.")
         with self.path.open("rb") as file:
             if file.read(len(self._head)) != self._head:
                 return

@@ -1,12 +1,12 @@
-"""What lies in an index, and its reader, which checks everything before it trusts it.
+"""Define the files of an index, and read them with every check.
 
     index.json      what the embeddings were computed with
-    places.jsonl    one place per line: id, source, page, text, picture (a path below), rows (of the embeddings)
-    embeddings.npy  float32 (rows, dimension): a place's picture and the pieces of its text, a row each
-    pictures/       the pictures, encoded as they were found; pages of PDFs as JPEG
+    places.jsonl    one place per line: id, source, page, text, image (a path below), rows (of the embeddings)
+    embeddings.npy  float32 (rows, dimension): a place's image and the pieces of its text, a row each
+    images/       the images, encoded as in their files; pages of PDFs as JPEG
 
-An index may come from anywhere: nothing is allocated that the sizes of its files do not bear out, and every fault is a
-ConfigError that names the file and the line or row.
+An index may come from an untrusted place: no more memory is allocated than the sizes of its files justify, and every
+fault is a ConfigError that names the file and the line or row.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ import numpy as np
 
 from .._arrays import Floats
 from ..errors import ConfigError
+from ..frameworks.shown_text import visible
 from ..pooling.single_vector import NORM_LIMIT
 from .chunking import chunks
-from .names import visible
 
-FORMAT = 1
-FACTS, PLACES, EMBEDDINGS, PICTURES = "index.json", "places.jsonl", "embeddings.npy", "pictures"
+FORMAT = 2
+FACTS, PLACES, EMBEDDINGS, IMAGES = "index.json", "places.jsonl", "embeddings.npy", "images"
+WORDS: Mapping[int, tuple[str, str]] = {1: ("picture", "pictures"), FORMAT: ("image", IMAGES)}
+"""By format, how a line of places.jsonl calls the path of an image, and the folder of the images."""
 SETTINGS: Mapping[str, tuple[type, ...]] = {
     "model": (str,),
     "revision": (str, type(None)),
@@ -38,15 +40,15 @@ SETTINGS: Mapping[str, tuple[type, ...]] = {
     "min_pixels": (int, type(None)),
     "max_pixels": (int, type(None)),
 }
-"""What decides an embedding beside the weights; kept with the index, so that questions are embedded alike."""
+"""Settings that decide an embedding beside the weights; stored so that questions are embedded in the same way."""
 FACTS_BYTES = 1024 * 1024
 LINE_BYTES = 16 * 1024 * 1024
 """Longest line of places.jsonl; a page has at most 1,000,000 characters."""
-PICTURE_BYTES = 512 * 1024 * 1024
-"""Largest picture of an index, which may be larger than its file was: a TIFF becomes a PNG."""
+IMAGE_BYTES = 512 * 1024 * 1024
+"""Largest image of an index; it may be larger than its file was, since a TIFF becomes a PNG."""
 HEADER_BYTES = 4096
 AGAIN = "Index it anew: vllm-jina-embed index FOLDER INDEX"
-_PICTURE = re.compile(rf"{PICTURES}/[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)?", re.ASCII)
+_IMAGE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class Entry:
 
     Attributes:
         id: As in ``Place``; so are ``source``, ``page`` and ``text``.
-        picture: Path of its picture in the index.
+        image: Path of its image in the index.
         rows: First row of its embeddings, and one past the last.
     """
 
@@ -63,46 +65,46 @@ class Entry:
     source: str
     page: int | None
     text: str
-    picture: str | None
+    image: str | None
     rows: tuple[int, int]
 
     @property
     def citation(self) -> str:
-        """Where it comes from, for people, on one line."""
+        """The source and the page on one line, for people."""
         source = visible(self.source)
         return source if self.page is None else f"{source}, page {self.page}"
 
 
-def read_index(folder: Path) -> tuple[dict[str, Any], list[Entry], Floats]:
-    """Return the settings, the places and the embeddings ``(rows, dimension)`` of an index.
+def read_index(folder: Path) -> tuple[dict[str, Any], Path, list[Entry], Floats]:
+    """Return the settings, the folder of the images, the places and the embeddings ``(rows, dimension)`` of an index.
 
     Raises:
-        ConfigError: There is none, it was written by another version, or a file of it is broken.
+        ConfigError: The index is missing or of another version, or one of its files is broken.
     """
     try:
         if not folder.is_dir():
             raise ConfigError(f"{str(folder)!r} is not a folder. {AGAIN}")
-        pictures = folder / PICTURES
-        if pictures.is_symlink() or not pictures.is_dir():
-            raise _broken(pictures, "is not a folder of the index")
-        settings = _read_settings(folder / FACTS)
+        number, settings = _read_settings(folder / FACTS)
+        images = folder / WORDS[number][1]
+        if images.is_symlink() or not images.is_dir():
+            raise _broken(images, "is not a folder of the index")
         with _open(folder / EMBEDDINGS) as file:
             count = _rows(file, folder / EMBEDDINGS, settings["dimensions"])
-            entries = _read_places(folder / PLACES, count)
-            return settings, entries, _read_rows(file, folder / EMBEDDINGS, (count, settings["dimensions"]))
+            entries = _read_places(folder / PLACES, count, WORDS[number])
+            return settings, images, entries, _read_rows(file, folder / EMBEDDINGS, (count, settings["dimensions"]))
     except (OSError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{str(folder)!r} is no index that can be read ({error}). {AGAIN}") from None
+        raise ConfigError(f"{str(folder)!r} cannot be read as an index ({error}). {AGAIN}") from None
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def _read_settings(path: Path) -> tuple[int, dict[str, Any]]:
+    """Return the format and the settings."""
     with _open(path) as file:
         facts = _object(path, None, file.read(FACTS_BYTES + 1), FACTS_BYTES)
-    if facts.get("format") != FORMAT:
-        raise _broken(
-            path, f"has format {_short(facts.get('format'))} and was written by another version; got here is {FORMAT}"
-        )
+    number = facts.get("format")
+    if type(number) is not int or number not in WORDS:
+        raise _broken(path, f"has format {_short(number)} and was written by another version; expected {FORMAT}")
     for name, types in SETTINGS.items():
         value = facts.get(name)
         if name not in facts or isinstance(value, bool) or not isinstance(value, types):
@@ -110,19 +112,19 @@ def _read_settings(path: Path) -> dict[str, Any]:
         if isinstance(value, int) and not 0 < value < 2**31:
             raise _broken(path, f"has {name}={_short(value)}; expected a positive number")
         if isinstance(value, str) and visible(value) != value:
-            raise _broken(path, f"has {name}={_short(value)} with characters that no name has")
-    return {name: facts[name] for name in SETTINGS}
+            raise _broken(path, f"has {name}={_short(value)} with control characters or invalid Unicode")
+    return number, {name: facts[name] for name in SETTINGS}
 
 
-def _read_places(path: Path, count: int) -> list[Entry]:
-    """Return the places, whose rows must be 0 to ``count`` one after the other, as many as each has to embed."""
+def _read_places(path: Path, count: int, words: tuple[str, str]) -> list[Entry]:
+    """Return the places; their rows must run from 0 to ``count``, one for each image and each piece of text."""
     entries: list[Entry] = []
     row = 0
     with _open(path) as file:
         for number, line in _lines(file):
-            entry = _entry(path, number, _object(path, number, line, LINE_BYTES))
+            entry = _entry(path, number, _object(path, number, line, LINE_BYTES), words)
             first, last = entry.rows
-            own = (entry.picture is not None) + sum(1 for _ in chunks(entry.text))
+            own = (entry.image is not None) + sum(1 for _ in chunks(entry.text))
             if first != row or last - first != own or last > count:
                 raise _broken(
                     path, f"line {number}: has rows {first} to {last}; expected {row} to {row + own} of {count}"
@@ -135,7 +137,7 @@ def _read_places(path: Path, count: int) -> list[Entry]:
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield the numbered lines that are not empty, each cut after one byte too many."""
+    """Yield the numbered lines that are not empty; a line over the limit is cut one byte after it."""
     number = 0
     while line := file.readline(LINE_BYTES + 1):
         number += 1
@@ -143,32 +145,38 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def _entry(path: Path, number: int, known: dict[str, Any]) -> Entry:
-    if set(known) != set(Entry.__dataclass_fields__):
-        raise _broken(path, f"line {number}: expected exactly {', '.join(Entry.__dataclass_fields__)}")
-    rows, page, picture = known["rows"], known["page"], known["picture"]
+def _entry(path: Path, number: int, fields: dict[str, Any], words: tuple[str, str]) -> Entry:
+    word, folder = words
+    names = [word if name == "image" else name for name in Entry.__dataclass_fields__]
+    if set(fields) != set(names):
+        raise _broken(path, f"line {number}: expected exactly {', '.join(names)}")
+    rows, page, image = fields["rows"], fields["page"], fields.pop(word)
     for name in ("id", "source", "text"):
-        if not isinstance(known[name], str) or not _is_unicode(known[name]):
-            raise _broken(path, f"line {number}: {name} is {_short(known[name])}; expected text of valid Unicode")
-    if not known["id"] or not known["source"]:
+        if not isinstance(fields[name], str) or not _is_unicode(fields[name]):
+            raise _broken(path, f"line {number}: {name} is {_short(fields[name])}; expected text of valid Unicode")
+    if not fields["id"] or not fields["source"]:
         raise _broken(path, f"line {number}: id or source is empty")
     if page is not None and not (type(page) is int and 0 < page < 2**31):
         raise _broken(path, f"line {number}: page is {_short(page)}; expected a number from 1, or null")
-    if picture is not None and not (isinstance(picture, str) and _PICTURE.fullmatch(picture)):
-        raise _broken(path, f"line {number}: picture is {_short(picture)}; expected {PICTURES}/000000.png or null")
+    if image is not None and not _is_image(image, folder):
+        raise _broken(path, f"line {number}: {word} is {_short(image)}; expected {folder}/000000.png or null")
     if not (isinstance(rows, list) and len(rows) == 2 and all(type(row) is int for row in rows)):
         raise _broken(path, f"line {number}: rows is {_short(rows)}; expected two numbers")
-    return Entry(**{**known, "rows": (rows[0], rows[1])})
+    return Entry(**{**fields, "image": image, "rows": (rows[0], rows[1])})
+
+
+def _is_image(path: object, folder: str) -> bool:
+    return isinstance(path, str) and path.startswith(f"{folder}/") and bool(_IMAGE.fullmatch(path, len(folder) + 1))
 
 
 def _rows(file: BinaryIO, path: Path, dimension: int) -> int:
-    """Read the header of an array and return its number of rows, which the file's size bears out."""
+    """Read the header of an array and return its number of rows, checked against the file's size."""
     try:
         if np.lib.format.read_magic(file) != (1, 0):  # type: ignore[no-untyped-call]
             raise ValueError("of another version")
         reader: Any = np.lib.format.read_array_header_1_0
         shape, fortran, dtype = reader(file, max_header_size=HEADER_BYTES)
-    except Exception as error:  # what numpy's parser raises on hostile bytes is nowhere listed
+    except Exception as error:  # the errors of numpy's parser on hostile bytes are not documented
         raise _broken(path, f"is not an array ({type(error).__name__})") from None
     if dtype != np.dtype(np.float32) or fortran or len(shape) != 2 or shape[1] != dimension or shape[0] < 1:
         order = " in Fortran order" if fortran else ""
@@ -194,11 +202,11 @@ def _read_rows(file: BinaryIO, path: Path, shape: tuple[int, int]) -> Floats:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a file of the index for reading; a pipe is refused instead of waited for."""
+    """Open a file of the index for reading, without waiting for a pipe."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise _broken(path, "is no regular file")
+        raise _broken(path, "is not a regular file")
     return os.fdopen(handle, "rb")
 
 
@@ -228,7 +236,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _short(value: object) -> str:
-    """Return what an error shows of a value, which may be of any size."""
+    """Return a short form for errors of a value of any size."""
     if isinstance(value, str):
         return ascii(value[:60])
     if isinstance(value, int | float | tuple | None) and len(shown := repr(value)) <= 60:

@@ -1,55 +1,28 @@
-r"""Names of files as text that is valid Unicode, stays on one line and still opens the file.
+r"""Write names of files as text that is valid Unicode, stays on one line and still opens the file.
 
-A file's name on Linux is bytes: it may be no UTF-8, and it may hold a line break or a code that a terminal obeys. In an
-index and in an answer such a name is written with backslashes: ``\xff`` is the byte FF, ``\u000a`` the character
-U+000A, and ``\\`` a backslash. Every other name stays as it is.
+A file's name on Linux is bytes, which may not be UTF-8 and may hold a line break or a control code of terminals. An
+index and an answer write such a name with backslashes: ``\xff`` is the byte FF, ``\u000a`` the character U+000A, and
+``\\`` a backslash. Every other name stays as it is.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import unicodedata
 
-_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
-_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that make what follows look like something else. Source: Unicode Standard Annex 9."""
-_QUOTED_PATH = re.compile(r"""(['"])(?:/|[A-Za-z]:\\)(?:(?!\1)[^\n])*?([^/\\\n'"]*)\1""")
-_PATH = re.compile(r"""(?<![\w.:/~-])(?:/|~/|[A-Za-z]:\\)(?:[^\s'"/\\:;,()]+[/\\])+([^\s'"/\\:;,()]*)""")
-_MOST = 4000
+from ..frameworks.shown_text import visible
+
 _ESCAPED = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|(\\))")
 
 
 def escape(name: str | bytes | os.PathLike[str]) -> str:
     """Return a file's name or path as text; ``unescape`` gives it back, and no two names have the same text."""
-    return "".join("\\\\" if character == "\\" else _shown(character) for character in os.fsdecode(name))
+    return "".join("\\\\" if character == "\\" else visible(character) for character in os.fsdecode(name))
 
 
 def unescape(text: str) -> str:
     """Return the name that ``escape`` was given, as ``open`` takes it."""
     return _ESCAPED.sub(_character, text)
-
-
-def visible(text: str) -> str:
-    """Return ``text`` on one line, valid Unicode, without codes that a terminal obeys; backslashes stay as they are."""
-    return "".join(map(_shown, text))
-
-
-def without_paths(text: str, *known: str) -> str:
-    """Return ``text`` in which each absolute path is its last name alone; ``known`` are paths, with spaces perhaps."""
-    text = text[:_MOST].replace("file://", "")
-    for path in sorted((path for path in known if len(path) > 1 and os.path.isabs(path)), key=len, reverse=True):  # noqa: PTH117
-        text = text.replace(path, os.path.basename(path) or "...")  # noqa: PTH119
-    text = _QUOTED_PATH.sub(lambda match: f"{match[1]}{match[2]}{match[1]}", text)
-    return _PATH.sub(lambda match: match[1], text)
-
-
-def _shown(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # a byte that is not UTF-8, as os.fsdecode gives it
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    if unicodedata.category(character) in _CATEGORIES or character in _DIRECTIONS:
-        return f"\\u{ord(character):04x}"
-    return character
 
 
 def _character(match: re.Match[str]) -> str:

@@ -1,7 +1,6 @@
-"""A folder's pictures, texts and PDFs as places: what a search can find and a citation can name.
+"""Read a folder's images, texts and PDFs as places, which a search finds and a citation names.
 
-What cannot be read is noted with its reason, a page of a PDF by itself, and everything else is read all the same.
-The only file that imports pypdfium2.
+A file or page that cannot be read is recorded with its reason; everything else is still read.
 """
 
 from __future__ import annotations
@@ -17,14 +16,15 @@ from typing import Any
 
 from .._extras import require
 from ..errors import InputError, MissingExtraError
-from ..inputs.images import MediaPolicy, encoded_image
+from ..inputs.image_files import check_size
+from ..inputs.images import MediaPolicy, load_image
 from ..inputs.sources import read_file as read_bytes
 from .chunking import CHARACTERS, chunks
 from .names import escape
 
-__all__ = ["CHARACTERS", "PDF", "PICTURES", "TEXTS", "Place", "chunks", "read_file", "read_folder"]
+__all__ = ["CHARACTERS", "IMAGES", "PDF", "TEXTS", "Place", "chunks", "read_file", "read_folder"]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 TEXTS = (".txt", ".md", ".markdown", ".rst")
 PDF = ".pdf"
 TEXT_BYTES = 64 * 1024 * 1024
@@ -34,42 +34,43 @@ PAGE_SIDE = 1600
 PAGE_SCALE = 2.0
 """Pixels per point of a rendered page, 144 dpi, where ``PAGE_SIDE`` allows."""
 PAGES_TOLD = 20
-"""Bad pages of a PDF that are told one by one; a broken file may claim a million."""
+"""Bad pages of a PDF that are listed one by one; a broken file may claim a million."""
 PAGE_CHARACTERS = 1_000_000
 """Most characters of a page; a dense one has 10,000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A piece of text, a picture, or a page of a PDF, which is a picture beside its text.
+    """A piece of text, an image, or a page of a PDF, which is an image beside its text.
 
     Attributes:
         id: Unique in its folder: ``notes.md#L3-18``, ``photo.png``, ``report.pdf#page=2``.
         source: The file's path in the folder, as ``names.escape`` writes it.
         page: Number of the page, from 1.
-        text: What can be read.
-        picture: An encoded picture, and its media type.
+        text: Its text; empty for an image.
+        image: An encoded image, and its media type.
     """
 
     id: str
     source: str
     page: int | None = None
     text: str = ""
-    picture: tuple[bytes, str] | None = None
+    image: tuple[bytes, str] | None = None
 
 
 def read_folder(folder: Path, left_out: dict[str, str], *, skip: Path | None = None) -> Iterator[Place]:
-    """Yield the places of every picture, text and PDF below ``folder``, sorted by path.
+    """Yield the places of every image, text and PDF below ``folder``, sorted by path.
 
-    Hidden files and files of other kinds are passed over.
+    Hidden files and files of other kinds are ignored.
 
     Args:
-        folder: What to read.
-        left_out: Gets the path (``names.escape``) and the reason of each file, page and folder that cannot be read.
-        skip: A folder inside that is passed over: the index itself.
+        folder: The folder to read.
+        left_out: Filled with the path (``names.escape``) and the reason of each file, page and folder that cannot be
+            read.
+        skip: A folder inside to ignore: the index itself.
 
     Raises:
-        MissingExtraError: There is a PDF, and pypdfium2 is not installed.
+        MissingExtraError: The folder has a PDF, and pypdfium2 is not installed.
     """
     root = folder.resolve()
     policy = MediaPolicy(allowed_root=root)
@@ -83,7 +84,7 @@ def read_folder(folder: Path, left_out: dict[str, str], *, skip: Path | None = N
             yield from read_file(path, source, policy, left_out)
         except MissingExtraError:
             raise
-        except Exception as error:  # what is wrong with one file ends no index
+        except Exception as error:  # one bad file must not end the whole index
             left_out[source] = _reason(error)
 
 
@@ -92,18 +93,18 @@ def read_file(path: Path, source: str, policy: MediaPolicy, left_out: dict[str, 
 
     Args:
         path: The file.
-        source: What the places call it.
-        policy: Limits for pictures, and the folder that the file must lie in.
-        left_out: Gets the id and the reason of each page of a PDF that cannot be read.
+        source: Its name in the places.
+        policy: Limits for images, and the folder that the file must lie in.
+        left_out: Filled with the id and the reason of each page of a PDF that cannot be read.
 
     Raises:
-        InputError: It is no picture or PDF, though its name says so, or a text over ``TEXT_BYTES``.
-        UnicodeDecodeError: A text that is not UTF-8.
-        MissingExtraError: A PDF, and pypdfium2 is not installed.
+        InputError: The file is not the image or PDF that its name says, or is a text over ``TEXT_BYTES``.
+        UnicodeDecodeError: The file is a text, and not UTF-8.
+        MissingExtraError: The file is a PDF, and pypdfium2 is not installed.
     """
     kind = path.suffix.lower()
-    if kind in PICTURES:
-        yield Place(id=source, source=source, picture=encoded_image(path, policy))
+    if kind in IMAGES:
+        yield Place(id=source, source=source, image=load_image(path, policy).browser_file(policy.max_bytes))
     elif kind in TEXTS:
         yield from _pieces(path, source, policy)
     elif kind == PDF:
@@ -111,14 +112,14 @@ def read_file(path: Path, source: str, policy: MediaPolicy, left_out: dict[str, 
 
 
 def _files(root: Path, left_out: dict[str, str], *, skip: Path | None) -> Iterator[Path]:
-    """Yield the files and links below ``root`` whose name is one of ours, sorted by path; without recursion."""
+    """Yield the files and links below ``root`` with a suffix to index, sorted by path; no recursion, however deep."""
     waiting = [root]
     while waiting:
         path = waiting.pop()
         if path == skip:
             continue
         if path != root and (path.is_symlink() or not path.is_dir()):
-            if path.suffix.lower() in (*PICTURES, *TEXTS, PDF):
+            if path.suffix.lower() in (*IMAGES, *TEXTS, PDF):
                 yield path
             continue
         try:
@@ -134,15 +135,15 @@ def _source(path: Path, root: Path) -> str:
 
 
 def _check_regular(path: Path, root: Path) -> None:
-    """Refuse a link out of the folder, and what is no file: reading a pipe would wait for ever."""
+    """Raise ``InputError`` for a link out of the folder, and for a pipe, where reading may never end."""
     if not path.resolve().is_relative_to(root):
         raise InputError("it is a link that leads out of the folder.")
     if not stat.S_ISREG(path.stat().st_mode):
-        raise InputError("it is no regular file.")
+        raise InputError("it is not a regular file.")
 
 
 def _reason(error: Exception) -> str:
-    """Return what is told of a file; its path stands before it."""
+    """Return the reason that stands behind a file's path."""
     if isinstance(error, OSError) and error.strerror:
         return f"it cannot be read ({error.strerror})."
     if isinstance(error, InputError | UnicodeDecodeError):
@@ -170,7 +171,7 @@ def _pages(path: Path, source: str, left_out: dict[str, str]) -> Iterator[Place]
     import pypdfium2
 
     bad = 0
-    with path.open("rb") as file:  # opened here: pdfium's own open takes no name that is not UTF-8
+    with path.open("rb") as file:  # opened here: pdfium itself opens only names in UTF-8
         try:
             pdf = pypdfium2.PdfDocument(file)
         except pypdfium2.PdfiumError as error:
@@ -180,28 +181,30 @@ def _pages(path: Path, source: str, left_out: dict[str, str]) -> Iterator[Place]
             for number in range(1, len(pdf) + 1):
                 name = f"{source}#page={number}"
                 try:
-                    text, picture = _page(pdf, number)
-                except Exception as error:  # pdfium's own, ctypes', PIL's, no memory: whatever a page brings about
+                    text, image = _page(pdf, number)
+                except Exception as error:  # errors of pdfium, ctypes and PIL, or no memory
                     bad += 1
                     if bad <= PAGES_TOLD:
                         left_out[name] = _reason(error)
                 else:
-                    yield Place(id=name, source=source, page=number, text=text, picture=picture)
+                    yield Place(id=name, source=source, page=number, text=text, image=image)
     if bad > PAGES_TOLD:
         left_out[source] = f"{bad - PAGES_TOLD} more of its pages cannot be read."
 
 
 def _page(pdf: Any, number: int) -> tuple[str, tuple[bytes, str]]:
-    """Return what a page says, and how it looks as a JPEG file with its media type."""
+    """Return a page's text, and its image as a JPEG file with the media type."""
     page = pdf[number - 1]
     try:
         scale = min(PAGE_SCALE, PAGE_SIDE / max(1, *page.get_size()))
-        file = BytesIO()
-        page.render(scale=scale).to_pil().convert("RGB").save(file, "JPEG", quality=90)
+        image = page.render(scale=scale).to_pil().convert("RGB")
         textpage = page.get_textpage()
         if (count := textpage.count_chars()) > PAGE_CHARACTERS:
             raise InputError(f"the page has {count} characters; a page may have {PAGE_CHARACTERS}.")
         text = textpage.get_text_range().replace("\r\n", "\n").strip()
-        return text.encode("utf-8", "replace").decode(), encoded_image(file.getvalue(), MediaPolicy())
+        check_size(image.size, MediaPolicy())
+        file = BytesIO()
+        image.save(file, "JPEG", quality=90)
+        return text.encode("utf-8", "replace").decode(), (file.getvalue(), "image/jpeg")
     finally:
         page.close()

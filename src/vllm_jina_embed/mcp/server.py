@@ -1,7 +1,8 @@
-"""An index as a server of the Model Context Protocol: tools whose answers hold text and pictures, with citations.
+"""An index as a server of the Model Context Protocol: tools whose answers hold texts and images, with citations.
 
-The server speaks on stdin and stdout. The client's model names places and pictures by what the index says, or brings a
-picture along; it names no file outside the index, and no answer names a path of this machine.
+The server speaks on stdin and stdout. The client's model names places and images by what an answer says, or brings an
+image along; it names no file outside the index, and no answer names a path of this machine. What the model reads and
+sees is made in ``frameworks.found_images``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +19,26 @@ from .. import __version__
 from .._arrays import Floats
 from .._extras import require
 from ..embedder import JinaEmbedder
-from ..errors import ConfigError, InputError, VllmJinaError
-from ..inputs.encoding import jpeg
-from ..inputs.images import MediaPolicy, is_data_uri, open_image
+from ..errors import ConfigError, VllmJinaError
+from ..frameworks.found_images import (
+    ABOUT_IMAGE,
+    ABOUT_QUERY,
+    DESCRIPTION,
+    NAME,
+    Block,
+    Bounds,
+    Match,
+    View,
+    cut,
+    errors_for,
+    one_of,
+    own_media,
+)
+from ..frameworks.shown_text import visible, without_paths
+from ..inputs.images import MediaPolicy, open_image
 from .chunking import chunks
-from .index import PICTURES, Entry, Index
-from .layout import PICTURE_BYTES
-from .names import visible, without_paths
+from .index import Entry, Index
+from .layout import IMAGE_BYTES
 
 require("mcp", "mcp.server.mcpserver")
 
@@ -32,24 +47,31 @@ from mcp.server.mcpserver.exceptions import ToolError  # noqa: E402
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent  # noqa: E402
 from pydantic import Field  # noqa: E402
 
-SHOWN, SIDE, BYTES, CHARACTERS = 4, 768, 200_000, 1200
-"""Bounds of a search's answer: pictures, their longest side in pixels, their bytes, characters per text."""
-PAGE_SIDE, PAGE_BYTES, PAGE_CHARACTERS = 1536, 800_000, 20_000
+PAGE = Bounds(max_images=1, max_side=1536, max_bytes=800_000, max_characters=20_000)
 """Bounds of one place that is opened."""
+NO_MORE = "get_item shows it"
 ALIKE = 0.99
 """Cosine over which an embedding that is computed again is the stored one; other weights are far below."""
 INSTRUCTIONS = (
-    "Searches a collection of texts, pictures and pages of PDFs by meaning, in any language. Pictures and pages can be "
-    "seen. Cite results by their source and page. Open a place by its id to read it whole or see it larger."
+    f"{DESCRIPTION} Pages of PDFs are images beside their texts. Open a place by its id to read it whole or see it "
+    "larger."
 )
 
 
 class Service:
     """The tools, and the embedder that they ask."""
 
-    def __init__(self, index: Index, embedder: JinaEmbedder) -> None:
+    def __init__(self, index: Index, embedder: JinaEmbedder, bounds: Bounds | None = None) -> None:
         self._index, self._embedder = index, embedder
-        self._policy = MediaPolicy(allowed_root=index.folder / PICTURES, max_bytes=PICTURE_BYTES)
+        media = own_media(None, embedder.settings)
+        self._media = replace(
+            media,
+            allow_local_files=True,
+            allowed_root=index.images,
+            max_bytes=max(media.max_bytes, IMAGE_BYTES),
+        )
+        self._view = View(bounds=bounds or Bounds(), media=self._media, no_more=NO_MORE)
+        self._page = View(bounds=PAGE, media=self._media)
         self._ready: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -64,69 +86,67 @@ class Service:
 
     async def search(
         self,
-        query: Annotated[str, Field(description="What to look for, in words of any language.")] = "",
-        picture: Annotated[
-            str,
-            Field(
-                description="To look for what resembles a picture, instead of query: the id of a place, the path of a "
-                "picture in the index, or a data:image/...;base64, URI."
-            ),
-        ] = "",
+        query: Annotated[str | None, Field(description=ABOUT_QUERY)] = None,
+        image: Annotated[str | None, Field(description=f"{ABOUT_IMAGE} The id of a place is taken too.")] = None,
         count: Annotated[int, Field(ge=1, le=20, description="How many results.")] = 5,
     ) -> CallToolResult:
-        """Search texts, pictures and pages by meaning; results are numbered, best first, pictures are shown."""
-        if bool(query.strip()) == bool(picture.strip()):
-            raise ToolError("give query or picture, one of the two.")
+        """Search texts and images; the model reads of it what ``found_images`` says."""
         try:
-            question = await self._question(query, picture.strip())
-            found = self._index.search(question, count)
+            embedding = await self._embedding(query, image)
+            found = self._index.search(embedding, count)
         except VllmJinaError as error:
             raise ToolError(self._public(error)) from error
-        return await asyncio.to_thread(self._results, found)
+        shown = await asyncio.to_thread(self._view.blocks, [self._match(entry, score) for entry, score in found])
+        return CallToolResult(content=list(map(_block, shown)))
 
     async def get_item(
         self,
         id: Annotated[str, Field(description="As in a search's result: report.pdf#page=3.")],  # noqa: A002
     ) -> CallToolResult:
-        """Open one place: its whole text and its picture or page, larger, and the ids of what is before and after."""
+        """Open one place: its whole text and its image or page, larger, and the ids of what is before and after."""
         entry = self._index.get(id.strip())
         if entry is None:
             raise ToolError(f"there is no place {id[:80]!r}; search names the ids.")
         sides = zip(("before", "after"), self._index.neighbours(entry), strict=True)
         notes = [f"{side}: {visible(other.id)}" for side, other in sides if other is not None]
         head = "; ".join([f"{entry.citation} (id {visible(entry.id)})", *notes])
-        blocks: list[ContentBlock] = [_text(f"{head}\n{_cut(entry.text, PAGE_CHARACTERS)}".strip())]
-        if entry.picture is not None:
-            blocks.append(await asyncio.to_thread(self._picture, entry, PAGE_SIDE, PAGE_BYTES))
-        return CallToolResult(content=blocks)
+        blocks: list[Block] = [f"{head}\n{cut(entry.text, PAGE.max_characters)}".strip()]
+        if entry.image is not None:
+            note, image = await asyncio.to_thread(self._page.shown, self._match(entry))
+            blocks.append(f"(the image {note})" if image is None else image)
+        return CallToolResult(content=list(map(_block, blocks)))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    async def _question(self, query: str, picture: str) -> Floats:
-        entry = (self._index.get(picture) or self._index.of_picture(picture)) if picture else None
+    async def _embedding(self, query: str | None, image: str | None) -> Floats:
+        """Return the embedding to search by; that of an image in the index is stored there."""
+        entry = self._place(one_of(query, image)[1])
         if entry is not None:
+            return self._index.embedding(entry)
+        question = self._view.question(query, image)
+        if isinstance(question.image, Match) and (entry := self._place(question.image.key)) is not None:
             return self._index.embedding(entry)
         assert self._ready is not None
         await asyncio.shield(self._ready)
-        if not picture:
-            found = await self._embedder.aembed_queries([query])
-        elif is_data_uri(picture):
-            found = await self._embedder.aembed_images([picture])
-        else:
-            raise InputError(
-                f"there is no picture {picture[:80]!r}: it does not exist in the index. Give the id of a place, a path "
-                f"such as {PICTURES}/000000.png, or a data:image/...;base64, URI."
-            )
-        row: Floats = found[0]
+        with errors_for(question):
+            if question.image is None:
+                rows = await self._embedder.aembed_queries([question.text])
+            else:
+                rows = await self._embedder.aembed_images([question.image])
+        row: Floats = rows[0]
         return row
+
+    def _place(self, name: str) -> Entry | None:
+        """Return the place of an id, or of an image's path in the index."""
+        return (self._index.get(name) or self._index.of_image(name)) if name else None
 
     async def _check(self) -> None:
         """Compute one stored embedding again: a model of the same name may have other weights by now."""
         entry = self._index.entries[0]
-        if entry.picture is None:
+        if entry.image is None:
             (again,) = await self._embedder.aembed_passages([next(text for _, _, text in chunks(entry.text))])
         else:
-            image = await asyncio.to_thread(open_image, self._index.folder / entry.picture, self._policy)
+            image = await asyncio.to_thread(open_image, self._index.folder / entry.image, self._media)
             (again,) = await self._embedder.aembed_images([image])
         if not float(again @ self._index.embedding(entry)) >= ALIKE:
             raise ConfigError("the index was built with other weights than the model has now; index it anew.")
@@ -135,53 +155,56 @@ class Service:
         """Return what the client's model is told: no path of this machine."""
         return without_paths(str(error), str(self._index.folder), str(self._index.settings["model"]))
 
-    def _results(self, found: list[tuple[Entry, float]]) -> CallToolResult:
-        blocks: list[ContentBlock] = []
-        shown = 0
-        for number, (entry, score) in enumerate(found, 1):
-            note = "" if entry.picture is None else f", picture {entry.picture}"
-            if entry.picture is not None and shown == SHOWN:
-                note += ", not shown: get_item shows it"
-            head = f"[{number}] {entry.citation} (id {visible(entry.id)}, score {score:.3f}{note})"
-            blocks.append(_text(f"{head}\n{_cut(entry.text, CHARACTERS)}".strip()))
-            if entry.picture is not None and shown < SHOWN:
-                blocks.append(self._picture(entry, SIDE, BYTES))
-                shown += 1
-        return CallToolResult(content=blocks)
-
-    def _picture(self, entry: Entry, side: int, most: int) -> TextContent | ImageContent:
-        try:
-            picture = open_image(self._index.folder / str(entry.picture), self._policy)
-        except InputError as error:
-            return _text(f"(the picture cannot be shown: {self._public(error)})")
-        data = base64.b64encode(jpeg(picture, max_side=side, max_bytes=most)).decode("ascii")
-        return ImageContent(type="image", data=data, mime_type="image/jpeg")
+    def _match(self, entry: Entry, score: float | None = None) -> Match:
+        return Match(
+            source=entry.citation,
+            id=visible(entry.id),
+            score=score,
+            text=entry.text,
+            image=None if entry.image is None else self._index.folder / entry.image,
+            key=entry.id,
+        )
 
 
-def server_of(folder: Path, *, engine_kwargs: dict[str, Any] | None = None) -> MCPServer[None]:
+def server_of(
+    folder: Path,
+    *,
+    engine_kwargs: dict[str, Any] | None = None,
+    media: MediaPolicy | None = None,
+    max_images: int = 4,
+    max_side: int = 768,
+    max_bytes: int = 200_000,
+    max_characters: int = 2000,
+) -> MCPServer[None]:
     """Return the server of an index.
 
     Args:
         folder: The index.
         engine_kwargs: For vLLM, as in ``JinaEmbedder``.
+        media: Limits for images: those of the index, and those that a client brings along. A client never names a file,
+            and the images of the index lie in its folder, whatever it says of local files.
+        max_images: Images shown per answer; further ones are named only.
+        max_side: Longest side of a shown image in pixels; larger ones are reduced.
+        max_bytes: Most bytes of a shown image, which is a JPEG.
+        max_characters: Characters given of a text.
 
     Raises:
-        ConfigError: There is no such index, or its model is not there.
+        ConfigError: There is no such index, its model is not there, or names a bound that is too small.
     """
+    bounds = Bounds(max_images=max_images, max_side=max_side, max_bytes=max_bytes, max_characters=max_characters)
+    policy = replace(own_media(media), allow_local_files=False)
     index = Index(folder)
-    policy = MediaPolicy(allow_local_files=False)
-    service = Service(index, JinaEmbedder(**index.settings, media=policy, engine_kwargs=engine_kwargs))
+    embedder = JinaEmbedder(**index.settings, media=policy, engine_kwargs=engine_kwargs)
+    service = Service(index, embedder, bounds)
     server: MCPServer[None] = MCPServer(
         "vllm-jina-embed", instructions=INSTRUCTIONS, version=__version__, lifespan=service.lifespan
     )
-    server.tool()(service.search)
+    server.tool(name=NAME, description=DESCRIPTION)(service.search)
     server.tool()(service.get_item)
     return server
 
 
-def _text(text: str) -> TextContent:
-    return TextContent(type="text", text=text)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]} [...]"
+def _block(block: Block) -> ContentBlock:
+    if isinstance(block, str):
+        return TextContent(type="text", text=block)
+    return ImageContent(type="image", data=base64.b64encode(block).decode("ascii"), mime_type="image/jpeg")

@@ -1,8 +1,8 @@
-"""What vLLM loads in each of its own processes, through the entry point group ``vllm.general_plugins``.
+"""The plugin that vLLM loads in each of its own processes (entry point group ``vllm.general_plugins``).
 
-``register`` adds the architectures that pool inside the engine; nothing else in vLLM changes. A checkpoint stays as it
-is: ``hf_overrides={"architectures": [ARCHITECTURE]}`` selects the one for merged weights, which ``engine/local/``
-does; jinaai/jina-embeddings-v4 itself names the other.
+``register`` adds the architectures that pool inside the engine; nothing else in vLLM changes.
+``hf_overrides={"architectures": [ARCHITECTURE]}``, set by ``engine/local/``, selects the one for merged weights;
+jinaai/jina-embeddings-v4 itself names the other.
 This folder imports vllm and torch only when vLLM asks for the model.
 """
 
@@ -21,16 +21,16 @@ def register() -> None:
     end_with_parent()
     from vllm import ModelRegistry
 
-    known = ModelRegistry.get_supported_archs()
+    registered = ModelRegistry.get_supported_archs()
     for name, module in ((ARCHITECTURE, "jina_v4_merged"), (NATIVE_ARCHITECTURE, "jina_v4_native")):
-        if name not in known:
+        if name not in registered:
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")
     if os.environ.get(CONNECTOR_VARIABLE) == MEDIA_CONNECTOR:
         _register_for_server()
 
 
 def _register_for_server() -> None:
-    """Register what a served engine opens images and reads texts with; ``serve`` selects both by their names."""
+    """Register our media connector and our renderer of texts; ``serve`` selects both by name."""
     from vllm.renderers.registry import RENDERER_REGISTRY
     from vllm.tokenizers import TokenizerRegistry
 

@@ -1,6 +1,6 @@
-"""The model class over vLLM's own Qwen2.5-VL: same weights, same forward, another ``embed`` pooler.
+"""The model class over vLLM's own Qwen2.5-VL: same weights and forward, but ``embed`` averages the vision spans.
 
-``token_embed`` gives every token's state from the same engine.
+``token_embed`` returns every token's state from the same engine.
 """
 
 from __future__ import annotations

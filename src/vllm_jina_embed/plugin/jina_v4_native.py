@@ -1,7 +1,7 @@
-"""jina-embeddings-v4 as it is published: Qwen2.5-VL, a projector for multi-vectors, and adapters per task.
+"""jina-embeddings-v4 as published: Qwen2.5-VL, a projector for multi-vectors, and adapters per task.
 
-vLLM's own LoRA applies a request's adapter in the layers; the projector's adapters are added here, once per task, and
-the request names its task for it too. Weights load by the checkpoint's own names, without its remote code.
+vLLM's own LoRA applies a request's adapter in the layers. The projector's adapters are added here, once per task; a
+request names its task for the projector too. Weights load by the checkpoint's own names, without its remote code.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class MultiVectorProjector(torch.nn.Module):
         self.of_task: dict[str, torch.Tensor] = {}
 
     def add_adapters(self, folder: Path, tasks: tuple[str, ...]) -> None:
-        """Make each task's weight, once the base weight is loaded."""
+        """Compute each task's weight; call it after the base weight is loaded."""
         with torch.no_grad():
             for task, added in projector_adapters(folder, tasks).items():
                 self.of_task[task] = self.weight + torch.from_numpy(added).to(self.weight.device)
 
     def forward(self, states: torch.Tensor, task: object) -> torch.Tensor:
-        """Return rows ``(n_tokens, token_dimensions)``, float32, not normalised; NaN for a task that is unknown.
+        """Return rows ``(n_tokens, token_dimensions)``, float32, not normalised; NaN for an unknown task.
 
-        Not an error: a request names the task, and an exception here ends the engine for everybody.
+        NaN and not an error: requests name the task, and an exception here ends the engine for everybody.
         """
         weight = self.of_task.get(task) if isinstance(task, str) else None
         if weight is None:
@@ -68,8 +68,8 @@ class JinaEmbeddingsV4Model(JinaV4VisionSpanModel):
         folder, tasks = (getattr(self.config, key, None) for key in (ADAPTERS_KEY, TASKS_KEY))
         if not folder or not tasks:
             raise RuntimeError(
-                "this checkpoint's vectors need the adapter of a task, which this start of vLLM was not told of: "
-                "without it they would be wrong. Use vllm_jina_embed.JinaEmbedder, or the command vllm-jina-embed."
+                "this checkpoint needs the adapter of a task, and vLLM was started without one: its vectors "
+                "would be wrong. Use vllm_jina_embed.JinaEmbedder, or the command vllm-jina-embed."
             )
         self.multi_vector_projector.add_adapters(Path(folder), tuple(tasks))
         return loaded

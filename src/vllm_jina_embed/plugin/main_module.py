@@ -1,4 +1,4 @@
-"""What vLLM's spawned processes import in place of the application's main module: the first code of ours in them."""
+"""The main module of vLLM's spawned processes, in place of the application's: the first code that they run."""
 
 from ..engine.local.processes import begin
 

@@ -1,14 +1,13 @@
 """Vision-span mean pooling inside vLLM, in float32.
 
-A step holds the hidden states ``(n_scheduled_tokens, hidden_size)`` of many requests, each whole or a chunk. Every
-request that it finishes gets one embedding ``(dimensions,)`` of L2 norm 1, the others None. Whatever the step holds,
-the same few operators run, and none waits for the device.
+A step holds the hidden states ``(n_scheduled_tokens, hidden_size)`` of many requests, each whole or a chunk. A request
+that ends in this step gets one embedding ``(dimensions,)`` of L2 norm 1, the others None. The same few operators run
+whatever the step holds, and none waits for the device.
 
-Nothing that a request holds may raise here: an exception in vLLM's worker ends the engine for everybody. What cannot
-be pooled gets NaN, which whoever asked turns into that request's error (``engine/local/``,
-``serve/request_checks.py``).
-``vllm_jina_embed.pooling.single_vector`` is the reference that it must equal. Source: get_single_vector_embeddings in
-modeling_jina_embeddings_v4.py.
+Nothing in a request may raise here: an exception in vLLM's worker ends the engine for everybody. A request that cannot
+be pooled gets NaN, which the caller turns into that request's error (``engine/local/``, ``serve/request_checks.py``).
+``vllm_jina_embed.pooling.single_vector`` is the reference and gives the same vectors.
+Source: get_single_vector_embeddings in modeling_jina_embeddings_v4.py.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""vLLM's scheduler with small steps while somebody asks.
+"""vLLM's scheduler, with small steps while questions come.
 
-Symptom: priority alone puts a question before waiting documents, but it still waits for the step that runs, and shares
-the next one with as many documents as fit: on a CPU about two steps of 0.1 to 0.2 s. Small steps all the time would
-cost throughput. So steps are small only for a moment after a question, and only while much waits: an undisturbed
-index runs at full speed, and so do many single callers.
+Symptom: priority alone puts a question before waiting documents, but it still waits for the running step, and shares
+the next one with as many documents as fit: on a CPU about two steps of 0.1 to 0.2 s. Always taking small steps would
+cost throughput. So steps are small only for a moment after a question, and only while many tokens wait: bulk indexing
+without questions runs at full speed, and so do many single callers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOMENT = 2.0
 SMALL_STEP = 256
 """Tokens of a small step, or a sixteenth of a full one where that is more."""
 MUCH = 2
-"""Full steps of waiting tokens from which steps are made small; less is done so soon that nobody would notice."""
+"""Full steps of waiting tokens from which steps are made small; less is computed too soon to be noticed."""
 
 
 class QuestionsFirst(Scheduler):
@@ -38,16 +38,16 @@ class QuestionsFirst(Scheduler):
         self._last_question = float("-inf")
 
     def add_request(self, request: Request) -> None:
-        """Take note of questions."""
+        """Add a request, and note the time of a question."""
         if request.priority == URGENT:
             self._last_question = time.monotonic()
         super().add_request(request)
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """Plan a step, a small one shortly after a question."""
-        asked = time.monotonic() - self._last_question < MOMENT
+        recent_question = time.monotonic() - self._last_question < MOMENT
         small = min(self._full_step, max(SMALL_STEP, self._full_step // 16))
-        is_small = asked and self._waiting_tokens() > MUCH * self._full_step
+        is_small = recent_question and self._waiting_tokens() > MUCH * self._full_step
         self.max_num_scheduled_tokens = small if is_small else self._full_step
         return super().schedule(*args, **kwargs)
 

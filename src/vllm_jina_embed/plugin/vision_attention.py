@@ -1,7 +1,7 @@
-"""The vision encoder's attention on the CPU, in one call for all windows of a size.
+"""Attention of the vision encoder on the CPU, in one call for all windows of one size.
 
-Symptom: vLLM calls torch once for each window, and a picture of 448 px has sixteen of them in each layer. Only the
-calls change; numbers are those of torch's ``scaled_dot_product_attention``, as before.
+Symptom: vLLM calls torch once for each window, and an image of 448 px has sixteen of them in each layer. Both ways
+call torch's ``scaled_dot_product_attention`` and give the same numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class WindowAttention(torch.nn.Module):
-    """In place of vLLM's ``MMEncoderAttention``."""
+    """Replaces vLLM's ``MMEncoderAttention``."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -30,10 +30,10 @@ class WindowAttention(torch.nn.Module):
         """Return ``(1, n_patches, n_heads, head_size)``.
 
         Args:
-            query: The same shape.
-            key: The same shape.
-            value: The same shape.
-            cu_seqlens: Where each window begins, and the end.
+            query: Shape ``(1, n_patches, n_heads, head_size)``.
+            key: As ``query``.
+            value: As ``query``.
+            cu_seqlens: Start of each window, then the end, ``(n_windows + 1,)``.
         """
         done, start = [], 0
         for length, windows in groupby(cu_seqlens.diff().tolist()):
@@ -45,7 +45,7 @@ class WindowAttention(torch.nn.Module):
 
 
 def join_windows(visual: torch.nn.Module) -> None:
-    """Give each layer of vLLM's vision encoder the attention of this module, where torch's is what it uses."""
+    """Replace the attention in each layer of vLLM's vision encoder, on the CPU, where it uses torch's."""
     if not current_platform.is_cpu():
         return
     for block in visual.blocks:

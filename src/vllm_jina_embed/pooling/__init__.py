@@ -1,1 +1,1 @@
-"""Token states to embeddings, in numpy: the reference for what the engine does."""
+"""Token states to embeddings, in numpy: the reference for the pooling inside vLLM."""

@@ -1,7 +1,6 @@
-"""Token states to embeddings, in numpy: the reference for what the engine does; and multi-vectors to scores.
+"""Token states to embeddings, in numpy: the reference for the pooling inside vLLM.
 
-Enters: token states ``(n_tokens, hidden_size)`` after the final norm, never normalised; multi-vectors, one row per
-token. Leaves: float32 embeddings and scores.
+Token states have the shape ``(n_tokens, hidden_size)``; they come after the final norm and are not normalised.
 Source: modeling_jina_embeddings_v4.py, get_single_vector_embeddings; paper arXiv:2506.18902, section 4.
 """
 
@@ -22,12 +21,12 @@ NORM_LIMIT = 1e-2
 
 def norm_error(rows: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Return how far the L2 norm of each row ``(..., n)`` is from 1, float64 ``(...,)``; NaN where a row holds NaN."""
-    found: npt.NDArray[np.float64] = np.abs(np.linalg.norm(rows.astype(np.float64), axis=-1) - 1)
-    return found
+    errors: npt.NDArray[np.float64] = np.abs(np.linalg.norm(rows.astype(np.float64), axis=-1) - 1)
+    return errors
 
 
 def vision_mask(token_ids: Sequence[int], *, vision_start: int, vision_end: int) -> npt.NDArray[np.bool_]:
-    """Return which tokens are averaged.
+    """Return a mask of the tokens that are averaged.
 
     Args:
         token_ids: Expanded prompt tokens, shape ``(n_tokens,)``.

@@ -1,6 +1,6 @@
-"""Fewer rows per multi-vector: tokens that are alike become one, so that an index takes a fraction of the place.
+"""Shorten multi-vectors: similar tokens become one row, so that an index takes a fraction of the space.
 
-Enters: a multi-vector. Leaves: a shorter one. Only items are pooled; a query keeps all its tokens.
+Only items are shortened; a query keeps all its tokens.
 Source: Clavie, Chaffin, Adams, "Reducing the Footprint of Multi-Vector Retrieval with Minimal Performance Impact via
 Token Pooling", arXiv:2409.14683: hierarchical clustering by Ward's method, then the mean of each cluster.
 """
@@ -15,14 +15,14 @@ from ..errors import ConfigError
 from .single_vector import normalize
 
 WINDOW = 1024
-"""Neighbouring tokens that are clustered together: a page is one window, a long text some, in 8 MB each."""
+"""Neighbouring tokens that are clustered together, in 8 MB: a page is one window, a long text several."""
 
 
 def check_factor(factor: int) -> int:
     """Return ``factor``.
 
     Raises:
-        ConfigError: It is no whole number over 0.
+        ConfigError: It is not a whole number over 0.
     """
     if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
         raise ConfigError(f"pool_factor={factor!r} must be a whole number over 0; 1 keeps every token.")
@@ -41,7 +41,7 @@ def pool_tokens(multi_vector: npt.NDArray[np.floating], factor: int) -> Floats:
         first tokens; ``m`` is ``n_tokens / factor``, rounded up in every ``WINDOW`` of tokens.
 
     Raises:
-        ConfigError: ``factor`` is no whole number over 0.
+        ConfigError: ``factor`` is not a whole number over 0.
     """
     rows = np.asarray(multi_vector, dtype=np.float32)
     if check_factor(factor) == 1 or len(rows) < 2:
@@ -58,7 +58,7 @@ def _pooled(rows: Floats, clusters: int) -> Floats:
 
 
 def _merges(rows: Floats) -> list[tuple[float, int, int]]:
-    """Return every merge of Ward's method as its cost and a row of each side, by the nearest-neighbour chain.
+    """Return every merge of Ward's method as ``(cost, row, row of the other cluster)``, by the nearest-neighbour chain.
 
     Source: Murtagh, Contreras, "Algorithms for hierarchical clustering", arXiv:1105.0121.
     """
@@ -81,21 +81,21 @@ def _merges(rows: Floats) -> list[tuple[float, int, int]]:
     return merges
 
 
-def _merge(distances: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64], kept: int, gone: int) -> None:
-    """Put cluster ``gone`` into ``kept``, in place (the formula of Lance and Williams for Ward's method)."""
-    both = sizes[kept] + sizes[gone]
-    row = (sizes + sizes[kept]) * distances[kept] + (sizes + sizes[gone]) * distances[gone]
-    row = (row - sizes * distances[kept, gone]) / (sizes + both)
-    row[[kept, gone]] = np.inf
-    distances[kept] = distances[:, kept] = row
-    distances[gone] = distances[:, gone] = np.inf
-    sizes[kept], sizes[gone] = both, 0
+def _merge(distances: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64], left: int, right: int) -> None:
+    """Merge cluster ``right`` into ``left``, in place (the formula of Lance and Williams for Ward's method)."""
+    both = sizes[left] + sizes[right]
+    row = (sizes + sizes[left]) * distances[left] + (sizes + sizes[right]) * distances[right]
+    row = (row - sizes * distances[left, right]) / (sizes + both)
+    row[[left, right]] = np.inf
+    distances[left] = distances[:, left] = row
+    distances[right] = distances[:, right] = np.inf
+    sizes[left], sizes[right] = both, 0
 
 
 def _cut(merges: list[tuple[float, int, int]], count: int, clusters: int) -> npt.NDArray[np.intp]:
     """Return each row's cluster after the ``count - clusters`` cheapest merges, numbered by their first rows."""
     owner = np.arange(count)
-    for _, one, other in sorted(merges)[: count - clusters]:
-        owner[owner == owner[other]] = owner[one]
+    for _, left, right in sorted(merges)[: count - clusters]:
+        owner[owner == owner[right]] = owner[left]
     _, first, inverse = np.unique(owner, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]

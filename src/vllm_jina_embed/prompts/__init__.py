@@ -1,1 +1,1 @@
-"""Items to token ids and images, as each model was trained."""
+"""Turn items into token ids and images, as each model was trained."""

@@ -1,4 +1,4 @@
-"""What a prompt is, and what makes one."""
+"""Define a prompt and the builder that makes it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from ..errors import InputError
 from ..inputs.items import Item
 
 PromptName = Literal["query", "passage"]
-
-
 Truncate = Literal["end", "start", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What the engine gets for one item.
+    """The input of the engine for one item.
 
     Attributes:
-        token_ids: Prompt tokens; one image token per picture, which the engine expands.
-        images: RGB pictures in the order of their image tokens; empty for text.
+        token_ids: Prompt tokens; one image token per image, which the engine expands.
+        images: RGB images in the order of their image tokens; empty for text.
         truncated: Whether tokens of the user's text were cut off.
-        around: How many tokens stand before and after the pictures, which no single vector averages; none for text.
+        around: Numbers of tokens before and after the images, which a single vector leaves out; (0, 0) for text.
     """
 
     token_ids: tuple[int, ...]
@@ -40,5 +38,5 @@ class Builder(Protocol):
     def build(
         self, items: Sequence[Item], *, role: str, text_prefix: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | InputError]:
-        """Return one prompt per item, or the error that this item alone met; see ``PromptBuilder.build``."""
+        """Return one prompt per item, or the error of this item; see ``PromptBuilder.build``."""
         ...

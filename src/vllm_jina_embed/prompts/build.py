@@ -1,4 +1,4 @@
-"""The prompts of a checkpoint, as its row says: prefixes of texts, and the builder with its own tokenizer."""
+"""Choose a checkpoint's prefixes of texts and its prompt builder, as its row says."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .template import PromptBuilder
 
 
 def prefix(family: Family, task: str, prompt_name: str) -> str:
-    """Return the text that stands before a user's text.
+    """Return the prefix of a user's text.
 
     Args:
-        family: The model's.
+        family: The model's family.
         task: ``retrieval``, ``text-matching`` or ``code``.
         prompt_name: ``query`` or ``passage``.
 
     Raises:
-        ConfigError: Unknown ``prompt_name``.
+        ConfigError: ``prompt_name`` is unknown.
     """
     prefixes = family.prefixes
     if prompt_name not in prefixes:
@@ -32,9 +32,9 @@ def prefix(family: Family, task: str, prompt_name: str) -> str:
 
 
 def role_of(family: Family, item: Item, prompt_name: str) -> str:
-    """Return the role that decides an item's prompt, for the names of cached vectors.
+    """Return the role that decides an item's prompt, for the key of a cached vector.
 
-    ``image`` stands for both roles where the model gives images the same prompt in both.
+    It is ``image`` for both roles if the model has one prompt for images.
     """
     if isinstance(item, TextItem):
         return prompt_name
@@ -43,10 +43,10 @@ def role_of(family: Family, item: Item, prompt_name: str) -> str:
 
 
 def load_builder(checkpoint: Checkpoint, *, revision: str | None, policy: MediaPolicy) -> Builder:
-    """Return the builder with the checkpoint's own tokenizer.
+    """Return the prompt builder with the checkpoint's own tokenizer.
 
     Raises:
-        ConfigError: There is no tokenizer.json, or it is not the one of this family.
+        ConfigError: tokenizer.json is missing, or belongs to another family.
     """
     file = locate(checkpoint.location, revision).file(TOKENIZER)
     return read_builder(checkpoint, file.read_bytes(), policy=policy, origin=f"{checkpoint.location!r}: {TOKENIZER}")
@@ -55,16 +55,16 @@ def load_builder(checkpoint: Checkpoint, *, revision: str | None, policy: MediaP
 def read_builder(
     checkpoint: Checkpoint, tokenizer: bytes, *, policy: MediaPolicy, origin: str = f"the server's {TOKENIZER}"
 ) -> Builder:
-    """Return the builder with the content of a tokenizer.json.
+    """Return the prompt builder with the content of a tokenizer.json.
 
     Args:
-        checkpoint: Whose prompts are built.
+        checkpoint: The checkpoint whose prompts are built.
         tokenizer: The content of the file.
         policy: Limits for images.
         origin: Where the file came from, for errors.
 
     Raises:
-        ConfigError: It is not a tokenizer, or not the one of this family.
+        ConfigError: ``tokenizer`` is not a tokenizer, or belongs to another family.
     """
     template = checkpoint.family.images
     plain = plain_tokenizer(checkpoint.family, tokenizer, origin=origin)
@@ -74,10 +74,10 @@ def read_builder(
 
 
 def plain_tokenizer(family: Family, content: bytes, *, origin: str) -> Tokenizer:
-    """Return a tokenizer for texts: it neither cuts nor pads them, and finds no special token in them.
+    """Return a tokenizer that neither cuts nor pads texts, and finds no special token in them.
 
     Raises:
-        ConfigError: ``content`` is not a tokenizer, or not the one of this family.
+        ConfigError: ``content`` is not a tokenizer, or belongs to another family.
     """
     try:
         text = content.decode()

@@ -1,6 +1,6 @@
-"""Texts to prompts of an XLM-RoBERTa checkpoint: ``<s>``, the text's tokens, ``</s>``.
+"""Build prompts for an XLM-RoBERTa checkpoint: ``<s>``, the text's tokens, ``</s>``.
 
-A text can never become a special token. Roles decide nothing: these models get their texts as they are.
+A text can never become a special token. Queries and passages get the same prompt.
 Source: transformers, tokenization_xlm_roberta.py; FlagEmbedding, M3Embedder.
 """
 
@@ -21,10 +21,10 @@ class TextPromptBuilder:
     """Turns texts into prompts with one checkpoint's tokenizer; safe to share between threads."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Take a tokenizer as ``plain_tokenizer`` reads it.
+        """Store a tokenizer that ``plain_tokenizer`` returned.
 
         Raises:
-            ConfigError: It does not put two tokens around a text.
+            ConfigError: The tokenizer does not put two tokens around a text.
         """
         self._tokenizer = tokenizer
         self._ends = len(self._tokenizer.encode("").ids)
@@ -34,12 +34,12 @@ class TextPromptBuilder:
     def build(
         self, items: Sequence[Item], *, role: str, text_prefix: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | InputError]:
-        """Return one prompt per item, or the error that this item alone met.
+        """Return one prompt per item, or the error of this item.
 
         Args:
-            items: Texts; a picture becomes an error in its place.
-            role: ``query`` or ``passage``; decides nothing here.
-            text_prefix: Stands before each text.
+            items: Texts; an image becomes an error in its place.
+            role: Ignored.
+            text_prefix: What stands before each text.
             max_length: Longest prompt in tokens, ``<s>`` and ``</s>`` included.
             truncate: Which end of a longer text to cut, or ``error``.
 
@@ -61,7 +61,7 @@ class TextPromptBuilder:
             _text_prompt(next(tokens), item, max_length, truncate)
             if isinstance(item, TextItem)
             else InputError(
-                f"{item.where}: got a picture; this checkpoint takes texts only.", positions=[item.position]
+                "got an image; this checkpoint takes texts only.", where=item.where, positions=[item.position]
             )
             for item in items
         ]
@@ -85,9 +85,12 @@ def _text_prompt(
 def without_special_tokens(tokenizer_json: str) -> Tokenizer:
     """Return a tokenizer that puts special tokens around a text and finds none in it.
 
-    The unigram vocabulary itself holds ``<s>`` with the best score of all, so that switching the added tokens off
-    (``encode_special_tokens``) is not enough. Their entries get a space in front here, which no text has after it was
-    split: then ``<s>`` in a text is tokenised as sentencepiece does it, where control symbols match nothing.
+    The unigram vocabulary itself holds ``<s>``, with the best score of all, so switching off the added tokens
+    (``encode_special_tokens``) is not enough. A space is put before these entries, which a text never has after it was
+    split: ``<s>`` in a text is then tokenised as in sentencepiece, where control symbols match nothing.
+
+    Raises:
+        ConfigError: It is not a Unigram tokenizer, or still finds special tokens in a text.
     """
     content = json.loads(tokenizer_json)
     model = content.get("model") or {}
@@ -100,7 +103,7 @@ def without_special_tokens(tokenizer_json: str) -> Tokenizer:
     content["added_tokens"] = [token for token in content["added_tokens"] if not token["special"]]
     tokenizer = Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
     hostile = "".join(f" {token['content']}" for token in special)
-    found = set(tokenizer.encode(hostile, add_special_tokens=False).ids) - {model.get("unk_id")}
-    if not found.isdisjoint(token["id"] for token in special):
-        raise ConfigError("the tokenizer finds its special tokens in a text; texts could hold them.")
+    hostile_ids = set(tokenizer.encode(hostile, add_special_tokens=False).ids) - {model.get("unk_id")}
+    if not hostile_ids.isdisjoint(token["id"] for token in special):
+        raise ConfigError("the tokenizer finds its special tokens in a text, so users could write them.")
     return tokenizer

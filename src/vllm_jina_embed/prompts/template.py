@@ -1,6 +1,6 @@
-"""Items to prompts of a model with an image template: a text after its prefix, images in a user's turn.
+"""Build prompts for a model with an image template: a text after its prefix, images in a user's turn.
 
-A user's text can never become a special token. What the template's tokens are stands in the model's row.
+A user's text can never become a special token. The model's row names the template's tokens.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 
 from ..checkpoints.description import ImageTemplate
 from ..errors import ConfigError, InputError
-from ..inputs.images import MediaPolicy, open_image
-from ..inputs.items import ImageItem, Item, TextItem
+from ..inputs.images import MediaPolicy
+from ..inputs.items import ImageItem, Item, TextItem, opened
 from .base import Prompt, Truncate
 from .tokenizing import Tokens, tokenize, too_long
 
@@ -33,10 +33,10 @@ class PromptBuilder:
     """Turns items into prompts with one checkpoint's tokenizer; safe to share between threads."""
 
     def __init__(self, tokenizer: Tokenizer, template: ImageTemplate, *, policy: MediaPolicy) -> None:
-        """Take a tokenizer as ``plain_tokenizer`` reads it.
+        """Store a tokenizer that ``plain_tokenizer`` returned.
 
         Raises:
-            ConfigError: It lacks the template's special tokens, or finds them in texts.
+            ConfigError: The tokenizer lacks the template's special tokens, or finds them in texts.
         """
         self._tokenizer = tokenizer
         self._policy = policy
@@ -45,10 +45,10 @@ class PromptBuilder:
         self.ids = _special_ids(tokenizer, names)
         if not set(self._plain("".join(names.values()))).isdisjoint(astuple(self.ids)):
             raise ConfigError(
-                "the tokenizer does not mark the image template's tokens as special; texts could hold them."
+                "the tokenizer does not mark the image template's tokens as special, so users could write them."
             )
         self._before = (self.ids.turn_start, *self._plain("user\n"))
-        self._picture = (self.ids.vision_start, self.ids.image, self.ids.vision_end)
+        self._image = (self.ids.vision_start, self.ids.image, self.ids.vision_end)
         self._after = {
             role: (*self._plain(instruction), self.ids.turn_end, *self._plain("\n"))
             for role, instruction in template.instruction.items()
@@ -57,10 +57,10 @@ class PromptBuilder:
     def build(
         self, items: Sequence[Item], *, role: str, text_prefix: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | InputError]:
-        """Return one prompt per item, or the error that this item alone met.
+        """Return one prompt per item, or the error of this item.
 
         Args:
-            items: Texts and pictures, mixed as they come.
+            items: Texts and images, in any order.
             role: ``query`` or ``passage``.
             text_prefix: Result of ``prefix``.
             max_length: Longest text in tokens, prefix included.
@@ -109,22 +109,16 @@ class PromptBuilder:
         return Prompt(token_ids=(*ids[:head], *ids[len(ids) - (max_length - head) :]), truncated=True)
 
     def _image_prompt(self, item: ImageItem, role: str) -> Prompt:
-        images = []
-        for number, source in enumerate(item.images):
-            try:
-                images.append(open_image(source, self._policy))
-            except InputError as error:
-                where = item.where if len(item.images) == 1 else f"{item.where}[{number}]"
-                raise InputError(f"{where}: {error}", positions=[item.position]) from None
+        images = tuple(image.pixels for image in opened(item, self._policy))
         after = self._after[role]
         return Prompt(
-            token_ids=(*self._before, *self._picture * len(images), *after),
-            images=tuple(images),
+            token_ids=(*self._before, *self._image * len(images), *after),
+            images=images,
             around=(len(self._before), len(after)),
         )
 
     def _head(self, text_prefix: str) -> int:
-        """Return how many tokens a prefix takes; there are only a few."""
+        """Return the number of tokens of a prefix; stored, as there are only a few prefixes."""
         if text_prefix not in self._heads:
             self._heads[text_prefix] = len(self._plain(text_prefix.rstrip()))
         return self._heads[text_prefix]
@@ -134,9 +128,9 @@ class PromptBuilder:
 
 
 def _special_ids(tokenizer: Tokenizer, names: Mapping[str, str]) -> SpecialIds:
-    found = {field: tokenizer.token_to_id(token) for field, token in names.items()}
-    ids = {field: token_id for field, token_id in found.items() if token_id is not None}
+    by_field = {field: tokenizer.token_to_id(token) for field, token in names.items()}
+    ids = {field: token_id for field, token_id in by_field.items() if token_id is not None}
     missing = [names[field] for field in names.keys() - ids.keys()]
     if missing:
-        raise ConfigError(f"the tokenizer lacks {', '.join(missing)}; it is not the one of this model.")
+        raise ConfigError(f"the tokenizer lacks {', '.join(missing)}; it belongs to another model.")
     return SpecialIds(**ids)

@@ -1,13 +1,12 @@
-"""Texts to tokens, no more of them than are needed: the cost is bounded by ``max_length``, not by the text.
+"""Tokenise texts at a cost that is bounded by ``max_length``, not by the length of the text.
 
-A text over the window is tokenised in part, the part that its first (or last) tokens come from. What stands next to
-the cut may be tokenised otherwise than in the whole text, so the tokens of the last ``MARGIN`` characters do not count,
-and a part with too few others is doubled. That ends where ``max_length`` of the longest tokens would end; only
-characters that a tokenizer drops, such as white space for XLM-RoBERTa's, can take more; where nothing else stands at
-the kept side, it is looked behind them.
+Of a long text only the part is tokenised that its first (or last) tokens come from. Next to the cut, the tokens may
+differ from those of the whole text, so those of the last ``MARGIN`` characters do not count, and a part with too few
+others is doubled. This ends where ``max_length`` of the longest tokens would end. Only characters that a tokenizer
+drops, such as white space in XLM-RoBERTa's, can take more; if the side to keep has nothing else, they are skipped.
 
 Inside a run longer than the margin that is one piece (a letter, combining marks), the tokens of ``truncate="start"``
-can be others than the whole text's: where they begin depends on where the run does.
+can differ from the whole text's, since they depend on where the run begins.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from ..errors import InputError
 from ..inputs.items import TextItem
 
 CHARACTERS = 8
-"""Characters per token of the first part; English has 4 to 5."""
+"""Characters per token in the first part that is tried; English has 4 to 5."""
 MARGIN = 4096
-"""Characters at the cut whose tokens do not count: many words, so that the pieces before are the whole text's."""
+"""Characters at the cut whose tokens do not count: so many words that the pieces before equal the whole text's."""
 
 DROPPED = 64
-"""Characters per token that are looked at at least, where a tokenizer drops most of them."""
+"""Least number of characters per token to examine where a tokenizer drops most of them."""
 COMPOSED = 4
-"""Characters that become one when a text is normalised, at most."""
+"""Most characters that become one when a text is normalised."""
 
 _WHITE_SPACE = re.compile(r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*")
 _LINE_END = re.compile(r"[\r\n]")
@@ -42,7 +41,7 @@ class Tokens:
 
     Attributes:
         encoding: Ids and the characters that they come from.
-        cut: Whether it is a part, of which only the first (or last) ``max_length`` are the whole text's.
+        cut: Whether it is a part, of which only the first (or last) ``max_length`` tokens equal the whole text's.
     """
 
     encoding: Encoding
@@ -58,16 +57,16 @@ def tokenize(
     truncate: str,
     special_tokens: bool,
 ) -> Iterator[Tokens | InputError]:
-    """Yield the tokens of each text after its prefix, or the error that it alone met.
+    """Yield the tokens of each text after its prefix, or the error of this text.
 
     Args:
-        tokenizer: Neither truncates nor pads.
+        tokenizer: A tokenizer that neither truncates nor pads.
         items: The texts.
         text_prefix: What stands before each text.
-        max_length: How many tokens are kept.
-        truncate: ``start`` where the last tokens are kept, ``end`` for the first; ``error`` gives an error where a
-            part of the text is too long.
-        special_tokens: Whether the tokenizer adds its own around each text.
+        max_length: Number of tokens to keep.
+        truncate: ``end`` keeps the first tokens, ``start`` the last; ``error`` gives an error if a part of the text is
+            already too long.
+        special_tokens: Whether the tokenizer adds special tokens around each text.
     """
     window = CHARACTERS * max_length + MARGIN
     whole = [text_prefix + item.text for item in items if len(item.text) <= window]
@@ -92,15 +91,17 @@ def tokenize(
 def too_long(item: TextItem, count: int | str, max_length: int) -> InputError:
     """Return the error of a text of ``count`` tokens."""
     return InputError(
-        f"{item.where}: got {count} tokens; max_length is {max_length}. Split the text, or pass truncate='end'.",
+        f"got {count} tokens; max_length is {max_length}. Split the text, or pass truncate='end'.",
+        where=item.where,
         positions=[item.position],
     )
 
 
 def _unreadable(item: TextItem, error: Exception) -> InputError:
     return InputError(
-        f"{item.where}: the tokenizer fails on this text of {len(item.text)} characters ({error}). Split the text, or "
-        "shorten its white space.",
+        f"the tokenizer fails on this text of {len(item.text)} characters ({error}). Split the text, or shorten its "
+        "white space.",
+        where=item.where,
         positions=[item.position],
     )
 
@@ -110,18 +111,18 @@ def _all(tokenizer: Tokenizer, texts: list[str], special_tokens: bool) -> list[E
     together = _translated(lambda: tokenizer.encode_batch(texts, add_special_tokens=special_tokens))
     if isinstance(together, list):
         return together
-    return [_one(tokenizer, text, special_tokens) for text in texts]
+    return [_encode(tokenizer, text, special_tokens) for text in texts]
 
 
-def _one(tokenizer: Tokenizer, text: str, special_tokens: bool) -> Encoding | Exception:
-    found: Encoding | Exception = _translated(lambda: tokenizer.encode(text, add_special_tokens=special_tokens))
-    return found
+def _encode(tokenizer: Tokenizer, text: str, special_tokens: bool) -> Encoding | Exception:
+    encoding: Encoding | Exception = _translated(lambda: tokenizer.encode(text, add_special_tokens=special_tokens))
+    return encoding
 
 
 def _translated(call: Any) -> Any:
-    """Return what ``call`` gives, or its error.
+    """Return the result of ``call``, or its error.
 
-    Where a search takes too long, tokenizers 0.23 panics with an error that is no ``Exception``.
+    If a search takes too long, tokenizers 0.23 panics with an error that is not an ``Exception``.
     """
     try:
         return call()
@@ -142,33 +143,33 @@ def _part(
     special_tokens: bool,
     strip: bool = True,
 ) -> tuple[Encoding | Exception, bool]:
-    """Return the encoding of a part of ``text`` that holds the tokens to keep, and whether something is left out."""
+    """Return the encoding of a part of ``text`` that holds the tokens to keep, and whether the rest was left out."""
     size, most = CHARACTERS * max_length, 0
     while size + MARGIN < len(text):
         part = text[-size - MARGIN :] if from_end else _beginning(text, size + MARGIN)
-        encoding = _one(tokenizer, text_prefix + part, special_tokens)
+        encoding = _encode(tokenizer, text_prefix + part, special_tokens)
         if isinstance(encoding, Exception) or _safe(encoding, len(text_prefix), size, from_end) > max_length:
             return encoding, True
         most = most or max_length * max(DROPPED, COMPOSED * max(map(len, tokenizer.get_vocab())))
         if size >= most:
-            kept = part[MARGIN:] if from_end else part[:size]
+            counted = part[MARGIN:] if from_end else part[:size]
             if not strip or _has_tokens(encoding, len(text_prefix), size, from_end):
                 return encoding, True
-            dropped = "".join(set(kept))  # no token comes from any of them: what is kept begins behind them
-            left = text.rstrip(dropped) if from_end else kept[:1] + text.lstrip(dropped)
+            dropped = "".join(set(counted))  # none of them gives a token: the tokens to keep begin behind them
+            left = text.rstrip(dropped) if from_end else counted[:1] + text.lstrip(dropped)
             if len(left) <= 1 or len(left) >= len(text):
                 return encoding, True
-            found, _ = _part(tokenizer, left, text_prefix, max_length, from_end, special_tokens)
-            return found, True
+            encoding, _ = _part(tokenizer, left, text_prefix, max_length, from_end, special_tokens)
+            return encoding, True
         size *= 2
-    return _one(tokenizer, text_prefix + text, special_tokens), False
+    return _encode(tokenizer, text_prefix + text, special_tokens), False
 
 
 def _beginning(text: str, length: int) -> str:
     """Return the first characters of ``text``.
 
-    Tokenizers like Qwen2's take white space up to the last end of line in it as one piece, however long it is: where
-    the cut parts such a piece, it ends in an end of line again.
+    Tokenizers like Qwen2's take white space up to its last line end as one piece of any length. If the cut divides such
+    a piece, a line end is added.
     """
     run = _WHITE_SPACE.match(text, length)
     cuts_line_ends = run is not None and _LINE_END.search(text, length, run.end())

@@ -1,7 +1,6 @@
-"""``pooling.maxsim`` on torch tensors, where they lie: for corpora whose scores are wanted on a GPU.
+"""MaxSim on torch tensors, on their own device: for corpora that are scored on a GPU.
 
-Enters: multi-vectors as tensors, all on one device. Leaves: float32 scores on that device.
-Torch is imported by the first call; the numbers are those of ``pooling.maxsim``, which is the reference.
+Torch is imported by the first call. ``scoring.maxsim`` is the reference and gives the same numbers.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ def maxsim(queries: Sequence[torch.Tensor], items: Sequence[torch.Tensor]) -> to
         items: Multi-vectors of the same ``token_dimensions``, on the same device.
 
     Returns:
-        float32 on that device, shape ``(n_queries, n_items)``; see ``pooling.maxsim``.
+        float32 on that device, shape ``(n_queries, n_items)``; see ``scoring.maxsim``.
 
     Raises:
-        InputError: A multi-vector is empty or has rows of another length; names its position.
+        InputError: A multi-vector is empty or its rows have another length; names its position.
     """
     import torch
 
@@ -38,21 +37,21 @@ def maxsim(queries: Sequence[torch.Tensor], items: Sequence[torch.Tensor]) -> to
         return torch.zeros((len(queries), len(items)))
     device = queries[0].device
     scores = torch.zeros((len(queries), len(items)), device=device)
-    asked = torch.cat([query.float() for query in queries])
-    owners = _owners(queries, device)
+    query_rows = torch.cat([query.float() for query in queries])
+    query_owners = _owners(queries, device)
     for first, last in blocks([len(item) for item in items], ITEM_TOKENS):
-        told = torch.cat([item.float() for item in items[first:last]])
-        places = _owners(items[first:last], device)
-        for at in range(0, len(asked), QUERY_TOKENS):
-            products = asked[at : at + QUERY_TOKENS] @ told.T
+        item_rows = torch.cat([item.float() for item in items[first:last]])
+        item_owners = _owners(items[first:last], device)
+        for start in range(0, len(query_rows), QUERY_TOKENS):
+            products = query_rows[start : start + QUERY_TOKENS] @ item_rows.T
             best = torch.full((len(products), last - first), -torch.inf, device=device)
-            best.scatter_reduce_(1, places.expand_as(products), products, "amax")
-            scores[:, first:last].index_add_(0, owners[at : at + QUERY_TOKENS], best)
+            best.scatter_reduce_(1, item_owners.expand_as(products), products, "amax")
+            scores[:, first:last].index_add_(0, query_owners[start : start + QUERY_TOKENS], best)
     return scores
 
 
 def _owners(multi_vectors: Sequence[torch.Tensor], device: torch.device) -> torch.Tensor:
-    """Return for each row of all of them the number of the multi-vector that it belongs to."""
+    """Return, for each row of all multi-vectors, the index of its multi-vector."""
     import torch
 
     lengths = torch.tensor([len(rows) for rows in multi_vectors], device=device)

@@ -1,1 +1,1 @@
-"""The command ``serve`` and what it adds to vLLM's server."""
+"""The command ``serve``: vLLM's server, with our checks and our way to read images and texts."""

@@ -1,7 +1,7 @@
-"""What vLLM's OpenAI server is started with.
+"""The command line of vLLM's OpenAI server.
 
-Enters: an ``EngineConfig`` and options of ``vllm serve``. Leaves: a command line: what ``arguments.py`` says for the
-engine, what a server needs on top, then the user's own, which win; but not over what decides the vectors.
+It joins the engine's arguments (``engine/local/arguments.py``), those of a server, and the user's own, which win,
+except over options that decide the vectors.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..checkpoints.weights.lora import Adapters
-from ..engine.config import EngineConfig
+from ..engine.config import LocalConfig
 from ..engine.local.arguments import engine_arguments
 from ..engine.plugin_contract import DEFAULT_TASK_KEY, TOKENIZER_MODE
 from ..errors import ConfigError
 from ..prompts.chat_template import chat_template
 
-MIDDLEWARE = "vllm_jina_embed.serve.middleware.Facts"
-"""What a server runs before vLLM's own paths."""
+MIDDLEWARE = "vllm_jina_embed.serve.middleware.ServerMiddleware"
+"""Middleware that a server runs before vLLM's own paths."""
 
 
 MAX_BODY_BYTES = 512 * 1024**2
-"""Largest body of a request: the PNG of the largest image that the embedder takes, which has 400 MB as a data URI."""
+"""Largest body of a request: the largest image that the embedder takes is 400 MB as a data URI of PNG."""
 MAX_BODIES_BYTES = 1024**3
-"""What the bodies of all requests that are being received or answered may hold together."""
+"""Largest sum of the bodies of all requests that are being received or answered."""
 
 FIXED = {
     "--model", "--tokenizer", "--runner", "--convert", "--hf-overrides", "--pooler-config", "--chat-template",
@@ -33,11 +33,11 @@ FIXED = {
     "--trust-request-chat-template", "--served-model-name", "--tokenizer-mode", "--grpc",
     "--revision", "--tokenizer-revision", "--hf-config-path", "--mm-processor-cache-gb", "--scheduling-policy",
 }  # fmt: skip
-"""Options of ``vllm serve`` that decide which vectors come out, what clients are told, or that nobody is checked."""
+"""Options of ``vllm serve`` that would change the vectors, misinform clients or skip our checks."""
 
 
 def serve_arguments(
-    config: EngineConfig,
+    config: LocalConfig,
     *,
     name: str,
     task: str,
@@ -49,24 +49,24 @@ def serve_arguments(
     """Return the command line.
 
     Args:
-        config: What to serve.
-        name: What clients call the model.
-        task: What it gives where a request names none.
-        cpu: Whether it runs on the CPU.
-        multi_vector: Whether it gives one vector per token rather than one per item.
+        config: The engine to serve.
+        name: The model's name for clients.
+        task: The task of requests that name none.
+        cpu: Whether vLLM runs on the CPU.
+        multi_vector: Whether to serve one vector per token rather than one per item.
         passed: Options of ``vllm serve``.
-        adapters: Those of a checkpoint that has one per task; clients ask for a task by its name as the model's.
+        adapters: The adapters of a checkpoint that has one per task; clients send the task as the model's name.
 
     Raises:
-        ConfigError: ``passed`` holds an option that decides which vectors come out, or names a file of options.
+        ConfigError: ``passed`` holds one of the ``FIXED`` options, or a file of options.
     """
     if any(_is_one_of(option, {"--config"}) for option in passed):
         raise ConfigError(
-            "--config: 'serve' checks each option of vLLM's, and takes none from a file. Write those of the file "
+            "--config: 'serve' checks each option of vLLM and reads no file of options. Write the options of the file "
             "after '--', as --name value."
         )
     if clash := sorted(option for option in passed if _is_one_of(option, FIXED)):
-        raise ConfigError(f"{', '.join(clash)}: 'serve' sets this by itself, so that the vectors are right.")
+        raise ConfigError(f"{', '.join(clash)}: 'serve' sets this itself, so that the vectors are right; leave it out.")
     arguments = engine_arguments(config, cpu=cpu, adapters=adapters) | {
         "served_model_name": name,
         "middleware": MIDDLEWARE,
@@ -81,7 +81,7 @@ def serve_arguments(
     flags: list[str] = []
     if adapters is not None:
         arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}
-        modules = [{"name": one, "path": str(folder)} for one, folder in adapters.folders.items()]
+        modules = [{"name": adapter, "path": str(folder)} for adapter, folder in adapters.folders.items()]
         flags += ["--lora-modules", *map(json.dumps, modules)]
     for key, value in arguments.items():
         flags += _flag(key, value)
@@ -89,11 +89,11 @@ def serve_arguments(
 
 
 def cores_per_rank(cores: str, ranks: int) -> str | None:
-    """Return a list of CPU cores as the CPU build wants it for several ranks; None where there are too few.
+    """Return the list of CPU cores, divided among ranks as the CPU build expects; None where there are too few.
 
     Args:
         cores: Core numbers with commas between them.
-        ranks: Parts and copies of the model on this machine.
+        ranks: Number of vLLM's ranks on this machine.
     """
     numbers = cores.split(",")
     if len(numbers) < ranks:
@@ -103,7 +103,7 @@ def cores_per_rank(cores: str, ranks: int) -> str | None:
 
 
 def _flag(key: str, value: Any) -> list[str]:
-    """Return an argument of the engine as its option on the command line."""
+    """Return an engine argument as an option of the command line."""
     name = key.replace("_", "-")
     if value is None:
         return []
@@ -113,8 +113,8 @@ def _flag(key: str, value: Any) -> list[str]:
 
 
 def _is_one_of(option: str, names: Collection[str]) -> bool:
-    """Tell whether an option is one of ``names``: switched off, shortened, or with a key after a dot, too."""
+    """Return whether an option is one of ``names``, even if negated, shortened, or with a key after a dot."""
     if not option.startswith("--"):
         return False
     name = re.split(r"[=.]", option[2:].replace("_", "-"), maxsplit=1)[0].removeprefix("no-")
-    return any(one.startswith(f"--{name}") for one in names)
+    return any(full.startswith(f"--{name}") for full in names)

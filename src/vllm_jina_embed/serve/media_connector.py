@@ -1,6 +1,6 @@
-"""How a served engine opens the images that clients send: as the embedder does, and without fetching anything.
+"""How our server opens the images of clients: as the embedder does, and without fetching anything.
 
-vLLM by itself fetches every URL that a client names, follows redirects, and converts images in another way than
+By default vLLM fetches every URL in a request, follows redirects, and converts images in another way than
 ``vllm_jina_embed.inputs.images`` (a 16-bit image becomes white). Selected by ``VLLM_MEDIA_CONNECTOR``, vLLM's own hook.
 """
 
@@ -21,29 +21,30 @@ from vllm.multimodal.media.image import ImageMediaIO
 from ..engine.plugin_contract import MEDIA_CONNECTOR
 from ..errors import InputError
 from ..inputs.images import MediaPolicy, open_image
+from ..inputs.references import has_data_scheme
 from .arguments import MAX_BODY_BYTES
 
 POLICY = MediaPolicy(max_bytes=MAX_BODY_BYTES, allow_local_files=False)
-"""Pixels are bounded as in the embedder; bytes by the request, since a client sends images as PNG of their pixels."""
+"""Pixels are bounded as in the embedder; bytes by the request's bound, since clients send images as PNG."""
 _THREADS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="image")
-"""Few: each may hold a large image, and vLLM's processor behind them has one thread."""
+"""Only two: each may hold a large image, and vLLM's processor behind them has one thread."""
 
 
 class ImageOpener(ImageMediaIO):
-    """Opens bytes with ``media.open_image``; options of requests (``media_io_kwargs``) change nothing."""
+    """Opens bytes with ``inputs.images.open_image``; options of requests (``media_io_kwargs``) change nothing."""
 
     def load_bytes(self, data: bytes) -> Image.Image:
         """Return an RGB image."""
         return open_image(data, POLICY)
 
     def load_file(self, filepath: Path) -> Image.Image:
-        """Return an RGB image from below ``--allowed-local-media-path``."""
+        """Return an RGB image from inside ``--allowed-local-media-path``."""
         return open_image(filepath.read_bytes(), POLICY)
 
 
 @MEDIA_CONNECTOR_REGISTRY.register(MEDIA_CONNECTOR)
 class OwnImages(MediaConnector):
-    """Data URIs; URLs only of hosts that ``--allowed-media-domains`` names; nothing but images."""
+    """Opens images in data URIs, and at URLs of hosts in ``--allowed-media-domains``; refuses other media."""
 
     def fetch_image(self, image_url: str, *, image_mode: str | None = "RGB") -> Image.Image:
         """Return an RGB image."""
@@ -70,7 +71,7 @@ class OwnImages(MediaConnector):
         return image
 
     def _check(self, url: object) -> None:
-        """Refuse what this server does not read, before anything is opened."""
+        """Raise for a kind of URL that is not allowed, before anything is opened."""
         if not isinstance(url, str):
             raise VLLMValidationError(f"got an image_url of type {type(url).__name__}; expected a string.")
         scheme = _scheme(url)
@@ -79,8 +80,8 @@ class OwnImages(MediaConnector):
         allowed |= {"file"} if self.allowed_local_media_path is not None else set()
         if scheme not in allowed:
             raise VLLMValidationError(
-                "this server fetches no images from URLs and files: send a data:image/...;base64, URI. Who runs it can "
-                "allow hosts: vllm-jina-embed serve ... -- --allowed-media-domains HOST",
+                "this server fetches no images from URLs and files: send a data:image/...;base64, URI. Its operator "
+                "can allow hosts: vllm-jina-embed serve ... -- --allowed-media-domains HOST",
                 parameter="image_url",
             )
 
@@ -96,7 +97,7 @@ class OwnImages(MediaConnector):
 
 
 def _scheme(url: str) -> str:
-    if url[:5].lower() == "data:":
+    if has_data_scheme(url):
         return "data"
     try:
         return urlsplit(url).scheme.lower()
@@ -105,8 +106,8 @@ def _scheme(url: str) -> str:
 
 
 def _refusal(url: str, error: Exception) -> Exception:
-    """Return what the client is told: why its image cannot be opened, but nothing about other machines."""
-    own = _scheme(url) == "data" and isinstance(error, InputError)
-    told = str(error) if own else "no image can be read at this URL."
-    refusal: Exception = VLLMValidationError(told, parameter="image_url")
+    """Return the error for the client: why its image cannot be opened, but nothing about other machines."""
+    is_data_uri_error = _scheme(url) == "data" and isinstance(error, InputError)
+    message = str(error) if is_data_uri_error else "no image can be read at this URL."
+    refusal: Exception = VLLMValidationError(message, parameter="image_url")
     return refusal

@@ -1,7 +1,6 @@
-"""What a served engine does beside vLLM's own paths: it proves itself, tells what it serves, and guards both.
+"""ASGI middleware of a server: checks the engine at start, API keys and the size of bodies; answers ``/jina/...``.
 
-ASGI middleware: it asks for the API key, keeps bodies within bounds, answers on ``/jina/...``, and passes everything
-else on to vLLM. Selected by ``--middleware``.
+Everything else is passed on to vLLM. Selected by ``--middleware``.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ OPEN = {"/health", "/ping", "/version"}
 """Paths that need no API key: whoever watches over a server has none."""
 
 
-class Facts:
+class ServerMiddleware:
     """ASGI middleware over vLLM's server.
 
     With an API key it guards every path but ``OPEN``: vLLM 0.32 guards ``/v1`` and the like alone, and leaves
@@ -82,7 +81,7 @@ def facts_of(state: Any) -> ServerFacts:
             location=state.args.served_model_name[0],
             tasks=tasks,
             hidden_size=checkpoint.hidden_size,
-            dimensions=checkpoint.dimensions,
+            matryoshka_sizes=checkpoint.matryoshka_sizes,
             token_dimensions=checkpoint.token_dimensions,
             has_adapters=checkpoint.has_adapters,
             min_pixels=size.get("shortest_edge", checkpoint.min_pixels),
@@ -103,7 +102,7 @@ def facts_of(state: Any) -> ServerFacts:
 
 
 def _proving(state: Any, send: Send) -> Send:
-    """Return ``send`` that lets the server start only after its engine has pooled a text and a picture rightly."""
+    """Return ``send`` that lets the server start only after its engine has pooled a text and an image rightly."""
 
     async def proved(message: Message) -> None:
         if message["type"] == "lifespan.startup.complete":
@@ -132,7 +131,7 @@ def _stamped(send: Send, fingerprint: str) -> Send:
 
 
 def _name_default(state: Any) -> None:
-    """Let requests that name the checkpoint, or no model, have the default task's adapter: none is no task."""
+    """Let requests that name the checkpoint, or no model, have the default task's adapter; vLLM would use none."""
     adapters = state.openai_serving_models.lora_requests
     default = getattr(state.vllm_config.model_config.hf_config, DEFAULT_TASK_KEY, None)
     if default is not None:

@@ -1,8 +1,8 @@
-"""How a served engine makes prompts of what clients send: a text stays a text, whatever it spells.
+"""How our server turns the texts of clients into tokens: text never becomes a special token.
 
-vLLM by itself parses special tokens in clients' strings, so that ``<|vision_start|>`` in a document opened an image.
-Selected by ``--tokenizer-mode``, vLLM's own hook for a renderer; paths of every kind use it (embeddings, pooling,
-score, rerank, tokenize, and the texts of chat messages).
+By default vLLM parses special tokens in clients' strings, so that ``<|vision_start|>`` in a document opens an image.
+Selected by ``--tokenizer-mode``, vLLM's own hook for a renderer; all its paths use it (embeddings, pooling, score,
+rerank, tokenize, and the texts of chat messages).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 LONGEST_TEXT = 1_000_000
-"""Characters that ``/tokenize`` takes where they are more than a prompt can have."""
+"""Most characters that ``/tokenize`` takes, even beyond the longest prompt."""
 
 
 class TextRenderer(HfRenderer):
-    """vLLM's own renderer, but for the strings of clients: no special token is ever found in them."""
+    """vLLM's own renderer, which here finds no special tokens in clients' strings."""
 
     def __init__(self, config: VllmConfig, tokenizer: Any) -> None:
         super().__init__(config, tokenizer)
@@ -39,7 +39,7 @@ class TextRenderer(HfRenderer):
         self._plain = plain_tokenizer(family_of(model.hf_config.model_type), file.read_bytes(), origin=repr(str(file)))
 
     def _tokenize_prompt(self, prompt: Any, params: Any) -> Any:
-        """Return a prompt with its token ids; with images it is our chat template's, special tokens and all."""
+        """Return a prompt with its token ids; with images it comes from our chat template, with special tokens."""
         if prompt.get("multi_modal_data"):
             return self._image_prompt(prompt, params)
         if params.pad_prompt_tokens is not None:
@@ -47,9 +47,9 @@ class TextRenderer(HfRenderer):
         return TokensPrompt(prompt_token_ids=self._ids(prompt["prompt"], params), **prompt)
 
     def _process_multimodal(self, prompt: Any, mm_data: Any, mm_uuids: Any = None, *others: Any, **options: Any) -> Any:
-        """Give each image an id that nobody can guess: vLLM takes what it computed for an id before.
+        """Replace image ids by random ones: vLLM reuses its result for a known id.
 
-        A client's ``uuid`` would choose the image that is embedded, of other clients too, so it never counts.
+        A client's ``uuid`` could choose another client's image, so it is ignored.
         """
         return super()._process_multimodal(prompt, mm_data, _fresh_ids(mm_data), *others, **options)
 
@@ -63,17 +63,17 @@ class TextRenderer(HfRenderer):
         return super()._tokenize_prompt(prompt, params)
 
     def _ids(self, text: str, params: Any) -> list[int]:
-        """Return the token ids of a text, tokenising no more of it than can be in the prompt.
+        """Return the token ids of a text; tokenise no more of it than fits into the prompt.
 
         Raises:
-            VLLMValidationError: It is too long and not to be truncated, or cannot be tokenised.
+            VLLMValidationError: It is too long and must not be truncated, or cannot be tokenised.
         """
         most, keep = self.model_config.max_model_len, params.truncate_prompt_tokens
         if keep is not None and keep < 0:
             keep = getattr(params, "max_truncation_tokens", None) or most
         if params.max_input_tokens is None and len(text) <= LONGEST_TEXT:
-            most = max(most, len(text))  # of /tokenize, which counts
-        keep = None if keep is None else min(keep, most + 1)  # vLLM refuses what is then still too long
+            most = max(most, len(text))  # /tokenize counts the tokens of longer texts
+        keep = None if keep is None else min(keep, most + 1)  # vLLM refuses a text that is still too long
         truncate = "error" if keep is None else self._truncate(params)
         (tokens,) = tokenize(
             self._plain,
@@ -85,7 +85,7 @@ class TextRenderer(HfRenderer):
         )
         if isinstance(tokens, InputError):
             raise VLLMValidationError(_refusal(text, tokens), parameter="input")
-        return tokens.encoding.ids if keep is None else _kept(tokens, keep, truncate)
+        return tokens.encoding.ids if keep is None else _shortened(tokens, keep, truncate)
 
     def _truncate(self, params: Any) -> str:
         side = getattr(params, "truncation_side", None) or self.get_tokenizer().truncation_side
@@ -93,10 +93,10 @@ class TextRenderer(HfRenderer):
 
 
 def _fresh_ids(mm_data: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return one id per item of a request.
+    """Return a random id for each item of a request.
 
     Raises:
-        VLLMValidationError: An item has no data, as where a client names an image by its ``uuid`` alone.
+        VLLMValidationError: An item has no data, because the client sent only a ``uuid``.
     """
     counts = {}
     for modality, items in mm_data.items():
@@ -107,8 +107,8 @@ def _fresh_ids(mm_data: Mapping[str, Any]) -> dict[str, list[str]]:
     return {modality: [uuid.uuid4().hex for _ in range(count)] for modality, count in counts.items()}
 
 
-def _kept(tokens: Tokens, keep: int, truncate: str) -> list[int]:
-    """Return ``keep`` ids, the tokenizer's own around the text among them."""
+def _shortened(tokens: Tokens, keep: int, truncate: str) -> list[int]:
+    """Return ``keep`` ids: the tokenizer's own around the text, and the rest of the text."""
     ids = list(tokens.encoding.ids)
     if len(ids) <= keep:
         return ids
@@ -118,14 +118,14 @@ def _kept(tokens: Tokens, keep: int, truncate: str) -> list[int]:
     room = keep - first - last
     if room < 1:
         raise VLLMValidationError(
-            f"truncate_prompt_tokens={keep} leaves no room for a text.", parameter="truncate_prompt_tokens"
+            f"truncate_prompt_tokens={keep} leaves no room for the text.", parameter="truncate_prompt_tokens"
         )
     text = ids[first : len(ids) - last]
     return ids[:first] + (text[-room:] if truncate == "start" else text[:room]) + ids[len(ids) - last :]
 
 
 def _refusal(text: str, error: InputError) -> str:
-    """Return what a client is told, in the words of its request."""
+    """Return the message for the client, with the names of its request."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         return "the text cannot be encoded as UTF-8."
     return (

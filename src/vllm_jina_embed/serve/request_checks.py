@@ -1,7 +1,7 @@
-"""What a served engine refuses before its engine sees it, and what it never answers.
+"""Checks around vLLM's engine client: bad requests are refused before the engine, bad vectors are never sent.
 
-vLLM makes one request of each item of a body and numbers them; so errors name the item. Both checks sit around
-``encode`` of vLLM's client, through which every path goes that computes, whatever its bodies look like.
+vLLM makes one request of each item of a body and numbers them, so errors name the item. The checks wrap ``encode`` of
+the client, which every path that computes goes through.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from vllm.exceptions import VLLMValidationError
 
 MARKERS = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
-"""Token ids in a config that stand around an image or in its place; a text model has none."""
+"""Names of the token ids for images in a config; a text model has none."""
 
 
 def check_requests(client: Any) -> None:
-    """Let vLLM's client refuse prompts that cannot be pooled, and answers that are not finite.
+    """Make vLLM's client raise for prompts that cannot be pooled, and for vectors that are not finite.
 
     Symptom without it: vLLM 0.28 to 0.33 take token ids with any special tokens, and answer NaN as null, as bytes or
-    with status 500. An attribute of one object, since vLLM has no hook there; remove when it has.
+    with status 500. vLLM has no hook there, so ``encode`` of this object is replaced; remove when it has one.
     """
     encode = client.encode
     config = client.vllm_config.model_config.hf_config
@@ -45,34 +45,34 @@ def check_requests(client: Any) -> None:
 
 
 def check_numbers(numbers: torch.Tensor, where: str) -> None:
-    """Raise if an answer is no vector.
+    """Raise if an answer is not a vector.
 
     Raises:
         VLLMValidationError: It is empty or not finite.
     """
     if numbers.numel() == 0:
-        raise VLLMValidationError(f"{where}: the model gave no numbers for this item; ask again.")
+        raise VLLMValidationError(f"{where}: the model returned no numbers for this item; try again.")
     if not bool(torch.isfinite(numbers).all()):
         raise VLLMValidationError(f"{where}: the model's numbers are not finite for this item.")
 
 
 def position_of(request_id: str) -> str:
-    """Return which item of the body a request is, as errors name it."""
+    """Return the place of a request in the body, such as ``input[3]``, for errors."""
     match = re.search(r"-(\d+)$", request_id)
     return f"input[{match[1]}]" if match else "input"
 
 
 def refuse_markers(ids: Sequence[int], markers: Mapping[int, str], where: str) -> None:
-    """Raise if a prompt without images holds the token of one; names its place.
+    """Raise if a prompt without images holds a token of images.
 
     Raises:
-        VLLMValidationError: Token ids of a client open, close or stand for an image that was not sent.
+        VLLMValidationError: A client's token ids open, close or stand for an image; names the first.
     """
     if markers.keys().isdisjoint(ids):
         return
     place, token = next((place, token) for place, token in enumerate(ids) if token in markers)
     raise VLLMValidationError(
-        f"{where}: token {place} is {token} ({markers[token]}), which belongs to an image, and no image was sent. "
+        f"{where}: token {place} is {token} ({markers[token]}), which stands for an image, and no image was sent. "
         "Send images as messages with image_url; leave these ids out of texts.",
         parameter="input",
         value=token,

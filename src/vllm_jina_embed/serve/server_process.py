@@ -1,7 +1,7 @@
-"""The process in which vLLM's server runs; ``serve.py`` starts it, watches over it and ends it.
+"""The process that runs vLLM's server; ``command.py`` starts, watches and ends it.
 
-Options arrive as JSON on stdin, so that no API key stands in the list of processes. vLLM's own processes import this
-module again. Exit codes: 0 it was told to stop or ended, 1 it failed, 2 wrong usage.
+Options arrive as JSON on stdin, so that no API key appears in the list of processes. vLLM's own processes import this
+module again. Exit codes: 0 stopped or ended, 1 failed, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from .._secrets import check_key
 from ..checkpoints.files import locate
 from ..checkpoints.weights.lora import split_adapters
+from ..engine.config import LocalConfig
 from ..engine.local.arguments import environment, memory_kept
 from ..engine.local.processes import end_with_thread
 from ..engine.plugin_contract import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, OWNER_VARIABLE
 from ..errors import ConfigError, EngineError, InputError, MissingExtraError
-from ..settings import check_key
 from .arguments import cores_per_rank, serve_arguments
 from .command import checked
 from .vllm_names import PARSER, STARTUP, first_of
@@ -39,28 +40,28 @@ def main() -> int:
     except (EngineError, InputError) as error:
         sys.stderr.write(f"vllm-jina-embed: {error}\n")
         return 1
-    except KeyboardInterrupt:  # how vLLM stops while it starts
+    except KeyboardInterrupt:  # vLLM was stopped while it started
         return 0
 
 
 def run(
     *,
-    wanted: dict[str, Any],
+    model_settings: dict[str, Any],
     host: str,
     port: int,
     api_key: str | None,
     multi_vector: bool,
     passed: Sequence[str],
 ) -> int:
-    """Serve what is wanted until SIGTERM, and return the exit code; see ``serve.serve``."""
-    served = checked(**wanted)
-    own = {variable: value for variable, value in environment().items() if variable not in os.environ}
-    os.environ.update(own)
+    """Serve until SIGTERM, and return the exit code; see ``command.serve``."""
+    served = checked(**model_settings)
+    defaults = {variable: value for variable, value in environment().items() if variable not in os.environ}
+    os.environ.update(defaults)
     os.environ[OWNER_VARIABLE] = str(os.getpid())
-    os.environ[CONNECTOR_VARIABLE] = MEDIA_CONNECTOR  # decides the vectors of images, so it is nobody's to change
-    os.environ["VLLM_USE_RUST_FRONTEND"] = "0"  # it would run neither the key's guard nor any other check of ours
+    os.environ[CONNECTOR_VARIABLE] = MEDIA_CONNECTOR  # changes the vectors of images, so it is always set
+    os.environ["VLLM_USE_RUST_FRONTEND"] = "0"  # it would skip the check of the key and all of ours
     os.environ.setdefault("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "0")  # an allowed host must not lead to another
-    os.environ.setdefault("VLLM_MEDIA_FETCH_MAX_RETRIES", "1")  # so that a closed port tells nothing by its time
+    os.environ.setdefault("VLLM_MEDIA_FETCH_MAX_RETRIES", "1")  # so that the time does not reveal a closed port
     try:
         from vllm.platforms import current_platform
     except ImportError as error:
@@ -68,6 +69,7 @@ def run(
             raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
         raise MissingExtraError("vllm", "vllm") from None
     engine = served.engine
+    assert isinstance(engine, LocalConfig)
     line = serve_arguments(
         engine,
         name=served.checkpoint.name,
@@ -80,14 +82,14 @@ def run(
     if check_key(api_key) is not None:
         line += ["--api-key", str(api_key)]
     arguments = _parsed([*line, "--host", host, "--port", str(port)])
-    if CORES in own:
-        _share_cores(arguments, own[CORES])
+    if CORES in defaults:
+        _share_cores(arguments, defaults[CORES])
     with memory_kept(cpu=current_platform.is_cpu()):
         return _run(arguments)
 
 
 def _share_cores(arguments: Any, cores: str) -> None:
-    """Divide the cores that we chose among the ranks of the parallel options; each would bind all of them."""
+    """Divide our choice of cores among the ranks of the parallel options; else each rank would bind all of them."""
     ranks = arguments.tensor_parallel_size * arguments.pipeline_parallel_size * arguments.data_parallel_size
     shared = cores_per_rank(cores, ranks)
     if shared is None:
@@ -97,13 +99,13 @@ def _share_cores(arguments: Any, cores: str) -> None:
 
 
 def _parsed(line: list[str]) -> Any:
-    """Return vLLM's options of a command line."""
+    """Parse a command line with vLLM's parser."""
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     parser = first_of(PARSER, "make_arg_parser")(FlexibleArgumentParser(prog="vllm-jina-embed serve ... --"))
     arguments = parser.parse_args(line)
     if (model := getattr(arguments, "model_tag", None)) is not None:
-        raise ConfigError(f"{model!r}: 'serve' takes one checkpoint, the one before '--'; vLLM would serve this one.")
+        raise ConfigError(f"{model!r}: 'serve' takes one checkpoint, before '--'; remove this one.")
     try:
         first_of(PARSER, "validate_parsed_serve_args")(arguments)
     except ValueError as error:
@@ -120,9 +122,7 @@ def _run(arguments: Any) -> int:
         ServeSubcommand.cmd(arguments)
     except SystemExit as stop:
         if stop.code:
-            raise EngineError(
-                f"vLLM's server did not start (exit code {stop.code}); what it said stands above."
-            ) from stop
+            raise EngineError(f"vLLM's server did not start (exit code {stop.code}); see its output above.") from stop
     except Exception as error:
         raise EngineError(
             f"vLLM's server ended: {type(error).__name__}: {error} (set VLLM_LOGGING_LEVEL=INFO to see its log)"

@@ -1,7 +1,4 @@
-"""A served engine proves that it gives the right vectors before it serves.
-
-Enters: the state of vLLM's server. Leaves: nothing, or an error.
-"""
+"""Check inside vLLM's server, before it serves, that its engine gives the right vectors."""
 
 from __future__ import annotations
 
@@ -26,10 +23,10 @@ Result = TypeVar("Result")
 
 
 class ClientEngine:
-    """Asks vLLM's engine client inside the server, past HTTP; it serves both kinds of vectors there."""
+    """vLLM's engine client inside the server as an ``Engine``, without HTTP; it gives both kinds of vectors."""
 
     def __init__(self, client: Any, adapters: Mapping[str, Any]) -> None:
-        """Take vLLM's client, and its adapters by the name of their task."""
+        """Keep vLLM's client, and its adapters by task."""
         self._client, self._adapters = client, adapters
         self._numbers = itertools.count()
         self.max_tokens = int(client.model_config.max_model_len)
@@ -55,7 +52,7 @@ class ClientEngine:
         """See ``Engine.token_states``."""
         params: dict[str, Any] = {"task": "token_embed", "use_activation": False}
         if self._adapters:
-            params["extra_kwargs"] = {TASK_KEY: None}  # raw, though the server has a default task
+            params["extra_kwargs"] = {TASK_KEY: None}  # raw states, although the server has a default task
         output = await self._answer(prompt, task, params)
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
 
@@ -66,17 +63,17 @@ class ClientEngine:
         request: dict[str, Any] = {"prompt_token_ids": list(prompt.token_ids)}
         if prompt.images:
             request["multi_modal_data"] = {"image": list(prompt.images)}
-        wanted = PoolingParams(skip_reading_prefix_cache=True, **params)
+        pooling = PoolingParams(skip_reading_prefix_cache=True, **params)
         number, adapter = f"jina-proof-{next(self._numbers)}", self._adapters.get(task)
-        outputs = [one async for one in self._client.encode(request, wanted, number, lora_request=adapter)]
+        outputs = [output async for output in self._client.encode(request, pooling, number, lora_request=adapter)]
         return outputs[-1]
 
 
 async def prove(state: Any) -> None:
-    """Check what the server with this application state is about to give, with every adapter if it has some.
+    """Check the vectors of the server with this application state, with each adapter if there are any.
 
     Raises:
-        EngineError: It gives something else.
+        EngineError: A vector is wrong.
     """
     model = state.vllm_config.model_config
     config = model.hf_config
@@ -88,5 +85,5 @@ async def prove(state: Any) -> None:
     task = getattr(config, DEFAULT_TASK_KEY, None)
     if task is not None and model.pooler_config.task == "token_embed":
         location, source = locate(str(model.model), model.revision), Path(getattr(config, ADAPTERS_KEY))
-        found = projections(location, source, tuple(getattr(config, TASKS_KEY)))
-        await check_multi_vector(engine, config, task=task, expected=found[task].multi_vector)
+        task_projections = projections(location, source, tuple(getattr(config, TASKS_KEY)))
+        await check_multi_vector(engine, config, task=task, expected=task_projections[task].multi_vector)

@@ -1,6 +1,6 @@
-"""Where vLLM keeps what its command ``serve`` is made of; it moves these from release to release.
+"""Where vLLM keeps the parts of its command ``serve``, which move from release to release.
 
-Served with 0.28.0, 0.32.0 and 0.33.0 (its Python files). The first place that exists is taken.
+Checked with 0.28.0, 0.32.0 and 0.33.0 (its Python files). The first place that exists is used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def first_of(modules: tuple[str, ...], name: str) -> Any:
     """Return an attribute of the first of ``modules`` that has it.
 
     Raises:
-        EngineError: This version of vLLM has it in none of them.
+        EngineError: None of the modules has it.
     """
     for module in modules:
         try:

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import encoded, noise
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.cache import backend as cache
 from vllm_jina_embed.cache import keys as cache_keys
@@ -96,7 +96,7 @@ class TestHits:
     """What was embedded once is not embedded again, and is the same to the bit."""
 
     async def test_hit_equals_miss_bit_for_bit_in_every_call(self, make: Make, engines: list[FakeEngine]) -> None:
-        """Texts in both roles, pictures, mixed lists, streams; sync and async share what they find."""
+        """Texts in both roles, images, mixed lists, streams; sync and async share what they find."""
         first, second = make(), make()
         calls: list[Callable[[CachedEmbedder], np.ndarray]] = [
             lambda e: e.embed_queries(["a", "b"]),
@@ -134,9 +134,9 @@ class TestHits:
         assert len(engines) == 1
 
     def test_equal_inputs_of_one_call_are_computed_once(self, make: Make, engines: list[FakeEngine]) -> None:
-        """The same pixels from a file, bytes and PIL are one picture."""
-        picture = noise(50, 40)
-        rows = make().embed(["a", picture, "a", encoded(picture), encoded(picture, "BMP"), "b", "a"])
+        """The same pixels from a file, bytes and PIL are one image."""
+        image = noise(50, 40)
+        rows = make().embed(["a", image, "a", encoded(image), encoded(image, "BMP"), "b", "a"])
         assert computed(engines) == 3
         assert (rows[0] == rows[[2, 6]]).all()
         assert (rows[1] == rows[[3, 4]]).all()
@@ -265,7 +265,7 @@ class TestKeys:
                 assert (len(engines), computed(engines)) == (2, 2)
                 assert new.fingerprint != old.fingerprint
 
-    def test_a_picture_edited_in_place_is_computed_again(
+    def test_an_image_edited_in_place_is_computed_again(
         self, make: Make, engines: list[FakeEngine], tmp_path: Path
     ) -> None:
         """The path is the same, and so may size and time be; the pixels are not."""
@@ -292,19 +292,19 @@ class TestKeys:
         embedder = make(into=Changing())
         assert (embedder.embed_images([path]) == embedder.embedder.embed_images([noise(40, 30, seed=1)])).all()
 
-    def test_pixels_of_another_shape_are_another_picture(self, make: Make, engines: list[FakeEngine]) -> None:
-        """The same bytes as 30 x 40 and 40 x 30; and one item of two pictures is not the two in the other order."""
+    def test_pixels_of_another_shape_are_another_image(self, make: Make, engines: list[FakeEngine]) -> None:
+        """The same bytes as 30 x 40 and 40 x 30; and one item of two images is not the two in the other order."""
         wide = noise(40, 30)
         tall = Image.frombytes("RGB", (30, 40), wide.tobytes())
-        pictures: list[Any] = [wide, tall, [wide, tall], [tall, wide]]
-        make().embed(pictures)
+        images: list[Any] = [wide, tall, [wide, tall], [tall, wide]]
+        make().embed(images)
         assert computed(engines) == 4
 
-    def test_a_picture_has_one_vector_in_both_roles(self, make: Make, engines: list[FakeEngine]) -> None:
+    def test_an_image_has_one_vector_in_both_roles(self, make: Make, engines: list[FakeEngine]) -> None:
         """It has no prefix."""
         embedder = make()
-        picture = noise(40, 30)
-        assert (embedder.embed([picture], prompt_name="query") == embedder.embed([picture])).all()
+        image = noise(40, 30)
+        assert (embedder.embed([image], prompt_name="query") == embedder.embed([image])).all()
         assert computed(engines) == 1
 
     @pytest.mark.parametrize("revision", [None, "main", "v1", COMMIT[:7]])
@@ -370,7 +370,7 @@ class TestDamage:
 class TestErrors:
     """Positions, rows and warnings are those of an embedder without a cache."""
 
-    BAD: tuple[Any, ...] = ("a", b"no picture", "bad", noise(20, 20), "bad", "b", [noise(20, 20), b"x"])
+    BAD: tuple[Any, ...] = ("a", b"no image", "bad", noise(20, 20), "bad", "b", [noise(20, 20), b"x"])
 
     @staticmethod
     def refuse(prompt: Prompt) -> Exception | None:
@@ -425,7 +425,7 @@ class TestErrors:
             make(max_length=12).embed_passages(["a", "b"])
 
     def test_a_hit_opens_nothing_that_the_policy_refuses(self, make: Make, tmp_path: Path) -> None:
-        """The picture is in the cache, and this embedder may not read files."""
+        """The image is in the cache, and this embedder may not read files."""
         noise(20, 20).save(tmp_path / "a.png")
         make().embed_images([tmp_path / "a.png"])
         with pytest.raises(InputError, match=r"images\[0\].*no local files"):

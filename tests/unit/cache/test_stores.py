@@ -143,7 +143,7 @@ def test_a_database_of_something_else_is_left_alone(path: Path) -> None:
         connection.execute("CREATE TABLE embeddings (key TEXT, value BLOB)")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match="something else"):
+    with pytest.raises(ConfigError, match="another program's database"):
         SQLiteStore(path)
     assert path.read_bytes() == before
 

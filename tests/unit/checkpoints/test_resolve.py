@@ -14,7 +14,7 @@ from vllm_jina_embed.checkpoints.description import DEMO_FOLDER, TASKS
 from vllm_jina_embed.checkpoints.files import Folder
 from vllm_jina_embed.checkpoints.resolve import PUBLISHED, resolve
 from vllm_jina_embed.checkpoints.table.bge import BGE_M3, XLM_ROBERTA
-from vllm_jina_embed.checkpoints.table.jina_v4 import DIMENSIONS, JINA_V4, NATIVE
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4, MATRYOSHKA_SIZES, NATIVE
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.settings import check, check_dimensions, check_task
 
@@ -45,7 +45,7 @@ def test_published_checkpoints_need_no_download(task: str) -> None:
     """Their facts are constants with a source."""
     checkpoint = resolve(f"jinaai/jina-embeddings-v4-vllm-{task}")
     assert checkpoint.tasks == (task,)
-    assert (checkpoint.hidden_size, checkpoint.dimensions) == (2048, (128, 256, 512, 1024, 2048))
+    assert (checkpoint.hidden_size, checkpoint.matryoshka_sizes) == (2048, (128, 256, 512, 1024, 2048))
     assert (checkpoint.min_pixels, checkpoint.max_pixels, checkpoint.max_length) == (3136, 602112, 32768)
 
 
@@ -53,7 +53,7 @@ def test_the_demo_is_a_folder_of_the_package() -> None:
     """No download, the reference's arithmetic, three trained sizes, all tasks."""
     checkpoint = resolve("demo")
     assert (checkpoint.name, checkpoint.location) == ("demo", str(DEMO_FOLDER.resolve()))
-    assert checkpoint.dimensions == (32, 64, 128)
+    assert checkpoint.matryoshka_sizes == (32, 64, 128)
     assert checkpoint.tasks == TASKS
     assert checkpoint.options == {"dtype": "float32"}
 
@@ -62,14 +62,14 @@ def test_a_folder_is_read_as_jina_v4(tmp_path: Path) -> None:
     """Jina's sizes below its own; all tasks; no options of its own."""
     checkpoint = resolve(str(folder_with(tmp_path, qwen())))
     assert checkpoint.location == str(tmp_path.resolve())
-    assert checkpoint.dimensions == (128, 256, 512)
+    assert checkpoint.matryoshka_sizes == (128, 256, 512)
     assert (checkpoint.tasks, checkpoint.options) == (TASKS, {})
 
 
 def test_a_folder_may_state_its_own_sizes_and_tasks(tmp_path: Path) -> None:
     """As jina-embeddings-v4's config.json does; sizes are sorted and end with the full one."""
     checkpoint = resolve(str(folder_with(tmp_path, qwen(matryoshka_dims=[64, 32, 9999, 0], task_names=["code"]))))
-    assert checkpoint.dimensions == (32, 64, 512)
+    assert checkpoint.matryoshka_sizes == (32, 64, 512)
     assert checkpoint.tasks == ("code",)
 
 
@@ -172,7 +172,7 @@ MODULES = [{"type": TRANSFORMER, "path": ""}, {"type": POOLING, "path": "1_Pooli
         (
             xlm(),
             {"modules.json": [*MODULES, {"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]},
-            "modules.json has Dense behind the model",
+            "modules.json has Dense after the model",
         ),
         (xlm(), {"modules.json": "{"}, "modules.json cannot be read"),
         (qwen(), {"1_Pooling/config.json": {"pooling_mode_lasttoken": True}}, "has the pooling lasttoken; expected me"),
@@ -297,7 +297,7 @@ def test_a_task_of_other_weights_names_their_checkpoint() -> None:
 def test_every_matryoshka_size_is_allowed() -> None:
     """None means the full one; numpy's integers count."""
     assert check_dimensions(RETRIEVAL, None) == 2048
-    assert [check_dimensions(RETRIEVAL, size) for size in DIMENSIONS] == list(DIMENSIONS)
+    assert [check_dimensions(RETRIEVAL, size) for size in MATRYOSHKA_SIZES] == list(MATRYOSHKA_SIZES)
     numpys: Any = np.int64(128)
     assert type(check_dimensions(RETRIEVAL, numpys)) is int
 
@@ -313,7 +313,7 @@ def test_bge_m3_needs_no_download() -> None:
     """Texts only, one size, one task, and 8192 tokens with both special ones."""
     checkpoint = resolve("BAAI/bge-m3")
     assert (checkpoint.name, checkpoint.location, checkpoint.family) == (BGE_M3, BGE_M3, XLM_ROBERTA)
-    assert (checkpoint.hidden_size, checkpoint.dimensions, checkpoint.token_dimensions) == (1024, (1024,), 1024)
+    assert (checkpoint.hidden_size, checkpoint.matryoshka_sizes, checkpoint.token_dimensions) == (1024, (1024,), 1024)
     assert (checkpoint.max_length, checkpoint.tasks, checkpoint.supports_images) == (8192, ("retrieval",), False)
     assert (RETRIEVAL.family, RETRIEVAL.supports_images) == (JINA_V4, True)
 
@@ -396,5 +396,10 @@ def test_a_value_of_another_type_beside_the_config_is_named(
 @pytest.mark.parametrize("name", ["a" * 5000, "a" * 5000 + "/b"])
 def test_a_name_longer_than_a_path_can_be_is_refused(name: str) -> None:
     """The system's error is the cause, not what the caller gets."""
-    with pytest.raises(ConfigError, match=r"cannot be looked for as a folder .*demo"):
+    with pytest.raises(ConfigError, match=r"cannot be looked up as a folder .*demo"):
         resolve(name)
+
+
+def test_the_old_name_of_the_matryoshka_sizes_warns() -> None:
+    with pytest.warns(DeprecationWarning, match="matryoshka_sizes"):
+        assert RETRIEVAL.dimensions == RETRIEVAL.matryoshka_sizes

@@ -78,7 +78,7 @@ def test_its_token_ids_are_its_own() -> None:
     assert max(tokens.values()) < config["text_config"]["vocab_size"]
 
 
-def test_pictures_are_bounded_as_in_jina_embeddings_v4() -> None:
+def test_images_are_bounded_as_in_jina_embeddings_v4() -> None:
     config = _json("preprocessor_config.json")
     assert (config["patch_size"], config["merge_size"], config["temporal_patch_size"]) == (14, 2, 2)
     assert (config["min_pixels"], config["max_pixels"]) == (3136, 602112)

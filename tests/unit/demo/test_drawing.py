@@ -16,13 +16,13 @@ HUES = {"red": 0, "orange": 28, "yellow": 52, "green": 130, "blue": 218, "purple
 @pytest.mark.parametrize("concept", CONCEPTS)
 @pytest.mark.parametrize("size", [(84, 84), (210, 84), (90, 225)])
 def test_every_concept_is_drawn_in_the_size_asked_for(concept: str, size: tuple[int, int]) -> None:
-    picture = draw(concept, seed=1, size=size)
-    assert picture.size == size
-    assert picture.mode == "RGB"
-    assert np.asarray(picture).std() > 8, "an empty sheet"
+    image = draw(concept, seed=1, size=size)
+    assert image.size == size
+    assert image.mode == "RGB"
+    assert np.asarray(image).std() > 8, "an empty sheet"
 
 
-def test_the_same_seed_gives_the_same_picture_and_another_seed_another() -> None:
+def test_the_same_seed_gives_the_same_image_and_another_seed_another() -> None:
     first, again, other = (draw("red star", seed=seed, size=(120, 100)).tobytes() for seed in (5, 5, 6))
     assert first == again
     assert first != other
@@ -70,7 +70,7 @@ def test_random_sizes_keep_their_bounds_and_vary() -> None:
 
 
 def test_edges_are_smooth() -> None:
-    picture = draw("black circle", seed=2, size=(150, 150)).convert("L")
-    between = sum(picture.histogram()[90:180])
+    image = draw("black circle", seed=2, size=(150, 150)).convert("L")
+    between = sum(image.histogram()[90:180])
     assert between > 60, "no pixel between black and paper: edges are jagged"
-    assert isinstance(picture, Image.Image)
+    assert isinstance(image, Image.Image)

@@ -38,9 +38,9 @@ def test_the_corpus_is_large_and_mixed_and_without_doubles() -> None:
     few = CONCEPTS[:10]
     items, queries = demo_corpus.items(concepts=few), demo_corpus.queries(concepts=few)
     texts = [item.content for item in items if isinstance(item.content, str)]
-    pictures = [item.content for item in items if not isinstance(item.content, str)]
+    images = [item.content for item in items if not isinstance(item.content, str)]
     assert len(items) * len(CONCEPTS) >= 2000 * len(few)
     assert len(set(texts)) == len(texts) == 14 * len(few)
-    assert len({picture.tobytes() for picture in pictures}) == len(pictures) == 13 * len(few)
+    assert len({image.tobytes() for image in images}) == len(images) == 13 * len(few)
     assert {item.concept for item in items} == {query.concept for query in queries} == set(few)
     assert not {query.content for query in queries if isinstance(query.content, str)} & set(texts)

@@ -57,13 +57,13 @@ def test_every_question_and_every_text_is_there_escaped() -> None:
     assert "&lt;fast&gt;" in page
 
 
-def test_every_picture_is_there_once_and_as_it_was() -> None:
+def test_every_image_is_there_once_and_as_it_was() -> None:
     page = report(demo.result())
     stored = re.findall(r"\.p(\d+)\{background-image:url\(data:image/webp;base64,([^)]+)\)\}", page)
     items, queries = demo.corpus()
-    pictures = [item.content for item in items + queries if isinstance(item.content, Image.Image)]
-    assert [int(number) for number, _ in stored] == list(range(len(pictures)))
-    originals = np.stack([np.asarray(picture, float) for picture in pictures])
+    images = [item.content for item in items + queries if isinstance(item.content, Image.Image)]
+    assert [int(number) for number, _ in stored] == list(range(len(images)))
+    originals = np.stack([np.asarray(image, float) for image in images])
     for number, data in stored:
         shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"), float)
         assert np.abs(originals - shown).mean(axis=(1, 2, 3)).argmin() == int(number)
@@ -86,7 +86,7 @@ def test_where_the_frameworks_differ_both_rankings_are_shown_and_the_miss_stands
     first = group.split("</article>")[0]
     assert "en: where is the green table" in first
     assert first.count('<ol class="hits">') == 2
-    assert "✗ LlamaIndex: best picture is wrong (right one at rank 8)" in first
+    assert "✗ LlamaIndex: best image is wrong (right one at rank 8)" in first
     assert '<span class="mark no" role="img" aria-label="wrong">✗</span> 0.750' in page
 
 
@@ -97,7 +97,7 @@ def test_the_page_says_that_the_demo_checkpoint_is_a_toy_and_says_it_of_no_other
 
 def test_the_summary_names_recall_engines_and_seconds(tmp_path: Path) -> None:
     text = summary(demo.result(wrong="query-ja-forest"), tmp_path)
-    assert re.search(r"Japanese +text to picture +1\.000 +0\.750", text)
+    assert re.search(r"Japanese +text to image +1\.000 +0\.750", text)
     assert re.search(r"vLLM engines +1 for both", text)
     assert re.search(r"seconds in all +11\.0", text)
     assert str(tmp_path / "report.html") in text
@@ -105,4 +105,4 @@ def test_the_summary_names_recall_engines_and_seconds(tmp_path: Path) -> None:
 
 def test_what_falls_short_is_named_in_words() -> None:
     assert shortfalls(demo.result()) == ""
-    assert "LlamaIndex, Japanese, text to picture: 0.750" in shortfalls(demo.result(wrong="query-ja-forest"))
+    assert "LlamaIndex, Japanese, text to image: 0.750" in shortfalls(demo.result(wrong="query-ja-forest"))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.support.builders import template_builder
 from tests.support.fake_engine import FakeEngine, vector_of, wait_until
-from tests.support.pictures import noise
+from tests.support.images import noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed.embedding import pipeline
 from vllm_jina_embed.embedding.pipeline import Outcome, Plan, embed_items
@@ -61,7 +61,7 @@ def says(text: str, prompt: Prompt) -> bool:
 
 
 async def test_rows_follow_the_items_whatever_finishes_first() -> None:
-    """Answers that come in random order; texts and pictures mixed, more than two chunks."""
+    """Answers that come in random order; texts and images mixed, more than two chunks."""
     chance = random.Random(0)
     items = [f"text {n}" if n % 7 else noise(20 + n, 20, n) for n in range(150)]
     outcome = await embed(items, FakeEngine(delay=lambda prompt: chance.uniform(0, 0.01)))
@@ -78,7 +78,7 @@ async def test_equal_items_get_equal_rows() -> None:
 
 
 async def test_a_bad_item_costs_its_own_row_only() -> None:
-    """A broken picture and one that the engine refuses, each with its position, ascending."""
+    """A broken image and one that the engine refuses, each with its position, ascending."""
     items = [f"text {n}" for n in range(50)]
     items[40] = b"broken"  # type: ignore[call-overload]
     engine = FakeEngine(fail=lambda prompt: InputError("too many tokens") if says("text 7", prompt) else None)
@@ -160,7 +160,7 @@ async def test_prompts_in_flight_are_bounded() -> None:
     assert engine.most_at_once == pipeline.IN_FLIGHT
 
 
-async def test_decoded_pictures_in_flight_are_bounded_by_their_pixels() -> None:
+async def test_decoded_images_in_flight_are_bounded_by_their_pixels() -> None:
     """500 photographs of 12 million pixels would be 18 GB."""
     photograph = Image.new("RGB", (4000, 3000))
     engine = FakeEngine(until=lambda engine: engine.most_pixels >= 10 * 12_000_000)
@@ -170,7 +170,7 @@ async def test_decoded_pictures_in_flight_are_bounded_by_their_pixels() -> None:
     assert engine.most_pixels <= pipeline.IN_FLIGHT * pipeline.PIXELS
 
 
-async def test_a_picture_larger_than_the_bound_passes_alone() -> None:
+async def test_an_image_larger_than_the_bound_passes_alone() -> None:
     """It must not wait for ever."""
 
     class Huge:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import noise
 from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.embedding import scoring, streams
@@ -50,7 +50,7 @@ def window(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("window")
 class TestScores:
-    """Queries by text and by picture against texts and pictures."""
+    """Queries by text and by image against texts and images."""
 
     def test_are_cosines_of_embeddings(self, make: Make) -> None:
         embedder = make()
@@ -76,15 +76,15 @@ class TestScores:
     @pytest.mark.parametrize("multi_vector", [False, True])
     def test_name_a_bad_item_by_its_place_in_the_whole(self, make: Make, multi_vector: bool) -> None:
         with pytest.raises(InputError, match=r"items\[4\]"):
-            make().score(QUERIES, [*ITEMS[:4], b"no picture"], multi_vector=multi_vector)
+            make().score(QUERIES, [*ITEMS[:4], b"no image"], multi_vector=multi_vector)
         with pytest.raises(InputError, match=r"queries\[1\]"):
-            make().score(["a", b"no picture"], ITEMS, multi_vector=multi_vector)
+            make().score(["a", b"no image"], ITEMS, multi_vector=multi_vector)
 
     @pytest.mark.parametrize("multi_vector", [False, True])
     def test_are_nan_for_what_is_skipped(self, make: Make, multi_vector: bool) -> None:
         embedder = make(on_error="skip")
         with pytest.warns(UserWarning, match=r"items\[1\]|queries\[0\]"):
-            scores = embedder.score([b"no picture", "a"], ["a", b"none", "b"], multi_vector=multi_vector)
+            scores = embedder.score([b"no image", "a"], ["a", b"none", "b"], multi_vector=multi_vector)
         assert np.isnan(scores).tolist() == [[True] * 3, [False, True, False]]
 
 

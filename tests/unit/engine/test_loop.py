@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vllm_jina_embed.engine.config import EngineConfig
+from vllm_jina_embed.engine.config import LocalConfig
 from vllm_jina_embed.engine.loop import LoopThread
 from vllm_jina_embed.errors import ClosedError, ForkedError
 
@@ -31,13 +31,13 @@ async def value(number: int) -> int:
     return number
 
 
-class TestEngineConfig:
+class TestLocalConfig:
     """Equal configurations share an engine."""
 
     def test_equal_configs_are_one_key(self) -> None:
         """Options count by content, in any order, nested ones too."""
-        a = EngineConfig(**SAME | {"options": {"x": [1], "y": {"b": 1, "a": 2}}})
-        b = EngineConfig(**SAME | {"options": {"y": {"a": 2, "b": 1}, "x": [1]}})
+        a = LocalConfig(**SAME | {"options": {"x": [1], "y": {"b": 1, "a": 2}}})
+        b = LocalConfig(**SAME | {"options": {"y": {"a": 2, "b": 1}, "x": [1]}})
         assert a == b
         assert len({a, b}) == 1
 
@@ -54,11 +54,11 @@ class TestEngineConfig:
     )
     def test_each_difference_is_another_engine(self, change: dict[str, Any]) -> None:
         """One at a time."""
-        assert EngineConfig(**SAME | change) != EngineConfig(**SAME)
+        assert LocalConfig(**SAME | change) != LocalConfig(**SAME)
 
     def test_options_may_hold_objects(self) -> None:
         """What JSON does not know goes by its repr."""
-        assert EngineConfig(**SAME | {"options": {"x": {1, 2}}}) == EngineConfig(**SAME | {"options": {"x": {2, 1}}})
+        assert LocalConfig(**SAME | {"options": {"x": {1, 2}}}) == LocalConfig(**SAME | {"options": {"x": {2, 1}}})
 
 
 class TestLoopThread:

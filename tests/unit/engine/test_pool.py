@@ -15,14 +15,14 @@ import pytest
 from tests.support.fake_engine import FakeEngine
 from tests.support.in_memory import write_folder
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.engine.config import EngineConfig
+from vllm_jina_embed.engine.config import LocalConfig
 from vllm_jina_embed.engine.pool import EnginePool, running_engines
 from vllm_jina_embed.errors import EngineError
 
 
-def config(name: str = "a") -> EngineConfig:
+def config(name: str = "a") -> LocalConfig:
     """Return a configuration that differs by its location."""
-    return EngineConfig(location=name, revision=None, min_pixels=1, max_pixels=2)
+    return LocalConfig(location=name, revision=None, min_pixels=1, max_pixels=2)
 
 
 def test_equal_configs_share_one_engine() -> None:
@@ -59,9 +59,9 @@ def test_releasing_what_does_not_run_does_nothing() -> None:
 
 def test_a_failed_start_leaves_nothing() -> None:
     """The error reaches the caller and the next one tries again."""
-    tries: list[EngineConfig] = []
+    tries: list[LocalConfig] = []
 
-    def start(wanted: EngineConfig) -> FakeEngine:
+    def start(wanted: LocalConfig) -> FakeEngine:
         tries.append(wanted)
         if len(tries) == 1:
             raise EngineError("no memory")
@@ -81,7 +81,7 @@ def test_threads_that_arrive_together_start_one_engine() -> None:
     """The slow start of the first is waited for."""
     started: list[FakeEngine] = []
 
-    def start(wanted: EngineConfig) -> FakeEngine:
+    def start(wanted: LocalConfig) -> FakeEngine:
         time.sleep(0.05)
         started.append(FakeEngine())
         return started[-1]
@@ -178,13 +178,13 @@ def test_one_engine_that_fails_to_close_keeps_no_other_open() -> None:
             if self is engines[1]:
                 raise EngineError("broken")
 
-    def start(config: EngineConfig) -> FakeEngine:
+    def start(config: LocalConfig) -> FakeEngine:
         engines.append(Failing(config))
         return engines[-1]
 
     pool = EnginePool(start)
     for number in range(3):
-        pool.acquire(EngineConfig(location=str(number), revision=None, min_pixels=1, max_pixels=2))
+        pool.acquire(LocalConfig(location=str(number), revision=None, min_pixels=1, max_pixels=2))
     with pytest.raises(EngineError, match="broken"):
         pool.close()
     assert [engine.closed for engine in engines] == [1, 1, 1]
@@ -198,7 +198,7 @@ def test_a_child_that_is_forked_while_an_engine_starts_starts_its_own(tmp_path: 
     starting, go_on = threading.Event(), threading.Event()
     parent = os.getpid()
 
-    def start(wanted: EngineConfig) -> FakeEngine:
+    def start(wanted: LocalConfig) -> FakeEngine:
         if os.getpid() == parent:
             starting.set()
             go_on.wait(60)

@@ -32,7 +32,7 @@ class PoolingEngine(FakeEngine):
         self.seen: list[tuple[int, ...]] = []
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
-        """Expand the picture to five tokens; each place has its own state."""
+        """Expand the image to five tokens; each place has its own state."""
         ids = [one for token in prompt.token_ids for one in [token] * (5 if token == IMAGE else 1)]
         rows = [vector_of(Prompt(token_ids=(token, place)), 128) * (1 + place) for place, token in enumerate(ids)]
         return TokenStates(token_ids=tuple(ids), states=np.stack(rows))
@@ -61,7 +61,7 @@ async def test_an_engine_that_pools_rightly_passes() -> None:
 @pytest.mark.parametrize("mistake", ["last token", "all tokens", "no markers", "prefix cache"])
 async def test_an_engine_that_pools_wrongly_is_refused(mistake: str) -> None:
     """Whatever it does instead."""
-    with pytest.raises(EngineError, match="does not pool as jina-embeddings-v4"):
+    with pytest.raises(EngineError, match="does not average the vision spans"):
         await check_pooling(PoolingEngine(mistake), CONFIG, task="retrieval")
 
 
@@ -178,7 +178,7 @@ SPOILT = {
 async def test_vectors_that_are_no_unit_vectors_are_refused(name: str) -> None:
     """NaN compares with no limit, and 37 times the right vector has a dot product over 1: neither passes."""
     spoil = SPOILT[name]
-    with pytest.raises(EngineError, match="does not pool as jina-embeddings-v4"):
+    with pytest.raises(EngineError, match="does not average the vision spans"):
         await check_pooling(SpoilingEngine(spoil), CONFIG, task="retrieval")
     with pytest.raises(EngineError, match="by its first token"):
         await check_first_token(SpoilingEngine(spoil, first=True), ENDS, task="retrieval")
@@ -191,7 +191,7 @@ async def test_vectors_that_are_no_unit_vectors_are_refused(name: str) -> None:
 async def test_token_states_that_are_not_finite_are_refused() -> None:
     """There is nothing to compare with then, and what is compared with nothing does not pass."""
     spoil = SPOILT["all nan"]
-    with pytest.raises(EngineError, match="does not pool"):
+    with pytest.raises(EngineError, match="does not average the vision spans"):
         await check_pooling(SpoilingEngine(spoil, states=True), CONFIG, task="retrieval")
     with pytest.raises(EngineError, match="by its first token"):
         await check_first_token(SpoilingEngine(spoil, states=True, first=True), ENDS, task="retrieval")

@@ -29,7 +29,7 @@ EVERY_SETTING: dict[str, Any] = {
     "max_length": 77,
     "min_pixels": 4000,
     "max_pixels": 50_000,
-    "media": MediaPolicy(max_bytes=1000, allowed_root=Path("pictures")),
+    "media": MediaPolicy(max_bytes=1000, allowed_root=Path("images")),
     "show_progress": True,
     "on_error": "skip",
     "engine_kwargs": {"dtype": "float32"},
@@ -253,4 +253,4 @@ def test_a_dump_makes_an_equal_adapter(adapter: Any) -> None:
     dump.pop("class_name", None)
     assert adapter(**dump).model_dump() == made.model_dump()
     assert adapter(**dump).fingerprint == made.fingerprint
-    assert '"allowed_root":"pictures"' in made.model_dump_json(exclude={"callback_manager"})
+    assert '"allowed_root":"images"' in made.model_dump_json(exclude={"callback_manager"})

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.pictures import noise
+from tests.support.images import noise
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs.file_names import (
     is_path_key,
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.fire
 LATIN = os.fsdecode(b"caf\xe9 #%.png")
 
 
-def picture(folder: Path, name: str) -> Path:
-    """Write a picture of that name."""
+def image(folder: Path, name: str) -> Path:
+    """Write an image of that name."""
     try:
         (folder / name).write_bytes(b"")
     except OSError:
@@ -42,7 +42,7 @@ def picture(folder: Path, name: str) -> Path:
 @pytest.mark.parametrize("form", ["{}", "file://{}", "FILE://localhost{}", "file:{}"])
 def test_a_file_uri_is_the_path_that_it_names(tmp_path: Path, name: str, form: str) -> None:
     """In any of its spellings, below the same policy."""
-    path = picture(tmp_path, name)
+    path = image(tmp_path, name)
     source = form.format(path if form == "{}" else path.as_uri().removeprefix("file://"))
     assert local_path(source) == str(path)
     assert open_image(source, MediaPolicy(allowed_root=tmp_path)).size == (40, 30)
@@ -56,7 +56,7 @@ def test_a_file_uri_is_the_path_that_it_names(tmp_path: Path, name: str, form: s
 
 def test_an_encoded_file_uri_leaves_the_root_by_no_way(tmp_path: Path) -> None:
     """Dots that only decoding shows."""
-    picture(tmp_path, "secret.png")
+    image(tmp_path, "secret.png")
     root = tmp_path / "root"
     root.mkdir()
     for path in ("%2e%2e/secret.png", "x/..%2F..%2Fsecret.png"):
@@ -89,7 +89,7 @@ def test_valid_names_stay(tmp_path: Path, name: str) -> None:
 
 def test_other_names_are_percent_encoded_and_still_lead_to_the_file(tmp_path: Path) -> None:
     """The whole path as a URI, which opens again."""
-    path = picture(tmp_path, LATIN)
+    path = image(tmp_path, LATIN)
     uri = readable_path(path)
     assert uri == f"file://{tmp_path}/caf%E9%20%23%25.png"
     assert uri.encode()

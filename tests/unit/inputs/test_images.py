@@ -1,4 +1,4 @@
-"""Opening pictures: every form gives the right RGB pixels, and hostile input ends in an InputError with a reason."""
+"""Opening images: every form gives the right RGB pixels, and hostile input ends in an InputError with a reason."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
 from tests.support.image_corpus import png_file, tiff_file
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.errors import InputError
-from vllm_jina_embed.inputs.decoding import TURNS
 from vllm_jina_embed.inputs.image_costs import SPARE, peak
+from vllm_jina_embed.inputs.image_files import TURNS
 from vllm_jina_embed.inputs.image_modes import array_rgb, rgb
-from vllm_jina_embed.inputs.images import MAX_SIDE_RATIO, MediaPolicy, encoded_image, is_data_uri, open_image
-from vllm_jina_embed.inputs.images import encoded as encoded_file
+from vllm_jina_embed.inputs.images import MAX_SIDE_RATIO, MediaPolicy, is_data_uri, load_image, open_image
 
 pytestmark = pytest.mark.timeout(30)  # nothing here may hang
 
@@ -38,9 +37,9 @@ OPEN = MediaPolicy()
 
 def pixels(source: object, policy: MediaPolicy = OPEN) -> npt.NDArray[np.uint8]:
     """Return the RGB values that the model sees."""
-    picture = open_image(source, policy)
-    assert picture.mode == "RGB"
-    return np.asarray(picture)
+    image = open_image(source, policy)
+    assert image.mode == "RGB"
+    return np.asarray(image)
 
 
 def refusal(source: object, policy: MediaPolicy = OPEN) -> str:
@@ -66,7 +65,7 @@ class Named:
 
 
 class TestForms:
-    """The same picture in every form gives the same pixels."""
+    """The same image in every form gives the same pixels."""
 
     def test_files(self, tmp_path: Path) -> None:
         """String, Path, and anything with a file system path; names with spaces and other scripts."""
@@ -107,7 +106,7 @@ class TestForms:
             np.testing.assert_array_equal(pixels(source), np.asarray(RGB))
 
     def test_pil_images_are_copied(self) -> None:
-        """Drawing on the picture afterwards changes nothing, and the caller's picture is left as it was."""
+        """Drawing on the image afterwards changes nothing, and the caller's image is left as it was."""
         mine = RGB.copy()
         opened = open_image(mine, MediaPolicy())
         mine.paste((0, 0, 0), (0, 0, 31, 17))
@@ -121,14 +120,14 @@ class TestForms:
     )
     def test_formats(self, kind: str) -> None:
         """Lossless formats to the pixel, lossy ones nearly."""
-        picture = noise(64, 64, seed=1)
+        image = noise(64, 64, seed=1)
         options: dict[str, dict[str, Any]] = {
             "WEBP": {"lossless": True},
             "ICO": {"sizes": [(64, 64)]},
             "JPEG": {"quality": 100, "subsampling": 0},
         }
-        got = pixels(encoded(picture, kind, **options.get(kind, {})))
-        error = np.abs(got.astype(int) - np.asarray(picture))
+        got = pixels(encoded(image, kind, **options.get(kind, {})))
+        error = np.abs(got.astype(int) - np.asarray(image))
         assert error.mean() < (20 if kind in ("GIF", "AVIF", "JPEG") else 0.01)
 
 
@@ -209,7 +208,7 @@ class TestModes:
             assert np.abs(pixels(source) - self.on_white(self.grey_rgb(self.GREY), self.RAMP)).max() <= 1
 
     def test_premultiplied_alpha(self) -> None:
-        """RGBa stands for the same picture as RGBA."""
+        """RGBa stands for the same image as RGBA."""
         rgba = Image.fromarray(np.dstack([self.VALUES, np.full((17, 31), 200, np.uint8)]))
         assert np.abs(pixels(rgba.convert("RGBa")).astype(int) - pixels(rgba)).max() <= 2
 
@@ -234,7 +233,7 @@ class TestModes:
         assert np.abs(pixels(encoded(palette, "PNG", transparency=half)) - mixed).max() <= 1
 
     def test_a_transparent_colour_without_a_palette(self) -> None:
-        """PNG's tRNS in RGB and grey pictures."""
+        """PNG's tRNS in RGB and grey images."""
         colour = tuple(int(value) for value in self.VALUES[0, 0])
         assert (pixels(encoded(RGB, "PNG", transparency=colour))[0, 0] == 255).all()
         grey = Image.fromarray(self.GREY)
@@ -341,9 +340,9 @@ class TestModes:
             8: np.rot90(self.VALUES, 1),
         }
         for source in (encoded(RGB, exif=exif), Image.open(BytesIO(encoded(RGB, exif=exif)))):
-            picture = open_image(source, MediaPolicy())
-            np.testing.assert_array_equal(np.asarray(picture), turns[orientation])
-            assert picture.getexif().get(ORIENTATION, 1) == 1
+            image = open_image(source, MediaPolicy())
+            np.testing.assert_array_equal(np.asarray(image), turns[orientation])
+            assert image.getexif().get(ORIENTATION, 1) == 1
 
     @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "MPO"])
     @pytest.mark.parametrize("first", [1, 6])
@@ -401,8 +400,8 @@ class TestSideRatio:
     @pytest.mark.parametrize("size", [(201, 1), (1, 201), (1, 2000), (1401, 7)])
     def test_over_the_limit(self, size: tuple[int, int]) -> None:
         """Just over, in every form; the message names the size and the way out."""
-        picture = Image.new("RGB", size)
-        for source in (picture, encoded(picture), np.asarray(picture)):
+        image = Image.new("RGB", size)
+        for source in (image, encoded(image), np.asarray(image)):
             message = refusal(source)
             assert f"{size[0]} x {size[1]} pixels" in message
             assert "up to 200" in message
@@ -565,7 +564,7 @@ class TestHeic:
         package = types.ModuleType("pillow_heif")
         package.register_heif_opener = lambda: called.append(1)  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "pillow_heif", package)
-        assert "no picture that can be read" in refusal(self.DATA)
+        assert "not an image that can be read" in refusal(self.DATA)
         assert called == [1]
 
 
@@ -579,20 +578,20 @@ class TestEncoded:
             more = {"save_all": True, "append_images": [noise(20, 20)]} if kind == "MPO" else {}
             data = encoded(noise(64, 48, seed=1), kind, **more)
             assert Image.open(BytesIO(data)).format == kind
-            assert encoded_image(data, OPEN) == (data, mimetype)
+            assert load_image(data, OPEN).browser_file(OPEN.max_bytes) == (data, mimetype)
 
     def test_the_limit_is_for_what_was_given(self) -> None:
         """A TIFF whose PNG would be larger than max_bytes stays a TIFF; an array has no bytes to limit."""
         image = noise(200, 150, seed=1)
         data = encoded(image, "TIFF", compression="jpeg")
         policy = MediaPolicy(max_bytes=len(data))
-        file, mimetype, opened = encoded_file(data, policy)
-        assert (file, mimetype) == (data, "image/tiff")
-        assert opened.tobytes() == open_image(file, policy).tobytes()
+        loaded = load_image(data, policy)
+        assert loaded.browser_file(policy.max_bytes) == (data, "image/tiff")
+        assert loaded.pixels.tobytes() == open_image(data, policy).tobytes()
         for source in (image, np.asarray(image)):
-            file, mimetype, opened = encoded_file(source, policy)
-            assert mimetype == "image/png"
-            assert opened.tobytes() == image.tobytes()
+            loaded = load_image(source, policy)
+            assert loaded.browser_file(policy.max_bytes)[1] == "image/png"
+            assert loaded.pixels.tobytes() == image.tobytes()
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -627,9 +626,9 @@ class TestHostile:
 
     @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in truncated()])
     def test_truncated_files(self, data: bytes) -> None:
-        """Half a picture is no picture: it would get a vector of its own."""
+        """Half an image is no image: it would get a vector of its own."""
         message = refusal(data)
-        assert "cannot be decoded" in message or "no picture that can be read" in message
+        assert "cannot be decoded" in message or "not an image that can be read" in message
 
     @pytest.mark.parametrize(
         ("width", "height"), [(50_000, 50_000), (12_000, 9_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)]
@@ -646,19 +645,19 @@ class TestHostile:
     @pytest.mark.parametrize(
         ("data", "reason"),
         [
-            (b"", "no picture that can be read"),
-            (b"\0", "no picture that can be read"),
-            (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "no picture that can be read"),
-            (b"<!doctype html><html><img src='file:///etc/passwd'></html>", "no picture that can be read"),
+            (b"", "not an image that can be read"),
+            (b"\0", "not an image that can be read"),
+            (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not an image that can be read"),
+            (b"<!doctype html><html><img src='file:///etc/passwd'></html>", "not an image that can be read"),
             (b"%PDF-1.7\n1 0 obj", "got a PDF"),
-            (b"PK\x03\x04" + bytes(60), "no picture that can be read"),
-            (bytes(range(256)) * 40, "no picture that can be read"),
-            (b"\x89PNG\r\n\x1a\n", "cannot be decoded|no picture that can be read"),
-            (b"\xff\xd8\xff\xe0", "no picture that can be read|cannot be decoded"),
+            (b"PK\x03\x04" + bytes(60), "not an image that can be read"),
+            (bytes(range(256)) * 40, "not an image that can be read"),
+            (b"\x89PNG\r\n\x1a\n", "cannot be decoded|not an image that can be read"),
+            (b"\xff\xd8\xff\xe0", "not an image that can be read|cannot be decoded"),
         ],
     )
-    def test_what_is_no_picture(self, data: bytes, reason: str, tmp_path: Path) -> None:
-        """As bytes, in a file with a picture's name, and in a data URI that claims to be one."""
+    def test_what_is_no_image(self, data: bytes, reason: str, tmp_path: Path) -> None:
+        """As bytes, in a file with an image's name, and in a data URI that claims to be one."""
         path = tmp_path / "a.png"
         path.write_bytes(data)
         for source in (data, path, as_data_uri(data), BytesIO(data)):
@@ -666,7 +665,7 @@ class TestHostile:
 
     def test_postscript_is_not_run(self) -> None:
         """Pillow's EPS reader would start Ghostscript."""
-        assert "no picture that can be read" in refusal(encoded(RGB, "EPS"))
+        assert "not an image that can be read" in refusal(encoded(RGB, "EPS"))
 
     @pytest.mark.filterwarnings("ignore:.*EXIF:UserWarning")
     @pytest.mark.parametrize(
@@ -679,7 +678,7 @@ class TestHostile:
             b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", ORIENTATION, 3, 1, 99, 0) + bytes(4),
         ],
     )
-    def test_broken_or_huge_exif_leaves_the_picture(self, exif: bytes) -> None:
+    def test_broken_or_huge_exif_leaves_the_image(self, exif: bytes) -> None:
         """The pixels are fine, so they are taken as they lie."""
         np.testing.assert_array_equal(pixels(jpeg_with_exif(exif)), pixels(encoded(RGB, "JPEG")))
 
@@ -695,7 +694,7 @@ class TestHostile:
         (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
         (tmp_path / "dangling.png").symlink_to(tmp_path / "nothing.png")
         for source in (tmp_path, tmp_path / "pipe.png", "/dev/zero", "/dev/stdin", "", ".", "/dev/fd/0"):
-            assert "no regular file" in refusal(source)
+            assert "not a regular file" in refusal(source)
         for source in (tmp_path / "no.png", tmp_path / "dangling.png", "no/such.png"):
             assert "does not exist" in refusal(source)
         for source in (tmp_path / "loop.png", "a\0b.png", "\ud800.png", "a" * 5000, "~no-such-user/a.png"):
@@ -736,9 +735,9 @@ class TestHostile:
 
     def test_a_closed_pil_image_is_refused(self) -> None:
         """Its file is gone before it was decoded."""
-        picture = Image.open(BytesIO(PNG))
-        picture.close()
-        assert "a PIL image cannot be decoded" in refusal(picture)
+        image = Image.open(BytesIO(PNG))
+        image.close()
+        assert "a PIL image cannot be decoded" in refusal(image)
 
     @pytest.mark.parametrize("name", ["read", "seek", "tell", "seekable", "__fspath__", "__class__"])
     def test_objects_whose_own_code_raises(self, name: str) -> None:
@@ -759,10 +758,10 @@ class TestHostile:
     @pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "WEBP", "JPEG"])
     def test_an_image_that_was_loaded_and_closed(self, kind: str) -> None:
         """Its pixels are gone; an image of no file as well."""
-        for picture in (Image.open(BytesIO(encoded(RGB, kind))), RGB.copy(), RGB.quantize(8)):
-            picture.load()
-            picture.close()
-            assert "ValueError: Operation on closed image" in refusal(picture)
+        for image in (Image.open(BytesIO(encoded(RGB, kind))), RGB.copy(), RGB.quantize(8)):
+            image.load()
+            image.close()
+            assert "ValueError: Operation on closed image" in refusal(image)
 
     @pytest.mark.parametrize("name", ["size", "info", "mode", "load", "getexif"])
     def test_pil_images_whose_own_code_raises(self, name: str) -> None:
@@ -774,9 +773,9 @@ class TestHostile:
                     raise ZeroDivisionError("mine")
                 return super().__getattribute__(attribute)
 
-        picture = Mine()
-        picture._im, picture._mode, picture._size = RGB.im, RGB.mode, RGB.size
-        assert "ZeroDivisionError: mine" in refusal(picture)
+        image = Mine()
+        image._im, image._mode, image._size = RGB.im, RGB.mode, RGB.size
+        assert "ZeroDivisionError: mine" in refusal(image)
 
     @pytest.mark.parametrize("value", [None, 3, 1.5, object(), ["a"], {"url": "a"}])
     def test_other_types_are_refused(self, value: object) -> None:

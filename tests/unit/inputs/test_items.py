@@ -19,7 +19,7 @@ from vllm_jina_embed.inputs.references import Text, looks_like_image
 
 URI = "data:image/png;base64,AAAA"
 REFERENCE = "vllm-jina-embed:image:a/b%20c.png#" + "0f" * 16
-PICTURES: list[Any] = [
+IMAGES: list[Any] = [
     Path("no/such/file.png"),
     b"not read here",
     bytearray(b"x"),
@@ -153,16 +153,16 @@ def test_a_table_or_an_open_file_is_not_a_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [inputs.texts, inputs.images, inputs.mixed])
-@pytest.mark.parametrize("value", ["one text", *PICTURES], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value", ["one text", *IMAGES], ids=lambda value: type(value).__name__)
 def test_one_item_instead_of_a_list_is_refused(read: Callable[[Any], object], value: object) -> None:
     """A string is not a list of letters, bytes are not a list of numbers, a file is not a list of lines."""
     with pytest.raises(InputError, match=r"expected a list. Wrap it: \["):
         read(value)
 
 
-@pytest.mark.parametrize("value", PICTURES, ids=lambda value: type(value).__name__)
-def test_every_form_of_a_picture_is_a_picture_in_both_calls(value: Any) -> None:
-    """Nothing is opened: the file does not exist and the bytes are no picture."""
+@pytest.mark.parametrize("value", IMAGES, ids=lambda value: type(value).__name__)
+def test_every_form_of_an_image_is_an_image_in_both_calls(value: Any) -> None:
+    """Nothing is opened: the file does not exist and the bytes are no image."""
     for read, where in ((inputs.images, "images[0]"), (inputs.mixed, "items[0]")):
         (item,) = read([value])
         assert isinstance(item, ImageItem)
@@ -177,7 +177,7 @@ def test_a_string_is_a_path_among_images_and_a_text_in_a_mixed_list() -> None:
 
 
 @pytest.mark.parametrize("value", [[URI, b"x"], (URI, b"x")])
-def test_a_list_of_pictures_is_one_item(value: Any) -> None:
+def test_a_list_of_images_is_one_item(value: Any) -> None:
     """Order kept."""
     for read in (inputs.images, inputs.mixed):
         (item,) = read([value])
@@ -217,15 +217,15 @@ def test_an_adapter_hands_over_what_it_found_out() -> None:
         "data:text/plain;base64,AAAA",
     ],
 )
-def test_only_a_string_that_is_wholly_a_data_uri_is_a_picture(text: str) -> None:
+def test_only_a_string_that_is_wholly_a_data_uri_is_an_image(text: str) -> None:
     """A document that quotes one stays a text."""
     assert isinstance(inputs.mixed([text])[0], TextItem)
 
 
 @pytest.mark.fire
 @pytest.mark.parametrize("text", ["data:image/png;base64,AA*A", "data:image/png,AAAA", REFERENCE[:30], f"[{URI}]"])
-def test_what_is_nearly_a_pictures_string_is_an_error_at_its_position(text: str) -> None:
-    """In a mixed call, alone, in a list of pictures, and where strings are paths; never a text."""
+def test_what_is_nearly_an_images_string_is_an_error_at_its_position(text: str) -> None:
+    """In a mixed call, alone, in a list of images, and where strings are paths; never a text."""
     good, bad = inputs.mixed(["a", text])
     assert isinstance(good, TextItem)
     assert "begins like" in str(error_of(bad))
@@ -245,14 +245,14 @@ def test_what_must_be_a_text_is_one_whatever_it_looks_like(text: str) -> None:
     assert "holds a text" in str(error_of(mixed))
 
 
-@pytest.mark.parametrize("picture", [URI, REFERENCE])
+@pytest.mark.parametrize("image", [URI, REFERENCE])
 @pytest.mark.parametrize("around", ["{}", " {}", "{}\n", "\n\t{}  \n"])
-def test_white_space_around_a_picture_string_is_not_part_of_it(picture: str, around: str) -> None:
+def test_white_space_around_an_image_string_is_not_part_of_it(image: str, around: str) -> None:
     """Frameworks add line breaks on the way through their tools."""
-    (item,) = inputs.mixed([around.format(picture)])
+    (item,) = inputs.mixed([around.format(image)])
     assert isinstance(item, ImageItem)
-    assert item.images == (picture,)
-    assert inputs.mixed([[b"x", around.format(picture)]])[0].images[1].strip() == picture
+    assert item.images == (image,)
+    assert inputs.mixed([[b"x", around.format(image)]])[0].images[1].strip() == image
 
 
 @pytest.mark.parametrize(

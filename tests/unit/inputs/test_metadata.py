@@ -1,4 +1,4 @@
-"""Hashes, facts and smaller copies of pictures."""
+"""Hashes, facts and smaller copies of images."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import MediaPolicy
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs.encoding import data_uri, jpeg, png
 from vllm_jina_embed.inputs.images import is_data_uri, open_image
-from vllm_jina_embed.inputs.metadata import content_hash, facts, names_a_picture, placeholder
+from vllm_jina_embed.inputs.metadata import content_hash, facts, names_an_image, placeholder
 
 
 def opened(data: bytes) -> Image.Image:
@@ -22,23 +22,23 @@ def opened(data: bytes) -> Image.Image:
 
 
 def test_the_hash_is_that_of_the_pixels() -> None:
-    """The same pixels by PNG, BMP or lossless WebP are one picture; one changed pixel is another."""
-    picture = noise(40, 30)
-    files = [encoded(picture, "PNG"), encoded(picture, "BMP"), encoded(picture, "WEBP", lossless=True)]
+    """The same pixels by PNG, BMP or lossless WebP are one image; one changed pixel is another."""
+    image = noise(40, 30)
+    files = [encoded(image, "PNG"), encoded(image, "BMP"), encoded(image, "WEBP", lossless=True)]
     assert len(set(files)) == 3
-    assert {content_hash(opened(file)) for file in files} == {content_hash(picture)}
-    values = np.array(picture)
+    assert {content_hash(opened(file)) for file in files} == {content_hash(image)}
+    values = np.array(image)
     values[7, 3, 1] ^= 1
-    assert content_hash(Image.fromarray(values)) != content_hash(picture)
+    assert content_hash(Image.fromarray(values)) != content_hash(image)
 
 
 def test_the_hash_knows_the_shape() -> None:
-    """The same bytes in another shape are another picture."""
+    """The same bytes in another shape are another image."""
     values = np.zeros((10, 20, 3), np.uint8)
     assert content_hash(Image.fromarray(values)) != content_hash(Image.fromarray(values.reshape(20, 10, 3)))
 
 
-def test_the_hash_is_the_same_for_a_grey_picture_and_its_rgb_copy() -> None:
+def test_the_hash_is_the_same_for_a_grey_image_and_its_rgb_copy() -> None:
     """As the model sees them."""
     grey = noise(20, 20).convert("L")
     assert content_hash(grey) == content_hash(grey.convert("RGB"))
@@ -47,10 +47,10 @@ def test_the_hash_is_the_same_for_a_grey_picture_and_its_rgb_copy() -> None:
 def test_a_placeholder_is_found_in_a_text() -> None:
     """Also as metadata that LlamaIndex puts before a text; a text about hashes is none."""
     digest = content_hash(noise(9, 9))
-    assert names_a_picture(placeholder(digest))
-    assert names_a_picture(f"image_sha256: {digest}\n\nA caption")
-    assert not names_a_picture(f"the sum is {digest}")
-    assert not names_a_picture("<image sha256:abc>")
+    assert names_an_image(placeholder(digest))
+    assert names_an_image(f"image_sha256: {digest}\n\nA caption")
+    assert not names_an_image(f"the sum is {digest}")
+    assert not names_an_image("<image sha256:abc>")
 
 
 def test_facts_are_flat_and_hold_a_small_thumbnail() -> None:
@@ -67,8 +67,8 @@ def test_facts_are_flat_and_hold_a_small_thumbnail() -> None:
 
 def test_png_keeps_every_pixel() -> None:
     """What comes back hashes the same."""
-    picture = noise(50, 40)
-    assert content_hash(opened(png(picture))) == content_hash(picture)
+    image = noise(50, 40)
+    assert content_hash(opened(png(image))) == content_hash(image)
 
 
 @pytest.mark.parametrize(("size", "max_side", "expected"), [((600, 300), 200, (200, 100)), ((50, 40), 200, (50, 40))])
@@ -85,7 +85,7 @@ def test_jpeg_keeps_to_its_bytes(size: tuple[int, int], max_bytes: int) -> None:
     assert len(jpeg(Image.fromarray(values), max_side=2000, max_bytes=max_bytes)) <= max_bytes
 
 
-def test_jpeg_says_that_no_picture_is_so_small() -> None:
+def test_jpeg_says_that_no_image_is_so_small() -> None:
     """An error, not an endless loop."""
     with pytest.raises(ConfigError, match="max_bytes=10"):
         jpeg(noise(100, 100), max_side=100, max_bytes=10)

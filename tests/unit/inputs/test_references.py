@@ -5,14 +5,24 @@ from __future__ import annotations
 import base64
 import urllib.parse
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs.images import open_image
 from vllm_jina_embed.inputs.policy import MediaPolicy
-from vllm_jina_embed.inputs.references import SCHEME, Text, looks_like_image, media_type, picture_string, strict_image
+from vllm_jina_embed.inputs.references import (
+    SCHEME,
+    Text,
+    has_data_scheme,
+    image_string,
+    is_path,
+    looks_like_image,
+    media_type,
+    strict_image,
+)
 from vllm_jina_embed.inputs.sources import read
 
 pytestmark = pytest.mark.fire
@@ -143,7 +153,7 @@ TEXTS = [
 @pytest.mark.parametrize("name", IMAGES)
 def test_what_is_an_image(name: str) -> None:
     """White space around it and the case of its beginning aside, nothing else."""
-    assert picture_string(IMAGES[name]) == strict_image(IMAGES[name]) == IMAGES[name].strip()
+    assert image_string(IMAGES[name]) == strict_image(IMAGES[name]) == IMAGES[name].strip()
     assert looks_like_image(IMAGES[name])
 
 
@@ -151,7 +161,7 @@ def test_what_is_an_image(name: str) -> None:
 def test_what_is_nearly_an_image_is_an_error_that_says_what_to_write(name: str) -> None:
     """Wherever a string may be an image; it shows the beginning of what was got."""
     with pytest.raises(InputError, match=r"got ['\"].+['\"].*begins like") as caught:
-        picture_string(NEAR[name])
+        image_string(NEAR[name])
     advice = "text splitter" if "reference" in name else "expected data:image/png;base64, followed by base64 only"
     assert advice in str(caught.value)
     assert len(str(caught.value)) < 500
@@ -176,7 +186,7 @@ def test_what_is_nearly_an_image_is_an_error_that_says_what_to_write(name: str) 
 )
 def test_the_reason_is_named(name: str, reason: str) -> None:
     with pytest.raises(InputError) as caught:
-        picture_string(NEAR[name])
+        image_string(NEAR[name])
     assert reason in str(caught.value)
 
 
@@ -188,7 +198,7 @@ def test_what_pillow_writes_is_known_by_its_beginning(mode: str, encode: Callabl
     assert media_type(payload) == f"image/{mode.lower()}"
     text = f"data:application/octet-stream;base64,{payload}"
     with pytest.raises(InputError, match="begins like the data URI"):
-        picture_string(text)
+        image_string(text)
 
 
 @pytest.mark.parametrize(
@@ -211,13 +221,13 @@ def test_beginnings_of_files(data: bytes, expected: str | None) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_prose_is_a_text(text: str) -> None:
     """Also where it begins with the same words, or quotes an image's string."""
-    assert picture_string(text) is None
+    assert image_string(text) is None
     assert not looks_like_image(text)
 
 
 @pytest.mark.parametrize("text", [*IMAGES.values(), *NEAR.values(), *TEXTS])
 def test_a_text_that_is_marked_as_one_is_one(text: str) -> None:
-    assert picture_string(Text(text)) is None
+    assert image_string(Text(text)) is None
 
 
 @pytest.mark.parametrize("cut", [25, 60, 61, 62, 63, 200])
@@ -235,3 +245,15 @@ def test_a_short_text_of_many_parameters_takes_no_time(unit: str) -> None:
     for count in (20, 40, 90, 100_000):
         for end in ("", ",", ",AAAA", "!"):
             looks_like_image("data:image/png" + unit * count + end)
+
+
+def test_what_is_a_path() -> None:
+    """Whatever names a file; an image's string and data of another kind do not, and a near miss is an error."""
+    assert is_path("a.png")
+    assert is_path(Path("a.png"))
+    assert not is_path(URI)
+    assert not is_path(DATA)
+    with pytest.raises(InputError, match="begins like the data URI"):
+        is_path(f'"{URI}"')
+    assert has_data_scheme("DATA:text/plain,a")
+    assert not has_data_scheme("data/a.png")

@@ -1,4 +1,4 @@
-"""References: pictures as short strings that lead nowhere but to the file and content they were made of."""
+"""References: images as short strings that lead nowhere but to the file and content they were made of."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs.images import MediaPolicy, open_image
-from vllm_jina_embed.inputs.sources import SCHEME, is_reference, picture_string, reference
+from vllm_jina_embed.inputs.sources import SCHEME, image_string, is_reference, reference
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder with a picture, beside a picture that lies outside."""
+    """A folder with an image, beside an image that lies outside."""
     folder = tmp_path / "root"
     (folder / "deep").mkdir(parents=True)
     noise(40, 30, seed=1).save(folder / "a.png")
@@ -31,7 +31,7 @@ def forged(path: str, data: bytes) -> str:
 
 
 @pytest.mark.parametrize("name", ["a.png", "deep/ü b#%.png"])
-def test_a_reference_leads_back_to_its_picture(root: Path, name: str) -> None:
+def test_a_reference_leads_back_to_its_image(root: Path, name: str) -> None:
     """One line of ASCII without spaces, whatever the file is called."""
     policy = MediaPolicy(allowed_root=root)
     made = reference(root / name, policy)
@@ -42,7 +42,7 @@ def test_a_reference_leads_back_to_its_picture(root: Path, name: str) -> None:
     with open_image(root / name, policy) as expected:
         assert open_image(made, policy).tobytes() == expected.tobytes()
         assert open_image(f"\n {made} ", policy).tobytes() == expected.tobytes()
-    assert picture_string(f"\n {made} ") == made
+    assert image_string(f"\n {made} ") == made
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names of bytes exist on POSIX systems alone")

@@ -1,4 +1,4 @@
-"""``VllmJinaEmbeddings.cached``: LangChain's stores keep the vectors, and no role, picture or size is mixed up."""
+"""``VllmJinaEmbeddings.cached``: LangChain's stores keep the vectors, and no role, image or size is mixed up."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from langchain_classic.storage import LocalFileStore
 from langchain_core.stores import InMemoryByteStore
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import noise
 from vllm_jina_embed import CachedEmbedder, JinaEmbedder
 from vllm_jina_embed.errors import ClosedError, ConfigError
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_own_cache_of_langchain_gives_a_query_the_documents_vector(folder: Path, engines: list[FakeEngine]) -> None:
-    """Why ``cached`` exists: with a query cache, CacheBackedEmbeddings confuses the roles and hides the pictures."""
+    """Why ``cached`` exists: with a query cache, CacheBackedEmbeddings confuses the roles and hides the images."""
     with VllmJinaEmbeddings(model=folder) as embeddings, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = CacheBackedEmbeddings.from_bytes_store(

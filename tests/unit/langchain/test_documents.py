@@ -1,4 +1,4 @@
-"""``image_document``: strings that are pictures, and every other string that stays a text."""
+"""``image_document``: strings that are images, and every other string that stays a text."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from langchain_text_splitters import RecursiveCharacterTextSplitter
 from PIL import Image
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import encoded, noise
 from vllm_jina_embed import InputError, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs.images import is_data_uri, open_image
@@ -27,7 +27,7 @@ from vllm_jina_embed.langchain import VllmJinaEmbeddings, image_document
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder of pictures."""
+    """A folder of images."""
     folder = tmp_path / "root"
     (folder / "deep").mkdir(parents=True)
     noise(200, 150, seed=1).save(folder / "a.png")
@@ -61,7 +61,7 @@ FORMS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["a.png", "deep/b c.jpg"])
-async def test_a_whole_picture_is_embedded_as_that_picture(
+async def test_a_whole_image_is_embedded_as_that_image(
     embeddings: VllmJinaEmbeddings, core: JinaEmbedder, root: Path, name: str, form: str
 ) -> None:
     """As document and as query, whatever it was made of; the vector is the file's own to the bit."""
@@ -76,7 +76,7 @@ async def test_a_whole_picture_is_embedded_as_that_picture(
 
 
 @pytest.mark.parametrize("name", ["a.png", "deep/b c.jpg"])
-def test_a_reference_is_embedded_as_its_picture(
+def test_a_reference_is_embedded_as_its_image(
     embeddings: VllmJinaEmbeddings, core: JinaEmbedder, root: Path, name: str
 ) -> None:
     """Short, and good for a second document too."""
@@ -135,7 +135,7 @@ def test_the_metadata_tells_what_the_string_does_not(root: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(200, 150), (3000, 2000), (2000, 10), (1, 1)])
-def test_the_thumbnail_is_small_whatever_the_picture(size: tuple[int, int]) -> None:
+def test_the_thumbnail_is_small_whatever_the_image(size: tuple[int, int]) -> None:
     """At most 128 pixels and 8 KB, even of pure noise."""
     values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     uri = image_document(values).metadata["image_thumbnail"]
@@ -150,17 +150,17 @@ def test_the_thumbnail_is_small_whatever_the_picture(size: tuple[int, int]) -> N
         "a.png",
         "file://{root}/a.png",
         "https://example.org/a.png",
-        "The picture {uri} shows a chart.",
+        "The image {uri} shows a chart.",
         "![chart]({uri})",
         "see {reference}",
         "data:text/plain;base64,AAAA",
         "{{'image': '{uri}'}}",
     ],
 )
-def test_whatever_only_looks_like_a_picture_stays_a_text(
+def test_whatever_only_looks_like_an_image_stays_a_text(
     embeddings: VllmJinaEmbeddings, core: JinaEmbedder, root: Path, text: str
 ) -> None:
-    """Paths that exist, URLs, and texts with a picture's string inside."""
+    """Paths that exist, URLs, and texts with an image's string inside."""
     uri = image_document(noise(9, 9)).page_content
     reference = image_document(root / "a.png", mode="reference", media=MediaPolicy(allowed_root=root)).page_content
     text = text.format(root=root, uri=uri, reference=reference)
@@ -188,19 +188,19 @@ def test_a_forged_reference_is_an_error_that_names_its_position(
 
 
 def test_what_cannot_be_a_reference_is_refused(root: Path) -> None:
-    """No file, no root, an unknown mode, no picture."""
+    """No file, no root, an unknown mode, no image."""
     media = MediaPolicy(allowed_root=root)
-    for picture in (noise(9, 9), b"bytes", image_document(noise(9, 9)).page_content):
+    for image in (noise(9, 9), b"bytes", image_document(noise(9, 9)).page_content):
         with pytest.raises(InputError, match="needs a file"):
-            image_document(picture, mode="reference", media=media)
+            image_document(image, mode="reference", media=media)
     with pytest.raises(InputError, match="allowed_root"):
         image_document(root / "a.png", mode="reference")
     with pytest.raises(ConfigError, match="choose one of data-uri, reference"):
         image_document(root / "a.png", mode="uri")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="no picture"):
-        image_document(b"no picture")
+    with pytest.raises(InputError, match="no image"):
+        image_document(b"no image")
     (root / "text.png").write_text("text")
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         image_document(root / "text.png", mode="reference", media=media)
 
 
@@ -225,7 +225,7 @@ class ShapesOfStores:
         return int(np.argmax(self.rows @ np.array(self.embeddings.embed_image(uris=[uri])[0])))
 
     def search_as_aws(self, uri: str) -> int:
-        """langchain-aws 1.9 and langchain-oci 0.4: one picture in, one vector out."""
+        """langchain-aws 1.9 and langchain-oci 0.4: one image in, one vector out."""
         return int(np.argmax(self.rows @ np.array(self.embeddings.embed_image(uri))))
 
     async def search_as_alloydb(self, uri: str) -> int:
@@ -233,7 +233,7 @@ class ShapesOfStores:
         return int(np.argmax(self.rows @ np.array((await self.embeddings.aembed_images([uri]))[0])))
 
 
-async def test_the_picture_calls_of_stores_that_cannot_run_here(embeddings: VllmJinaEmbeddings, root: Path) -> None:
+async def test_the_image_calls_of_stores_that_cannot_run_here(embeddings: VllmJinaEmbeddings, root: Path) -> None:
     """Each way in and each way to ask."""
     uris = [str(root / "a.png"), str(root / "deep" / "b c.jpg")]
     store = ShapesOfStores(embeddings)

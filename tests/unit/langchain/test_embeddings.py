@@ -91,7 +91,7 @@ async def test_embed_image_answers_in_the_shape_of_its_argument(
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
         Path("a.png"),
         b"bytes",
@@ -99,17 +99,17 @@ async def test_embed_image_answers_in_the_shape_of_its_argument(
         Image.new("RGB", (2, 2)),
         np.zeros((2, 2, 3), dtype=np.uint8),
     ],
-    ids=lambda picture: type(picture).__name__,
+    ids=lambda image: type(image).__name__,
 )
-def test_every_kind_of_picture_is_one_picture(embeddings: VllmJinaEmbeddings, fake: FakeEmbedder, picture: Any) -> None:
-    """An array or bytes have a length too, and are still one picture."""
-    vector = embeddings.embed_image(picture)
+def test_every_kind_of_image_is_one_image(embeddings: VllmJinaEmbeddings, fake: FakeEmbedder, image: Any) -> None:
+    """An array or bytes have a length too, and are still one image."""
+    vector = embeddings.embed_image(image)
     assert isinstance(vector[0], float)
-    assert fake.calls[0][1][0] is picture
+    assert fake.calls[0][1][0] is image
 
 
 async def test_embed_image_wants_exactly_one_argument(embeddings: VllmJinaEmbeddings) -> None:
-    """A call without pictures, or with two sets of them, is a mistake of the caller."""
+    """A call without images, or with two sets of them, is a mistake of the caller."""
     for arguments in ({}, {"image": "a.png", "uris": ["a.png"]}):
         with pytest.raises(InputError, match="exactly one"):
             embeddings.embed_image(**arguments)

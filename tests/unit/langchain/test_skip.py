@@ -14,8 +14,8 @@ from langchain_core.indexing import InMemoryRecordManager, aindex, index
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import encoded, noise
 from vllm_jina_embed import InputError, MediaPolicy
 from vllm_jina_embed.langchain import VllmJinaEmbeddings, image_document
 

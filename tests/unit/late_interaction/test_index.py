@@ -14,8 +14,8 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory
-from tests.support.pictures import encoded, noise
 from tests.unit.late_interaction.conftest import MakeIndex
 from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder
@@ -26,7 +26,7 @@ WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "u
 RNG = np.random.default_rng(7)
 TEXTS = [" ".join(RNG.choice(WORDS, size=int(RNG.integers(2, 9)))) + f" {n}" for n in range(60)]
 ITEMS: list[Any] = [*TEXTS, *(noise(30 + n, 40, seed=n) for n in range(10))]
-PAYLOADS = [{"number": n, "kind": "text" if n < 60 else "picture", "deep": {"even": n % 2 == 0}} for n in range(70)]
+PAYLOADS = [{"number": n, "kind": "text" if n < 60 else "image", "deep": {"even": n % 2 == 0}} for n in range(70)]
 IDS = [f"item {n}" for n in range(70)]
 QUERIES: list[Any] = ["where is the fox", "a lazy dog 7", noise(30, 30, seed=99)]
 
@@ -55,16 +55,16 @@ def index(make: MakeIndex) -> LateInteractionIndex:
 
 
 class TestSearch:
-    """Texts and pictures in one ranking."""
+    """Texts and images in one ranking."""
 
-    @pytest.mark.parametrize("query", QUERIES, ids=["text", "other text", "picture"])
+    @pytest.mark.parametrize("query", QUERIES, ids=["text", "other text", "image"])
     def test_ranks_as_brute_force_does(self, index: LateInteractionIndex, embedder: JinaEmbedder, query: Any) -> None:
         hits = index.search(query, 70)
         assert len(hits) == 70
         assert_best(hits, scores_of(embedder, query))
         assert hits[0].payload == PAYLOADS[hits[0].payload["number"]]
 
-    @pytest.mark.parametrize("query", QUERIES, ids=["text", "other text", "picture"])
+    @pytest.mark.parametrize("query", QUERIES, ids=["text", "other text", "image"])
     async def test_gives_the_same_when_awaited(self, index: LateInteractionIndex, query: Any) -> None:
         assert await index.asearch(query, 9) == index.search(query, 9)
 
@@ -81,8 +81,8 @@ class TestSearch:
     def test_hands_filters_to_both_stages(self, index: LateInteractionIndex, embedder: JinaEmbedder) -> None:
         """As few candidates as hits: were the first stage not filtered, some would be lost."""
         even = models.FieldCondition(key="deep.even", match=models.MatchValue(value=True))
-        picture = models.FieldCondition(key="kind", match=models.MatchValue(value="picture"))
-        hits = index.search(QUERIES[0], 5, candidates=5, filter=models.Filter(must=[even, picture]))
+        image = models.FieldCondition(key="kind", match=models.MatchValue(value="image"))
+        hits = index.search(QUERIES[0], 5, candidates=5, filter=models.Filter(must=[even, image]))
         assert len(hits) == 5
         assert_best(hits, scores_of(embedder, QUERIES[0]), set(range(60, 70, 2)))
 
@@ -95,13 +95,13 @@ class TestSearch:
 
     def test_names_a_query_that_is_nothing(self, index: LateInteractionIndex) -> None:
         with pytest.raises(InputError, match=r"queries\[0\]"):
-            index.search(b"no picture")
+            index.search(b"no image")
 
     def test_fails_where_a_bad_query_would_be_skipped(self, folder: Path, make: MakeIndex) -> None:
         with in_memory([])(folder, on_error="skip") as embedder:
             index = make(of=embedder)
             index.add(["a"])
-            for bad in (b"no picture", "", None):
+            for bad in (b"no image", "", None):
                 with pytest.raises(InputError, match=r"queries\[0\]: "):
                     index.search(bad)
 
@@ -112,8 +112,8 @@ class TestAdd:
     def test_twice_changes_nothing(self, make: MakeIndex) -> None:
         """Without ids too: equal content with an equal payload is one item, whatever file it came from."""
         index = make()
-        picture = noise(30, 40, seed=1)
-        items = ["a", "b", "a", picture, encoded(picture)]
+        image = noise(30, 40, seed=1)
+        items = ["a", "b", "a", image, encoded(image)]
         ids = index.add(items)
         assert ids[0] == ids[2] != ids[1]
         assert ids[3] == ids[4]
@@ -158,7 +158,7 @@ class TestAdd:
         monkeypatch.setattr(batches, "ITEMS", 4)
         index = make()
         with pytest.raises(InputError, match=r"items\[9\]") as caught:
-            index.add([*TEXTS[:9], b"no picture", *TEXTS[10:20]])
+            index.add([*TEXTS[:9], b"no image", *TEXTS[10:20]])
         assert caught.value.positions == (9,)
         assert index.count() == 8
 
@@ -166,7 +166,7 @@ class TestAdd:
         with in_memory([])(folder, on_error="skip") as embedder:
             index = make(of=embedder)
             with pytest.warns(UserWarning, match=r"items\[1\]"):
-                ids = index.add(["a", b"no picture", "b"], ids=["1", "2", "3"])
+                ids = index.add(["a", b"no image", "b"], ids=["1", "2", "3"])
             assert ids == ["1", "3"]
             with pytest.warns(UserWarning, match=r"items\[0\]"):
                 assert await index.aadd([b"none", "c"], ids=["4", "5"]) == ["5"]
@@ -264,7 +264,7 @@ class TestAdd:
         assert await index.acount() == 70
         assert_best(await index.asearch(QUERIES[0], 70), scores_of(embedder, QUERIES[0]))
         with pytest.raises(InputError, match=r"items\[8\]"):
-            await index.aadd([*TEXTS[:8], b"no picture"])
+            await index.aadd([*TEXTS[:8], b"no image"])
 
     def test_keeps_pooled_tokens(self, make: MakeIndex, embedder: JinaEmbedder) -> None:
         from vllm_jina_embed.pooling.token_reduction import pool_tokens
@@ -335,7 +335,7 @@ class TestCollection:
     def test_of_another_kind_is_refused(self, make: MakeIndex) -> None:
         client = QdrantClient(":memory:")
         client.create_collection("items", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
-        with pytest.raises(ConfigError, match="is none of this index"):
+        with pytest.raises(ConfigError, match="another program created it"):
             make(client=client).add(["a"])
 
     def test_names_are_apart(self, make: MakeIndex) -> None:

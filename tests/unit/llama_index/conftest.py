@@ -1,4 +1,4 @@
-"""An adapter over an embedder without an engine, and some pictures."""
+"""An adapter over an embedder without an engine, and some images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.embedders import FakeEmbedder
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
 
@@ -24,8 +24,8 @@ def embedding(fake: FakeEmbedder) -> VllmJinaEmbedding:
 
 @pytest.fixture(scope="session")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Three different pictures as files."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Three different images as files."""
+    folder = tmp_path_factory.mktemp("images")
     found = [folder / f"{name}.png" for name in ("one", "two", "three")]
     for seed, path in enumerate(found):
         path.write_bytes(encoded(noise(40 + seed, 30, seed=seed)))
@@ -34,5 +34,5 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def base64s(paths: list[Path]) -> list[str]:
-    """The same pictures as LlamaIndex keeps them inside nodes."""
+    """The same images as LlamaIndex keeps them inside nodes."""
     return [base64.b64encode(path.read_bytes()).decode() for path in paths]

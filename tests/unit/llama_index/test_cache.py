@@ -1,4 +1,4 @@
-"""``VllmJinaEmbedding.cached``: LlamaIndex's stores keep the vectors, and no role, picture or size is mixed up."""
+"""``VllmJinaEmbedding.cached``: LlamaIndex's stores keep the vectors, and no role, image or size is mixed up."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from llama_index.core.schema import TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import encoded, noise
 from vllm_jina_embed import CachedEmbedder, JinaEmbedder
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_node
@@ -59,21 +59,21 @@ async def test_every_method_is_answered_from_the_store(
     folder: Path, engines: list[FakeEngine], tmp_path: Path, kind: str
 ) -> None:
     """The second time nothing is computed; sync, async and nodes share the entries, bit for bit."""
-    picture = encoded(noise(40, 30))
+    image = encoded(noise(40, 30))
     store: Any = tmp_path / "cache.sqlite" if kind == "sqlite" else SimpleKVStore()
 
     def nodes() -> list[Any]:
-        return [TextNode(text="a"), image_node(picture), TextNode(text="b"), image_node(picture)]
+        return [TextNode(text="a"), image_node(image), TextNode(text="b"), image_node(image)]
 
     with VllmJinaEmbedding(folder) as plain, plain.cached(store) as cached:
         expected = [
             plain.get_text_embedding_batch(["a", "b"]),
             plain.get_query_embedding("a"),
-            plain.get_image_embedding(picture),
+            plain.get_image_embedding(image),
         ]
         before = len(engines[0].prompts)
         found = [cached.get_text_embedding_batch(["a", "b"]), cached.get_query_embedding("a")]
-        assert [*found, cached.get_image_embedding(picture)] == expected
+        assert [*found, cached.get_image_embedding(image)] == expected
         assert len(engines[0].prompts) == before + 4
     if kind == "file":
         store.persist(str(tmp_path / "store.json"))
@@ -82,13 +82,13 @@ async def test_every_method_is_answered_from_the_store(
         assert await cached.aget_text_embedding_batch(["a", "b"]) == expected[0]
         assert await cached.aget_query_embedding("a") == expected[1] != expected[0][0]
         assert await cached.aget_image_embedding(noise(40, 30)) == expected[2]
-        (a, b), picture_row = expected[0], expected[2]
+        (a, b), image_row = expected[0], expected[2]
         for found_nodes in (cached(nodes()), await cached.acall(nodes())):
-            assert [node.embedding for node in found_nodes] == [a, picture_row, b, picture_row]
+            assert [node.embedding for node in found_nodes] == [a, image_row, b, image_row]
     assert len(engines) == 1, "a hit starts no engine"
 
 
-def test_equal_pictures_of_one_call_are_computed_once(folder: Path, engines: list[FakeEngine]) -> None:
+def test_equal_images_of_one_call_are_computed_once(folder: Path, engines: list[FakeEngine]) -> None:
     """By their pixels, whatever file they came in."""
     files = [encoded(noise(40, 30), kind) for kind in ("PNG", "BMP")]
     with VllmJinaEmbedding(folder).cached(SimpleKVStore()) as cached:

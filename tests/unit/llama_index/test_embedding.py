@@ -38,7 +38,7 @@ def test_it_fits_where_llama_index_wants_an_embedding(embedding: VllmJinaEmbeddi
 
 
 async def test_every_method_asks_for_the_right_role(embedding: VllmJinaEmbedding, fake: FakeEmbedder) -> None:
-    """Queries are queries, texts are passages, pictures are pictures; sync calls the sync core, async awaits."""
+    """Queries are queries, texts are passages, images are images; sync calls the sync core, async awaits."""
     assert embedding.get_query_embedding("a") == fake.vector("query", "a")
     assert await embedding.aget_query_embedding("a") == fake.vector("query", "a")
     assert embedding.get_text_embedding("a") == fake.vector("passage", "a")
@@ -50,13 +50,13 @@ async def test_every_method_asks_for_the_right_role(embedding: VllmJinaEmbedding
 
 async def test_batches_keep_the_order(embedding: VllmJinaEmbedding, fake: FakeEmbedder) -> None:
     """Five batch calls of LlamaIndex, five right lists."""
-    texts, pictures = ["c", "a", "b"], ["c.png", "a.png"]
+    texts, images = ["c", "a", "b"], ["c.png", "a.png"]
     passages = [fake.vector("passage", text) for text in texts]
-    images = [fake.vector("image", picture) for picture in pictures]
+    rows = [fake.vector("image", image) for image in images]
     assert embedding.get_text_embedding_batch(texts) == await embedding.aget_text_embedding_batch(texts) == passages
     assert await embedding.aget_text_embedding_batch(texts, show_progress=True) == passages
-    assert embedding.get_image_embedding_batch(pictures) == images
-    assert await embedding.aget_image_embedding_batch(pictures) == images
+    assert embedding.get_image_embedding_batch(images) == rows
+    assert await embedding.aget_image_embedding_batch(images) == rows
 
 
 async def test_nothing_in_nothing_out(embedding: VllmJinaEmbedding, fake: FakeEmbedder) -> None:
@@ -81,9 +81,9 @@ async def test_batches_are_large_enough_for_vllm(keywords: dict[str, Any], sizes
 
 def test_vectors_are_lists_of_python_floats(embedding: VllmJinaEmbedding) -> None:
     """Stores persist them as JSON, which refuses numpy's floats."""
-    picture = BytesIO(b"bytes")
+    image = BytesIO(b"bytes")
     vectors = [embedding.get_query_embedding("a"), embedding.get_text_embedding("a")]
-    for vector in (*vectors, embedding.get_image_embedding(picture)):
+    for vector in (*vectors, embedding.get_image_embedding(image)):
         assert type(vector) is list
         assert {type(value) for value in vector} == {float}
         assert json.loads(json.dumps(vector)) == vector
@@ -117,7 +117,7 @@ def test_observers_see_no_path_and_no_setting(tmp_path: Path) -> None:
 
 def test_json_and_back() -> None:
     """LlamaIndex serialises components with to_json, which knows no pathlib.Path, and reads them with from_json."""
-    embedding = VllmJinaEmbedding(RETRIEVAL, dimensions=256, media=MediaPolicy(allowed_root=Path("pictures")))
+    embedding = VllmJinaEmbedding(RETRIEVAL, dimensions=256, media=MediaPolicy(allowed_root=Path("images")))
     twin = VllmJinaEmbedding.from_json(embedding.to_json())
     assert twin.to_dict() == embedding.to_dict()
     assert twin.fingerprint == embedding.fingerprint

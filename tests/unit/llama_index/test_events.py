@@ -1,4 +1,4 @@
-"""Observers see texts and the hashes of pictures, for every picture method and for nodes."""
+"""Observers see texts and the hashes of images, for every image method and for nodes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def ask(embedding: VllmJinaEmbedding, method: str, *values: Any) -> Any:
 
 
 @pytest.mark.parametrize("method", ["get_image_embedding_batch", "aget_image_embedding_batch"])
-async def test_picture_batches_are_announced(
+async def test_image_batches_are_announced(
     embedding: VllmJinaEmbedding,
     fake: FakeEmbedder,
     recorder: Recorder,
@@ -92,7 +92,7 @@ async def test_picture_batches_are_announced(
 
 
 @pytest.mark.parametrize("method", ["get_image_embedding", "aget_image_embedding", "image_query", "aimage_query"])
-async def test_single_pictures_are_announced(
+async def test_single_images_are_announced(
     embedding: VllmJinaEmbedding, recorder: Recorder, paths: list[Path], method: str
 ) -> None:
     """Once each."""
@@ -123,7 +123,7 @@ async def test_events_of_texts_are_llama_indexs_own(embedding: VllmJinaEmbedding
     ]  # fmt: skip
 
 
-def test_pictures_are_opened_for_observers_only(
+def test_images_are_opened_for_observers_only(
     fake: FakeEmbedder, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody observes, nobody pays for a hash."""
@@ -155,7 +155,7 @@ def test_a_failed_call_ends_its_callback(debug: LlamaDebugHandler) -> None:
 
     class Failing(FakeEmbedder):
         def embed_images(self, images: Any) -> Floats:
-            raise InputError("images[0]: no picture", positions=[0])
+            raise InputError("images[0]: no image", positions=[0])
 
     embedding = VllmJinaEmbedding(embedder=Failing(), callback_manager=CallbackManager([debug]))
     with pytest.raises(InputError):
@@ -165,7 +165,7 @@ def test_a_failed_call_ends_its_callback(debug: LlamaDebugHandler) -> None:
 
 
 @pytest.mark.parametrize(("workers", "most"), [(1, 1), (2, 2), (None, 5)])
-async def test_num_workers_bounds_the_batches_of_pictures(workers: int | None, most: int) -> None:
+async def test_num_workers_bounds_the_batches_of_images(workers: int | None, most: int) -> None:
     """LlamaIndex launches all of them at once, whatever num_workers says."""
 
     class Slow(FakeEmbedder):
@@ -185,7 +185,7 @@ async def test_num_workers_bounds_the_batches_of_pictures(workers: int | None, m
     assert fake.most_inside == most
 
 
-async def test_the_rate_limiter_counts_pictures(fake: FakeEmbedder) -> None:
+async def test_the_rate_limiter_counts_images(fake: FakeEmbedder) -> None:
     """Once per batch, as for texts."""
 
     class Counting(TokenBucketRateLimiter):
@@ -215,7 +215,7 @@ METHODS = [
 @pytest.mark.fire
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("method", METHODS)
-async def test_observers_never_get_a_pictures_bytes(
+async def test_observers_never_get_an_images_bytes(
     embedding: VllmJinaEmbedding,
     recorder: Recorder,
     debug: LlamaDebugHandler,
@@ -245,7 +245,7 @@ async def test_observers_never_get_a_pictures_bytes(
 
 @pytest.mark.fire
 @pytest.mark.parametrize("method", METHODS[:7])
-async def test_a_string_that_is_nearly_a_picture_is_announced_to_nobody(
+async def test_a_string_that_is_nearly_an_image_is_announced_to_nobody(
     recorder: Recorder, debug: LlamaDebugHandler, base64s: list[str], method: str
 ) -> None:
     """The call fails, at its position."""

@@ -13,9 +13,9 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import BaseNode, Document, ImageDocument, TextNode
 
 from tests.support.embedders import FakeEmbedder
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed import InputError
-from vllm_jina_embed.llama_index import VllmJinaEmbedding, name_pictures
+from vllm_jina_embed.llama_index import VllmJinaEmbedding, name_images
 from vllm_jina_embed.llama_index.misread import misread
 
 pytestmark = pytest.mark.fire
@@ -61,18 +61,18 @@ def read(folder: Path) -> list[Document]:
 def test_every_misread_file_is_named_before_anything_is_embedded(
     folder: Path, embedding: VllmJinaEmbedding, fake: FakeEmbedder
 ) -> None:
-    """By name_pictures and by the embedding of nodes; only the text passes."""
+    """By name_images and by the embedding of nodes; only the text passes."""
     documents = read(folder)
     bad = [at for at, document in enumerate(documents) if not document.metadata["file_path"].endswith(".txt")]
     assert len(bad) == len(documents) - 1 >= len(KINDS) + 3
-    for refuse in (name_pictures, embedding):
+    for refuse in (name_images, embedding):
         with pytest.raises(InputError, match=r"pip install llama-index-readers-file") as caught:
             refuse(documents)
         assert list(caught.value.positions) == bad
         assert all(documents[at].node_id in problem for at, problem in zip(bad, caught.value.problems, strict=True))
     assert fake.calls == []
     text = [document for at, document in enumerate(documents) if at not in bad]
-    assert [node.get_content() for node in embedding(name_pictures(text))] == ["A text."]
+    assert [node.get_content() for node in embedding(name_images(text))] == ["A text."]
 
 
 @pytest.mark.parametrize("name", [f"a.{suffix}" for suffix in SUFFIXES])
@@ -81,7 +81,7 @@ def test_an_image_is_called_one(folder: Path, name: str) -> None:
     document = next(one for one in read(folder) if one.metadata["file_name"] == name)
     assert misread(document.text, document.metadata) == "an image"
     with pytest.raises(InputError, match=r"image_node\(\) or image_document\(\)"):
-        name_pictures([document])
+        name_images([document])
 
 
 def test_pieces_of_a_misread_file_are_noticed_too(folder: Path, embedding: VllmJinaEmbedding) -> None:
@@ -118,7 +118,7 @@ def test_a_caption_of_an_image_file_and_a_real_image_pass(embedding: VllmJinaEmb
         TextNode(text="A cat on a sofa.", metadata={"file_type": "image/png"}),
         ImageDocument(image_path=str(paths[0]), text="", metadata={"file_type": "image/png"}),
     ]
-    assert len(embedding(name_pictures(nodes))) == 2
+    assert len(embedding(name_images(nodes))) == 2
 
 
 def test_an_index_that_embeds_such_texts_is_warned_about(folder: Path, embedding: VllmJinaEmbedding) -> None:

@@ -1,4 +1,4 @@
-"""``unified_retriever`` uses the picture of a query, or refuses it by name."""
+"""``unified_retriever`` uses the image of a query, or refuses it by name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def found(retriever: Any, query: QueryBundle, mode: str) -> list[str]:
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("words", ["", "which one is it?"])
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
-async def test_a_query_with_a_picture_asks_by_it(
+async def test_a_query_with_an_image_asks_by_it(
     index: VectorStoreIndex, fake: FakeEmbedder, paths: list[Path], mode: str, words: str, form: str
 ) -> None:
     """With words and without; the caller's query stays as it was."""
@@ -66,7 +66,7 @@ async def test_an_empty_query_is_an_error_that_says_so(index: VectorStoreIndex, 
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_a_picture_that_cannot_be_used_is_refused_by_name(
+async def test_an_image_that_cannot_be_used_is_refused_by_name(
     index: VectorStoreIndex, paths: list[Path], mode: str
 ) -> None:
     """By an index whose model embeds texts alone, and by a search in words."""

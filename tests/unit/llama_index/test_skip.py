@@ -18,8 +18,8 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import encoded, noise
 from vllm_jina_embed import InputError, JinaEmbedder
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_document, image_node
 

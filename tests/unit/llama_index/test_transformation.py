@@ -1,4 +1,4 @@
-"""The embedding as a transformation: nodes with pictures are embedded as their pictures, in one call."""
+"""The embedding as a transformation: nodes with images are embedded as their images, in one call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from llama_index.core.schema import (
 from tests.support.embedders import FakeEmbedder
 from vllm_jina_embed import InputError
 from vllm_jina_embed._arrays import Floats
-from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_document, image_node, name_pictures
+from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_document, image_node, name_images
 
 LONG = " ".join(f"Sentence number {number} of a long caption." for number in range(200))
 
@@ -104,40 +104,40 @@ def test_nodes_with_other_metadata_are_no_copies(embedding: VllmJinaEmbedding, b
     assert [node.metadata[key] for node in nodes] == [1, 2]
 
 
-def test_a_splitter_makes_no_copies_of_a_picture(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
-    """A long caption is cut into pieces, each with the picture: they become one node again, with the whole caption."""
+def test_a_splitter_makes_no_copies_of_an_image(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
+    """A long caption is cut into pieces, each with the image: they become one node again, with the whole caption."""
     splitter = SentenceSplitter(chunk_size=200, chunk_overlap=20)
     document = image_document(paths[0], caption=LONG, thumbnail=False)
     cut = splitter([document, Document(text=LONG)])
-    pictures = [node for node in cut if isinstance(node, ImageNode)]
-    assert len(pictures) > 5, "the premise: LlamaIndex copies the picture to every piece"
+    images = [node for node in cut if isinstance(node, ImageNode)]
+    assert len(images) > 5, "the premise: LlamaIndex copies the image to every piece"
     found = embedding(cut)
     (joined,) = [node for node in found if isinstance(node, ImageNode)]
     assert joined.text == LONG
     assert joined.ref_doc_id == document.doc_id
     assert joined.prev_node is None
     assert joined.next_node is None
-    assert len(found) - 1 == len(cut) - len(pictures), "texts stay cut"
+    assert len(found) - 1 == len(cut) - len(images), "texts stay cut"
 
 
-def test_equal_pictures_of_two_documents_stay_two_nodes(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
+def test_equal_images_of_two_documents_stay_two_nodes(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
     """Only copies within one document are joined."""
     documents = [image_document(paths[0]), image_document(paths[0])]
     assert len(embedding(SentenceSplitter()(documents))) == 2
     assert len(embedding([image_node(paths[0]), image_node(paths[0])])) == 2
 
 
-def test_a_node_with_a_picture_and_no_text_is_not_dropped(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
+def test_a_node_with_an_image_and_no_text_is_not_dropped(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
     """Indexes drop nodes whose text is empty, even those that carry an embedding."""
     bare = [ImageNode(image_path=str(paths[0])), Node(image_resource=MediaResource(path=paths[1]))]
-    with pytest.warns(UserWarning, match="2 nodes hold pictures that their text and metadata do not name"):
+    with pytest.warns(UserWarning, match="2 nodes hold images that their text and metadata do not name"):
         nodes = embedding(bare)
     index = VectorStoreIndex(nodes, embed_model=embedding)
     assert len(index.as_retriever(similarity_top_k=9).retrieve(QueryBundle("", embedding=nodes[0].embedding))) == 2
     assert [node.get_content() for node in nodes] == ["<image one.png>", "<image two.png>"]
 
 
-def test_pictures_inside_nodes_survive_persisting(embedding: VllmJinaEmbedding, base64s: list[str]) -> None:
+def test_images_inside_nodes_survive_persisting(embedding: VllmJinaEmbedding, base64s: list[str]) -> None:
     """A MediaResource's bytes are lost when a node is written as JSON; an ImageNode's are not."""
     node = Node(image_resource=MediaResource(data=base64s[0].encode()), metadata={"image_sha256": "1"}, id_="n")
     document = ImageDocument(image=base64s[1], metadata={"image_sha256": "2"}, id_="d")
@@ -151,17 +151,17 @@ def test_pictures_inside_nodes_survive_persisting(embedding: VllmJinaEmbedding, 
     assert found[1].ref_doc_id == "d", "index.delete_ref_doc(document id) finds it"
 
 
-def test_pictures_that_are_gone_are_named(embedding: VllmJinaEmbedding, base64s: list[str]) -> None:
+def test_images_that_are_gone_are_named(embedding: VllmJinaEmbedding, base64s: list[str]) -> None:
     """A cache has lost the bytes before the embedding saw the node: an error, not the embedding of its metadata."""
     lost = Node.from_dict(Node(image_resource=MediaResource(data=base64s[0].encode())).to_dict())
     with pytest.raises(InputError, match=r"nodes\[1\].*does not persist the bytes") as caught:
         embedding([TextNode(text="a"), lost])
     assert caught.value.positions == (1,)
     with pytest.raises(InputError, match=r"nodes\[0\]"):
-        embedding([ImageNode(text="a caption, no picture")])
+        embedding([ImageNode(text="a caption, no image")])
 
 
-def test_a_picture_that_a_splitter_made_text_is_named(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
+def test_an_image_that_a_splitter_made_text_is_named(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
     """Splitters turn an ImageNode into a TextNode."""
     (cut,) = SentenceSplitter()([image_node(paths[0], caption="a caption")])
     assert type(cut) is TextNode, "the premise"
@@ -184,7 +184,7 @@ def test_urls_are_not_fetched(embedding: VllmJinaEmbedding, fake: FakeEmbedder) 
 
 def test_broken_base64_is_named(embedding: VllmJinaEmbedding) -> None:
     """By the node's position and id."""
-    with pytest.raises(InputError, match=r"nodes\[0\] \(id 'n'\): its picture's base64 is broken"):
+    with pytest.raises(InputError, match=r"nodes\[0\] \(id 'n'\): its image's base64 is broken"):
         embedding([ImageNode(image="abc", text="a", id_="n")])
 
 
@@ -216,7 +216,7 @@ def test_skipped_nodes_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_the_pipelines_cache_tells_pictures_apart(
+def test_the_pipelines_cache_tells_images_apart(
     embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str], named: bool
 ) -> None:
     """Its key is text and metadata alone; nodes of image_node differ in them, others are warned about."""
@@ -235,7 +235,7 @@ def test_the_pipelines_cache_tells_pictures_apart(
         first, second, again = run(0), run(1), run(0)
     assert any("cache of IngestionPipeline" in str(warning.message) for warning in caught) is not named
     assert first == again
-    assert (first != second) is named, "without a name, picture 1 gets picture 0's embedding: the premise"
+    assert (first != second) is named, "without a name, image 1 gets image 0's embedding: the premise"
     assert len(fake.calls) == (2 if named else 1)
 
 
@@ -249,24 +249,24 @@ def test_nodes_that_are_named_by_their_file_are_not_warned_about(
 
 
 def test_an_index_that_would_embed_a_stand_in_is_warned_about(embedding: VllmJinaEmbedding, paths: list[Path]) -> None:
-    """The embedding is embed_model only: LlamaIndex embeds the metadata instead of the picture."""
+    """The embedding is embed_model only: LlamaIndex embeds the metadata instead of the image."""
     for caption in (None, "a caption"):
-        with pytest.warns(UserWarning, match="1 of 2 texts stand for pictures.*transformations"):
+        with pytest.warns(UserWarning, match="1 of 2 texts stand for images.*transformations"):
             VectorStoreIndex([TextNode(text="a"), image_node(paths[0], caption=caption)], embed_model=embedding)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         VectorStoreIndex([TextNode(text="a"), TextNode(text="sha256: abc")], embed_model=embedding)
 
 
-async def test_a_data_uri_is_a_picture_wherever_a_text_may_stand(
+async def test_a_data_uri_is_an_image_wherever_a_text_may_stand(
     embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
 ) -> None:
     """As a query on any retriever, and in calls that take strings alone; a node says itself what it is."""
     uri = f"data:image/png;base64,{base64s[0]}"
-    picture = fake.vector("image", uri)
-    assert embedding.get_query_embedding(uri) == await embedding.aget_query_embedding(uri) == picture
-    assert embedding.get_text_embedding_batch(["a", uri]) == [fake.vector("passage", "a"), picture]
-    assert await embedding.aget_text_embedding_batch(["a", uri]) == [fake.vector("passage", "a"), picture]
+    image = fake.vector("image", uri)
+    assert embedding.get_query_embedding(uri) == await embedding.aget_query_embedding(uri) == image
+    assert embedding.get_text_embedding_batch(["a", uri]) == [fake.vector("passage", "a"), image]
+    assert await embedding.aget_text_embedding_batch(["a", uri]) == [fake.vector("passage", "a"), image]
     for text in (f"see {uri}", str(Path(__file__))):
         assert embedding.get_query_embedding(text) == fake.vector("query", text)
     with pytest.raises(InputError, match="begins like the data URI"):
@@ -289,7 +289,7 @@ async def test_image_query_async(embedding: VllmJinaEmbedding, paths: list[Path]
 
 
 @pytest.mark.fire
-async def test_a_files_text_never_becomes_a_picture(
+async def test_a_files_text_never_becomes_an_image(
     transform, embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
 ) -> None:
     """Nor an error: a reader's node is its text, whatever the file says."""
@@ -298,12 +298,12 @@ async def test_a_files_text_never_becomes_a_picture(
     nodes: list[BaseNode] = [TextNode(text=text) for text in texts] + [Document(text=text) for text in texts]
     found = await transform(nodes)
     assert [node.embedding for node in found] == [fake.vector("passage", text) for text in texts * 2]
-    assert name_pictures(nodes) == nodes
+    assert name_images(nodes) == nodes
     assert all("image_sha256" not in node.metadata for node in nodes)
 
 
 @pytest.mark.fire
-def test_langchains_image_document_stays_a_picture(
+def test_langchains_image_document_stays_an_image(
     embedding: VllmJinaEmbedding, fake: FakeEmbedder, base64s: list[str]
 ) -> None:
     """Its metadata say that somebody made it one; a piece that a splitter cut is named."""

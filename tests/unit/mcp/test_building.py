@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import encoded, noise
 from vllm_jina_embed import ConfigError, EngineError, InputError, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.errors import WriteError
 from vllm_jina_embed.inputs.encoding import data_uri
@@ -51,7 +51,7 @@ def notes(count: int) -> list[Place]:
     return [Place(id=f"{n}.md#L1-1", source=f"{n}.md", text=f"note {n}") for n in range(count)]
 
 
-def picture(seed: int, width: int = 40) -> tuple[bytes, str]:
+def image(seed: int, width: int = 40) -> tuple[bytes, str]:
     return encoded(noise(width, 30, seed=seed)), "image/png"
 
 
@@ -60,7 +60,7 @@ def failing(tmp_path: Path, fail: Callable[[Prompt], Exception | None], **option
 
 
 def test_the_content_of_a_text_file_is_text(embedder: JinaEmbedder, engines: list[FakeEngine], tmp_path: Path) -> None:
-    """Whatever it looks like: no picture is opened, and the vectors are those of the texts."""
+    """Whatever it looks like: no image is opened, and the vectors are those of the texts."""
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "a.png").write_bytes(encoded(noise(20, 20)))
@@ -83,7 +83,7 @@ def test_the_content_of_a_text_file_is_text(embedder: JinaEmbedder, engines: lis
     index = Index(tmp_path / "index")
     assert {entry.source for entry in index.entries} == {"a.png", *contents}
     for entry in index.entries:
-        if entry.picture is None:
+        if entry.image is None:
             assert np.array_equal(index.embedding(entry), embedder.embed_passages([entry.text])[0])
     assert sum(len(prompt.images) for prompt in engines[0].prompts) == 1
 
@@ -92,14 +92,12 @@ def test_the_content_of_a_text_file_is_text(embedder: JinaEmbedder, engines: lis
 def test_order_is_kept_and_each_item_is_embedded_once(
     embedder: JinaEmbedder, engines: list[FakeEngine], tmp_path: Path
 ) -> None:
-    places = [
-        Place(id=f"{n}", source=f"{n}", text=f"text {n}", picture=picture(n) if n % 3 else None) for n in range(20)
-    ]
+    places = [Place(id=f"{n}", source=f"{n}", text=f"text {n}", image=image(n) if n % 3 else None) for n in range(20)]
     assert build(places, tmp_path / "index", embedder) == 20
-    assert len(engines[0].prompts) == sum(1 + (place.picture is not None) for place in places)
+    assert len(engines[0].prompts) == sum(1 + (place.image is not None) for place in places)
     index = Index(tmp_path / "index")
     for place, entry in zip(places, index.entries, strict=True):
-        data = place.picture
+        data = place.image
         expected = [] if data is None else [embedder.embed_images([data[0]])[0]]
         expected.append(embedder.embed_passages([place.text])[0])
         assert np.array_equal(index._embeddings[slice(*entry.rows)], expected)
@@ -109,14 +107,14 @@ def test_order_is_kept_and_each_item_is_embedded_once(
 @pytest.mark.usefixtures("small_windows")
 @pytest.mark.filterwarnings("ignore:rows are NaN")
 def test_a_place_that_cannot_be_embedded_is_told_and_the_others_are_there(tmp_path: Path, on_error: str) -> None:
-    """A bad picture, a bad text, and a vector of NaN, each by the name of its place; a place is whole or not there."""
+    """A bad image, a bad text, and a vector of NaN, each by the name of its place; a place is whole or not there."""
 
     def fail(prompt: Prompt) -> Exception | None:
         return InputError("too many tokens.") if any(image.width == 41 for image in prompt.images) else None
 
     places = notes(5)
-    places.insert(2, Place(id="r.pdf#page=2", source="r.pdf", page=2, text="its text", picture=picture(1, 41)))
-    places.insert(4, Place(id="bad.png", source="bad.png", picture=(b"no picture", "image/png")))
+    places.insert(2, Place(id="r.pdf#page=2", source="r.pdf", page=2, text="its text", image=image(1, 41)))
+    places.insert(4, Place(id="bad.png", source="bad.png", image=(b"no image", "image/png")))
     places.insert(6, Place(id="odd.md#L1-1", source="odd.md", text="a lone \ud800 surrogate"))
     left_out: dict[str, str] = {}
     with failing(tmp_path, fail, on_error=on_error) as embedder:
@@ -125,11 +123,11 @@ def test_a_place_that_cannot_be_embedded_is_told_and_the_others_are_there(tmp_pa
     assert "not valid Unicode" in left_out["odd.md#L1-1"]
     if on_error == "raise":
         assert left_out["r.pdf#page=2"] == "too many tokens."
-        assert "no picture" in left_out["bad.png"]
+        assert "not an image" in left_out["bad.png"]
     assert not any("images[" in reason or "texts[" in reason for reason in left_out.values())
     index = Index(tmp_path / "index")
     assert [entry.source for entry in index.entries] == [f"{n}.md" for n in range(5)]
-    assert list((index.folder / "pictures").iterdir()) == []
+    assert list((index.folder / "images").iterdir()) == []
 
 
 def test_a_name_that_is_not_utf_8_is_indexed(embedder: JinaEmbedder, tmp_path: Path) -> None:
@@ -199,7 +197,7 @@ def test_what_a_dead_engine_gave_is_kept(tmp_path: Path) -> None:
     def fail(prompt: Prompt) -> Exception | None:
         return EngineError("the engine is gone.") if prompt.images else None
 
-    places = [*notes(12), Place(id="a.png", source="a.png", picture=picture(1))]
+    places = [*notes(12), Place(id="a.png", source="a.png", image=image(1))]
     with failing(tmp_path, fail) as embedder, pytest.raises(EngineError, match="is gone"):
         build(places, tmp_path / "index", embedder)
     assert [path.name for path in tmp_path.glob(".*")] == [".index-computed"]
@@ -217,7 +215,7 @@ def test_kept_embeddings_are_used_only_if_they_are_the_same(tmp_path: Path, dama
     def fail(prompt: Prompt) -> Exception | None:
         return EngineError("the engine is gone.") if prompt.images else None
 
-    places = [*notes(12), Place(id="a.png", source="a.png", picture=picture(1))]
+    places = [*notes(12), Place(id="a.png", source="a.png", image=image(1))]
     with failing(tmp_path, fail) as embedder, pytest.raises(EngineError):
         build(places, tmp_path / "index", embedder)
     kept = tmp_path / ".index-computed"
@@ -246,7 +244,7 @@ def test_a_destination_that_cannot_be_written_is_told_before_anything_is_embedde
     (tmp_path / "file.txt").write_text("mine")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / ".taken-computed").mkdir()
-    with pytest.raises(ConfigError, match=r"cannot be written|is no file that this command wrote"):
+    with pytest.raises(ConfigError, match=r"cannot be written|is not a file that this command wrote"):
         build(notes(3), tmp_path / target, embedder)
     assert engines == []
     assert (tmp_path / "file.txt").read_text() == "mine"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.support.fake_engine import FakeEngine
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import encoded, noise
 from vllm_jina_embed import ConfigError, InputError, JinaEmbedder
 from vllm_jina_embed.mcp.index import Index, build
 from vllm_jina_embed.mcp.reading import Place
@@ -19,15 +19,15 @@ from vllm_jina_embed.mcp.reading import Place
 LONG = "\n\n".join(f"{letter * 700} end" for letter in "abc")
 
 
-def picture(seed: int) -> tuple[bytes, str]:
+def image(seed: int) -> tuple[bytes, str]:
     return encoded(noise(40, 30, seed=seed)), "image/png"
 
 
 PLACES = [
     Place(id="notes.md#L1-2", source="notes.md", text="a note"),
-    Place(id="report.pdf#page=1", source="report.pdf", page=1, text="first page", picture=picture(1)),
-    Place(id="report.pdf#page=2", source="report.pdf", page=2, text=LONG, picture=picture(2)),
-    Place(id="empty.pdf#page=1", source="empty.pdf", page=1, picture=picture(3)),
+    Place(id="report.pdf#page=1", source="report.pdf", page=1, text="first page", image=image(1)),
+    Place(id="report.pdf#page=2", source="report.pdf", page=2, text=LONG, image=image(2)),
+    Place(id="empty.pdf#page=1", source="empty.pdf", page=1, image=image(3)),
 ]
 
 
@@ -47,11 +47,11 @@ def index(embedder: JinaEmbedder, tmp_path: Path) -> Index:
 def test_what_was_put_in_is_given_back(index: Index, embedder: JinaEmbedder) -> None:
     for place, entry in zip(PLACES, index.entries, strict=True):
         assert (entry.id, entry.source, entry.page, entry.text) == (place.id, place.source, place.page, place.text)
-        assert (entry.picture is None) == (place.picture is None)
-        if entry.picture is not None:
-            assert place.picture is not None
-            assert (index.folder / entry.picture).read_bytes() == place.picture[0]
-            assert np.array_equal(index.embedding(entry), embedder.embed_images([place.picture[0]])[0])
+        assert (entry.image is None) == (place.image is None)
+        if entry.image is not None:
+            assert place.image is not None
+            assert (index.folder / entry.image).read_bytes() == place.image[0]
+            assert np.array_equal(index.embedding(entry), embedder.embed_images([place.image[0]])[0])
     assert index.get("report.pdf#page=2") is index.entries[2]
     assert index.get("report.pdf#page=9") is None
     assert [entry.citation for entry in index.entries[:2]] == ["notes.md", "report.pdf, page 1"]
@@ -59,16 +59,16 @@ def test_what_was_put_in_is_given_back(index: Index, embedder: JinaEmbedder) -> 
     assert (index.settings["dimensions"], index.settings["task"]) == (32, embedder.task)
 
 
-def test_a_place_counts_by_the_best_of_its_picture_and_its_pieces(index: Index, embedder: JinaEmbedder) -> None:
+def test_a_place_counts_by_the_best_of_its_image_and_its_pieces(index: Index, embedder: JinaEmbedder) -> None:
     """And comes once."""
-    inputs = {0: "a note", 1: "first page", 2: "c" * 700 + " end", 3: picture(3)[0]}
+    inputs = {0: "a note", 1: "first page", 2: "c" * 700 + " end", 3: image(3)[0]}
     for number, item in inputs.items():
         found = index.search(embedder.embed([item])[0], 10)
         assert found[0][0] is index.entries[number]
         assert found[0][1] == pytest.approx(1, abs=1e-5)
         assert sorted(entry.id for entry, _ in found) == sorted(place.id for place in PLACES)
         assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
-    assert len(index.search(embedder.embed([picture(2)[0]])[0], 1)) == 1
+    assert len(index.search(embedder.embed([image(2)[0]])[0], 1)) == 1
 
 
 def test_neighbours_are_of_the_same_file(index: Index) -> None:
@@ -98,9 +98,9 @@ def test_a_new_index_replaces_the_old_one_once_it_is_whole(
 def test_a_folder_that_is_no_index_is_not_replaced(embedder: JinaEmbedder, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(ConfigError, match="exists and is no index"):
+    with pytest.raises(ConfigError, match="exists and is not an index"):
         build(PLACES, tmp_path / "mine", embedder)
-    with pytest.raises(InputError, match="no picture, text or PDF"):
+    with pytest.raises(InputError, match="no image, text or PDF"):
         build([], tmp_path / "other", embedder)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     assert not (tmp_path / "other").exists()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.mcp.index import Index
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.fire
 
 DIMENSION = 4
 FACTS = {
-    "format": 1,
+    "format": 2,
     "model": "demo",
     "revision": None,
     "task": "retrieval",
@@ -30,24 +30,24 @@ FACTS = {
     "max_pixels": 602112,
 }
 PLACES: list[dict[str, Any]] = [
-    {"id": "a.md#L1-1", "source": "a.md", "page": None, "text": "one", "picture": None, "rows": [0, 1]},
+    {"id": "a.md#L1-1", "source": "a.md", "page": None, "text": "one", "image": None, "rows": [0, 1]},
     {
         "id": "r.pdf#page=1",
         "source": "r.pdf",
         "page": 1,
         "text": "two",
-        "picture": "pictures/000001.jpg",
+        "image": "images/000001.jpg",
         "rows": [1, 3],
     },
-    {"id": "b.png", "source": "b.png", "page": None, "text": "", "picture": "pictures/000002.png", "rows": [3, 4]},
+    {"id": "b.png", "source": "b.png", "page": None, "text": "", "image": "images/000002.png", "rows": [3, 4]},
 ]
 
 
 def write(folder: Path) -> Path:
     """Write an index of three places by hand."""
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     for name in ("000001.jpg", "000002.png"):
-        (folder / "pictures" / name).write_bytes(encoded(noise(30, 20)))
+        (folder / "images" / name).write_bytes(encoded(noise(30, 20)))
     (folder / "index.json").write_text(json.dumps(FACTS))
     (folder / "places.jsonl").write_text("".join(json.dumps(place) + "\n" for place in PLACES))
     np.save(folder / "embeddings.npy", np.eye(4, DIMENSION, dtype=np.float32))
@@ -63,6 +63,23 @@ def test_the_index_itself_is_read(folder: Path) -> None:
     index = Index(folder)
     assert [entry.id for entry in index.entries] == [place["id"] for place in PLACES]
     assert [entry.id for entry, _ in index.search(np.eye(4, dtype=np.float32)[2], 1)] == ["r.pdf#page=1"]
+
+
+def test_an_index_of_the_first_format_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """It calls images pictures; each format has its own words alone."""
+    folder = write(tmp_path / "index")
+    (folder / "images").rename(folder / "pictures")
+    old = (folder / "places.jsonl").read_text().replace('"image":', '"picture":').replace("images/", "pictures/")
+    (folder / "places.jsonl").write_text(old)
+    with pytest.raises(ConfigError, match="images' is not a folder of the index"):
+        Index(folder)
+    (folder / "index.json").write_text(json.dumps({**FACTS, "format": 1}))
+    index = Index(folder)
+    assert [entry.image for entry in index.entries] == [None, "pictures/000001.jpg", "pictures/000002.png"]
+    assert index.images == folder / "pictures"
+    (folder / "places.jsonl").write_text(old.replace("pictures/", "images/"))
+    with pytest.raises(ConfigError, match=r"line 2: picture is 'images/000001\.jpg'; expected pictures/000000\.png"):
+        Index(folder)
 
 
 def place(line: int, **changes: object) -> Callable[[Path], object]:
@@ -126,9 +143,9 @@ def sparse(name: str, size: int, head: bytes = b"") -> Callable[[Path], object]:
     return change
 
 
-def pictures_elsewhere(folder: Path) -> None:
-    (folder / "pictures").rename(folder.parent / "secret")
-    (folder / "pictures").symlink_to(folder.parent / "secret")
+def images_elsewhere(folder: Path) -> None:
+    (folder / "images").rename(folder.parent / "secret")
+    (folder / "images").symlink_to(folder.parent / "secret")
 
 
 def pickled() -> bytes:
@@ -172,11 +189,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "page 0": (place(2, page=0), "line 2: page"),
     "page true": (place(2, page=True), "line 2: page"),
     "page as text": (place(2, page="1\n[2]"), "line 2: page"),
-    "a picture outside": (place(3, picture="pictures/../../secret.png"), "line 3: picture"),
-    "an absolute picture": (place(3, picture="/etc/passwd"), "line 3: picture"),
-    "a picture with NUL": (place(3, picture="pictures/a\0b.png"), "line 3: picture"),
-    "a picture with a line break": (place(3, picture="pictures/a.png\n"), "line 3: picture"),
-    "a picture of a number": (place(3, picture=3), "line 3: picture"),
+    "an image outside": (place(3, image="images/../../secret.png"), "line 3: image"),
+    "an absolute image": (place(3, image="/etc/passwd"), "line 3: image"),
+    "an image with NUL": (place(3, image="images/a\0b.png"), "line 3: image"),
+    "an image with a line break": (place(3, image="images/a.png\n"), "line 3: image"),
+    "an image of a number": (place(3, image=3), "line 3: image"),
     "an index of a list": (text("index.json", "[]"), "index.json"),
     "a deep index": (text("index.json", "[" * 200_000), "index.json"),
     "a giant index": (sparse("index.json", 1 << 35), "index.json"),
@@ -215,12 +232,12 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "an overflow": (rows(1, 1e38), "embeddings.npy' row 1 has L2 norm inf"),
     "norm 37": (rows(3, [37, 0, 0, 0]), "embeddings.npy' row 3 has L2 norm 37"),
     "norm 0": (rows(0, 0), "embeddings.npy' row 0 has L2 norm 0"),
-    "a pipe": (replaced_by("places.jsonl", os.mkfifo), "places.jsonl' is no regular file"),
-    "a device": (replaced_by("embeddings.npy", lambda path: path.symlink_to("/dev/zero")), "is no regular file"),
+    "a pipe": (replaced_by("places.jsonl", os.mkfifo), "places.jsonl' is not a regular file"),
+    "a device": (replaced_by("embeddings.npy", lambda path: path.symlink_to("/dev/zero")), "is not a regular file"),
     "a folder": (replaced_by("index.json", Path.mkdir), "index.json"),
     "a link to itself": (replaced_by("index.json", lambda path: path.symlink_to(path)), "index.json"),
     "another file": (replaced_by("places.jsonl", lambda path: path.symlink_to("/etc/passwd")), "places.jsonl' line 1"),
-    "pictures elsewhere": (pictures_elsewhere, "pictures' is not a folder of the index"),
+    "images elsewhere": (images_elsewhere, "images' is not a folder of the index"),
 }
 
 

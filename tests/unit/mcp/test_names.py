@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vllm_jina_embed.mcp.names import escape, unescape, visible, without_paths
+from vllm_jina_embed.frameworks.shown_text import visible, without_paths
+from vllm_jina_embed.mcp.names import escape, unescape
 
 pytestmark = pytest.mark.fire
 
@@ -57,7 +58,7 @@ def test_the_stored_name_opens_the_file(tmp_path: Path) -> None:
         ("it's at /mnt/it's mine/x.png", "it's at it's mine/x.png"),
         ("file:///home/me/x.png", "x.png"),
         (r"C:\Users\me\x.png", "x.png"),
-        ("see https://docs.vllm.ai/en/latest/a, and/or pictures/0.png", None),
+        ("see https://docs.vllm.ai/en/latest/a, and/or images/0.png", None),
     ],
 )
 def test_no_path_of_the_machine_is_left(text: str, shown: str | None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.mcp.reading import chunks, read_folder
 
 LONG = "word " * 100
@@ -39,11 +39,11 @@ def test_nothing_gives_nothing(text: str) -> None:
 
 
 def test_a_folder_is_read_in_order(tmp_path: Path) -> None:
-    """Pictures keep their bytes, others become PNG of the same pixels; other kinds and hidden files are passed over."""
+    """Images keep their bytes, others become PNG of the same pixels; other kinds and hidden files are passed over."""
     (tmp_path / "b").mkdir()
-    picture = noise(40, 30)
-    (tmp_path / "b" / "photo.JPG").write_bytes(encoded(picture, "JPEG"))
-    (tmp_path / "a.bmp").write_bytes(encoded(picture, "BMP"))
+    image = noise(40, 30)
+    (tmp_path / "b" / "photo.JPG").write_bytes(encoded(image, "JPEG"))
+    (tmp_path / "a.bmp").write_bytes(encoded(image, "BMP"))
     (tmp_path / "notes.md").write_text("\ufeffGrüße\n\n安", encoding="utf-8")
     (tmp_path / "table.csv").write_text("1,2")
     (tmp_path / ".hidden.md").write_text("secret")
@@ -53,21 +53,21 @@ def test_a_folder_is_read_in_order(tmp_path: Path) -> None:
     bmp, photo, notes = read_folder(tmp_path, left_out)
     assert left_out == {}
     assert [place.id for place in (bmp, photo, notes)] == ["a.bmp", "b/photo.JPG", "notes.md#L1-3"]
-    assert photo.picture == ((tmp_path / "b" / "photo.JPG").read_bytes(), "image/jpeg")
-    assert bmp.picture is not None
-    assert bmp.picture[1] == "image/png"
-    assert Image.open(BytesIO(bmp.picture[0])).tobytes() == picture.tobytes()
-    assert (notes.text, notes.source, notes.picture) == ("Grüße\n\n安", "notes.md", None)
+    assert photo.image == ((tmp_path / "b" / "photo.JPG").read_bytes(), "image/jpeg")
+    assert bmp.image is not None
+    assert bmp.image[1] == "image/png"
+    assert Image.open(BytesIO(bmp.image[0])).tobytes() == image.tobytes()
+    assert (notes.text, notes.source, notes.image) == ("Grüße\n\n安", "notes.md", None)
 
 
 def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path: Path) -> None:
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     (tmp_path / "latin.txt").write_bytes("Grüße".encode("latin-1"))
     (tmp_path / "fine.txt").write_text("fine")
     left_out: dict[str, str] = {}
     assert [place.text for place in read_folder(tmp_path, left_out)] == ["fine"]
     assert set(left_out) == {"broken.png", "latin.txt"}
-    assert "no picture that can be read" in left_out["broken.png"]
+    assert "not an image that can be read" in left_out["broken.png"]
     assert "utf-8" in left_out["latin.txt"]
 
 
@@ -141,7 +141,7 @@ def test_what_is_wrong_with_one_file_is_told_by_its_name(tmp_path: Path) -> None
         file.truncate(300_000_000)
     (tmp_path / "a.pdf").mkdir()
     (tmp_path / "a.pdf" / "inside.txt").write_text("inside")
-    (tmp_path / os.fsdecode(b"bad\xff.png")).write_bytes(b"no picture")
+    (tmp_path / os.fsdecode(b"bad\xff.png")).write_bytes(b"no image")
     (tmp_path / "utf16.txt").write_text("fine", encoding="utf-16")
     left_out: dict[str, str] = {}
     assert [place.text for place in read_folder(tmp_path, left_out)] == ["inside", "fine"]
@@ -152,7 +152,7 @@ def test_what_is_wrong_with_one_file_is_told_by_its_name(tmp_path: Path) -> None
         "giant.txt": "it has 300000000 bytes; a text may have 67108864. Cut it into files.",
         "loop.txt": "it cannot be read",
         "outside.md": "it is a link that leads out of the folder.",
-        "pipe.md": "it is no regular file.",
+        "pipe.md": "it is not a regular file.",
         "utf16.txt": "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
     }
 

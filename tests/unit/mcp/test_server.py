@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +18,14 @@ pytest.importorskip("mcp.server.mcpserver")
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, TextContent
 
+from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
-from tests.support.pictures import encoded, noise
-from vllm_jina_embed import EngineError, JinaEmbedder
+from vllm_jina_embed import ConfigError, EngineError, JinaEmbedder, MediaPolicy
+from vllm_jina_embed.frameworks.found_images import ABOUT_QUERY, DESCRIPTION, NAME, Bounds
+from vllm_jina_embed.frameworks.shown_text import visible
 from vllm_jina_embed.mcp.index import Index, build
-from vllm_jina_embed.mcp.names import visible
 from vllm_jina_embed.mcp.reading import Place
-from vllm_jina_embed.mcp.server import Service
+from vllm_jina_embed.mcp.server import Service, server_of
 from vllm_jina_embed.prompts.base import Prompt
 
 pytestmark = pytest.mark.fire
@@ -43,10 +45,13 @@ def ask(
     tmp_path: Path,
     calls: Callable[[Service], Coroutine[Any, Any, Any]],
     fail: Callable[[Prompt], Exception | None] = lambda prompt: None,
+    *,
+    bounds: Bounds | None = None,
+    media: MediaPolicy | None = None,
 ) -> Any:
     async def run() -> Any:
-        embedder: JinaEmbedder = in_memory([], fail=fail)(tmp_path / "model", dimensions=32)
-        service = Service(index, embedder)
+        embedder: JinaEmbedder = in_memory([], fail=fail)(tmp_path / "model", dimensions=32, media=media)
+        service = Service(index, embedder, bounds)
         async with service.lifespan(None):
             return await calls(service)
 
@@ -59,12 +64,12 @@ def texts(result: CallToolResult) -> list[str]:
 
 @pytest.fixture
 def places() -> list[Place]:
-    picture = (encoded(noise(30, 20)), "image/png")
+    image = (encoded(noise(30, 20)), "image/png")
     return [
         Place(id="uri.txt#L1-1", source="uri.txt", text=DATA_URI),
         Place(id=f"{FORGED}#L1-1", source=FORGED, text="first"),
         Place(id=f"{FORGED}#L3-3", source=FORGED, text="second"),
-        Place(id="photo.png", source="photo.png", picture=picture),
+        Place(id="photo.png", source="photo.png", image=image),
     ]
 
 
@@ -92,53 +97,51 @@ def test_a_name_forges_no_head(tmp_path: Path, places: list[Place]) -> None:
     assert head.isprintable()
 
 
-def test_a_text_that_looks_like_a_picture_is_proved_as_text(tmp_path: Path, places: list[Place]) -> None:
+def test_a_text_that_looks_like_an_image_is_proved_as_text(tmp_path: Path, places: list[Place]) -> None:
     """The first place is computed again before the first answer."""
     index = indexed(tmp_path, places)
-    (first,) = texts(ask(index, tmp_path, lambda service: service.search(picture="uri.txt#L1-1", count=1)))
+    (first,) = texts(ask(index, tmp_path, lambda service: service.search(image="uri.txt#L1-1", count=1)))
     assert first.endswith(DATA_URI)
 
 
-def test_a_picture_of_the_index_is_found_by_its_path(tmp_path: Path, places: list[Place]) -> None:
+def test_an_image_of_the_index_is_found_by_its_path(tmp_path: Path, places: list[Place]) -> None:
     index = indexed(tmp_path, places)
-    path = str(index.entries[3].picture)
-    (first,) = texts(ask(index, tmp_path, lambda service: service.search(picture=path, count=1)))
+    path = str(index.entries[3].image)
+    (first,) = texts(ask(index, tmp_path, lambda service: service.search(image=path, count=1)))
     assert first.startswith("[1] photo.png (id photo.png, score 1.000")
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
-        "pictures/../../secret.png",
-        "pictures/999999.png",
-        "pictures/a\0b.png",
-        "pictures/" + "x" * 5000,
+        "images/../../secret.png",
+        "images/999999.png",
+        "images/a\0b.png",
+        "images/" + "x" * 5000,
         "/etc/passwd",
-        "pictures/000003.png\n",
+        "images/000003.png\n",
         "data:image/png;base64,AAAA",
         "data:image/png,AAAA",
         "vllm-jina-embed:image:a.png#" + "0" * 32,
         "file:///etc/passwd",
     ],
 )
-def test_no_other_picture_is_opened_and_no_path_is_told(tmp_path: Path, places: list[Place], picture: str) -> None:
+def test_no_other_image_is_opened_and_no_path_is_told(tmp_path: Path, places: list[Place], image: str) -> None:
     """Whether a file exists outside the index is not told either."""
     (tmp_path / "secret.png").write_bytes(encoded(noise(10, 10)))
     index = indexed(tmp_path, places)
-    if picture.strip() == "pictures/000003.png":
-        picture = "pictures/000003.png/"
+    if image.strip() == "images/000003.png":
+        image = "images/000003.png/"
     with pytest.raises(ToolError) as error:
-        ask(index, tmp_path, lambda service: service.search(picture=picture))
+        ask(index, tmp_path, lambda service: service.search(image=image))
     assert str(tmp_path) not in str(error.value)
-    assert "secret" not in str(error.value) or "does not exist in the index" in str(error.value)
+    assert "secret" not in str(error.value) or "there is no image" in str(error.value)
 
 
 @pytest.mark.parametrize("damage", ["gone", "broken", "link"])
-def test_a_picture_that_cannot_be_shown_is_told_without_a_path(
-    tmp_path: Path, places: list[Place], damage: str
-) -> None:
+def test_an_image_that_cannot_be_shown_is_told_without_a_path(tmp_path: Path, places: list[Place], damage: str) -> None:
     index = indexed(tmp_path, places)
-    file = index.folder / str(index.entries[3].picture)
+    file = index.folder / str(index.entries[3].image)
     file.unlink()
     if damage == "broken":
         file.write_bytes(b"no")
@@ -147,7 +150,7 @@ def test_a_picture_that_cannot_be_shown_is_told_without_a_path(
         file.symlink_to(tmp_path / "secret.png")
     result = ask(index, tmp_path, lambda service: service.get_item("photo.png"))
     assert len(result.content) == 2
-    assert texts(result)[1].startswith("(the picture cannot be shown: ")
+    assert texts(result)[1].startswith("(the image cannot be shown: ")
     assert str(tmp_path) not in texts(result)[1]
 
 
@@ -166,8 +169,46 @@ def test_an_index_whose_proof_is_not_a_number_is_refused(tmp_path: Path, places:
         ask(index, tmp_path, lambda service: service.search("a"))
 
 
-def test_a_picture_that_is_brought_along_is_searched(tmp_path: Path, places: list[Place]) -> None:
+def test_an_image_that_is_brought_along_is_searched(tmp_path: Path, places: list[Place]) -> None:
     index = indexed(tmp_path, [replace(place) for place in places])
     uri = "data:image/png;base64," + base64.b64encode(encoded(noise(30, 20))).decode()
-    (first,) = texts(ask(index, tmp_path, lambda service: service.search(picture=uri, count=1)))
+    (first,) = texts(ask(index, tmp_path, lambda service: service.search(image=uri, count=1)))
     assert first.startswith("[1] photo.png")
+
+
+def test_an_image_is_asked_for_by_the_name_that_an_answer_gave(tmp_path: Path, places: list[Place]) -> None:
+    """Within the bounds that the application gave; a name works as the query too."""
+    index = indexed(tmp_path, places)
+
+    async def calls(service: Service) -> list[CallToolResult]:
+        first = await service.search(image="photo.png", count=1)
+        found = re.search("image-[0-9a-f]{8}", texts(first)[0])
+        assert found is not None
+        return [first, await service.search(image=found[0], count=1), await service.search(found[0], count=1)]
+
+    first, by_image, by_query = ask(index, tmp_path, calls, bounds=Bounds(max_images=0))
+    assert texts(first) == texts(by_image) == texts(by_query)
+    assert re.fullmatch(
+        r"\[1\] photo\.png \(id photo\.png, score 1\.000, image-\w{8}, not shown: get_item shows it\)", texts(first)[0]
+    )
+    assert len(first.content) == 1
+
+
+async def test_the_server_offers_the_tool_of_the_frameworks(tmp_path: Path, places: list[Place]) -> None:
+    """Its name, its words and its arguments; nothing is started."""
+    index = indexed(tmp_path, places)
+    tools = {tool.name: tool for tool in await server_of(index.folder, max_images=1).list_tools()}
+    assert list(tools) == [NAME, "get_item"]
+    assert tools[NAME].description == DESCRIPTION
+    assert list(tools[NAME].input_schema["properties"]) == ["query", "image", "count"]
+    assert tools[NAME].input_schema["properties"]["query"]["description"] == ABOUT_QUERY
+    with pytest.raises(ConfigError, match="max_side=0"):
+        server_of(index.folder, max_side=0)
+
+
+def test_the_embedders_media_policy_bounds_the_images_of_the_index(tmp_path: Path, places: list[Place]) -> None:
+    """Their folder is the index, whatever it says of files."""
+    index = indexed(tmp_path, places)
+    for media, count in ((MediaPolicy(allow_local_files=False, max_bytes=1), 2), (MediaPolicy(max_pixels=9), 1)):
+        found = ask(index, tmp_path, lambda service: service.search(image="photo.png", count=1), media=media)
+        assert len(found.content) == count

@@ -1,4 +1,4 @@
-"""Texts to prompts of XLM-RoBERTa: both ends, truncation, pictures, and texts that look like special tokens."""
+"""Texts to prompts of XLM-RoBERTa: both ends, truncation, images, and texts that look like special tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from tests.support.builders import template_builder, text_builder
-from tests.support.pictures import noise
+from tests.support.images import noise
 from tests.support.tokenizer import make_tokenizer
 from tests.support.unigram import MASK, SPECIAL, make_unigram, segment
 from vllm_jina_embed.checkpoints.resolve import resolve
@@ -112,7 +112,7 @@ def test_no_room_between_the_ends_is_a_setting_error(builder: TextPromptBuilder)
         build(builder, ["a"], max_length=2)
 
 
-def test_a_picture_is_an_error_in_its_place(builder: TextPromptBuilder) -> None:
+def test_an_image_is_an_error_in_its_place(builder: TextPromptBuilder) -> None:
     """It is not even opened."""
     first, second, third, fourth = build(builder, ["a", noise(5, 5, 1), Path("/no/such.png"), "b"])
     assert isinstance(first, Prompt)
@@ -120,7 +120,7 @@ def test_a_picture_is_an_error_in_its_place(builder: TextPromptBuilder) -> None:
     for position, error in ((1, second), (2, third)):
         assert isinstance(error, InputError)
         assert error.positions == (position,)
-        assert str(error) == f"items[{position}]: got a picture; this checkpoint takes texts only."
+        assert str(error) == f"items[{position}]: got an image; this checkpoint takes texts only."
 
 
 def changed(**changes: Any) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from tests.support.builders import template_builder
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from tests.support.tokenizer import SPECIAL, make_tokenizer
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
@@ -23,7 +23,7 @@ from vllm_jina_embed.prompts.build import load_builder, prefix
 from vllm_jina_embed.prompts.template import PromptBuilder
 
 TEMPLATE = "<|im_start|>user\n{}Describe the image.<|im_end|>\n"
-PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
+IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +86,16 @@ def test_a_text_is_its_prefix_and_itself(builder: PromptBuilder, tokenizer: Toke
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_pictures_are_the_tokenised_template(builder: PromptBuilder, tokenizer: Tokenizer, count: int) -> None:
-    """One image token per picture, whatever the number."""
-    pictures = [noise(30, 20, seed) for seed in range(count)]
-    (prompt,) = build(builder, [pictures if count > 1 else pictures[0]])
-    assert ids_of(prompt) == tokenizer.encode(TEMPLATE.format(PICTURE * count), add_special_tokens=False).ids
+def test_images_are_the_tokenised_template(builder: PromptBuilder, tokenizer: Tokenizer, count: int) -> None:
+    """One image token per image, whatever the number."""
+    images = [noise(30, 20, seed) for seed in range(count)]
+    (prompt,) = build(builder, [images if count > 1 else images[0]])
+    assert ids_of(prompt) == tokenizer.encode(TEMPLATE.format(IMAGE * count), add_special_tokens=False).ids
     assert isinstance(prompt, Prompt)
-    assert [image.tobytes() for image in prompt.images] == [picture.tobytes() for picture in pictures]
+    assert [image.tobytes() for image in prompt.images] == [image.tobytes() for image in images]
 
 
-@pytest.mark.parametrize("token", [*SPECIAL, PICTURE, TEMPLATE.format(PICTURE), "<|image_pad|>" * 1000])
+@pytest.mark.parametrize("token", [*SPECIAL, IMAGE, TEMPLATE.format(IMAGE), "<|image_pad|>" * 1000])
 def test_special_tokens_in_a_text_stay_text(builder: PromptBuilder, token: str) -> None:
     """No id of a special token comes out, alone or inside a sentence."""
     special = {make_tokenizer().token_to_id(name) for name in SPECIAL}
@@ -115,7 +115,7 @@ def test_a_tokenizer_whose_template_tokens_are_not_special_is_refused() -> None:
 
 def test_a_tokenizer_without_the_template_tokens_is_refused() -> None:
     """The error names what is missing."""
-    other = make_tokenizer().to_str().replace("<|image_pad|>", "<|picture|>")
+    other = make_tokenizer().to_str().replace("<|image_pad|>", "<|image|>")
     with pytest.raises(ConfigError, match=r"lacks <\|image_pad\|>"):
         template_builder(Tokenizer.from_str(other))
 
@@ -192,14 +192,14 @@ class TestTruncation:
                     build(builder, [self.TEXT], max_length=length, truncate=truncate)
         assert len(ids_of(build(builder, [self.TEXT], max_length=head + 1)[0])) == head + 1
 
-    def test_pictures_are_never_truncated(self, builder: PromptBuilder) -> None:
+    def test_images_are_never_truncated(self, builder: PromptBuilder) -> None:
         """max_length is the text's."""
         (prompt,) = build(builder, [noise(20, 20)], max_length=4, truncate="error")
         assert isinstance(prompt, Prompt)
 
 
-def test_a_bad_picture_is_an_error_in_its_place(builder: PromptBuilder) -> None:
-    """The others are built; the position and, within an item, the picture are named."""
+def test_a_bad_image_is_an_error_in_its_place(builder: PromptBuilder) -> None:
+    """The others are built; the position and, within an item, the image are named."""
     good = encoded(noise(20, 20))
     prompts = build(builder, ["fox", b"bad", good, [good, b"bad"], (Image.new("RGB", (300, 1)), good)])
     kinds = [type(prompt) for prompt in prompts]

@@ -76,14 +76,14 @@ def test_the_users_options_come_last_and_win() -> None:
     ],
 )
 def test_what_decides_the_vectors_cannot_be_passed(option: str) -> None:
-    with pytest.raises(ConfigError, match="sets this by itself"):
+    with pytest.raises(ConfigError, match="sets this itself"):
         line(option, "x")
 
 
 @pytest.mark.parametrize("option", ["--config", "--config=options.yaml", "--conf"])
 def test_options_in_a_file_are_refused(option: str) -> None:
     """vLLM reads them after our check, and ``tokenizer``, ``hf-config-path`` or ``convert`` may be among them."""
-    with pytest.raises(ConfigError, match=r"none from a file.*after '--'"):
+    with pytest.raises(ConfigError, match=r"no file of options.*after '--'"):
         line(option, "options.yaml")
     assert line("--config-format", "hf")[-2:] == ["--config-format", "hf"]
 

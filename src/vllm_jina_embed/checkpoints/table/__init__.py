@@ -1,1 +1,1 @@
-"""The models that are known: one row each."""
+"""Rows of known models."""

@@ -19,7 +19,7 @@ XLM_ROBERTA = Family(
     architecture=None,
     adapter_architecture=None,
     splits_prompts=False,
-    # Of no image; they are a part of the fingerprints that users' caches are named by.
+    # Unused without images, but part of the fingerprints in the keys of users' caches.
     min_pixels=3136,
     max_pixels=602112,
     max_length=8192,
@@ -32,7 +32,7 @@ ROWS = (
         family=XLM_ROBERTA,
         tasks=("retrieval",),
         hidden_size=1024,
-        dimensions=(1024,),
+        matryoshka_sizes=(1024,),
         token_dimensions=1024,
         min_pixels=XLM_ROBERTA.min_pixels,
         max_pixels=XLM_ROBERTA.max_pixels,

@@ -16,7 +16,7 @@ ARCHITECTURE = "JinaV4VisionSpanModel"
 """The architecture that the plugin registers for merged weights."""
 
 # Source: config.json, `matryoshka_dims` and `multi_vector_projector_dim`.
-DIMENSIONS = (128, 256, 512, 1024, 2048)
+MATRYOSHKA_SIZES = (128, 256, 512, 1024, 2048)
 TOKEN_DIMENSIONS = 128
 # Source: preprocessor_config.json of the native checkpoint: 602112 = 768 * 28 * 28, at most 768 image tokens.
 # The merged vLLM checkpoints ship 12845056, which gives other vectors for larger images.
@@ -53,8 +53,8 @@ ROWS = (
         location=NATIVE,
         family=JINA_V4,
         tasks=TASKS,
-        hidden_size=DIMENSIONS[-1],
-        dimensions=DIMENSIONS,
+        hidden_size=MATRYOSHKA_SIZES[-1],
+        matryoshka_sizes=MATRYOSHKA_SIZES,
         token_dimensions=TOKEN_DIMENSIONS,
         has_adapters=True,
         min_pixels=MIN_PIXELS,
@@ -67,9 +67,9 @@ ROWS = (
             location=f"{NATIVE}-vllm-{task}",
             family=JINA_V4,
             tasks=(task,),
-            hidden_size=DIMENSIONS[-1],
-            dimensions=DIMENSIONS,
-            token_dimensions=DIMENSIONS[-1],
+            hidden_size=MATRYOSHKA_SIZES[-1],
+            matryoshka_sizes=MATRYOSHKA_SIZES,
+            token_dimensions=MATRYOSHKA_SIZES[-1],
             min_pixels=MIN_PIXELS,
             max_pixels=MAX_PIXELS,
             max_length=MAX_LENGTH,

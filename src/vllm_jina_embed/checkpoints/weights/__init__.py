@@ -1,1 +1,1 @@
-"""Reading, changing and writing weights."""
+"""Read, split and write weights."""

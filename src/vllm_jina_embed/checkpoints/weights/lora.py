@@ -1,8 +1,7 @@
-"""The one adapter file of jina-embeddings-v4, which holds every task, as one plain PEFT folder per task.
+"""Split the adapter file of jina-embeddings-v4, which holds every task, into one plain PEFT folder per task.
 
-Enters: a native checkpoint's folder or repository. Leaves: a folder per task, in the user's cache, for vLLM's LoRA.
-Refuses to know vLLM and torch. The projector's adapters stay behind: vLLM's LoRA has no place for them, ``projector``
-and the plugin read them where they are.
+The folders are for vLLM's LoRA and lie in the user's cache. The projector's adapters are left out, since vLLM's LoRA
+does not support them; ``projector`` and the plugin read them from the original file.
 Source: adapters/ of jinaai/jina-embeddings-v4 (1518 tensors: 36 layers, 7 projections, 3 tasks, A and B; 6 of the
 projector); custom_lora_module.py, y = W x + b + (x A^T) B^T * alpha / r.
 """
@@ -26,8 +25,8 @@ from ..files import Location, read_json
 from .safetensors import Tensor, read_table, write_tensors
 
 FOLDER, WEIGHTS, CONFIG = "adapters", "adapter_model.safetensors", "adapter_config.json"
-PROJECTIONS = (*(f"self_attn.{one}_proj" for one in "qkvo"), *(f"mlp.{one}_proj" for one in ("gate", "up", "down")))
-"""What has an adapter in every layer."""
+PROJECTIONS = (*(f"self_attn.{name}_proj" for name in "qkvo"), *(f"mlp.{name}_proj" for name in ("gate", "up", "down")))
+"""Modules that have an adapter in every layer."""
 PROJECTOR = "multi_vector_projector"
 
 _FORMAT = "1"  # of the folders in the cache
@@ -35,7 +34,7 @@ _KEY = re.compile(
     r"base_model\.model\.(?:model\.language_model\.layers\.(?P<layer>\d+)\.)?"
     r"(?P<module>[\w.]+)\.lora_(?P<side>[AB])\.(?P<task>[\w-]+)\.weight"
 )
-_DEAD = "single_vector_projector"  # named by the checkpoint's own configuration, used by nothing
+_DEAD = "single_vector_projector"  # in the checkpoint's configuration, but unused
 _SHOWN = 5
 
 Part = tuple[str, str, str]
@@ -47,9 +46,9 @@ class Adapters:
     """The adapters of one checkpoint, split.
 
     Attributes:
-        source: Folder of the one file.
-        rank: Rows of each A.
-        scale: What ``B @ A`` is multiplied by, ``alpha / rank``.
+        source: Folder of the original file.
+        rank: Number of rows of each A.
+        scale: Factor of ``B @ A``, ``alpha / rank``.
         folders: A plain PEFT folder per task.
     """
 
@@ -60,14 +59,14 @@ class Adapters:
 
 
 def split_adapters(location: Location, tasks: tuple[str, ...]) -> Adapters:
-    """Return one PEFT folder per task; they are written once and found again by every process.
+    """Return one PEFT folder per task; they are written once and reused by every process.
 
     Args:
-        location: Where a native checkpoint is.
-        tasks: What must be there.
+        location: Folder or repository of a native checkpoint.
+        tasks: Tasks that the file must hold.
 
     Raises:
-        ConfigError: The files are missing or broken, or are no plain LoRA of every projection in every layer.
+        ConfigError: The files are missing or broken, or are not a plain LoRA of every projection in every layer.
     """
     source = location.file(f"{FOLDER}/{WEIGHTS}").parent
     settings = read_json(location.file(f"{FOLDER}/{CONFIG}"))
@@ -89,20 +88,20 @@ def adapter_parts(file: Path, tasks: tuple[str, ...]) -> dict[str, dict[Part, Te
     """Return the tensors of each task by their place in the model.
 
     Raises:
-        ConfigError: Some are of no known place, for example of the vision tower: vLLM would ignore them silently.
+        ConfigError: Some belong to another module, such as the vision tower: vLLM would ignore them silently.
     """
     parts: dict[str, dict[Part, Tensor]] = {task: {} for task in tasks}
     unknown = []
     for name, tensor in read_table(file).items():
-        found = _KEY.fullmatch(name)
-        place = None if found is None else (found["layer"] or "", found["module"], found["side"])
-        if found is None or place is None or not _is_known(place) or found["task"] not in parts:
+        match = _KEY.fullmatch(name)
+        place = None if match is None else (match["layer"] or "", match["module"], match["side"])
+        if match is None or place is None or not _is_known(place) or match["task"] not in parts:
             unknown.append(name)
         elif place[1] != _DEAD:
-            parts[found["task"]][place] = tensor
+            parts[match["task"]][place] = tensor
     if unknown:
         raise ConfigError(
-            f"{str(file)!r} holds {len(unknown)} tensors that are no adapter of {', '.join(tasks)} in the language "
+            f"{str(file)!r} holds {len(unknown)} tensors that are not adapters of {', '.join(tasks)} in the language "
             f"model: {_listed(unknown)}. Expected names like "
             f"base_model.model.model.language_model.layers.0.mlp.up_proj.lora_A.{tasks[0]}.weight."
         )
@@ -110,7 +109,7 @@ def adapter_parts(file: Path, tasks: tuple[str, ...]) -> dict[str, dict[Part, Te
 
 
 def scaling(folder: Path) -> float:
-    """Return what ``B @ A`` is multiplied by, read from the adapters' folder."""
+    """Return the factor of ``B @ A``, read from the adapters' folder."""
     rank, alpha = _rank_and_alpha(folder / CONFIG, read_json(folder / CONFIG))
     return alpha / rank
 
@@ -131,7 +130,7 @@ def _rank_and_alpha(file: Path, settings: Mapping[str, Any]) -> tuple[int, float
     """Return r and alpha of a plain LoRA.
 
     Raises:
-        ConfigError: It is none, or has no such numbers.
+        ConfigError: It is not a plain LoRA, or a number is missing or out of range.
     """
     special = ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication")
     if odd := [name for name in special if settings.get(name)]:
@@ -151,20 +150,20 @@ def _check_complete(file: Path, task: str, parts: Mapping[Part, Tensor], layers:
     """Check that ``task`` has A and B of every projection in every layer and of the projector, all of ``rank``.
 
     Raises:
-        ConfigError: Names what is missing, or too much.
+        ConfigError: Tensors are missing, superfluous, or of another rank; names them.
     """
     places = [(str(layer), module) for layer in range(layers) for module in PROJECTIONS] + [("", PROJECTOR)]
-    wanted = {(*place, side) for place in places for side in "AB"}
-    for problem, names in (("lacks", wanted - parts.keys()), ("has, beyond its layers,", parts.keys() - wanted)):
+    expected = {(*place, side) for place in places for side in "AB"}
+    for problem, names in (("lacks", expected - parts.keys()), ("has, beyond its layers,", parts.keys() - expected)):
         if names:
-            listed = _listed(sorted(".".join(filter(None, (one[0], one[1], f"lora_{one[2]}"))) for one in names))
+            listed = _listed(sorted(".".join(filter(None, (part[0], part[1], f"lora_{part[2]}"))) for part in names))
             raise ConfigError(
-                f"{str(file)!r}: task {task!r} {problem} {len(names)} of {len(wanted)} tensors: {listed}."
+                f"{str(file)!r}: task {task!r} {problem} {len(names)} of {len(expected)} tensors: {listed}."
             )
     for (layer, module, side), tensor in parts.items():
         if len(tensor.shape) != 2 or tensor.shape[0 if side == "A" else 1] != rank:
             name = ".".join(filter(None, (layer, module, f"lora_{side}", task)))
-            raise ConfigError(f"{str(file)!r}: {name} has shape {tensor.shape}; its configuration tells r={rank}.")
+            raise ConfigError(f"{str(file)!r}: {name} has shape {tensor.shape}; its configuration has r={rank}.")
 
 
 def _renamed(parts: Mapping[Part, Tensor]) -> dict[str, Tensor]:
@@ -178,7 +177,7 @@ def _renamed(parts: Mapping[Part, Tensor]) -> dict[str, Tensor]:
 
 
 def _key(source: Path, settings: Mapping[str, Any], tasks: tuple[str, ...]) -> str:
-    """Return what tells these adapters from others; a file is known by its place, size and time of change."""
+    """Return a hash of the file's path, size and modification time, the settings and the tasks."""
     file = (source / WEIGHTS).resolve()
     stat = file.stat()
     facts = [_FORMAT, str(file), stat.st_size, stat.st_mtime_ns, settings, tasks]
@@ -191,7 +190,7 @@ def _cache() -> Path:
 
 
 def _write(target: Path, tasks: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:
-    """Write all folders beside ``target`` and put them there in one step, unless another process was first.
+    """Write all folders beside ``target`` and move them there in one step, unless another process was first.
 
     Raises:
         ConfigError: The cache cannot be written.
@@ -212,7 +211,7 @@ def _write(target: Path, tasks: Mapping[str, Mapping[str, Tensor]], config: Mapp
             return
         raise ConfigError(
             f"the adapters cannot be written to {str(target.parent)!r} ({error}); set XDG_CACHE_HOME to a folder with "
-            "room for them (as much as the adapter file takes)."
+            "as much free space as the adapter file takes."
         ) from None
 
 

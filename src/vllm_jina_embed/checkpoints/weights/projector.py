@@ -1,6 +1,6 @@
 """The projector of multi-vectors, per task: token states ``(n, hidden_size)`` to rows ``(n, token_dimensions)``.
 
-Enters: a native checkpoint's files. Leaves: float32 matrices. ``multi_vectors`` is the reference for ``plugin/``.
+``Projection.multi_vector`` is the reference for ``plugin/``.
 Source: multi_vector_projector in modeling_jina_embeddings_v4.py: W x + b + (x A^T) B^T * alpha / r, then L2 per token.
 """
 
@@ -25,10 +25,10 @@ INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """What one task's projector does.
+    """The projector of one task.
 
     Attributes:
-        weight: float32 ``(token_dimensions, hidden_size)``, the adapter added.
+        weight: float32 ``(token_dimensions, hidden_size)``, with the adapter added.
         bias: float32 ``(token_dimensions,)``.
     """
 
@@ -41,33 +41,33 @@ class Projection:
 
 
 def projector_adapters(folder: Path, tasks: tuple[str, ...]) -> dict[str, Floats]:
-    """Return what each task adds to the projector's weight, float32 ``(token_dimensions, hidden_size)``.
+    """Return each task's addition to the projector's weight, float32 ``(token_dimensions, hidden_size)``.
 
     Args:
         folder: The checkpoint's ``adapters`` folder.
-        tasks: What must be there.
+        tasks: Tasks that the folder must hold.
 
     Raises:
         ConfigError: A task has no adapter of the projector.
     """
     scale, parts = scaling(folder), adapter_parts(folder / WEIGHTS, tasks)
-    added = {}
+    products = {}
     for task in tasks:
         pair = [parts[task].get(("", PROJECTOR, side)) for side in "BA"]
         if pair[0] is None or pair[1] is None:
             raise ConfigError(f"{str(folder / WEIGHTS)!r} lacks the adapter of {PROJECTOR} for task {task!r}.")
         product = pair[0].numpy().astype(np.float64) @ pair[1].numpy().astype(np.float64)
-        added[task] = np.asarray(product * scale, dtype=np.float32)
-    return added
+        products[task] = np.asarray(product * scale, dtype=np.float32)
+    return products
 
 
 def projections(location: Location, folder: Path, tasks: tuple[str, ...]) -> Mapping[str, Projection]:
     """Return the projector of each task of a native checkpoint.
 
     Args:
-        location: Where it is.
+        location: Folder or repository of the checkpoint.
         folder: Its ``adapters`` folder.
-        tasks: What it serves.
+        tasks: The checkpoint's tasks.
 
     Raises:
         ConfigError: The projector or a task's adapter is missing.
@@ -78,7 +78,7 @@ def projections(location: Location, folder: Path, tasks: tuple[str, ...]) -> Map
 
 
 def _base(location: Location, name: str) -> Tensor:
-    """Return one tensor of the base weights, wherever it lies among the shards."""
+    """Return one tensor of the base weights, from the shard that holds it."""
     try:
         index = read_json(location.file(INDEX))
     except ConfigError:
@@ -86,7 +86,7 @@ def _base(location: Location, name: str) -> Tensor:
     else:
         where = f"{str(location)!r}: {INDEX}"
         file = values.text(where, values.mapping(where, index, "weight_map"), name)
-    found = read_table(location.file(file)).get(name) if file else None
-    if found is None:
+    tensor = read_table(location.file(file)).get(name) if file else None
+    if tensor is None:
         raise ConfigError(f"{str(location)!r} has no {name}; a native checkpoint of jina-embeddings-v4 has one.")
-    return found
+    return tensor

@@ -1,6 +1,5 @@
-"""Safetensors files, read and written without torch, so that bfloat16 passes through as it is.
+"""Read and write safetensors files without torch, so that bfloat16 values stay as they are.
 
-Enters: a file. Leaves: its table of tensors, their bytes, or float32 arrays. Refuses to know what the tensors mean.
 Source: https://huggingface.co/docs/safetensors: 8 bytes of the header's length, the header as JSON, then the data.
 """
 
@@ -20,13 +19,13 @@ from ..._arrays import Floats
 from ...errors import ConfigError
 
 BYTES = {"BF16": 2, "F16": 2, "F32": 4}
-"""Bytes of one number of each type that weights have."""
-_LONGEST_HEADER = 100_000_000  # safetensors' own bound
+"""Bytes of one number, by type."""
+_LONGEST_HEADER = 100_000_000  # safetensors' own limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """Where one tensor lies.
+    """The place of one tensor in a file.
 
     Attributes:
         file: The file that holds it.
@@ -43,7 +42,7 @@ class Tensor:
     size: int
 
     def numpy(self) -> Floats:
-        """Return the tensor's values as float32, which holds each of them exactly."""
+        """Return the tensor's values as float32, without rounding."""
         with self.file.open("rb") as source:
             source.seek(self.start)
             content = source.read(self.size)
@@ -55,10 +54,10 @@ class Tensor:
 
 
 def read_table(file: Path) -> dict[str, Tensor]:
-    """Return the tensors of ``file`` by name; reads nothing but its header.
+    """Return the tensors of ``file`` by name; only its header is read.
 
     Raises:
-        ConfigError: It cannot be read, is cut off, or holds numbers that are no floats.
+        ConfigError: The file cannot be read, is cut off, or holds numbers that are not floats.
     """
     try:
         with file.open("rb") as source:
@@ -68,30 +67,30 @@ def read_table(file: Path) -> dict[str, Tensor]:
             header: dict[str, Any] = json.loads(source.read(length))
         header.pop("__metadata__", None)
         table = {name: _tensor(file, 8 + length, entry) for name, entry in header.items()}
-        end = max((one.start + one.size for one in table.values()), default=0)
+        end = max((tensor.start + tensor.size for tensor in table.values()), default=0)
         if end > file.stat().st_size:
-            raise ValueError(f"got {file.stat().st_size} bytes, its header tells of {end}")
+            raise ValueError(f"got {file.stat().st_size} bytes, and its header needs {end}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"{str(file)!r} is no usable safetensors file ({error}); copy or download it again."
+            f"{str(file)!r} is not a usable safetensors file ({error}); copy or download it again."
         ) from None
     return table
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write ``tensors`` to a new ``file`` under new names, byte by byte, and wait until they are on the disk."""
+    """Write ``tensors`` to a new ``file`` under new names, byte by byte, and sync it to disk."""
     header, offset = {}, 0
-    for name, one in tensors.items():
-        header[name] = {"dtype": one.dtype, "shape": one.shape, "data_offsets": (offset, offset + one.size)}
-        offset += one.size
+    for name, tensor in tensors.items():
+        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": (offset, offset + tensor.size)}
+        offset += tensor.size
     head = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
     head += b" " * (-len(head) % 8)
     with file.open("wb") as target:
         target.write(len(head).to_bytes(8, "little") + head)
-        for one in tensors.values():
-            with one.file.open("rb") as source:
-                source.seek(one.start)
-                target.write(source.read(one.size))
+        for tensor in tensors.values():
+            with tensor.file.open("rb") as source:
+                source.seek(tensor.start)
+                target.write(source.read(tensor.size))
         target.flush()
         os.fsync(target.fileno())
 

@@ -1,1 +1,1 @@
-"""vLLM in this process and its children."""
+"""The engine of this machine: vLLM in processes of its own."""

@@ -1,7 +1,6 @@
-"""What vLLM is started with.
+"""The arguments and environment variables that vLLM is started with.
 
-Enters: an ``EngineConfig``. Leaves: keyword arguments for vLLM's engine and variables for its environment.
-Every default gives way to the user's ``engine_kwargs`` and to variables that are already set.
+The user's ``engine_kwargs``, and variables that are already set, replace every default.
 """
 
 from __future__ import annotations
@@ -16,49 +15,49 @@ from typing import Any
 from ...checkpoints.files import Folder, Location, locate
 from ...checkpoints.weights.lora import Adapters
 from ...errors import ConfigError
-from ..config import EngineConfig
+from ..config import LocalConfig
 from ..plugin_contract import ADAPTERS_KEY, TASKS_KEY
 
 logger = logging.getLogger(__name__)
 
 SMALL_MACHINE = 4
-"""Cores up to which vLLM gets all of them; by itself it keeps one free, which is half of a machine of two."""
+"""Most cores of a machine where vLLM gets all of them; its default keeps one free, half of a machine of two."""
 
 COMPILE_FROM_BYTES = 32 * 1024**2
-"""Weights from which compiling pays on the CPU: smaller ones are for trying out, where its 20 s of start count more."""
+"""Smallest weights that are compiled on the CPU: smaller ones are for tests, where 20 s more at the start matter."""
 
 CPU_CACHE_BYTES = 2 * 1024**3
-"""Room for keys and values on the CPU: 32768 tokens of the published checkpoints take 1.2 GB in bfloat16."""
+"""Memory for keys and values on the CPU: 32768 tokens of the published checkpoints take 1.2 GB in bfloat16."""
 SMALL_CACHE_BYTES = 256 * 1024**2
 """The same for small checkpoints: less to clear when an engine starts."""
 
 CPU_STEP_TOKENS = 4096
-"""Tokens of a full step on the CPU, in servers too: a tenth faster with texts than the 2048 that those have."""
+"""Tokens of a full step on the CPU: with texts a tenth faster than 2048, the default of vLLM's servers."""
 
 ALLOCATOR = "GLIBC_TUNABLES"
 """Variable of the C library, read when a process starts."""
 KEEP_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
-"""Large blocks stay with the process, in huge pages. By itself the C library returns each to the system, which then
-clears it for the next layer: a tenth of the time of pictures."""
+"""Large blocks stay with the process, in huge pages. By default the C library returns each to the system, which clears
+it again for the next layer: a tenth of the time of an image."""
 
 TOKENIZERS = {"TOKENIZERS_PARALLELISM": "false"}
-"""For as long as an engine runs: with pictures vLLM's tokenizer would start threads in the application, and say so in
-each of its forks."""
+"""Set while an engine runs: with images vLLM's tokenizer would start threads in the application, and warn in each of
+its forks."""
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's ``max_lora_rank``."""
 
 
-def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | None = None) -> dict[str, Any]:
+def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | None = None) -> dict[str, Any]:
     """Return the arguments of ``AsyncEngineArgs``: ours, overridden by the user's options.
 
     Args:
-        config: What to start.
+        config: The engine to start.
         cpu: Whether vLLM runs on the CPU.
-        adapters: Those of a checkpoint that has one per task.
+        adapters: The adapters of a checkpoint that has one per task.
 
     Raises:
-        ConfigError: The adapters' rank is over what vLLM can serve, or the options switch adapters off.
+        ConfigError: The adapters' rank is higher than vLLM can serve, or the options switch adapters off.
     """
     defaults: dict[str, Any] = {
         "revision": config.revision,
@@ -66,28 +65,28 @@ def engine_arguments(config: EngineConfig, *, cpu: bool, adapters: Adapters | No
         "max_model_len": config.max_tokens,
         "pooler_config": {"task": "embed"},
         "scheduling_policy": "priority",
-        # Off: a prompt's first tokens must be seen to be averaged.
+        # Off: cached first tokens would be missing from the average.
         "enable_prefix_caching": False,
         "enable_log_requests": False,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
-    # All families take ``dimensions`` with each request; those that a checkpoint has are checked before.
+    # All families take ``dimensions`` with each request; ``settings`` checks them.
     overrides: dict[str, Any] = {"is_matryoshka": True}
     family = config.family
     if family.images is not None:
         defaults |= _images(config)
-    if family.splits_prompts:  # our small steps cut prompts; where none may be cut, long texts would wait
+    if family.splits_prompts:  # small steps cut prompts; uncut long texts would have to wait
         defaults["scheduler_cls"] = "vllm_jina_embed.plugin.scheduler.QuestionsFirst"
     if family.architecture is not None:
         overrides["architectures"] = [family.architecture]
-    else:  # vLLM's own pooler must normalise, whatever the checkpoint's modules.json leaves out
+    else:  # vLLM's own pooler must normalise, even where modules.json does not say so
         defaults["pooler_config"] = {"task": "embed", "use_activation": True}
     if cpu:
         location = locate(config.location)
         cache = SMALL_CACHE_BYTES if _is_small(location) else CPU_CACHE_BYTES
         defaults |= {"kv_cache_memory_bytes": cache, "distributed_executor_backend": "mp"}
-        if family.splits_prompts:  # a step of whole texts is as long as they are, which vLLM knows
+        if family.splits_prompts:  # with whole texts vLLM sizes the step by their length
             defaults["max_num_batched_tokens"] = CPU_STEP_TOKENS
         if "enforce_eager" not in config.options:
             defaults["enforce_eager"] = not _compiles(location)
@@ -111,35 +110,35 @@ def environment() -> dict[str, str]:
 
 
 def memory_kept(*, cpu: bool) -> AbstractContextManager[None]:
-    """Let processes that start meanwhile keep their memory, on the CPU and where the user has not chosen otherwise."""
+    """Let processes that start in this block keep their memory, on the CPU, unless ``ALLOCATOR`` is set."""
     return variables({ALLOCATOR: KEEP_MEMORY} if cpu else {})
 
 
 @contextmanager
 def variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables that are not set, and take them back afterwards."""
-    own = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(own)
+    """Set environment variables that are not set, and unset them afterwards."""
+    unset = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(unset)
     try:
         yield
     finally:
-        for name, value in own.items():
+        for name, value in unset.items():
             if os.environ.get(name) == value:
                 del os.environ[name]
 
 
-def _images(config: EngineConfig) -> dict[str, Any]:
-    """Return what images ask for."""
+def _images(config: LocalConfig) -> dict[str, Any]:
+    """Return the arguments for a checkpoint with images."""
     return {
         "limit_mm_per_prompt": {"video": 0},
         "mm_processor_kwargs": {"size": {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}},
-        # Off: after a failed request vLLM 0.32 answers the next one with the same picture with an empty tensor.
+        # Off: after a failed request vLLM 0.32 answers the next one with the same image with an empty tensor.
         "mm_processor_cache_gb": 0,
     }
 
 
 def _lora_rank(adapters: Adapters) -> int:
-    """Return the smallest rank that vLLM has room for these adapters with."""
+    """Return the smallest ``max_lora_rank`` that fits these adapters."""
     for rank in LORA_RANKS:
         if adapters.rank <= rank:
             return rank
@@ -147,12 +146,12 @@ def _lora_rank(adapters: Adapters) -> int:
 
 
 def _is_small(location: Location) -> bool:
-    """Tell whether these are weights for trying out."""
+    """Return whether the weights are small enough to be for tests."""
     return isinstance(location, Folder) and location.weights_bytes < COMPILE_FROM_BYTES
 
 
 def _compiles(location: Location) -> bool:
-    """Tell whether compiling pays for these weights and can be done on this CPU machine."""
+    """Return whether compiling is worth it for these weights, and possible on this CPU machine."""
     if _is_small(location):
         return False
     if shutil.which(os.environ.get("CXX", "g++")) is None:

@@ -1,7 +1,7 @@
-"""vLLM in processes of its own, driven from this one: one ``AsyncLLM`` on its own loop, for every thread and loop.
+"""The local engine: one ``AsyncLLM`` on its own event loop, in processes of its own, for every thread and loop.
 
 vllm is imported when an engine starts, not before.
-A bare ``vllm.LLM`` may never be shared by threads; ``AsyncLLM`` merges its callers by itself.
+``AsyncLLM`` batches concurrent callers; a bare ``vllm.LLM`` must never be shared by threads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ...checkpoints.weights.projector import projections
 from ...errors import ClosedError, EngineDeadError, EngineError, InputError
 from ...pooling.single_vector import NORM_LIMIT, norm_error
 from ...prompts.base import Prompt
-from ..config import EngineConfig
+from ..config import LocalConfig
 from ..loop import LoopThread
 from ..plugin_contract import PATIENT, TASK_KEY, URGENT
 from ..protocol import TokenStates
@@ -44,7 +44,7 @@ Result = TypeVar("Result")
 class LocalEngine:
     """A vLLM pooling engine. Start-up blocks for as long as vLLM needs."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: LocalConfig) -> None:
         check_process(config.options)
         self._config = config
         self._location = locate(config.location, config.revision)
@@ -61,7 +61,7 @@ class LocalEngine:
         start = self.run(self._start())
         try:
             start.result()
-        except BaseException:  # Ctrl-C included: vLLM cannot be stopped half-way, but gives up when its process ends
+        except BaseException:  # Ctrl-C included: vLLM's start cannot be cancelled, but fails when its process ends
             while not start.done():
                 for process in set(multiprocessing.active_children()).difference(others):
                     if process.name.startswith("EngineCore"):
@@ -69,7 +69,7 @@ class LocalEngine:
                 concurrent.futures.wait([start], timeout=0.1)
             self.close()
             raise
-        # vLLM leaves a million objects here: Python would stop every thread for half a second to walk through them.
+        # vLLM leaves a million objects here; each full collection would stop every thread for half a second.
         gc.collect()
         gc.freeze()
 
@@ -79,7 +79,7 @@ class LocalEngine:
 
     async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.embed``."""
-        shorter = dimensions if dimensions < self._dimensions else None  # vLLM looks long at any other value
+        shorter = dimensions if dimensions < self._dimensions else None  # vLLM checks any other value slowly
         output = await self._answer(prompt, task, urgent, _params("embed", dimensions=shorter))
         return _unit(_finite(output.outputs.data.numpy()))
 
@@ -92,7 +92,7 @@ class LocalEngine:
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``Engine.token_states``."""
-        # Raw states: vLLM would otherwise normalise each token, which an average must not see.
+        # Raw states: normalised tokens must not be averaged.
         output = await self._answer(prompt, task, False, _params("token_embed", use_activation=False))
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
 
@@ -103,13 +103,13 @@ class LocalEngine:
         if self._llm is not None:
             llm, self._llm = self._llm, None
             self.run(_shutdown(llm)).result()
-            gc.unfreeze()  # what vLLM leaves behind may be collected
+            gc.unfreeze()  # vLLM's objects may be collected now
         self._thread.close()
         self._while_open.close()
         self._remove_folder()
 
     def _launch(self) -> Any:
-        """Return a started ``AsyncLLM`` with a folder of its own; what a dead one left in the last is removed."""
+        """Return a started ``AsyncLLM`` with a new folder; the folder of a dead one is removed."""
         self._remove_folder()
         self._folder = make_folder()
         with variables(environment()):
@@ -129,19 +129,19 @@ class LocalEngine:
         self.max_tokens = int(settings.model_config.max_model_len)
         self._dimensions = int(settings.model_config.embedding_size)
         self._restart_lock = asyncio.Lock()
-        # What one step can hold: with more in the engine, answers come in bursts that questions wait behind.
+        # The requests of one step: with more in the engine, answers come in bursts, and questions wait for them.
         self._slots = asyncio.Semaphore(settings.scheduler_config.max_num_seqs)
         await self._check(settings.model_config.hf_config)
 
     async def _check(self, hf_config: Any) -> None:
-        """Let the engine prove what it gives, with every adapter if it has some."""
+        """Run the self-checks, with each adapter if there are any."""
         config, adapters = self._config, self._adapters
         check = CHECKS[config.family.pooling]
         for task in config.tasks or ("",):
             await check(self, hf_config, task=task)
         if adapters is not None:
-            found = projections(self._location, adapters.source, config.tasks)
-            for task, projection in found.items():
+            task_projections = projections(self._location, adapters.source, config.tasks)
+            for task, projection in task_projections.items():
                 await check_multi_vector(self, hf_config, task=task, expected=projection.multi_vector)
 
     def _lora(self, task: str) -> Any | None:
@@ -153,19 +153,19 @@ class LocalEngine:
         return LoRARequest(task, 1 + self._config.tasks.index(task), str(self._adapters.folders[task]))
 
     async def _restart(self, dead: Any) -> None:
-        """Start vLLM again after its process ended; not twice in a row without an answer in between."""
+        """Start vLLM again after its process ended, but not twice without an answer in between."""
         async with self._restart_lock:
             if self._llm is not dead:
-                return  # another request saw to it
+                return  # another request has restarted it
             if not self._restartable:
                 raise EngineDeadError("vLLM's engine process ended, and ended again after a restart.")
             self._restartable = False
-            logger.warning("vLLM's engine process ended; starting it again and repeating what was lost.")
+            logger.warning("vLLM's engine process ended; starting it again and repeating the lost requests.")
             dead.shutdown()
             self._llm = self._launch()
 
     async def _answer(self, prompt: Prompt, task: str, urgent: bool, params: Any) -> Any:
-        """Return vLLM's finished output; repeats once what an ended process or a lost cache entry took along."""
+        """Return vLLM's finished output; after a dead process or a lost cache entry, try once more."""
         async with contextlib.nullcontext() if urgent else self._slots:
             llm = self._llm
             if llm is None:
@@ -186,33 +186,33 @@ class LocalEngine:
         if prompt.images:
             request["multi_modal_data"] = {"image": list(prompt.images)}
         else:
-            request["type"] = "token"  # nothing is left to be done, so vLLM need not send it through a thread
+            request["type"] = "token"  # already tokens, so vLLM does not send it through a thread
         number, priority = f"jina-{next(self._numbers)}", URGENT if urgent else PATIENT
         try:
             answers = llm.encode(request, params, number, lora_request=self._lora(task), priority=priority)
-            outputs = [one async for one in answers]
+            outputs = [output async for output in answers]
         except Exception as error:
             if _is_death(error):
                 return None
             raise _translated(error) from error
-        # After a failed request vLLM 0.32 may answer the next one with the same picture with an empty tensor.
+        # After a failed request vLLM 0.32 may answer the next one with the same image with an empty tensor.
         complete = getattr(outputs[-1], "error", None) is None and outputs[-1].outputs.data.numel() > 0
         return outputs[-1] if complete else None
 
 
-def _start_vllm(config: EngineConfig, adapters: Adapters | None, folder: str | None) -> Any:
+def _start_vllm(config: LocalConfig, adapters: Adapters | None, folder: str | None) -> Any:
     """Return a started ``AsyncLLM``; it binds to the running loop.
 
     Raises:
         MissingExtraError: vLLM is not installed.
-        EngineError: It cannot be imported, or refuses to start.
+        EngineError: vLLM cannot be imported, or does not start.
     """
     require("vllm" if shutil.which("nvidia-smi") else "cpu", "vllm")
-    with engine_processes(folder):  # from here on: a child that is forked while vLLM is imported has half of it
+    with engine_processes(folder):  # before the import: a child forked during it would have half of vLLM
         return _from_arguments(config, adapters)
 
 
-def _from_arguments(config: EngineConfig, adapters: Adapters | None) -> Any:
+def _from_arguments(config: LocalConfig, adapters: Adapters | None) -> Any:
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
@@ -224,7 +224,7 @@ def _from_arguments(config: EngineConfig, adapters: Adapters | None) -> Any:
         cpu = current_platform.is_cpu()
         arguments = engine_arguments(config, cpu=cpu, adapters=adapters)
         with memory_kept(cpu=cpu):
-            # As vLLM sizes its steps for bulk work: by itself this engine takes those of the smallest machine.
+            # LLM_CLASS: steps sized for bulk work; the default is that of the smallest machine.
             return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
     except Exception as error:
         raise EngineError(
@@ -237,7 +237,7 @@ def _from_arguments(config: EngineConfig, adapters: Adapters | None) -> Any:
 def _params(
     kind: str, *, dimensions: int | None = None, use_activation: bool | None = None, projected_for: str | None = None
 ) -> Any:
-    """Return what vLLM is to do with a prompt, one object for all prompts alike: vLLM copies it for each.
+    """Return vLLM's parameters for a prompt, one object for all equal ones: vLLM copies it for each prompt.
 
     Args:
         kind: ``embed`` or ``token_embed``.
@@ -257,7 +257,7 @@ def _params(
 
 
 def _is_death(error: Exception) -> bool:
-    """Tell whether vLLM's process ended."""
+    """Return whether vLLM's process has ended."""
     from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
     return isinstance(error, VllmDeadError)
@@ -267,7 +267,7 @@ def _finite(values: Floats) -> Floats:
     """Return ``values`` themselves.
 
     Raises:
-        InputError: Some are not finite.
+        InputError: Some values are not finite.
     """
     if not np.isfinite(values).all():
         raise InputError("the model's numbers overflowed on this item; use dtype bfloat16 or float32.")
@@ -278,7 +278,7 @@ def _unit(vector: Floats) -> Floats:
     """Return ``vector`` itself.
 
     Raises:
-        InputError: Its norm is not 1, as where what was averaged is 0.
+        InputError: Its norm is not 1, for example because the average is 0.
     """
     if not norm_error(vector) <= NORM_LIMIT:
         raise InputError(f"the model's vector of this item has norm {np.linalg.norm(vector):g} instead of 1.")
@@ -290,7 +290,7 @@ async def _shutdown(llm: Any) -> None:
 
 
 def _translated(error: Exception) -> Exception:
-    """Return our error for one of vLLM's."""
+    """Return the error of this package for an error of vLLM."""
     from vllm.exceptions import VLLMClientError
     from vllm.v1.engine.exceptions import EngineGenerateError
 

@@ -1,6 +1,6 @@
-"""How vLLM's processes are started in an application: without its main module, without the terminal, and never alone.
+"""Start vLLM's processes so that they end with the application, ignore its terminal and skip its main module.
 
-Only what the thread that starts an engine starts meanwhile is meant; the application's other processes are left alone.
+Only the processes that the starting thread starts are changed, not the application's others.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from ...errors import ConfigError, EngineError, ForkedError
 from .arguments import variables
 
 MAIN = "vllm_jina_embed.plugin.main_module"
-"""What spawned processes import in place of the application's main module."""
+"""Module that spawned processes import in place of the application's main module."""
 
 PARENT_VARIABLE = "JINA_EMBED_ENGINE_PARENT"
-"""Environment variable with the id of the process that starts vLLM's; only ``MAIN`` reads it."""
+"""Environment variable with the id of the process that starts vLLM's processes; only ``MAIN`` reads it."""
 
 FOLDER_VARIABLE = "JINA_EMBED_ENGINE_FOLDER"
 """Environment variable with the folder for temporary files of vLLM's processes."""
 SOCKETS_VARIABLE = "VLLM_RPC_BASE_PATH"
 """vLLM's environment variable for the folder of its sockets."""
 LONGEST = 64
-"""Characters of a folder's path up to which a socket in it can be named: the kernel takes 107, vLLM's names have 37."""
+"""Most characters of the folder's path: the kernel allows 107 for a socket's path, and vLLM's names have 37."""
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -45,26 +45,26 @@ _preparation_data = spawn.get_preparation_data
 
 
 def check_process(options: Mapping[str, Any]) -> None:
-    """Refuse at once where vLLM would fail half a minute later, and not say why.
+    """Raise at once where vLLM would fail half a minute later without a reason.
 
     Args:
-        options: Arguments for vLLM, which its processes get by pickle.
+        options: Arguments for vLLM, which are pickled for its processes.
 
     Raises:
         EngineError: This process is not allowed to have children, or is still importing the main module.
         ForkedError: This process was forked while its parent started an engine.
-        ConfigError: ``options`` hold an object of the main module, which vLLM's processes do not import.
+        ConfigError: ``options`` holds an object of the main module, which vLLM's processes do not import.
     """
     process = multiprocessing.current_process()
     if getattr(process, "_inheriting", False):
         raise EngineError(
             "an engine cannot start while a spawned process imports the application's main module: every process that "
-            'is spawned runs that module again. Put what starts work under `if __name__ == "__main__":`.'
+            'is spawned runs that module again. Put the code that starts work under `if __name__ == "__main__":`.'
         )
     if getattr(process, "daemon", False):
         raise EngineError(
             f"an engine cannot start in {process.name!r}: it is a daemonic process, such as a worker of "
-            "multiprocessing.Pool or Celery, and those are not allowed to have the processes that vLLM needs. Run "
+            "multiprocessing.Pool or Celery, and those are not allowed to start the processes that vLLM needs. Run "
             "'vllm-jina-embed serve' and use JinaEmbedder.from_server in the workers; or embed in the parent process, "
             "or in workers of concurrent.futures.ProcessPoolExecutor."
         )
@@ -81,15 +81,15 @@ def check_process(options: Mapping[str, Any]) -> None:
 
 
 def _is_of_main(value: Any) -> bool:
-    """Tell whether ``value``, or something in it, is pickled as a name of the main module."""
+    """Return whether ``value``, or something in it, is pickled as a name of the main module."""
     try:
         return b"__main__" in pickle.dumps(value)
-    except Exception:  # for vLLM to tell
+    except Exception:  # vLLM reports what cannot be pickled
         return False
 
 
 def make_folder() -> str | None:
-    """Return a new folder for one start of an engine; None where a socket in it could not be named."""
+    """Return a new folder for one start of an engine; None where its path is too long for sockets."""
     folder = tempfile.mkdtemp(prefix="jina-")
     if len(folder) <= LONGEST:
         return folder
@@ -98,18 +98,18 @@ def make_folder() -> str | None:
 
 
 def end_with_thread(parent: int) -> None:
-    """Ask the kernel to kill this process when the thread that started it ends; do so where ``parent`` has ended.
+    """Ask the kernel to kill this process when the thread that started it ends; kill it now if ``parent`` has ended.
 
     That thread is the engine's loop, which ends after an orderly shutdown, or with the application.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the request
+    if os.getppid() != parent:  # the parent ended before the prctl call
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def begin() -> None:
-    """Bind a spawned process of vLLM's, and let those that it spawns name it."""
+    """Bind a spawned process of vLLM to its parent, and name it as the parent of the processes that it spawns."""
     end_with_thread(int(os.environ[PARENT_VARIABLE]))
     os.environ[PARENT_VARIABLE] = str(os.getpid())
     tempfile.tempdir = os.environ.get(FOLDER_VARIABLE)
@@ -117,13 +117,13 @@ def begin() -> None:
 
 @contextmanager
 def engine_processes(folder: str | None = None) -> Iterator[None]:
-    """Let processes that this thread starts meanwhile end with this application, and ignore its terminal.
+    """Let processes that this thread starts in this block end with the application, and ignore its terminal.
 
     - They do not import the application's main module: vLLM needs nothing of it, and a script that starts an engine
       outside of ``if __name__ == "__main__":`` would start it again in each of them.
-    - SIGINT is blocked in them, which no handler of theirs undoes: Ctrl-C reaches every process of a terminal's group.
-    - They ask the kernel to end them with this thread, from the first moment.
-    - Their sockets and temporary files are in ``folder``, so that those of a killed one can be removed.
+    - SIGINT is blocked in them, which their handlers do not undo: Ctrl-C reaches every process of a terminal's group.
+    - They ask the kernel, before anything else, to end them with this thread.
+    - Their sockets and temporary files are in ``folder``, so that those of a killed process can be removed.
     """
     resource_tracker.ensure_running()  # up to Python 3.12, starting it unblocks SIGINT
     thread = threading.get_ident()
@@ -139,7 +139,7 @@ def engine_processes(folder: str | None = None) -> Iterator[None]:
 
 
 def _mark(thread: int, *, starting: bool) -> None:
-    """Count ``thread`` in or out; while there is one, spawned processes are prepared here."""
+    """Add or remove ``thread``; while one is starting an engine, spawned processes are prepared here."""
     global _parent
     with _lock:
         _parent = os.getpid()
@@ -148,7 +148,7 @@ def _mark(thread: int, *, starting: bool) -> None:
 
 
 def _without_main(name: str) -> dict[str, Any]:
-    """Return what ``multiprocessing`` sends to a spawned process, with our main module in vLLM's."""
+    """Return what ``multiprocessing`` sends to a spawned process, with our main module in vLLM's processes."""
     data: dict[str, Any] = _preparation_data(name)
     if threading.get_ident() in _starting:
         data.pop("init_main_from_path", None)
@@ -157,7 +157,7 @@ def _without_main(name: str) -> dict[str, Any]:
 
 
 def _forked() -> None:
-    """Bind vLLM's own forks to their parent; forget in all others that an engine was starting."""
+    """Bind vLLM's own forks to their parent; reset the state in all other forks."""
     global _lock, _half_started, _parent
     _lock = threading.Lock()
     if threading.get_ident() in _starting:

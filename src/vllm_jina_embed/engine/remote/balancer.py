@@ -1,6 +1,6 @@
-"""Several servers as one: the least loaded first, a lost one left alone for a while, its requests given to the others.
+"""Chooses between several servers: the least loaded first; a lost one rests, and the others take its requests.
 
-Knows neither HTTP nor vectors: a job is an awaitable call on one server.
+A job is an awaitable call on one server.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Member:
 M = TypeVar("M", bound=Member)
 
 
-class Fleet(Generic[M]):
+class Balancer(Generic[M]):
     """Gives each job to the least loaded server that is well."""
 
     def __init__(self, members: Sequence[M]) -> None:

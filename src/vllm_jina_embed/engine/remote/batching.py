@@ -1,8 +1,4 @@
-"""Prompts that are asked for in the same moment go out together.
-
-Enters: one prompt at a time. Leaves: requests of many. Nothing waits for others to come: a batch is what the callers
-asked for in one turn of the loop.
-"""
+"""Collects the prompts of one turn of the event loop into one request; no prompt waits for others to come."""
 
 from __future__ import annotations
 
@@ -77,7 +73,7 @@ def _cut(entries: list[Entry]) -> Iterator[list[Entry]]:
     batch: list[Entry] = []
     tokens = 0
     for entry in entries:
-        length = MOST_TOKENS if entry[0].images else len(entry[0].token_ids)  # a picture goes alone
+        length = MOST_TOKENS if entry[0].images else len(entry[0].token_ids)  # an image goes alone
         if batch and (len(batch) == MOST_PROMPTS or tokens + length > MOST_TOKENS):
             yield batch
             batch, tokens = [], 0

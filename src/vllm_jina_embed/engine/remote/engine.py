@@ -1,7 +1,7 @@
-"""vLLM in servers elsewhere: the same engine over HTTP.
+"""The engine over HTTP: one vLLM server or several behind it.
 
-The only file that imports httpx.
-One server or several behind one engine; what each is asked stands in ``server.py``, which one in ``balancer.py``.
+The only file that imports httpx. ``server.py`` sends requests to one server, ``server_checks.py`` checks what it
+serves, ``balancer.py`` chooses between several.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ..._arrays import Floats
 from ..._secrets import HIDDEN, Hider, Secret, basic, shown_by, without_login
 from ...errors import ConfigError, EngineError, InputError, MissingExtraError
 from ...prompts.base import Prompt
-from ..config import EngineConfig
+from ..config import RemoteConfig
 from ..loop import LoopThread
 from ..protocol import TokenStates
 from . import http, messages
-from .balancer import Fleet, LostError
+from .balancer import Balancer, LostError
 from .batching import Answers, Batches
 from .http import Reply
-from .messages import Wish
+from .messages import VectorRequest
 from .server import AT_ONCE, Server
 from .server_facts import ServerFacts
 
@@ -35,7 +35,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "httpx":
         raise
-    raise MissingExtraError("server", "httpx") from None
+    raise MissingExtraError("client", "httpx") from None
 
 Result = TypeVar("Result")
 
@@ -51,7 +51,7 @@ class HttpConnection:
     """Requests to one server over kept-alive connections; see ``http.Connection``."""
 
     def __init__(
-        self, url: str, config: EngineConfig, transport: httpx.AsyncBaseTransport | None, login: Secret | None = None
+        self, url: str, config: RemoteConfig, transport: httpx.AsyncBaseTransport | None, login: Secret | None = None
     ) -> None:
         self._url, self._timeout = url, config.timeout
         self._connect = min(CONNECT, config.timeout)
@@ -97,10 +97,10 @@ class HttpConnection:
         await self._client.aclose()
 
 
-class ServerEngine:
+class RemoteEngine:
     """One or several vLLM servers as one ``Engine``. Start-up waits until one of them answers."""
 
-    def __init__(self, config: EngineConfig, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, config: RemoteConfig, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         """Meet the servers.
 
         Args:
@@ -113,7 +113,7 @@ class ServerEngine:
         """
         self._config = config
         self._thread = LoopThread("vllm-jina-embed-server")
-        self._fleet: Fleet[Server] | None = None
+        self._balancer: Balancer[Server] | None = None
         start = self.run(self._start(transport))
         try:
             start.result()
@@ -128,15 +128,17 @@ class ServerEngine:
 
     async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.embed``; ``ConfigError`` where no server gives embeddings."""
-        return await self._batches.ask(Wish(kind="embed", task=task, dimensions=dimensions, urgent=urgent), prompt)
+        return await self._batches.ask(
+            VectorRequest(kind="embed", task=task, dimensions=dimensions, urgent=urgent), prompt
+        )
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``; ``ConfigError`` where no server gives multi-vectors."""
-        return await self._batches.ask(Wish(kind="multi", task=task, urgent=urgent), prompt)
+        return await self._batches.ask(VectorRequest(kind="multi", task=task, urgent=urgent), prompt)
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``Engine.token_states``; ``ConfigError`` where no server gives them."""
-        states = await self._batches.ask(Wish(kind="states", task=task), prompt)
+        states = await self._batches.ask(VectorRequest(kind="states", task=task), prompt)
         ids = messages.expanded(prompt, min_pixels=self._config.min_pixels, max_pixels=self._config.max_pixels)
         return TokenStates(token_ids=ids, states=states)
 
@@ -155,21 +157,21 @@ class ServerEngine:
             )
         _, server = max(told, key=lambda one: one[0])
         assert server.facts is not None
-        assert self._fleet is not None
-        job = self._fleet.call(Server.tokenizer, can=lambda one: one is server)
+        assert self._balancer is not None
+        job = self._balancer.call(Server.tokenizer, can=lambda one: one is server)
         return server.facts, self.run(job).result()
 
     def close(self) -> None:
         """See ``Engine.close``."""
-        if self._fleet is not None:
-            servers, self._fleet = self._servers, None
+        if self._balancer is not None:
+            servers, self._balancer = self._servers, None
             with contextlib.suppress(Exception):  # closed before, or in a fork
                 self.run(_close(servers)).result()
         self._thread.close()
 
     @property
     def _servers(self) -> tuple[Server, ...]:
-        return () if self._fleet is None else self._fleet.members
+        return () if self._balancer is None else self._balancer.members
 
     async def _start(self, transport: httpx.AsyncBaseTransport | None) -> None:
         config = self._config
@@ -177,30 +179,30 @@ class ServerEngine:
         servers = [Server(url, config, HttpConnection(url, config, transport, login)) for url, login in places]
         for server in servers:
             server.peers = servers
-        self._fleet = Fleet(servers)
-        self._batches: Batches[Wish] = Batches(self._send)
+        self._balancer = Balancer(servers)
+        self._batches: Batches[VectorRequest] = Batches(self._send)
         for error in await asyncio.gather(*(_met(server) for server in servers), return_exceptions=True):
             if error is not None:
                 raise error
         if not any(server.known for server in servers):
-            await self._fleet.call(Server.meet)
+            await self._balancer.call(Server.meet)
         self.max_tokens = min(server.max_tokens for server in servers if server.known)
 
-    async def _send(self, wish: Wish, prompts: list[Prompt]) -> Answers:
+    async def _send(self, request: VectorRequest, prompts: list[Prompt]) -> Answers:
         """Return an array or an error per prompt; refused together, they are asked one by one."""
-        if self._fleet is None:
+        if self._balancer is None:
             raise ConfigError("the engine is closed.")
         if any(prompt.images for prompt in prompts):
             question = await asyncio.to_thread(messages.question, prompts)
         else:
             question = messages.question(prompts)
-        job = partial(Server.answer, wish=wish, prompts=prompts, question=question)
+        job = partial(Server.answer, request=request, prompts=prompts, question=question)
         try:
-            return await self._fleet.call(job, weight=_weight(prompts), can=lambda server: server.can(wish))
+            return await self._balancer.call(job, weight=_weight(prompts), can=lambda server: server.can(request))
         except InputError as error:
             if len(prompts) == 1:
                 return [error]
-        parts = await asyncio.gather(*(self._send(wish, [prompt]) for prompt in prompts))
+        parts = await asyncio.gather(*(self._send(request, [prompt]) for prompt in prompts))
         return [answer for part in parts for answer in part]
 
 
@@ -226,7 +228,7 @@ def _client(url: str, **options: Any) -> httpx.AsyncClient:
     )
 
 
-def _authorize(client: httpx.AsyncClient, config: EngineConfig, login: Secret | None) -> Hider:
+def _authorize(client: httpx.AsyncClient, config: RemoteConfig, login: Secret | None) -> Hider:
     """Let requests show what the server wants to be shown, and return what hides that."""
     if login is not None:
         client.headers["authorization"] = f"Basic {basic(login)}"

@@ -1,6 +1,6 @@
-"""What an HTTP answer means: an item's fault, a setting's, or a server that is lost for a while.
+"""Reads HTTP answers: an error becomes that of an item, of a setting, or of a server that is lost for a while.
 
-Whatever arrives, its size is bounded and its errors are ours. Knows neither sockets nor prompts.
+The size of an answer is bounded, and every error is one of this package's.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def message(body: bytes, hide: Callable[[str], str] = str) -> str:
 
 
 def retry_after(value: str | None) -> float:
-    """Return the seconds that a Retry-After header asks for; 0 where it asks for none, or for what is no number."""
+    """Return the seconds that a Retry-After header asks for; 0 if there is none, or it is not a number."""
     if value is None:
         return 0.0
     try:

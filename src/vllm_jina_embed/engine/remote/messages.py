@@ -1,7 +1,6 @@
-"""Prompts to the bodies of HTTP requests, and answers to arrays.
+"""Converts prompts to the JSON bodies of HTTP requests, and decoded JSON answers to float32 arrays.
 
-Enters: ``Prompt`` objects and decoded JSON. Leaves: JSON and float32 arrays. Knows neither sockets nor servers.
-Texts travel as token ids, so they stay text; pictures as lossless PNG. Vectors come back as base64 of float32.
+Texts travel as token ids, so they stay text; images as lossless PNG. Vectors come back as base64 of float32.
 Source of the bodies: vLLM 0.32, entrypoints/pooling/{embed,pooling}/protocol.py.
 """
 
@@ -31,8 +30,8 @@ FACTOR = 28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What is asked for a prompt: texts with equal wishes may share a request."""
+class VectorRequest:
+    """What is asked for a prompt: texts of equal ones travel in one HTTP request."""
 
     kind: Kind
     task: str
@@ -41,7 +40,7 @@ class Wish:
 
 
 def question(prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """Return the part of a body that holds the prompts: texts together, or one item with pictures."""
+    """Return the part of a body that holds the prompts: texts together, or one item with images."""
     if prompts[0].images:
         (prompt,) = prompts
         return {"messages": messages(prompt.images), "add_generation_prompt": False}
@@ -49,13 +48,13 @@ def question(prompts: Sequence[Prompt]) -> dict[str, Any]:
 
 
 def messages(images: Sequence[Image.Image]) -> list[dict[str, Any]]:
-    """Return the chat messages of one item with pictures; the server's template adds the instruction."""
+    """Return the chat messages of one item with images; the server's template adds the instruction."""
     parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": data_uri(image)}} for image in images]
     return [{"role": "user", "content": parts}]
 
 
 def data_uri(image: Image.Image) -> str:
-    """Return an RGB picture as a PNG data URI: the same pixels, compressed quickly."""
+    """Return an RGB image as a PNG data URI: the same pixels, compressed quickly."""
     file = BytesIO()
     image.save(file, "PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
@@ -132,18 +131,18 @@ def _numbers(encoded: Any, where: str) -> Floats:
 
 
 def expanded(prompt: Prompt, *, min_pixels: int, max_pixels: int) -> tuple[int, ...]:
-    """Return the prompt's token ids with every picture's token repeated as the model's processor does."""
+    """Return the prompt's token ids with every image's token repeated as the model's processor does."""
     before, after = prompt.around
     ids = list(prompt.token_ids[:before])
     for number, image in enumerate(prompt.images):
         start, pad, end = prompt.token_ids[before + 3 * number : before + 3 * number + 3]
-        tokens = picture_tokens(*image.size, min_pixels=min_pixels, max_pixels=max_pixels)
+        tokens = image_tokens(*image.size, min_pixels=min_pixels, max_pixels=max_pixels)
         ids += [start, *[pad] * tokens, end]
     return (*ids, *prompt.token_ids[len(prompt.token_ids) - after :]) if prompt.images else prompt.token_ids
 
 
-def picture_tokens(width: int, height: int, *, min_pixels: int, max_pixels: int) -> int:
-    """Return how many tokens a picture takes.
+def image_tokens(width: int, height: int, *, min_pixels: int, max_pixels: int) -> int:
+    """Return how many tokens an image takes.
 
     Source: smart_resize in transformers' image_processing_qwen2_vl.py.
     """

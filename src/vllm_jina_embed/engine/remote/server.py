@@ -1,8 +1,7 @@
-"""One vLLM server as its clients see it: what it serves, and how it is asked.
+"""Sends requests to one vLLM server and reads its answers; ``server_checks.py`` checks that it is the right server.
 
-Knows the paths and bodies of vLLM's HTTP interface, but no sockets; checks all that a server answers.
-A server that ``vllm-jina-embed serve`` started tells its facts. A plain one does not: it gives token states, and what
-its chat template and image processor make of a picture is compared with the trained prompt before anything is pooled.
+A server that ``vllm-jina-embed serve`` started says what it serves. A plain one does not: it gives token states, and
+the prompt that its chat template and image processor make of an image is compared with the trained one before pooling.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import Floats
-from ...checkpoints.description import Checkpoint
 from ...errors import ConfigError, EngineError, InputError
 from ...pooling import single_vector
 from ...prompts.base import Prompt
-from ..config import EngineConfig
+from ..config import RemoteConfig
 from ..plugin_contract import PATIENT, URGENT
 from . import http, messages
 from .balancer import LostError, Member
 from .http import AnswerTooLargeError, Connection, Reply
-from .messages import Wish
+from .messages import VectorRequest
+from .server_checks import compare_checkpoint, compare_peers, compare_starts, started_anew
 from .server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 
 AT_ONCE = 32
@@ -38,7 +37,7 @@ TOKENIZER = 100_000_000
 class Server(Member):
     """One server: its connection, what it serves, and the requests that are in it."""
 
-    def __init__(self, url: str, config: EngineConfig, connection: Connection) -> None:
+    def __init__(self, url: str, config: RemoteConfig, connection: Connection) -> None:
         super().__init__(url)
         self.connection = connection
         self.peers: Sequence[Server] = ()
@@ -57,15 +56,15 @@ class Server(Member):
         """Whether it is known what it serves."""
         return self._width > 0
 
-    def can(self, wish: Wish) -> bool:
-        """Tell whether it gives what is wished for; it may give anything while it is unknown."""
+    def can(self, request: VectorRequest) -> bool:
+        """Tell whether it gives what is requested; it may give anything while it is unknown."""
         if self.facts is None:
             return True  # a plain one gives token states, of which everything can be made
-        if wish.task not in self.facts.checkpoint.tasks:
+        if request.task not in self.facts.checkpoint.tasks:
             return False
         if self.facts.pooler_task == "embed":
-            return wish.kind == "embed"
-        return wish.kind == "multi" or not self.facts.projected
+            return request.kind == "embed"
+        return request.kind == "multi" or not self.facts.projected
 
     def failed(self, error: LostError) -> None:
         """See ``Member.failed``; what comes back may be another server."""
@@ -95,22 +94,22 @@ class Server(Member):
     def _learn(self, facts: ServerFacts) -> None:
         """Take what it told, if that agrees with all that is known."""
         if self._config.checkpoint is not None:
-            _compare(self._config, self._config.checkpoint, facts.checkpoint, self.url)
+            compare_checkpoint(self._config, self._config.checkpoint, facts.checkpoint, self.url)
         if self.facts is not None:
-            _compare_starts(self.facts, facts, self.url)
+            compare_starts(self.facts, facts, self.url)
         for peer in self.peers:
             if peer is not self and peer.facts is not None:
-                _compare_peers(facts, self.url, peer.facts, peer.url)
+                compare_peers(facts, self.url, peer.facts, peer.url)
         self.facts, self.max_tokens = facts, facts.max_tokens
         self._width = facts.checkpoint.token_dimensions if facts.projected else facts.checkpoint.hidden_size
 
-    async def answer(self, wish: Wish, prompts: Sequence[Prompt], question: dict[str, Any]) -> list[Floats]:
+    async def answer(self, request: VectorRequest, prompts: Sequence[Prompt], question: dict[str, Any]) -> list[Floats]:
         """Return an array per prompt: ``(dimensions,)``, or ``(n_tokens, width)`` of multi-vectors and states.
 
         Args:
-            wish: What is asked for.
-            prompts: Texts, or one item with pictures.
-            question: Result of ``wire.question``; encoding pictures is not repeated when another server is asked.
+            request: What is asked for.
+            prompts: Texts, or one item with images.
+            question: Result of ``wire.question``; encoding images is not repeated when another server is asked.
 
         Raises:
             LostError: It can be asked again.
@@ -118,27 +117,29 @@ class Server(Member):
             ConfigError: Its API key, template or pixel bounds are others.
         """
         await self.meet()
-        if not self.can(wish):
+        if not self.can(request):
             raise LostError("it does not serve this kind of vector, or this task")
-        path, body = "/pooling", dict[str, Any](task="token_embed", use_activation=wish.kind == "multi")
+        path, body = "/pooling", dict[str, Any](task="token_embed", use_activation=request.kind == "multi")
         if self.facts is not None and self.facts.pooler_task == "embed":
-            path, body = "/v1/embeddings", {"dimensions": wish.dimensions}
-        model = self.facts.models.get(wish.task) if self.facts is not None else self._model
+            path, body = "/v1/embeddings", {"dimensions": request.dimensions}
+        model = self.facts.models.get(request.task) if self.facts is not None else self._model
         body |= {**question, **messages.ENCODING, **({"model": model} if model else {})}
         if self.facts is not None and self.facts.priority:
-            body["priority"] = URGENT if wish.urgent else PATIENT
+            body["priority"] = URGENT if request.urgent else PATIENT
         where = f"{self.url}{path}"
         if path == "/v1/embeddings":
-            told = await self._ask("POST", path, body, most=_bytes(len(prompts) * wish.dimensions), urgent=wish.urgent)
+            told = await self._ask(
+                "POST", path, body, most=_bytes(len(prompts) * request.dimensions), urgent=request.urgent
+            )
             flat = messages.answers(told, "embedding", len(prompts), where=where)
-            return [messages.unit(_of_length(row, wish.dimensions, where), where) for row in flat]
-        rows = await self._states(prompts, path, body, urgent=wish.urgent)
-        if wish.kind == "states":
+            return [messages.unit(_of_length(row, request.dimensions, where), where) for row in flat]
+        rows = await self._states(prompts, path, body, urgent=request.urgent)
+        if request.kind == "states":
             return rows
-        if wish.kind == "multi":
+        if request.kind == "multi":
             return [messages.unit(one, where) for one in rows]
         return [
-            messages.unit(self._pooled(prompt, one, wish), where) for prompt, one in zip(prompts, rows, strict=True)
+            messages.unit(self._pooled(prompt, one, request), where) for prompt, one in zip(prompts, rows, strict=True)
         ]
 
     async def tokenizer(self) -> bytes:
@@ -155,7 +156,7 @@ class Server(Member):
         models, before = "/v1/models", self._model
         model, self.max_tokens = messages.model_of(await self._ask("GET", models), f"{self.url}{models}")
         if before not in (None, model):
-            raise ConfigError(_another(self.url, [f"model {before!r}, now {model!r}"]))
+            raise started_anew(self.url, [f"model {before!r}, now {model!r}"])
         self._model, self._template_checked = model, False
         body = {"model": model, "task": "token_embed", "use_activation": False, "input": [[0, 1]]}
         try:
@@ -211,17 +212,17 @@ class Server(Member):
     def _other_prompt(self, got: int | str, expected: int) -> str:
         size = {"size": {"shortest_edge": self._config.min_pixels, "longest_edge": self._config.max_pixels}}
         return (
-            f"{self.url}: the server's prompt of a picture has {got} tokens and is not the trained one of {expected}: "
+            f"{self.url}: the server's prompt of an image has {got} tokens and is not the trained one of {expected}: "
             "it has another chat template or other pixel bounds. Start it by 'vllm-jina-embed serve', or with "
             f"--chat-template (vllm_jina_embed.prompts.chat_template) and --mm-processor-kwargs '{json.dumps(size)}'."
         )
 
-    def _pooled(self, prompt: Prompt, states: Floats, wish: Wish) -> Floats:
+    def _pooled(self, prompt: Prompt, states: Floats, request: VectorRequest) -> Floats:
         """Return the embedding ``(dimensions,)`` of a prompt's token states, as the checkpoint pools them."""
         with np.errstate(over="ignore"):  # of numbers that no model gives; the norm tells it
             if self._config.family.pooling == "first_token":
-                return single_vector.finish(states[0], wish.dimensions)
-            return _mean(prompt, states, wish.dimensions)
+                return single_vector.finish(states[0], request.dimensions)
+            return _mean(prompt, states, request.dimensions)
 
     async def _ask(
         self,
@@ -252,51 +253,6 @@ class Server(Member):
     def _check(self, reply: Reply, path: str) -> None:
         """See ``http.check``; an answer that repeats the request shows no key."""
         http.check(reply, f"{self.url}{path}", self.connection.hide)
-
-
-def _compare(config: EngineConfig, wanted: Checkpoint, served: Checkpoint, url: str) -> None:
-    """Check that a server serves the checkpoint and the pixel bounds that were asked for."""
-    asked = {name: getattr(wanted, name) for name in ("family", "hidden_size", "token_dimensions")}
-    asked |= {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
-    for name, value in asked.items():
-        if value != (got := getattr(served, name)):
-            raise ConfigError(
-                f"{url}: the server has {name}={got!r} ({served.name}); expected {value!r} ({wanted.name}). Ask for "
-                "what it serves, or start it otherwise."
-            )
-
-
-def _compare_starts(before: ServerFacts, now: ServerFacts, url: str) -> None:
-    """Check that a server that was lost is the same one again."""
-    old, new = before.identity, now.identity
-    if changes := [f"{name}={old[name]!r}, now {new[name]!r}" for name in old if old[name] != new[name]]:
-        raise ConfigError(_another(url, changes))
-
-
-def _another(url: str, changes: Sequence[str]) -> str:
-    return (
-        f"{url}: the server there was started anew and serves another checkpoint ({'; '.join(changes)}). Its vectors "
-        "do not go with those from before. Make a new embedder and index anew, or start it as it was."
-    )
-
-
-def _compare_peers(facts: ServerFacts, url: str, peer: ServerFacts, peer_url: str) -> None:
-    """Check that two servers give equal vectors for the tasks that both serve.
-
-    Times of files are not compared: copies on two machines have others.
-    """
-    mine, other = facts.checkpoint, peer.checkpoint
-    if not set(mine.tasks) & set(other.tasks):
-        return
-    names = ["dtype"]
-    if mine.name == other.name or None not in (facts.revision, peer.revision):
-        names.append("revision")
-    for name in names:
-        if (got := getattr(facts, name)) != (known := getattr(peer, name)):
-            raise ConfigError(
-                f"{url}: the server has {name}={got!r} ({mine.name}), and {peer_url} has {known!r} ({other.name}); "
-                "expected servers that give equal vectors. Start them alike, or pass one of them."
-            )
 
 
 def _bytes(numbers: int) -> int:

@@ -1,4 +1,4 @@
-"""What a served engine tells its clients, who have none of the checkpoint's files.
+"""What a server says about its checkpoint to clients, who have none of its files.
 
 The JSON of ``GET /jina/checkpoint``: ``serve/`` writes it, ``server.py`` reads it.
 What is read has the right types and lies within bounds, whatever the server says.
@@ -20,6 +20,9 @@ from ...errors import ConfigError
 FACTS_PATH, TOKENIZER_PATH = "/jina/checkpoint", "/jina/tokenizer.json"
 FINGERPRINT_HEADER = "x-jina-checkpoint"
 """Stands in every answer of a server, so that none is taken for another checkpoint's."""
+WIRE_NAMES = {"matryoshka_sizes": "dimensions"}
+"""Fields that have another name in the JSON: the one of version 0.1, so that servers and clients may be updated one by
+one. Remove when no 0.1 is left to talk to."""
 LONGEST_NAME, LONGEST_LIST = 1000, 100
 """Characters of a text, and entries of a list, that are believed."""
 MOST_TOKENS = 10_000_000
@@ -43,11 +46,11 @@ class ServerFacts:
     Attributes:
         checkpoint: Its facts; pixel bounds as the server uses them, and its name for a location.
         revision: Commit of a hub repository.
-        files: State of the files in a folder, as in ``EngineConfig``.
+        files: State of the files in a folder, as in ``LocalConfig``.
         dtype: Type of the weights, such as ``bfloat16``.
         pooler_task: ``embed`` for one vector per item, ``token_embed`` for one per token.
         projected: Whether ``token_embed`` gives projected multi-vectors, never the token states.
-        max_tokens: Longest prompt in tokens, pictures expanded.
+        max_tokens: Longest prompt in tokens, images expanded.
         priority: Whether requests may have a priority.
         models: The request's model name for each task, where tasks differ by it.
         version: Version of this package on the server.
@@ -69,7 +72,7 @@ class ServerFacts:
         """What decides the vectors, by name; a server keeps it when it is started anew, or is another one."""
         own = {"revision": self.revision, "files": self.files, "dtype": self.dtype}
         names = [one.name for one in fields(Checkpoint) if one.name != "options"]
-        values = {name: getattr(self.checkpoint, name) for name in names}
+        values = {WIRE_NAMES.get(name, name): getattr(self.checkpoint, name) for name in names}
         return values | {"family": self.checkpoint.family.name} | own
 
     @property
@@ -79,10 +82,9 @@ class ServerFacts:
 
     def to_json(self) -> dict[str, Any]:
         """Return what a server answers."""
-        told = asdict(self)
-        del told["checkpoint"]["options"]
-        told["checkpoint"]["family"] = self.checkpoint.family.name
-        return told
+        checkpoint = {WIRE_NAMES.get(name, name): value for name, value in asdict(self.checkpoint).items()}
+        del checkpoint["options"]
+        return asdict(self) | {"checkpoint": checkpoint | {"family": self.checkpoint.family.name}}
 
     @classmethod
     def from_json(cls, told: Any, url: str) -> ServerFacts:
@@ -126,13 +128,14 @@ def _known(kind: type[Any], told: Any, *, without: tuple[str, ...]) -> dict[str,
     for one in fields(kind):
         if one.name in without:
             continue
-        if one.name not in told:
-            raise ValueError(f"{one.name} is missing")
-        value = told[one.name]
-        most = MOST.get(one.name, 0)
+        name = WIRE_NAMES.get(one.name, one.name)
+        if name not in told:
+            raise ValueError(f"{name} is missing")
+        value = told[name]
+        most = MOST.get(name, 0)
         if not _IS[hints[one.name]](value, most):
             bounds = f", from 1 to {most}" if most else ""
-            raise ValueError(f"{one.name}: got {reprlib.repr(value)}; expected {hints[one.name]}{bounds}")
+            raise ValueError(f"{name}: got {reprlib.repr(value)}; expected {hints[one.name]}{bounds}")
         found[one.name] = _READ.get(hints[one.name], _unchanged)(value)
     return found
 
@@ -168,7 +171,7 @@ def _check(facts: ServerFacts) -> None:
         ValueError: Names the fact and what was told.
     """
     checkpoint = facts.checkpoint
-    sizes = checkpoint.dimensions
+    sizes = checkpoint.matryoshka_sizes
     rules = {
         "tasks": (checkpoint.tasks, set(checkpoint.tasks) <= set(TASKS)),
         "dimensions": (sizes, sizes == tuple(sorted({*sizes})) and sizes[-1] == checkpoint.hidden_size),

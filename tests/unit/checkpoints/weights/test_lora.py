@@ -152,9 +152,9 @@ class TestRefused:
             (_drop(".text-matching."), r"'text-matching' lacks 30 of 30 tensors: 0\..*, \.\.\."),
             (_drop("multi_vector_projector.lora_A.code"), r"lacks 1 of 30 tensors: multi_vector_projector\.lora_A"),
             (_rename("layers.1.", "layers.7."), r"lacks 14 of 30 tensors: 1\."),
-            (_rename("model.language_model.layers.0.mlp", "visual.blocks.0.mlp"), r"no adapter of .*visual\.blocks"),
-            (_rename(".code.", ".classification."), r"no adapter of retrieval.*classification"),
-            (_rename(".code.weight", ".weight"), r"no adapter of retrieval"),
+            (_rename("model.language_model.layers.0.mlp", "visual.blocks.0.mlp"), r"not adapters of .*visual\.blocks"),
+            (_rename(".code.", ".classification."), r"not adapters of retrieval.*classification"),
+            (_rename(".code.weight", ".weight"), r"not adapters of retrieval"),
             (lambda tensors: tensors.update({name: values.T.copy() for name, values in tensors.items()}), r"r=3"),
         ],
     )
@@ -175,7 +175,7 @@ class TestRefused:
             ({"r": None}, "r=None"),
             ({"lora_alpha": "32"}, "lora_alpha='32'"),
             ({"lora_alpha": float("nan")}, "lora_alpha=nan"),
-            ({"r": 4}, "tells r=4"),
+            ({"r": 4}, "has r=4"),
         ],
     )
     def test_a_configuration_that_is_no_plain_lora(
@@ -196,7 +196,7 @@ class TestRefused:
         """As by a download that stopped."""
         file = write_native(tmp_path / "native") / "adapters" / "adapter_model.safetensors"
         file.write_bytes(file.read_bytes()[:-1])
-        with pytest.raises(ConfigError, match="no usable safetensors file"):
+        with pytest.raises(ConfigError, match="not a usable safetensors file"):
             split(tmp_path / "native")
 
     def test_the_dead_projector_of_the_published_configuration_is_passed_over(self, tmp_path: Path) -> None:

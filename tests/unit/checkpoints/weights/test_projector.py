@@ -60,7 +60,7 @@ def test_numbers_of_every_type_are_read_exactly(tmp_path: Path) -> None:
 def test_what_is_no_such_file_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
     """Whatever is wrong with it."""
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(ConfigError, match="no usable safetensors file"):
+    with pytest.raises(ConfigError, match="not a usable safetensors file"):
         read_table(tmp_path / "x")
 
 

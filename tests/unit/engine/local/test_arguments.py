@@ -9,7 +9,7 @@ import pytest
 
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.weights.lora import Adapters
-from vllm_jina_embed.engine.config import EngineConfig
+from vllm_jina_embed.engine.config import LocalConfig
 from vllm_jina_embed.engine.local.arguments import (
     ALLOCATOR,
     COMPILE_FROM_BYTES,
@@ -21,8 +21,8 @@ from vllm_jina_embed.engine.local.arguments import (
 from vllm_jina_embed.errors import ConfigError
 
 
-def config(**options: object) -> EngineConfig:
-    return EngineConfig(location="org/name", revision=None, min_pixels=1, max_pixels=2, options=options)
+def config(**options: object) -> LocalConfig:
+    return LocalConfig(location="org/name", revision=None, min_pixels=1, max_pixels=2, options=options)
 
 
 def adapters(rank: int) -> Adapters:
@@ -92,8 +92,8 @@ def test_processes_keep_their_memory_while_an_engine_starts(monkeypatch: pytest.
 
 
 def test_xlm_roberta_is_vllms_own_model() -> None:
-    """No architecture of ours, nothing about pictures, and no scheduler that cuts prompts into steps."""
-    config = EngineConfig(
+    """No architecture of ours, nothing about images, and no scheduler that cuts prompts into steps."""
+    config = LocalConfig(
         location="org/name", revision=None, min_pixels=1, max_pixels=2, max_tokens=512, family=XLM_ROBERTA
     )
     arguments = engine_arguments(config, cpu=True)
@@ -123,7 +123,7 @@ def test_weights_of_either_kind_decide_whether_compiling_pays(
     (tmp_path / "g++").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    place = EngineConfig(location=str(tmp_path), revision=None, min_pixels=1, max_pixels=2)
+    place = LocalConfig(location=str(tmp_path), revision=None, min_pixels=1, max_pixels=2)
     with (tmp_path / name).open("wb") as file:
         file.truncate(COMPILE_FROM_BYTES - 1)
         file.flush()

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from vllm_jina_embed.engine.config import EngineConfig
+from vllm_jina_embed.engine.config import LocalConfig
 from vllm_jina_embed.engine.local.arguments import environment, variables
 from vllm_jina_embed.engine.local.engine import LocalEngine
 from vllm_jina_embed.engine.local.processes import (
@@ -255,7 +255,7 @@ class TestWhereAnEngineCannotStart:
 
 def start_local() -> str:
     """Return what starting an engine says."""
-    config = EngineConfig(location="no such place", revision=None, min_pixels=1, max_pixels=2)
+    config = LocalConfig(location="no such place", revision=None, min_pixels=1, max_pixels=2)
     try:
         LocalEngine(config)
     except (EngineError, ForkedError) as error:

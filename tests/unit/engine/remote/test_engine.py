@@ -16,15 +16,15 @@ import pytest
 from PIL import Image
 
 from tests.support.fake_engine import vector_of
-from tests.support.fake_servers import PATHS, WIDTH, FakeServers, config_of, facts_of, picture_prompt, state_of
-from tests.support.pictures import SIZES, noise
+from tests.support.fake_servers import PATHS, WIDTH, FakeServers, config_of, facts_of, image_prompt, state_of
+from tests.support.images import SIZES, noise
 from vllm_jina_embed.engine.remote import balancer
-from vllm_jina_embed.engine.remote.engine import ServerEngine
+from vllm_jina_embed.engine.remote.engine import RemoteEngine
 from vllm_jina_embed.errors import ConfigError, EngineDeadError, EngineError, InputError
 from vllm_jina_embed.pooling.single_vector import finish, normalize
 from vllm_jina_embed.prompts.base import Prompt
 
-Start = Callable[..., ServerEngine]
+Start = Callable[..., RemoteEngine]
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def text(*ids: int) -> Prompt:
     return Prompt(token_ids=ids)
 
 
-def embed(engine: ServerEngine, *prompts: Prompt, dimensions: int = WIDTH, **keywords: Any) -> list[Any]:
+def embed(engine: RemoteEngine, *prompts: Prompt, dimensions: int = WIDTH, **keywords: Any) -> list[Any]:
     """Ask for all prompts in one moment; errors are given as values."""
 
     async def ask() -> list[Any]:
@@ -49,7 +49,7 @@ def embed(engine: ServerEngine, *prompts: Prompt, dimensions: int = WIDTH, **key
     return engine.run(ask()).result(timeout=20)
 
 
-def result(engine: ServerEngine, job: Coroutine[Any, Any, Any]) -> Any:
+def result(engine: RemoteEngine, job: Coroutine[Any, Any, Any]) -> Any:
     return engine.run(job).result(timeout=20)
 
 
@@ -91,11 +91,11 @@ def test_texts_travel_as_token_ids_and_questions_overtake(start: Start) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_mean_of_a_picture_is_that_of_its_span(start: Start, size: tuple[int, int]) -> None:
-    """From a plain server: markers and picture tokens, without the template around them."""
+def test_the_mean_of_an_image_is_that_of_its_span(start: Start, size: tuple[int, int]) -> None:
+    """From a plain server: markers and image tokens, without the template around them."""
     engine = start(FakeServers(a="plain"))
-    (got,) = embed(engine, picture_prompt(noise(*size)), dimensions=64)
-    states = result(engine, engine.token_states(picture_prompt(noise(*size)), task="retrieval"))
+    (got,) = embed(engine, image_prompt(noise(*size)), dimensions=64)
+    states = result(engine, engine.token_states(image_prompt(noise(*size)), task="retrieval"))
     ids = np.array(states.token_ids)
     inside = states.states[np.flatnonzero(ids == 92)[0] : np.flatnonzero(ids == 94)[0] + 1]
     wanted = inside.astype(np.float64).mean(0)[:64]
@@ -113,7 +113,7 @@ def test_texts_of_a_plain_server_are_averaged_here(start: Start) -> None:
 def test_multi_vectors_have_a_row_per_token(start: Start) -> None:
     servers = FakeServers(a="token_embed")
     engine = start(servers)
-    rows = result(engine, engine.multi_vector(picture_prompt(noise(56, 84), noise(28, 28)), task="retrieval"))
+    rows = result(engine, engine.multi_vector(image_prompt(noise(56, 84), noise(28, 28)), task="retrieval"))
     assert rows.shape == (2 + (1 + 6 + 1) + (1 + 4 + 1) + 1, WIDTH)
     assert servers.bodies[-1][1]["use_activation"] is True
 
@@ -123,7 +123,7 @@ def test_another_template_of_a_plain_server_is_told(start: Start) -> None:
     for tokens in ((90, 91, 1), (90, 1)):
         servers = FakeServers(a="plain")
         servers.template_tokens = tokens
-        (error,) = embed(start(servers), picture_prompt(noise(56, 56)))
+        (error,) = embed(start(servers), image_prompt(noise(56, 56)))
         assert isinstance(error, ConfigError)
         assert "--chat-template" in str(error)
 
@@ -241,8 +241,8 @@ def test_the_least_loaded_server_is_asked(start: Start) -> None:
 def test_requests_in_a_server_are_bounded_and_questions_are_not(start: Start) -> None:
     servers = FakeServers(delay=0.02)
     engine = start(servers)
-    pictures = [picture_prompt(Image.new("RGB", (28, 28), (number, 0, 0))) for number in range(80)]
-    embed(engine, *pictures)
+    images = [image_prompt(Image.new("RGB", (28, 28), (number, 0, 0))) for number in range(80)]
+    embed(engine, *images)
     assert servers.most_at_once["a"] == 32
 
 
@@ -457,7 +457,7 @@ def test_a_cancelled_call_takes_its_request_back(start: Start) -> None:
 
 def test_closing_ends_what_still_runs() -> None:
     servers = FakeServers()
-    engine = ServerEngine(config_of(), transport=servers.transport)
+    engine = RemoteEngine(config_of(), transport=servers.transport)
     servers.delay = 30
     with closing(engine):
         future = engine.run(engine.embed(text(1), dimensions=WIDTH, task="retrieval"))

@@ -13,18 +13,18 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.support.fake_servers import PATHS, WIDTH, FakeServers, facts_of, picture_prompt
-from tests.support.pictures import noise
+from tests.support.fake_servers import PATHS, WIDTH, FakeServers, facts_of, image_prompt
+from tests.support.images import noise
 from vllm_jina_embed import ConfigError, JinaEmbedder, VllmJinaError
 from vllm_jina_embed.engine.pool import EnginePool
-from vllm_jina_embed.engine.remote.engine import ServerEngine
+from vllm_jina_embed.engine.remote.engine import RemoteEngine
 from vllm_jina_embed.engine.remote.http import message, retry_after
 from vllm_jina_embed.errors import EngineError, InputError
 from vllm_jina_embed.prompts.base import Prompt
 
 pytestmark = pytest.mark.fire
 
-Start = Callable[..., ServerEngine]
+Start = Callable[..., RemoteEngine]
 UNIT = np.full(WIDTH, WIDTH**-0.5, dtype="<f4")
 DEEP = b"[" * 200_000
 
@@ -46,7 +46,7 @@ def answering(
     return FakeServers(fail=reply, a=kind)
 
 
-def embed(engine: ServerEngine, *ids: int) -> np.ndarray:
+def embed(engine: RemoteEngine, *ids: int) -> np.ndarray:
     job = engine.embed(Prompt(token_ids=ids), dimensions=WIDTH, task="retrieval")
     return engine.run(job).result(timeout=20)
 
@@ -98,11 +98,11 @@ def test_an_index_that_comes_twice_is_refused(start: Start) -> None:
     engine = start(answering(json.dumps({"data": [entry(1), entry(1)]})))
 
     async def both() -> Any:
-        return await engine._send(wish, [Prompt(token_ids=(1,)), Prompt(token_ids=(2,))])
+        return await engine._send(request, [Prompt(token_ids=(1,)), Prompt(token_ids=(2,))])
 
-    from vllm_jina_embed.engine.remote.messages import Wish
+    from vllm_jina_embed.engine.remote.messages import VectorRequest
 
-    wish = Wish(kind="embed", task="retrieval", dimensions=WIDTH)
+    request = VectorRequest(kind="embed", task="retrieval", dimensions=WIDTH)
     with pytest.raises(EngineError, match="index 1 twice"):
         engine.run(both()).result(timeout=20)
 
@@ -174,7 +174,7 @@ def test_every_body_of_every_status_ends_in_our_error(
 
     def call() -> None:
         with closing(start(servers)) as engine:
-            job = engine.embed(picture_prompt(noise(56, 56)), dimensions=WIDTH, task="retrieval")
+            job = engine.embed(image_prompt(noise(56, 56)), dimensions=WIDTH, task="retrieval")
             engine.run(job).result(timeout=20)
 
     with pytest.raises(VllmJinaError) as caught:
@@ -235,7 +235,7 @@ def test_a_fact_that_is_missing_is_refused_by_name(start: Start, name: str) -> N
 @pytest.mark.parametrize("tokenizer", [b"", b"{}", b"null", DEEP, b"\xff", b'{"model": {"type": "BPE"}}', b"1" * 9999])
 def test_a_tokenizer_that_is_none_names_the_server(monkeypatch: pytest.MonkeyPatch, tokenizer: bytes) -> None:
     servers = answering(tokenizer, paths=("/jina/tokenizer.json",))
-    pool = EnginePool(lambda config: ServerEngine(config, transport=servers.transport))
+    pool = EnginePool(lambda config: RemoteEngine(config, transport=servers.transport))
     monkeypatch.setattr(JinaEmbedder, "_pool", pool)
     with pytest.raises(ConfigError, match=r"http://a.*tokenizer"):
         JinaEmbedder.from_server("http://a")
@@ -250,7 +250,7 @@ def test_what_a_server_calls_its_checkpoint_is_no_path_here(monkeypatch: pytest.
     told = facts_of("embed")
     told["checkpoint"] |= {"name": "/etc", "location": "/etc"}
     servers = FakeServers(facts={"checkpoint": told["checkpoint"]})
-    pool = EnginePool(lambda config: ServerEngine(config, transport=servers.transport))
+    pool = EnginePool(lambda config: RemoteEngine(config, transport=servers.transport))
     monkeypatch.setattr(JinaEmbedder, "_pool", pool)
     with JinaEmbedder.from_server("http://a") as embedder:
         embedder.embed(["a"])

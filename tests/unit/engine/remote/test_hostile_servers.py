@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from tests.support.fake_engine import vector_of, wait_until
-from tests.support.fake_servers import PATHS, WIDTH, FakeServers, RawServer, config_of, picture_prompt
-from tests.support.pictures import noise
+from tests.support.fake_servers import PATHS, WIDTH, FakeServers, RawServer, config_of, image_prompt
+from tests.support.images import noise
 from vllm_jina_embed import ConfigError, JinaEmbedder
 from vllm_jina_embed.engine.remote import balancer
-from vllm_jina_embed.engine.remote.engine import ServerEngine
+from vllm_jina_embed.engine.remote.engine import RemoteEngine
 from vllm_jina_embed.errors import EngineDeadError, EngineError, VllmJinaError
 from vllm_jina_embed.prompts.base import Prompt
 
@@ -211,11 +211,11 @@ def test_a_proxy_that_compresses_unasked_is_understood(serve: Callable[..., RawS
 # --- waits ----------------------------------------------------------------------------------------------------------
 
 
-def engine_of(servers: FakeServers, *urls: str, **changes: Any) -> ServerEngine:
-    return ServerEngine(config_of(*urls, **changes), transport=servers.transport)
+def engine_of(servers: FakeServers, *urls: str, **changes: Any) -> RemoteEngine:
+    return RemoteEngine(config_of(*urls, **changes), transport=servers.transport)
 
 
-def ask(engine: ServerEngine, *ids: int) -> Any:
+def ask(engine: RemoteEngine, *ids: int) -> Any:
     """Return the vector or the error, and the seconds until it came."""
     begin = time.monotonic()
     future = engine.run(engine.embed(Prompt(token_ids=ids), dimensions=WIDTH, task="retrieval"))
@@ -315,13 +315,13 @@ def test_a_tokenizer_that_is_lost_for_a_moment_is_asked_for_again(monkeypatch: p
     assert tokenizer.startswith(b"{")
 
 
-def test_a_picture_of_many_more_tokens_than_trained_is_another_prompt() -> None:
+def test_an_image_of_many_more_tokens_than_trained_is_another_prompt() -> None:
     """An answer too large to be read still tells what is wrong with the server."""
     servers = FakeServers(a="plain")
     with closing(engine_of(servers)) as engine:
         ask(engine, 1)
         servers.template_tokens = (90,) * 5000
-        prompt = picture_prompt(noise(56, 56))
+        prompt = image_prompt(noise(56, 56))
         future = engine.run(engine.embed(prompt, dimensions=WIDTH, task="retrieval"))
         with pytest.raises(ConfigError, match="many more tokens"):
             future.result(timeout=20)

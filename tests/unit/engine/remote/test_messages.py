@@ -1,4 +1,4 @@
-"""Bodies and answers, apart from any server: picture tokens, templates, what a status means."""
+"""Bodies and answers, apart from any server: image tokens, templates, what a status means."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from tests.support.builders import template_builder
-from tests.support.pictures import noise
+from tests.support.images import noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed.engine.remote.http import message, retry_after
-from vllm_jina_embed.engine.remote.messages import data_uri, expanded, picture_tokens
+from vllm_jina_embed.engine.remote.messages import data_uri, expanded, image_tokens
 from vllm_jina_embed.inputs.items import images
 from vllm_jina_embed.prompts.chat_template import chat_template
 
@@ -37,21 +37,21 @@ def user(*parts: str) -> dict[str, object]:
     return {"role": "user", "content": content}
 
 
-PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
+IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
 @pytest.mark.parametrize(
     ("parts", "wanted"),
     [
-        (["IMAGE", "Describe the image."], f"<|im_start|>user\n{PICTURE}Describe the image.<|im_end|>\n"),
-        (["IMAGE"], f"<|im_start|>user\n{PICTURE}Describe the image.<|im_end|>\n"),
-        (["IMAGE", "IMAGE"], f"<|im_start|>user\n{PICTURE}{PICTURE}Describe the image.<|im_end|>\n"),
+        (["IMAGE", "Describe the image."], f"<|im_start|>user\n{IMAGE}Describe the image.<|im_end|>\n"),
+        (["IMAGE"], f"<|im_start|>user\n{IMAGE}Describe the image.<|im_end|>\n"),
+        (["IMAGE", "IMAGE"], f"<|im_start|>user\n{IMAGE}{IMAGE}Describe the image.<|im_end|>\n"),
         (["Query: a\n tree "], "Query: a\n tree "),
         (["a", "b"], "ab"),
     ],
 )
 def test_the_template_gives_the_trained_prompt(parts: list[str], wanted: str) -> None:
-    """The reference's prompt of a picture, its newlines too; a text is itself."""
+    """The reference's prompt of an image, its newlines too; a text is itself."""
     assert render(user(*parts)) == wanted
     assert "\n" not in chat_template()
 
@@ -95,14 +95,14 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("height", "width", "tokens"), SIZES)
-def test_the_tokens_of_a_picture(height: int, width: int, tokens: int) -> None:
-    assert picture_tokens(width, height, min_pixels=3136, max_pixels=602112) == tokens
+def test_the_tokens_of_an_image(height: int, width: int, tokens: int) -> None:
+    assert image_tokens(width, height, min_pixels=3136, max_pixels=602112) == tokens
 
 
 @pytest.mark.parametrize("size", [(1000, 700), (1600, 1200), (3000, 40), (777, 776), (9999, 9999)])
-def test_large_pictures_stay_within_the_bounds(size: tuple[int, int]) -> None:
+def test_large_images_stay_within_the_bounds(size: tuple[int, int]) -> None:
     """At most 768 tokens, at least most of them, whatever their shape."""
-    assert 700 <= picture_tokens(*size, min_pixels=3136, max_pixels=602112) <= 768 or size == (3000, 40)
+    assert 700 <= image_tokens(*size, min_pixels=3136, max_pixels=602112) <= 768 or size == (3000, 40)
 
 
 def test_a_text_is_not_expanded() -> None:
@@ -114,10 +114,10 @@ def test_a_text_is_not_expanded() -> None:
 
 
 def test_a_data_uri_holds_the_same_pixels() -> None:
-    picture = noise(33, 44)
-    data = base64.b64decode(data_uri(picture).removeprefix("data:image/png;base64,"))
+    image = noise(33, 44)
+    data = base64.b64decode(data_uri(image).removeprefix("data:image/png;base64,"))
     with Image.open(BytesIO(data)) as read:
-        np.testing.assert_array_equal(np.asarray(read), np.asarray(picture))
+        np.testing.assert_array_equal(np.asarray(read), np.asarray(image))
 
 
 @pytest.mark.parametrize(

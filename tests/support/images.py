@@ -1,4 +1,4 @@
-"""Pictures of many sizes and modes, seeded, and what each must look like to the model."""
+"""Images of many sizes and modes, seeded, and what each must look like to the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Return a colourful smooth picture with some noise: three channels that differ everywhere."""
+    """Return a colourful smooth image with some noise: three channels that differ everywhere."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / max(width, height)
     phase = random.uniform(0, 6, 3)
@@ -32,8 +32,8 @@ SIZES = [
 ]
 
 
-def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    """Return ``picture`` as the bytes of a file."""
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    """Return ``image`` as the bytes of a file."""
     file = BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()

@@ -1,7 +1,7 @@
-"""Queries by picture in Chroma and Qdrant, through LangChain's own wrappers of them.
+"""Queries by image in Chroma and Qdrant, through LangChain's own wrappers.
 
-Run: python examples/05_queries_by_picture.py   (needs langchain-chroma and langchain-qdrant)
-With a GPU and the real weights: MODEL = "jinaai/jina-embeddings-v4-vllm-retrieval", and paths of your own pictures.
+Run: python examples/05_queries_by_image.py   (needs langchain-chroma and langchain-qdrant)
+With a GPU and the real weights: MODEL = "jinaai/jina-embeddings-v4-vllm-retrieval", and paths of your own images.
 """
 
 import tempfile
@@ -25,13 +25,13 @@ def main() -> None:
         root = Path(folder)
         for seed, concept in enumerate(CONCEPTS):
             draw(concept, seed=seed, size=(240, 180)).save(root / f"{concept}.png")
-        # With mode="reference" the stores hold a short string per picture; the files stay where they are.
+        # With mode="reference" the stores hold a short string per image; the files stay where they are.
         media = MediaPolicy(allowed_root=root)
         documents = [image_document(file, mode="reference", media=media) for file in sorted(root.glob("*.png"))]
         ids = [str(uuid4()) for _ in documents]
         query = draw("forest", seed=77, size=(180, 240))
         with VllmJinaEmbeddings(model=MODEL, media=media) as embeddings:
-            chroma = Chroma("pictures", embeddings, client=chromadb.EphemeralClient())
+            chroma = Chroma("images", embeddings, client=chromadb.EphemeralClient())
             chroma.add_documents(documents, ids=ids)
             qdrant = QdrantVectorStore.from_documents(documents, embeddings, location=":memory:", ids=ids)
             for name, store in (("Chroma", chroma), ("Qdrant", qdrant)):

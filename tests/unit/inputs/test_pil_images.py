@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.pictures import encoded, noise
+from tests.support.images import encoded, noise
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs.budget import Budget
 from vllm_jina_embed.inputs.images import MediaPolicy, open_image
@@ -213,8 +213,8 @@ def test_the_budget_lets_in_what_fits_in_order() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_fork_while_an_image_is_decoded() -> None:
     """The child has locks and a budget of its own, although a thread of the parent holds them."""
-    from vllm_jina_embed.inputs.decoding import BUDGET
     from vllm_jina_embed.inputs.file_objects import lock_of
+    from vllm_jina_embed.inputs.image_files import BUDGET
 
     image = LARGE.quantize(8)
     with BUDGET.hold(BUDGET.limit), lock_of(image):
