@@ -397,6 +397,18 @@ def test_a_step_that_finishes_all_with_one_size_is_one_tensor() -> None:
         assert [None if one is None else len(one) for one in outputs] == [8] * 5 + [None if other is chunk else HIDDEN]
 
 
+@BOTH
+def test_a_step_without_requests_is_no_error(
+    make: Callable[[str], Pooler], asks: Callable[[int], dict[str, Any]]
+) -> None:
+    """None was seen; but what raises here ends the engine."""
+    metadata = PoolingMetadata(torch.tensor([]), None, torch.zeros((0, 0)), [], [])
+    metadata.build_pooling_cursor(
+        np.array([], dtype=np.int64), torch.tensor([], dtype=torch.int64), torch.device("cpu")
+    )
+    assert make("cpu")(torch.zeros((0, HIDDEN)), metadata) == []
+
+
 def test_token_vectors_are_a_list() -> None:
     """vLLM scores late interaction in lists alone."""
     outputs, _ = run(token_pooler(), [request(i, text(9), **tasks(0)) for i in range(3)])

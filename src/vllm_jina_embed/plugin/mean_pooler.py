@@ -53,6 +53,8 @@ class VisionSpanMean(Pooler):
 
         Where it finished all of them with one size, they are the rows of one tensor, which vLLM copies at once.
         """
+        if not pooling_metadata.pooling_params:
+            return []
         step = Step.of(pooling_metadata)
         caches = [state.hidden_states_cache for state in pooling_metadata.pooling_states]
         for cache, begin in zip(caches, step.begins.tolist(), strict=True):
