@@ -57,7 +57,9 @@ class JinaEmbeddingsV4Model(JinaV4VisionSpanModel):
         dimensions = getattr(config, "multi_vector_projector_dim", TOKEN_DIMENSIONS)
         self.multi_vector_projector = MultiVectorProjector(config.get_text_config().hidden_size, dimensions)
         self.pooler.poolers_by_task["token_embed"] = TokenVectors(
-            self.multi_vector_projector, default_task=getattr(config, DEFAULT_TASK_KEY, None)
+            self.multi_vector_projector,
+            default_task=getattr(config, DEFAULT_TASK_KEY, None),
+            tasks=self.multi_vector_projector.of_task,
         )
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
