@@ -132,7 +132,7 @@ def test_by_late_interaction_once_where_it_is_bad(root: Path, embedder: JinaEmbe
     """It is reported as it was found, and not tried for each kind of vector."""
     (root / "bad.png").write_bytes(b"text")
     index = LateInteractionIndex(embedder)
-    with pytest.raises(ValueError, match=r"^items\[0\]: 'bad.png' is no image"):
+    with pytest.raises(ValueError, match=r"^items\[0\]: 'bad.png' is not an image"):
         index.add([root / "bad.png"])
     assert counted.reads == ["bad.png"]
 

@@ -626,7 +626,7 @@ class TestHostile:
 
     @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in truncated()])
     def test_truncated_files(self, data: bytes) -> None:
-        """Half an image is no image: it would get a vector of its own."""
+        """Half an image is not an image: it would get a vector of its own."""
         message = refusal(data)
         assert "cannot be decoded" in message or "not an image that can be read" in message
 

@@ -83,7 +83,7 @@ def test_a_document_goes_through_a_splitter_as_one_image(paths: list[Path]) -> N
 
 
 def test_the_media_policy_holds(paths: list[Path]) -> None:
-    """And what is no image is refused here, not deep in an index."""
+    """And what is not an image is refused here, not deep in an index."""
     with pytest.raises(InputError, match="allows no local files"):
         image_node(paths[0], media=MediaPolicy(allow_local_files=False))
     with pytest.raises(InputError, match="not an image that can be read"):
