@@ -11,7 +11,7 @@ import numpy as np
 from ..embedding.backend import Backend, Request
 from ..embedding.outcomes import Outcome
 from ..errors import InputError
-from ..inputs.items import ImageItem, Item, opened
+from ..inputs.items import Item, with_opened
 from ..prompts.build import prefix, role_of
 from ..settings import Settings
 from . import keys
@@ -96,7 +96,7 @@ class CacheBackend:
                 item = items[start]
                 start += 1
                 try:
-                    item, size = self._open(item)
+                    item, size = with_opened(item, self.settings.media)  # the hashed pixels are those embedded
                     pixels += size
                     role = role_of(settings.checkpoint.family, item, request.prompt_name)
                     part.keys.append(keys.key(identity, role, keys.content(item)))
@@ -106,13 +106,6 @@ class CacheBackend:
                 part.items.append(item)
             self._look_up(part, settings.dimensions)
             yield part
-
-    def _open(self, item: Item) -> tuple[Item, int]:
-        """Return the item with its images opened, so that the hashed pixels are those embedded; and their number."""
-        if not isinstance(item, ImageItem):
-            return item, 0
-        images = opened(item, self.settings.media)
-        return replace(item, images=images), sum(image.pixel_count for image in images)
 
     def _look_up(self, part: _Part, dimensions: int) -> None:
         names = list(dict.fromkeys(key for key in part.keys if key is not None))

@@ -46,5 +46,10 @@ def take_old(old: str, new: str, *, both: bool, stacklevel: int = 2) -> None:
     """
     if both:
         raise ConfigError(f"{old}=... is the old name of {new}=...; got both. Give {new}=... alone.")
-    about = f"{old}=... is deprecated and goes with the next version; it is named {new}=... now."
-    warnings.warn(about, DeprecationWarning, stacklevel=stacklevel)
+    warn_renamed(f"{old}=...", f"{new}=...", stacklevel=stacklevel)
+
+
+def warn_renamed(old: str, new: str, *, stacklevel: int) -> None:
+    """Warn of an old name; ``stacklevel`` counts from the caller of this."""
+    about = f"{old} is deprecated and goes with the next version; it is named {new} now."
+    warnings.warn(about, DeprecationWarning, stacklevel=stacklevel + 1)

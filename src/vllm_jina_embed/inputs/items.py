@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any, TypeAlias
 
@@ -112,6 +112,18 @@ def opened(item: ImageItem, policy: MediaPolicy) -> tuple[LoadedImage, ...]:
             image = None if len(item.images) == 1 else number
             raise error.at(item.where, item.position, image=image) from None
     return tuple(images)
+
+
+def with_opened(item: Item, policy: MediaPolicy) -> tuple[Item, int]:
+    """Return the item with its images opened, and the pixels of all of them; a text as it is, and 0.
+
+    Raises:
+        InputError: As ``opened``.
+    """
+    if not isinstance(item, ImageItem):
+        return item, 0
+    images = opened(item, policy)
+    return replace(item, images=images), sum(image.pixel_count for image in images)
 
 
 def listed(values: Any, name: str) -> Iterable[object]:

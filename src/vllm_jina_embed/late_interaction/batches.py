@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..inputs import items as inputs
 from ..inputs.file_names import valid_unicode
 from ..inputs.images import MediaPolicy
-from ..inputs.items import BadItem, Checked, EmbedInput, ImageItem, Item, opened
+from ..inputs.items import BadItem, Checked, EmbedInput, Item, with_opened
 from ..pooling.token_reduction import pool_tokens
 from ..scoring.maxsim import blocks
 
@@ -167,13 +167,12 @@ def _together(
 
 def _opened(item: Checked, media: MediaPolicy) -> tuple[Checked, int]:
     """Return the item with its images opened, and their pixels; a bad item where one cannot be."""
-    if not isinstance(item, ImageItem):
+    if isinstance(item, BadItem):
         return item, 0
     try:
-        images = opened(item, media)
+        return with_opened(item, media)
     except InputError as error:
         return BadItem(position=item.position, where=item.where, error=error), 0
-    return replace(item, images=images), sum(image.pixel_count for image in images)
 
 
 def _name(item: Item, payload: Payload) -> str:

@@ -1,13 +1,12 @@
 """The LlamaIndex adapter: an embedding of texts, images and nodes, retrievers, and a tool for agents."""
 
-import warnings
 from typing import Any
 
 from .._extras import require
 
 require("llama-index", "llama_index.core")
 
-from ..frameworks.renamed import renamed  # noqa: E402
+from ..frameworks.renamed import renamed, warn_renamed  # noqa: E402
 from .embedding import VllmJinaEmbedding  # noqa: E402  (after the check, whose error holds the pip line)
 from .image_nodes import image_document, image_node, name_images  # noqa: E402
 from .late_interaction import ImageQuery, LateInteractionRetriever  # noqa: E402
@@ -32,7 +31,6 @@ def __getattr__(name: str) -> Any:
     """Return what has another name now; the old one goes with the next version."""
     if name not in _RENAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    about = f"{name} is deprecated and goes with the next version; it is named {_RENAMED[name]} now."
-    warnings.warn(about, DeprecationWarning, stacklevel=2)
+    warn_renamed(name, _RENAMED[name], stacklevel=2)
     new = globals()[_RENAMED[name]]
     return renamed(picture="image")(new) if new is ImageQuery else new
