@@ -1,7 +1,6 @@
 """Two thousand texts and images of the demo, and what is asked of them, to measure retrieval with.
 
-Enters: a number. Leaves: passages and drawings that training never saw, and some sentences that it did, each with the
-concept that it shows. This file embeds nothing.
+Passages and drawings that training never saw, and some sentences that it did, each with the concept that it shows.
 """
 
 from __future__ import annotations

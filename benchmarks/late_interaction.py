@@ -2,8 +2,7 @@
 
     python -m benchmarks.late_interaction
 
-Enters: a checkpoint. Leaves: Markdown on stdout. This file refuses to know Qdrant: its numbers are those of exact
-search, which an index can only come near to.
+Prints Markdown. The numbers are those of exact search, without Qdrant, whose index can only come near to them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How well a checkpoint finds, on drawings and sentences that it was not trained on.
-
-Enters: a model. Leaves: recall@1 per Matryoshka size, language and direction, between 0 and 1.
-"""
+"""Recall@1 of a model per Matryoshka size, language and direction, on drawings and sentences unseen in training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean

@@ -1,6 +1,5 @@
 """A tiny Qwen2.5-VL, and the pooling of jina-embeddings-v4 in torch.
 
-Enters: a tokenizer; token ids and patches. Leaves: a model; embeddings of L2 norm 1.
 The pooling here is written for training and for checking it; users get ``vllm_jina_embed.pooling``.
 """
 

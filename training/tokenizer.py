@@ -1,7 +1,4 @@
-"""A small byte-level BPE tokenizer that cuts text the way Qwen's does.
-
-Enters: texts. Leaves: a ``Qwen2Tokenizer`` whose token ids are its own, with Qwen's special tokens.
-"""
+"""Train a small ``Qwen2Tokenizer``: it splits text as Qwen's does and has its special tokens, with ids of its own."""
 
 import json
 from collections.abc import Iterable
