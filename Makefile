@@ -2,6 +2,7 @@
 # make test   lint, types and all tests against the real vLLM; sets itself up
 # make test-wide  further real tests: served twins, bfloat16, more layouts of files
 # make test-fire  every row of docs/security.md and docs/reliability.md: hostile input, kills, forks, full disks
+# make rehearsal  the published size in bfloat16 against transformers: 24 GiB of memory, 8 GB of disk, minutes; for releases
 # make bench  side by side with the alternatives; make bench-full writes docs/performance.md
 # PYTHON names the interpreter to build the environments with: make demo PYTHON=python3.12
 PYTHON ?= python3
@@ -10,7 +11,7 @@ LIGHT := .venv-light
 SETUP := $(PYTHON) scripts/setup.py
 SOURCES := pyproject.toml scripts/setup.py scripts/torchvision_on_cpu.py
 
-.PHONY: setup setup-dev setup-light demo test test-light test-wide test-fire test-matrix bench bench-full lint types lock clean
+.PHONY: setup setup-dev setup-light demo test test-light test-wide test-fire test-matrix bench bench-full rehearsal lint types lock clean
 
 setup: $(VENV)/.setup-cpu
 setup-dev: $(VENV)/.setup-dev
@@ -52,6 +53,9 @@ lint: setup-dev
 
 types: setup-dev
 	$(VENV)/bin/mypy
+
+rehearsal: setup-dev
+	$(VENV)/bin/python -m benchmarks.rehearsal
 
 bench: setup-dev
 	$(VENV)/bin/python -m benchmarks.run

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
+from benchmarks.whole_size import write_whole_size
 from tests.support.checkpoints import Size, make_checkpoint
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 
@@ -39,9 +42,16 @@ def folder(name: str, cache: Path) -> Path:
     if name == "demo":
         return DEMO_FOLDER
     target = cache / name
+    if name == "whole":
+        return target if target.exists() else write_whole_size(target, native=False, device=device())
     return target if (target / "config.json").exists() else make_checkpoint(target, SIZES[name])
 
 
 def dtype(name: str) -> str:
     """Return the dtype that every contestant computes in."""
     return "float32" if name == "demo" else "bfloat16"
+
+
+def device() -> str:
+    """Return torch's name of the device that everybody computes on."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

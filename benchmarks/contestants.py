@@ -70,15 +70,17 @@ class Bare:
         for name, value in environment().items():
             os.environ.setdefault(name, value)
         from vllm import LLM, PoolingParams
+        from vllm.platforms import current_platform
 
+        cpu = current_platform.is_cpu()
         config = LocalConfig(
             location=str(folder), revision=None, min_pixels=3136, max_pixels=602112, max_tokens=4096,
             options={"dtype": dtype, **options},
         )  # fmt: skip
-        arguments = engine_arguments(config, cpu=True)
+        arguments = engine_arguments(config, cpu=cpu)
         for ours in ("enable_log_requests", "scheduler_cls", "scheduling_policy"):
             del arguments[ours]  # a setting of AsyncLLM alone, and what lets questions overtake documents
-        with memory_kept(cpu=True):
+        with memory_kept(cpu=cpu):
             self.llm = LLM(**arguments)
         self.params = PoolingParams(task="embed", skip_reading_prefix_cache=True)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -145,7 +147,7 @@ class Example:
 
 
 class Transformers:
-    """transformers by hand: sorted by length, padded batches of 32 texts or 4 images, all cores."""
+    """transformers by hand: sorted by length, padded batches of 32 texts or 4 images, all cores or the GPU."""
 
     def __init__(self, folder: Path, dtype: str, options: dict[str, Any]) -> None:
         import torch
@@ -157,7 +159,8 @@ class Transformers:
         )
         self.images = AutoImageProcessor.from_pretrained(folder)
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=getattr(torch, dtype))
-        self.model = model.eval().model
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.eval().model.to(self.device)
         self.config = model.config
 
     def embed(self, items: Items) -> Any:
@@ -175,24 +178,26 @@ class Transformers:
     def _texts(self, texts: list[str]) -> Any:
         import torch
 
-        batch = self.tokenizer([f"Passage: {text}" for text in texts], return_tensors="pt", padding=True)
+        batch = self.tokenizer([f"Passage: {text}" for text in texts], return_tensors="pt", padding=True).to(
+            self.device
+        )
         with torch.inference_mode():
             states = self.model(
                 input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
             ).last_hidden_state
             mask = batch.attention_mask.unsqueeze(-1)
             pooled = (states.float() * mask).sum(1) / mask.sum(1)
-            return torch.nn.functional.normalize(pooled, dim=-1).numpy()
+            return torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
 
     def _images(self, images: list[Image.Image]) -> Any:
         import torch
 
-        processed = self.images(images=images, size=PIXELS, return_tensors="pt")
+        processed = self.images(images=images, size=PIXELS, return_tensors="pt").to(self.device)
         prompts = [
             IMAGE_PROMPT.replace("<|image_pad|>", "<|image_pad|>" * (int(grid.prod()) // 4))
             for grid in processed["image_grid_thw"]
         ]
-        ids = self.tokenizer(prompts, return_tensors="pt", padding=True).input_ids
+        ids = self.tokenizer(prompts, return_tensors="pt", padding=True).input_ids.to(self.device)
         with torch.inference_mode():
             states = self.model(
                 input_ids=ids, pixel_values=processed["pixel_values"].to(self.model.dtype),
@@ -203,16 +208,19 @@ class Transformers:
             ends = (ids == self.config.vision_end_token_id).int()
             mask = (starts - ends.cumsum(1) + ends > 0).unsqueeze(-1)
             pooled = (states.float() * mask).sum(1) / mask.sum(1)
-            return torch.nn.functional.normalize(pooled, dim=-1).numpy()
+            return torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
 
 
 class SentenceTransformers:
     """sentence-transformers, where it can load the checkpoint."""
 
     def __init__(self, folder: Path, dtype: str, options: dict[str, Any]) -> None:
+        import torch
         from sentence_transformers import SentenceTransformer
 
-        self.model = SentenceTransformer(str(folder), model_kwargs={"dtype": dtype}, device="cpu")
+        self.model = SentenceTransformer(
+            str(folder), model_kwargs={"dtype": dtype}, device="cuda" if torch.cuda.is_available() else "cpu"
+        )
 
     def embed(self, items: Items) -> Any:
         """One call of encode."""

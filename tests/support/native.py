@@ -41,8 +41,8 @@ def make_native(folder: Path, size: Size = DEFAULT, *, seed: int = 0) -> Path:
     dtype = getattr(torch, size.dtype)
     _write_shards(folder, _base_weights(config), dtype)
     save_file({k: v.to(dtype) for k, v in _adapters(config).items()}, folder / "adapters/adapter_model.safetensors")
-    write_json(folder / "adapters/adapter_config.json", _adapter_config())
-    write_json(folder / "config.json", _published_config(config, size))
+    write_json(folder / "adapters/adapter_config.json", adapter_config(RANK, ALPHA))
+    write_json(folder / "config.json", published_config(config, size))
     remote = {"processor_class": PROCESSOR}
     own = {"min_pixels": 3136, "max_pixels": 602112, "auto_map": {"AutoProcessor": f"modeling_{NAME}.{PROCESSOR}"}}
     write_json(folder / "preprocessor_config.json", {**preprocessor_config(), **remote, **own})
@@ -81,7 +81,8 @@ def _write_shards(folder: Path, weights: dict[str, torch.Tensor], dtype: torch.d
     write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
 
 
-def _adapters(config: Qwen2_5_VLConfig) -> dict[str, torch.Tensor]:
+def adapter_shapes(config: Qwen2_5_VLConfig, token_dimensions: int) -> dict[str, tuple[int, int]]:
+    """Return the shape of each weight that has an adapter, by its name inside the published adapter file."""
     text = config.get_text_config()
     head = text.hidden_size // text.num_attention_heads
     narrow = head * text.num_key_value_heads
@@ -96,26 +97,29 @@ def _adapters(config: Qwen2_5_VLConfig) -> dict[str, torch.Tensor]:
         for block, names in (("self_attn", ATTENTION), ("mlp", MLP))
         for name in names
     }
-    places["multi_vector_projector"] = (TOKEN_DIMENSIONS, text.hidden_size)
+    return {**places, "multi_vector_projector": (token_dimensions, text.hidden_size)}
+
+
+def _adapters(config: Qwen2_5_VLConfig) -> dict[str, torch.Tensor]:
     tensors = {}
-    for place, (rows, columns) in places.items():
+    for place, (rows, columns) in adapter_shapes(config, TOKEN_DIMENSIONS).items():
         for task in TASKS:
             tensors[f"base_model.model.{place}.lora_A.{task}.weight"] = torch.randn(RANK, columns) / columns**0.5
             tensors[f"base_model.model.{place}.lora_B.{task}.weight"] = 0.04 * torch.randn(rows, RANK)
     return tensors
 
 
-def _adapter_config() -> dict[str, object]:
+def adapter_config(rank: int, alpha: int) -> dict[str, object]:
     return {
         "base_model_name_or_path": "jinaai/jina-embeddings-v4",
         "bias": "none",
         "exclude_modules": ".*visual.*",
         "init_lora_weights": "gaussian",
-        "lora_alpha": ALPHA,
+        "lora_alpha": alpha,
         "lora_dropout": 0.1,
         "modules_to_save": None,
         "peft_type": "LORA",
-        "r": RANK,
+        "r": rank,
         "rank_pattern": {},
         "target_modules": "(.*(model).*(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj).*$"
         "|.*(single_vector_projector|multi_vector_projector).*$)",
@@ -125,7 +129,9 @@ def _adapter_config() -> dict[str, object]:
     }
 
 
-def _published_config(config: Qwen2_5_VLConfig, size: Size) -> dict[str, object]:
+def published_config(
+    config: Qwen2_5_VLConfig, size: Size, *, token_dimensions: int = TOKEN_DIMENSIONS, shorter: Sequence[int] = (32, 64)
+) -> dict[str, object]:
     """Return config.json as the published one is written: old names of rope, own keys, remote code."""
     content = json.loads(config.to_json_string(use_diff=False))
     text = content["text_config"]
@@ -139,8 +145,8 @@ def _published_config(config: Qwen2_5_VLConfig, size: Size) -> dict[str, object]
             "AutoConfig": f"configuration_{NAME}.JinaEmbeddingsV4Config",
             "AutoModel": f"modeling_{NAME}.JinaEmbeddingsV4Model",
         },
-        "matryoshka_dims": [32, 64, size.hidden],
-        "multi_vector_projector_dim": TOKEN_DIMENSIONS,
+        "matryoshka_dims": [*shorter, size.hidden],
+        "multi_vector_projector_dim": token_dimensions,
         "single_vector_pool_strategy": "mean",
         "task_names": list(TASKS),
         "torch_dtype": size.dtype,
@@ -152,25 +158,26 @@ def _published_config(config: Qwen2_5_VLConfig, size: Size) -> dict[str, object]
 class NativeReference(Reference):
     """One task of a native checkpoint in transformers, float32, its adapter added to the weights."""
 
-    def __init__(self, folder: Path, task: str, *, scale: float | None = None) -> None:
+    def __init__(self, folder: Path, task: str, *, scale: float | None = None, device: str = "cpu") -> None:
         settings = json.loads((folder / "adapters/adapter_config.json").read_text())
         self.task, self.scale = task, settings["lora_alpha"] / settings["r"] if scale is None else scale
-        super().__init__(folder)
+        super().__init__(folder, device=device)
 
     def load(self, folder: Path) -> Qwen2_5_VLForConditionalGeneration:
         """Return the model with this task's adapter; keeps the projector, adapter added."""
         weights: dict[str, torch.Tensor] = {}
         index = json.loads((folder / "model.safetensors.index.json").read_text())
         for shard in sorted(set(index["weight_map"].values())):
-            weights |= {name: value.float() for name, value in load_file(folder / shard).items()}
-        adapters = load_file(folder / "adapters/adapter_model.safetensors")
+            weights |= {name: value.to(self.device).float() for name, value in load_file(folder / shard).items()}
+        adapters = load_file(folder / "adapters/adapter_model.safetensors", device=str(self.device))
         for name, low in adapters.items():
             if f".lora_A.{self.task}." in name:
                 high = adapters[name.replace(".lora_A.", ".lora_B.")]
                 place = name.removeprefix("base_model.model.").split(".lora_A.")[0].replace(".language_model.", ".")
                 weights[f"{place}.weight"] += high.float() @ low.float() * self.scale
-        self.projector = weights.pop("multi_vector_projector.weight"), weights.pop("multi_vector_projector.bias")
-        model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig.from_pretrained(folder)).float()
+        self.projector = tuple(weights.pop(f"multi_vector_projector.{part}").cpu() for part in ("weight", "bias"))
+        with self.device:
+            model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig.from_pretrained(folder)).float()
         renamed = {
             f"model.{name}" if name.startswith("visual.") else name.replace("model.", "model.language_model.", 1): value
             for name, value in weights.items()

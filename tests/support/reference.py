@@ -1,4 +1,4 @@
-"""jina-embeddings-v4's single vector in plain transformers and torch, float32 on the CPU.
+"""jina-embeddings-v4's single vector in plain transformers and torch, float32.
 
 Written from modeling_jina_embeddings_v4.py, apart from the package: own prompts, own pooling, own tokeniser call.
 It differs from that file in one point on purpose: several images in one item (undefined there) give the union
@@ -19,13 +19,15 @@ IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
 class Reference:
-    """Embeds one item at a time, so that no padding is involved."""
+    """Embeds one item at a time, so that no padding is involved; ``device`` is torch's name of one."""
 
-    def __init__(self, folder: Path, *, min_pixels: int = 3136, max_pixels: int = 602112) -> None:
+    def __init__(self, folder: Path, *, min_pixels: int = 3136, max_pixels: int = 602112, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        torch.backends.cudnn.allow_tf32 = False  # whole float32: the patches' convolution would round to 10 bits
         self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
         self.images = AutoImageProcessor.from_pretrained(folder)
         self.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
-        self.model = self.load(folder).eval()
+        self.model = self.load(folder).to(self.device).eval()
         config = self.model.config
         self.start, self.end, self.pad = (
             config.vision_start_token_id,
@@ -42,7 +44,8 @@ class Reference:
         """Return token ids ``(n,)`` and post-norm states ``(n, hidden)`` of a whole prompt text or of images."""
         if isinstance(item, str):
             ids = self.tokenizer(item, return_tensors="pt", add_special_tokens=False).input_ids
-            return ids[0], self.model.model(input_ids=ids, use_cache=False).last_hidden_state[0]
+            output = self.model.model(input_ids=ids.to(self.device), use_cache=False)
+            return ids[0], output.last_hidden_state[0].cpu()
         images = [item] if isinstance(item, Image.Image) else list(item)
         processed = self.images(images=images, size=self.size, return_tensors="pt")
         prompt = "<|im_start|>user\n" + IMAGE * len(images) + "Describe the image.<|im_end|>\n"
@@ -53,13 +56,13 @@ class Reference:
             prompt.replace("<|placeholder|>", "<|image_pad|>"), return_tensors="pt", add_special_tokens=False
         ).input_ids
         output = self.model.model(
-            input_ids=ids,
-            pixel_values=processed["pixel_values"],
-            image_grid_thw=processed["image_grid_thw"],
-            mm_token_type_ids=(ids == self.pad).long(),
+            input_ids=ids.to(self.device),
+            pixel_values=processed["pixel_values"].to(self.device),
+            image_grid_thw=processed["image_grid_thw"].to(self.device),
+            mm_token_type_ids=(ids == self.pad).long().to(self.device),
             use_cache=False,
         )
-        return ids[0], output.last_hidden_state[0]
+        return ids[0], output.last_hidden_state[0].cpu()
 
     def multi_vector(self, item: str | Image.Image | Sequence[Image.Image]) -> np.ndarray:
         """Return the normalised states ``(n, hidden)`` of every token of a whole prompt."""

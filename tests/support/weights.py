@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tests.support.images import noise
 from tests.support.native import NativeReference
 from tests.support.reference import Reference, distance
 from tests.support.xlm_roberta import XlmReference
 from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.checkpoints.description import Checkpoint
 
 GATES = {"float32": 1e-5, "bfloat16": 1e-2}
@@ -28,38 +31,67 @@ ITEMS: list[Any] = [
 ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vectors:
+    """What this package gives for ``ITEMS``, and the whole prompts that a reference gets."""
+
+    facts: Checkpoint
+    prompts: list[Any]
+    singles: dict[tuple[str, int], Floats]
+    multis: dict[str, list[Floats]]
+
+
 def check_weights(folder: Path, dtype: str) -> None:
     """Compare vLLM with transformers, which loads the same files afterwards, and print each figure."""
+    ours = compute(folder, dtype)
+    found: dict[str, float] = {}
+    for task in ours.facts.tasks:
+        found |= distances(ours, task, _reference(folder, ours.facts, task))
+    report(found)
+    assert all(value <= GATES[dtype] for value in found.values()), found
+
+
+def compute(folder: Path, dtype: str) -> Vectors:
+    """Return the vectors of every task, of every Matryoshka size, and the multi-vectors."""
     with JinaEmbedder(folder, engine_kwargs={"dtype": dtype}) as embedder:
         facts = embedder.checkpoint
         items = [item for item in ITEMS if facts.supports_images or isinstance(item, str)]
-        singles = {
-            (task, size): embedder.embed(items, task=task, dimensions=size, prompt_name="query")
-            for task in facts.tasks
-            for size in facts.matryoshka_sizes
-        }
-        multis = {task: embedder.embed_multi_vector(items, task=task, prompt_name="query") for task in facts.tasks}
-    found: dict[str, float] = {}
-    prefix = facts.family.prefixes["query"]
-    prompts = [prefix + item if isinstance(item, str) else item for item in items]
-    for task in facts.tasks:
-        reference = _reference(folder, facts, task)
-        for size in facts.matryoshka_sizes:
-            expected = np.stack([reference.embed(prompt, size) for prompt in prompts])
-            found[f"{task}, {size} numbers"] = distance(singles[task, size], expected)
-        found[f"{task}, multi-vectors"] = max(
-            _mean_distance(rows, reference.multi_vector(prompt))
-            for rows, prompt in zip(multis[task], prompts, strict=True)
+        prefix = facts.family.prefixes["query"]
+        return Vectors(
+            facts=facts,
+            prompts=[prefix + item if isinstance(item, str) else item for item in items],
+            singles={
+                (task, size): embedder.embed(items, task=task, dimensions=size, prompt_name="query")
+                for task in facts.tasks
+                for size in facts.matryoshka_sizes
+            },
+            multis={task: embedder.embed_multi_vector(items, task=task, prompt_name="query") for task in facts.tasks},
         )
+
+
+def distances(ours: Vectors, task: str, reference: Reference | XlmReference) -> dict[str, float]:
+    """Return the largest 1 - cosine of each kind of vector to the reference's."""
+    full = np.stack([reference.embed(prompt) for prompt in ours.prompts])
+    found = {
+        f"{task}, {size} numbers": distance(ours.singles[task, size], full[:, :size])
+        for size in ours.facts.matryoshka_sizes
+    }
+    pairs = zip(ours.multis[task], map(reference.multi_vector, ours.prompts), strict=True)
+    found[f"{task}, multi-vectors"] = max(_mean_distance(rows, expected) for rows, expected in pairs)
+    return found
+
+
+def report(found: dict[str, float]) -> None:
+    """Print a line per figure."""
     for name, worst in found.items():
         print(f"{name:>32}  1 - cosine at most {worst:.1e}")
-    assert all(value <= GATES[dtype] for value in found.values()), found
 
 
 def _reference(folder: Path, facts: Checkpoint, task: str) -> Reference | XlmReference:
     if not facts.supports_images:
         return XlmReference(folder)
-    return NativeReference(folder, task) if facts.has_adapters else Reference(folder)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return NativeReference(folder, task, device=device) if facts.has_adapters else Reference(folder, device=device)
 
 
 def _mean_distance(rows: np.ndarray, expected: np.ndarray) -> float:

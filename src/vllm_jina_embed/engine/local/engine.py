@@ -16,7 +16,6 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Coroutine
-from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,11 +30,12 @@ from ...pooling.single_vector import NORM_LIMIT, norm_error
 from ...prompts.base import Prompt
 from ..config import LocalConfig
 from ..loop import LoopThread
-from ..plugin_contract import PATIENT, TASK_KEY, URGENT
+from ..plugin_contract import PATIENT, URGENT
 from ..protocol import TokenStates
 from ..self_check import CHECKS, check_multi_vector
 from .arguments import TOKENIZERS, engine_arguments, environment, memory_kept, variables
 from .processes import check_process, engine_processes, make_folder
+from .requests import Renderer, is_death, translated, vllm_params
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -53,6 +53,7 @@ class LocalEngine:
         self._folder: str | None = None
         self._thread = LoopThread("vllm-jina-embed")
         self._numbers = itertools.count()
+        self._renderer = Renderer()
         self._llm: Any = None
         self._restartable = False
         self._adapters: Adapters | None = None
@@ -80,20 +81,20 @@ class LocalEngine:
     async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.embed``."""
         shorter = dimensions if dimensions < self._dimensions else None  # vLLM checks any other value slowly
-        output = await self._answer(prompt, task, urgent, _params("embed", dimensions=shorter))
+        output = await self._answer(prompt, task, urgent, vllm_params("embed", dimensions=shorter))
         return _unit(_finite(output.outputs.data.numpy()))
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``."""
         projected = task if self._adapters is not None else None
-        params = _params("token_embed", use_activation=True, projected_for=projected)
+        params = vllm_params("token_embed", use_activation=True, projected_for=projected)
         output = await self._answer(prompt, task, urgent, params)
         return _finite(output.outputs.data.float().numpy())
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``Engine.token_states``."""
         # Raw states: normalised tokens must not be averaged.
-        output = await self._answer(prompt, task, False, _params("token_embed", use_activation=False))
+        output = await self._answer(prompt, task, False, vllm_params("token_embed", use_activation=False))
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
 
     def close(self) -> None:
@@ -105,6 +106,7 @@ class LocalEngine:
             self.run(_shutdown(llm)).result()
             gc.unfreeze()  # vLLM's objects may be collected now
         self._thread.close()
+        self._renderer.close()
         self._while_open.close()
         self._remove_folder()
 
@@ -182,19 +184,15 @@ class LocalEngine:
 
     async def _try(self, llm: Any, prompt: Prompt, task: str, urgent: bool, params: Any) -> Any | None:
         """Return the finished output, or None where a second try can help."""
-        request: dict[str, Any] = {"prompt_token_ids": list(prompt.token_ids)}
-        if prompt.images:
-            request["multi_modal_data"] = {"image": list(prompt.images)}
-        else:
-            request["type"] = "token"  # already tokens, so vLLM does not send it through a thread
         number, priority = f"jina-{next(self._numbers)}", URGENT if urgent else PATIENT
         try:
+            request = await self._renderer.render(llm, prompt)
             answers = llm.encode(request, params, number, lora_request=self._lora(task), priority=priority)
             outputs = [output async for output in answers]
         except Exception as error:
-            if _is_death(error):
+            if is_death(error):
                 return None
-            raise _translated(error) from error
+            raise translated(error) from error
         # After a failed request vLLM 0.32 may answer the next one with the same image with an empty tensor.
         complete = getattr(outputs[-1], "error", None) is None and outputs[-1].outputs.data.numel() > 0
         return outputs[-1] if complete else None
@@ -233,36 +231,6 @@ def _from_arguments(config: LocalConfig, adapters: Adapters | None) -> Any:
         ) from error
 
 
-@cache
-def _params(
-    kind: str, *, dimensions: int | None = None, use_activation: bool | None = None, projected_for: str | None = None
-) -> Any:
-    """Return vLLM's parameters for a prompt, one object for all equal ones: vLLM copies it for each prompt.
-
-    Args:
-        kind: ``embed`` or ``token_embed``.
-        dimensions: Length of an embedding; None for the full one.
-        use_activation: Whether each token's vector is normalised.
-        projected_for: The task whose projector makes the multi-vectors.
-    """
-    from vllm import PoolingParams
-
-    return PoolingParams(
-        task=kind,
-        dimensions=dimensions,
-        use_activation=use_activation,
-        skip_reading_prefix_cache=True,
-        extra_kwargs=None if projected_for is None else {TASK_KEY: projected_for},
-    )
-
-
-def _is_death(error: Exception) -> bool:
-    """Return whether vLLM's process has ended."""
-    from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
-
-    return isinstance(error, VllmDeadError)
-
-
 def _finite(values: Floats) -> Floats:
     """Return ``values`` themselves.
 
@@ -287,14 +255,3 @@ def _unit(vector: Floats) -> Floats:
 
 async def _shutdown(llm: Any) -> None:
     llm.shutdown()
-
-
-def _translated(error: Exception) -> Exception:
-    """Return the error of this package for an error of vLLM."""
-    from vllm.exceptions import VLLMClientError
-    from vllm.v1.engine.exceptions import EngineGenerateError
-
-    cause = error.__cause__ if isinstance(error, EngineGenerateError) else error
-    if isinstance(cause, VLLMClientError | ValueError | OSError):
-        return InputError(f"the engine refuses this item: {cause}")
-    return EngineError(f"vLLM failed: {type(cause).__name__}: {cause}")

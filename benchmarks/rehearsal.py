@@ -1,0 +1,133 @@
+"""`make rehearsal`: the published size on this machine, checked against transformers. For releases; takes minutes.
+
+Writes a random checkpoint of exactly the published layout and size, computes every task, size and kind of vector in
+bfloat16, and compares with a float32 reference that widens one module at a time, so that 24 GiB of memory are enough.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import torch
+from safetensors.torch import load_file
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from benchmarks.checkpoints import device
+from benchmarks.machine import machine
+from benchmarks.processes import peak_memory
+from benchmarks.whole_size import write_whole_size
+from tests.support.native import NativeReference
+from tests.support.weights import Vectors, compute, distances, report
+
+GATE = 1e-3
+"""Largest 1 - cosine."""
+Result = TypeVar("Result")
+
+
+class WideningReference(NativeReference):
+    """The same as ``NativeReference``, with weights in bfloat16 that each module widens while it computes."""
+
+    def load(self, folder: Path) -> Qwen2_5_VLForConditionalGeneration:
+        """Return the model with hooks; keeps the projector, adapter added."""
+        index = json.loads((folder / "model.safetensors.index.json").read_text())
+        weights: dict[str, torch.Tensor] = {}
+        for shard in sorted(set(index["weight_map"].values())):
+            weights |= load_file(folder / shard)
+        added = self._added(folder)
+        weight, bias = (weights.pop(f"multi_vector_projector.{part}").float() for part in ("weight", "bias"))
+        self.projector = weight + added.pop("multi_vector_projector")(), bias
+        renamed = {
+            f"model.{name}" if name.startswith("visual.") else name.replace("model.", "model.language_model.", 1): value
+            for name, value in weights.items()
+        }
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            None, config=Qwen2_5_VLConfig.from_pretrained(folder), state_dict=renamed, dtype=torch.bfloat16
+        )
+        for name, module in model.model.named_modules():
+            if any(True for _ in module.parameters(recurse=False)):
+                _widen(module, added.pop(f"model.{name}", None))
+        assert not added, f"adapters without a weight: {sorted(added)}"
+        return model
+
+    def _added(self, folder: Path) -> dict[str, Callable[[], torch.Tensor]]:
+        """Return what computes each adapter's ``B A * alpha / r``, by the weight's module."""
+        adapters = load_file(folder / "adapters/adapter_model.safetensors")
+        found = {}
+        for name, low in adapters.items():
+            if f".lora_A.{self.task}." in name:
+                high = adapters[name.replace(".lora_A.", ".lora_B.")]
+                place = name.removeprefix("base_model.model.").split(".lora_A.")[0]
+                found[place] = partial(_product, high, low, self.scale)
+        return found
+
+
+def _product(high: torch.Tensor, low: torch.Tensor, scale: float) -> torch.Tensor:
+    return high.float() @ low.float() * scale
+
+
+def _widen(module: torch.nn.Module, added: Callable[[], torch.Tensor] | None) -> None:
+    """Let the module compute in float32, its adapter added, and forget that afterwards."""
+    narrow = {name: value.data for name, value in module.named_parameters(recurse=False)}
+
+    def before(module: torch.nn.Module, _: Any) -> None:
+        for name, value in narrow.items():
+            wide = value.float()
+            module.get_parameter(name).data = wide + added() if added and name == "weight" else wide
+
+    def after(module: torch.nn.Module, *_: Any) -> None:
+        for name, value in narrow.items():
+            module.get_parameter(name).data = value
+
+    module.register_forward_pre_hook(before)
+    module.register_forward_hook(after)
+
+
+def main() -> None:
+    """Write, compute, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, help="where to keep the checkpoint (7.9 GB); by default one that goes")
+    wanted = parser.parse_args()
+    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as temporary:
+        folder = wanted.folder or Path(temporary) / "checkpoint"
+        if not folder.exists():
+            timed("written", lambda: write_whole_size(folder, native=True, device=device()))
+        sys.exit(rehearse(folder))
+
+
+def rehearse(folder: Path) -> int:
+    """Print the figures of one native checkpoint; return 1 where one is over the gate."""
+    ours = timed("started, and every vector computed", lambda: compute(folder, "bfloat16"))
+    worst = 0.0
+    for task in ours.facts.tasks:
+        found = timed(f"reference for {task}", lambda task=task: distances(ours, task, WideningReference(folder, task)))
+        report(found)
+        worst = max(worst, *found.values())
+    print(f"worst: {worst:.1e}, allowed: {GATE:.0e}")
+    return int(worst > GATE)
+
+
+def _distances(ours: Vectors, task: str, folder: Path) -> dict[str, float]:
+    return distances(ours, task, WideningReference(folder, task))
+
+
+def timed(what: str, job: Callable[[], Result]) -> Result:
+    """Run a job, and print its time and the most memory that this process and its children held."""
+    began = time.perf_counter()
+    with peak_memory(psutil.Process()) as peak:
+        result = job()
+    print(f"{what}: {time.perf_counter() - began:.0f} s, at most {peak[0] / 1e9:.1f} GB", flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What vLLM gets for one prompt, and what its errors mean.
+
+vLLM resizes and normalises images on one thread, which feeds about 37 pages a second to a GPU (docs/performance.md).
+Here several threads call the same function; the numbers do not depend on how many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+from ...errors import EngineError, InputError
+from ...prompts.base import Prompt
+from ..plugin_contract import TASK_KEY
+
+THREADS = 8
+"""Most threads that prepare images; one for each core of smaller machines."""
+
+
+class Renderer:
+    """Turns prompts into inputs of vLLM's engine, images on threads of its own."""
+
+    def __init__(self) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(min(THREADS, cores), thread_name_prefix="vllm-jina-embed-images")
+
+    async def render(self, llm: Any, prompt: Prompt) -> dict[str, Any]:
+        """Return what ``llm.encode`` takes without a look at it.
+
+        Args:
+            llm: A started ``AsyncLLM``.
+            prompt: Token ids, and RGB images where there are any.
+        """
+        request: dict[str, Any] = {"prompt_token_ids": list(prompt.token_ids)}
+        if not prompt.images:
+            return request | {"type": "token"}
+        request["multi_modal_data"] = {"image": list(prompt.images)}
+        loop = asyncio.get_running_loop()
+        (rendered,) = await loop.run_in_executor(self._threads, llm.renderer.render_cmpl, [request])
+        answer: dict[str, Any] = rendered
+        return answer
+
+    def close(self) -> None:
+        """End the threads; what they do is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+@cache
+def vllm_params(
+    kind: str, *, dimensions: int | None = None, use_activation: bool | None = None, projected_for: str | None = None
+) -> Any:
+    """Return vLLM's parameters for a prompt, one object for all equal ones: vLLM copies it for each prompt.
+
+    Args:
+        kind: ``embed`` or ``token_embed``.
+        dimensions: Length of an embedding; None for the full one.
+        use_activation: Whether each token's vector is normalised.
+        projected_for: The task whose projector makes the multi-vectors.
+    """
+    from vllm import PoolingParams
+
+    return PoolingParams(
+        task=kind,
+        dimensions=dimensions,
+        use_activation=use_activation,
+        skip_reading_prefix_cache=True,
+        extra_kwargs=None if projected_for is None else {TASK_KEY: projected_for},
+    )
+
+
+def is_death(error: Exception) -> bool:
+    """Return whether vLLM's process has ended."""
+    from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+    return isinstance(error, VllmDeadError)
+
+
+def translated(error: Exception) -> Exception:
+    """Return the error of this package for an error of vLLM."""
+    from vllm.exceptions import VLLMClientError
+    from vllm.v1.engine.exceptions import EngineGenerateError
+
+    cause = error.__cause__ if isinstance(error, EngineGenerateError) else error
+    if isinstance(cause, VLLMClientError | ValueError | OSError):
+        return InputError(f"the engine refuses this item: {cause}")
+    return EngineError(f"vLLM failed: {type(cause).__name__}: {cause}")
