@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import tomllib
 from collections.abc import Iterator
@@ -10,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.matrix import ROWS
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 COMPATIBILITY = (ROOT / "docs" / "compatibility.md").read_text("utf-8")
-MATRIX = (ROOT / "scripts" / "matrix.py").read_text("utf-8")
 
 BUILDS = {"vllm", "cpu"}
 """Extras that install vLLM itself."""
@@ -33,13 +33,8 @@ def named_extras() -> set[str]:
 
 
 def matrix_versions() -> list[tuple[int, ...]]:
-    """Return the versions of vLLM that the matrix runs, oldest first."""
-    (versions,) = [
-        ast.literal_eval(node.value)
-        for node in ast.parse(MATRIX).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "VERSIONS"
-    ]
-    return sorted(tuple(map(int, version.split("."))) for version in versions)
+    """Return the CPU builds of vLLM that the matrix runs, oldest first."""
+    return sorted({tuple(map(int, row.build.split("."))) for row in ROWS.values()})
 
 
 def faults(project: str, compatibility: str) -> Iterator[str]:
