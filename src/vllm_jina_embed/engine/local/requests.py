@@ -23,9 +23,10 @@ THREADS = 8
 class Renderer:
     """Turns prompts into inputs of vLLM's engine, images on threads of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int | None = None) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._threads = ThreadPoolExecutor(min(THREADS, cores), thread_name_prefix="vllm-jina-embed-images")
+        threads = min(THREADS, cores) if threads is None else threads
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="vllm-jina-embed-images")
 
     async def render(self, llm: Any, prompt: Prompt) -> dict[str, Any]:
         """Return what ``llm.encode`` takes without a look at it.
