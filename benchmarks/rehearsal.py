@@ -52,6 +52,7 @@ class WideningReference(NativeReference):
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             None, config=Qwen2_5_VLConfig.from_pretrained(folder), state_dict=renamed, dtype=torch.bfloat16
         )
+        model.model.visual.patch_embed.float()  # small; transformers gives pixels and patches the dtype of its weight
         for name, module in model.model.named_modules():
             if any(True for _ in module.parameters(recurse=False)):
                 _widen(module, added.pop(f"model.{name}", None))
