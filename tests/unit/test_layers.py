@@ -37,7 +37,7 @@ LAYERS = (
 
 OWNERS = {
     "vllm": {"engine/local/", "plugin/", "serve/"},
-    "torch": {"plugin/", "scoring/maxsim_torch.py", "serve/request_checks.py"},
+    "torch": {"engine/local/requests.py", "plugin/", "scoring/maxsim_torch.py", "serve/request_checks.py"},
     "transformers": {"engine/local/"},
     "httpx": {"engine/remote/"},
     "huggingface_hub": {"checkpoints/files.py"},

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
+from ..._forks import fork_safe_lock
 from ...errors import EngineError, InputError
 from ...prompts.base import Prompt
 from ..plugin_contract import TASK_KEY
@@ -27,6 +28,9 @@ class Renderer:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = min(THREADS, cores) if threads is None else threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="vllm-jina-embed-images")
+        self._lock = fork_safe_lock(self)
+        self._at_work = 0
+        self._torch_threads = 0
 
     async def render(self, llm: Any, prompt: Prompt) -> dict[str, Any]:
         """Return what ``llm.encode`` takes without a look at it.
@@ -40,7 +44,27 @@ class Renderer:
             return request | {"type": "token"}
         request["multi_modal_data"] = {"image": list(prompt.images)}
         loop = asyncio.get_running_loop()
-        (rendered,) = await loop.run_in_executor(self._threads, llm.renderer.render_cmpl, [request])
+        return await loop.run_in_executor(self._threads, self._rendered, llm, request)
+
+    def _rendered(self, llm: Any, request: dict[str, Any]) -> dict[str, Any]:
+        """Prepare the images of one request, and leave torch as many threads as it had.
+
+        vLLM sets torch's number of threads to 1 meanwhile, for the whole process, and then to what it was: of several
+        calls at once, the last would leave the 1 of another.
+        """
+        import torch
+
+        with self._lock:
+            if not self._at_work:
+                self._torch_threads = torch.get_num_threads()
+            self._at_work += 1
+        try:
+            (rendered,) = llm.renderer.render_cmpl([request])
+        finally:
+            with self._lock:
+                self._at_work -= 1
+                if not self._at_work:
+                    torch.set_num_threads(self._torch_threads)
         answer: dict[str, Any] = rendered
         return answer
 
