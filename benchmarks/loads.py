@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from tokenizers import Tokenizer
 
-NAMES = ("short", "mixed", "long", "images", "mix", "pages")
+OF_TEXTS = ("short", "mixed", "long")
+NAMES = (*OF_TEXTS, "images", "mix", "pages")
 PAGE = (1275, 1650)
 """A page of letter paper at 150 dots per inch, in pixels; the models see at most 602112 of them."""
 WORDS = "the quick brown fox jumps over a lazy dog while seven old wizards describe images to users"
@@ -37,11 +38,11 @@ def images(number: int, size: tuple[int, int], seed: int = 0) -> list[Image.Imag
 
 def tokens(checkpoint: Path, name: str, scale: float) -> int | None:
     """Return the tokens of a load's texts, prefix included; None where it holds images."""
-    items = make(name, scale)
-    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    if not all(isinstance(item, str) for item in items):
+    if name not in OF_TEXTS:
         return None
-    return sum(len(tokenizer.encode(f"Passage: {item}", add_special_tokens=False).ids) for item in items)
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    prompts = [f"Passage: {item}" for item in make(name, scale)]
+    return sum(len(tokenizer.encode(prompt, add_special_tokens=False).ids) for prompt in prompts)
 
 
 def make(name: str, scale: float = 1.0, seed: int = 0) -> list[str | Image.Image]:
