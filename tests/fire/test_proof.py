@@ -28,6 +28,7 @@ class Client:
         self.factor = factor
 
     async def encode(self, request: Any, params: Any, number: str, lora_request: Any = None) -> AsyncIterator[Any]:
+        assert request["type"] == "token"  # a later vLLM refuses what is not rendered
         ids = request["prompt_token_ids"]
         states = torch.stack([torch.randn(8, generator=torch.Generator().manual_seed(one)) for one in ids])
         data = states if params.task == "token_embed" else torch.nn.functional.normalize(states[0], dim=0) * self.factor

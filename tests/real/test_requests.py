@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from typing import Any
-from unittest.mock import MagicMock
+from unittest.mock import AsyncMock, MagicMock, patch
 
 import pytest
 import torch
 
 from tests.support.images import noise
-from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.engine.local.engine import LocalEngine
-from vllm_jina_embed.engine.local.requests import Renderer
+from vllm_jina_embed import EngineError, JinaEmbedder, settings
+from vllm_jina_embed.engine.config import LocalConfig
+from vllm_jina_embed.engine.local.engine import LocalEngine, _start_vllm
+from vllm_jina_embed.engine.local.image_threads import ImageThreads
+from vllm_jina_embed.engine.local.requests import rendered
+from vllm_jina_embed.engine.local.vllm_versions import warn_if_newer
 from vllm_jina_embed.inputs.items import images
 from vllm_jina_embed.prompts.base import Prompt
+from vllm_jina_embed.serve import server_process
 
 pytestmark = pytest.mark.real
 
@@ -52,18 +57,18 @@ def test_images_prepared_at_once_are_the_same_bits(engine: LocalEngine, prompts:
     llm = engine._llm
 
     async def at_once() -> list[dict[str, Any]]:
-        renderer = Renderer(threads=8)
+        threads = ImageThreads(8)
         try:
-            return await asyncio.gather(*(renderer.render(llm, prompt) for prompt in prompts * 4))
+            return await asyncio.gather(*(rendered(llm, prompt, threads) for prompt in prompts * 4))
         finally:
-            renderer.close()
+            threads.close()
 
     found = engine.run(at_once()).result()
-    for prompt, rendered in zip(prompts * 4, found, strict=True):
+    for prompt, inputs in zip(prompts * 4, found, strict=True):
         request = {"prompt_token_ids": list(prompt.token_ids), "multi_modal_data": {"image": list(prompt.images)}}
         (expected,) = llm.renderer.render_cmpl([request])
-        assert rendered["prompt_token_ids"] == expected["prompt_token_ids"]
-        (ours,), (theirs,) = rendered["mm_kwargs"]["image"], expected["mm_kwargs"]["image"]
+        assert inputs["prompt_token_ids"] == expected["prompt_token_ids"]
+        (ours,), (theirs,) = inputs["mm_kwargs"]["image"], expected["mm_kwargs"]["image"]
         for name, item in theirs.get_data().items():
             assert torch.equal(ours.get_data()[name], item), name
 
@@ -74,7 +79,7 @@ def test_torch_keeps_its_threads(engine: LocalEngine, prompts: list[Prompt]) -> 
     assert before == torch.get_num_threads()
 
     async def at_once() -> None:
-        await asyncio.gather(*(engine._renderer.render(engine._llm, prompt) for prompt in prompts))
+        await asyncio.gather(*(rendered(engine._llm, prompt, engine._image_threads) for prompt in prompts))
 
     for _ in range(5):
         engine.run(at_once()).result()
@@ -89,3 +94,57 @@ def threads_of_a_new_thread() -> int:
     thread.start()
     thread.join()
     return found[0]
+
+
+@pytest.mark.parametrize(("gigabytes", "threads"), [(0, 3), (None, 3), (4, 1)])
+def test_vllms_cache_of_images_gets_them_in_order(
+    monkeypatch: pytest.MonkeyPatch, gigabytes: int | None, threads: int
+) -> None:
+    """With a cache, an image that the engine is told to have must have arrived before."""
+    made: list[int] = []
+
+    class Pool:
+        def __init__(self, number: int, **_: Any) -> None:
+            made.append(number)
+
+        def shutdown(self, **_: Any) -> None:
+            pass
+
+    monkeypatch.setattr("vllm_jina_embed.engine.local.image_threads.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("vllm_jina_embed.engine.local.image_threads.usable_cores", lambda: 3)
+    monkeypatch.setattr(LocalEngine, "_start", AsyncMock(side_effect=EngineError("stop here")))
+    options = {} if gigabytes is None else {"mm_processor_cache_gb": gigabytes}
+    config = settings.check(model="demo", engine_kwargs=options).engine
+    assert isinstance(config, LocalConfig)
+    with pytest.raises(EngineError, match="stop here"):
+        LocalEngine(config)
+    assert made == [threads]
+
+
+def test_a_vllm_newer_than_the_tested_ones_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line, in an application and in a server; then they go on."""
+    import vllm
+
+    monkeypatch.setattr(vllm, "__version_tuple__", (0, 99, 0))
+    went_on = MagicMock(side_effect=EngineError("stop here"))
+    monkeypatch.setattr(server_process, "serve_arguments", went_on)
+    monkeypatch.setattr("vllm_jina_embed.engine.local.engine.engine_arguments", went_on)
+    config = settings.check(model="demo").engine
+    assert isinstance(config, LocalConfig)
+
+    def serve() -> None:
+        choices = {"model": "demo", "dtype": None}
+        server_process.run(
+            model_settings=choices, host="127.0.0.1", port=0, api_key=None, multi_vector=False, passed=[]
+        )
+
+    for start in (lambda: _start_vllm(config, None, None), serve):
+        warn_if_newer.cache_clear()
+        caplog.clear()
+        with patch.dict(os.environ), pytest.raises(EngineError, match="stop here"):
+            start()
+        assert [record.getMessage().count("is newer than") for record in caplog.records] == [1]
+    assert went_on.call_count == 2
+    warn_if_newer.cache_clear()

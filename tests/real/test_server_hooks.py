@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import re
 import threading
@@ -22,6 +23,7 @@ from tests.support.images import encoded, noise
 from vllm_jina_embed import ConfigError, InputError, settings
 from vllm_jina_embed.engine.local.arguments import engine_arguments
 from vllm_jina_embed.engine.local.engine import _unit
+from vllm_jina_embed.engine.local.image_threads import ImageThreads
 from vllm_jina_embed.engine.plugin_contract import TOKENIZER_MODE
 from vllm_jina_embed.inputs.images import MediaPolicy, open_image
 from vllm_jina_embed.inputs.items import TextItem
@@ -255,6 +257,27 @@ def test_a_uuid_without_its_image_is_the_clients_error(renderer: Any) -> None:
     """It would be another request's image."""
     with pytest.raises(VLLMValidationError, match="uuid without its image"):
         renderer._process_tokens(image_prompt(renderer, None, "mine"))
+
+
+async def test_images_of_several_clients_are_prepared_at_once(renderer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM has one thread for all of them. The numbers are those of that thread, bit for bit."""
+    prompts = [image_prompt(renderer, noise(60 + 37 * n, 400 - 11 * n, n), None) for n in range(16)]
+    one_by_one = [renderer._process_tokens(prompt) for prompt in prompts]
+    inside = threading.Barrier(2)
+    prepare = renderer._process_multimodal
+
+    def together(*arguments: Any, **options: Any) -> Any:
+        inside.wait(60)  # broken where nobody else comes
+        return prepare(*arguments, **options)
+
+    monkeypatch.setattr(renderer, "_image_threads", ImageThreads(2))
+    monkeypatch.setattr(renderer, "_process_multimodal", together)
+    at_once = await asyncio.gather(*(renderer._process_tokens_async(prompt) for prompt in prompts))
+    for ours, theirs in zip(at_once, one_by_one, strict=True):
+        assert ours["prompt_token_ids"] == theirs["prompt_token_ids"]
+        ((expected,), (found,)) = (one["mm_kwargs"]["image"] for one in (theirs, ours))
+        for name, numbers in expected.get_data().items():
+            assert torch.equal(found.get_data()[name], numbers), name
 
 
 def tokenized(renderer: Any, text: str, keep: int | None = None) -> list[int]:

@@ -17,7 +17,7 @@ NAME = PACKAGE.name
 
 LAYERS = (
     {"errors"},
-    {"_arrays", "_closing", "_forks", "_secrets"},
+    {"_arrays", "_closing", "_cores", "_forks", "_secrets"},
     {"_extras"},
     {"inputs", "pooling", "scoring"},
     {"checkpoints"},
@@ -37,7 +37,7 @@ LAYERS = (
 
 OWNERS = {
     "vllm": {"engine/local/", "plugin/", "serve/"},
-    "torch": {"engine/local/requests.py", "plugin/", "scoring/maxsim_torch.py", "serve/request_checks.py"},
+    "torch": {"engine/local/image_threads.py", "plugin/", "scoring/maxsim_torch.py", "serve/request_checks.py"},
     "transformers": {"engine/local/"},
     "httpx": {"engine/remote/"},
     "huggingface_hub": {"checkpoints/files.py"},

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import vllm_jina_embed
+from vllm_jina_embed._cores import usable_cores
 
 _PACKAGES = ("torch", "transformers", "langchain-core", "llama-index-core", "numpy", "pillow")
 
@@ -36,7 +37,7 @@ def describe() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "device": _device(),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vllm.exceptions import VLLMValidationError
@@ -17,6 +18,7 @@ from vllm.renderers.hf import HfRenderer
 
 from ..checkpoints.files import TOKENIZER, locate
 from ..checkpoints.registry import family_of
+from ..engine.local.image_threads import ImageThreads
 from ..errors import InputError
 from ..inputs.items import TextItem
 from ..prompts.build import plain_tokenizer
@@ -37,6 +39,8 @@ class TextRenderer(HfRenderer):
         model = config.model_config
         file = locate(str(model.tokenizer), model.tokenizer_revision).file(TOKENIZER)
         self._plain = plain_tokenizer(family_of(model.hf_config.model_type), file.read_bytes(), origin=repr(str(file)))
+        self._image_threads = ImageThreads()
+        self._process_multimodal_async = self._on_our_threads  # vLLM's attribute; it has one thread
 
     def _tokenize_prompt(self, prompt: Any, params: Any) -> Any:
         """Return a prompt with its token ids; with images it comes from our chat template, with special tokens."""
@@ -52,6 +56,9 @@ class TextRenderer(HfRenderer):
         A client's ``uuid`` could choose another client's image, so it is ignored.
         """
         return super()._process_multimodal(prompt, mm_data, _fresh_ids(mm_data), *others, **options)
+
+    async def _on_our_threads(self, *arguments: Any, **options: Any) -> Any:
+        return await self._image_threads.run(partial(self._process_multimodal, *arguments, **options))
 
     def _image_prompt(self, prompt: Any, params: Any) -> Any:
         keep = params.truncate_prompt_tokens

@@ -18,11 +18,11 @@ from ..checkpoints.weights.lora import split_adapters
 from ..engine.config import LocalConfig
 from ..engine.local.arguments import environment, memory_kept
 from ..engine.local.processes import end_with_thread
+from ..engine.local.vllm_versions import PARSER, STARTUP, first_of, warn_if_newer
 from ..engine.plugin_contract import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, OWNER_VARIABLE
 from ..errors import ConfigError, EngineError, InputError, MissingExtraError
 from .arguments import cores_per_rank, serve_arguments
 from .command import checked
-from .vllm_names import PARSER, STARTUP, first_of
 
 CORES = "VLLM_CPU_OMP_THREADS_BIND"
 """Variable with the cores of each rank, read by the CPU build only."""
@@ -68,6 +68,7 @@ def run(
         if error.name != "vllm":
             raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
         raise MissingExtraError("vllm", "vllm") from None
+    warn_if_newer()
     engine = served.engine
     assert isinstance(engine, LocalConfig)
     line = serve_arguments(

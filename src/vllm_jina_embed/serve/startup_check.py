@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 from collections.abc import Coroutine, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,8 @@ from .._arrays import Floats
 from ..checkpoints.files import locate
 from ..checkpoints.registry import family_of
 from ..checkpoints.weights.projector import projections
+from ..engine.local.image_threads import ImageThreads
+from ..engine.local.requests import rendered
 from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, TASK_KEY, TASKS_KEY
 from ..engine.protocol import TokenStates
 from ..engine.self_check import CHECKS, check_multi_vector
@@ -27,7 +30,7 @@ class ClientEngine:
 
     def __init__(self, client: Any, adapters: Mapping[str, Any]) -> None:
         """Keep vLLM's client, and its adapters by task."""
-        self._client, self._adapters = client, adapters
+        self._client, self._adapters, self._threads = client, adapters, ImageThreads(1)
         self._numbers = itertools.count()
         self.max_tokens = int(client.model_config.max_model_len)
 
@@ -57,12 +60,11 @@ class ClientEngine:
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
 
     def close(self) -> None:
-        """The server closes its engine."""
+        """End the thread; the server closes its engine."""
+        self._threads.close()
 
     async def _answer(self, prompt: Prompt, task: str, params: dict[str, Any]) -> Any:
-        request: dict[str, Any] = {"prompt_token_ids": list(prompt.token_ids)}
-        if prompt.images:
-            request["multi_modal_data"] = {"image": list(prompt.images)}
+        request = await rendered(self._client, prompt, self._threads)
         pooling = PoolingParams(skip_reading_prefix_cache=True, **params)
         number, adapter = f"jina-proof-{next(self._numbers)}", self._adapters.get(task)
         outputs = [output async for output in self._client.encode(request, pooling, number, lora_request=adapter)]
@@ -78,12 +80,12 @@ async def prove(state: Any) -> None:
     model = state.vllm_config.model_config
     config = model.hf_config
     adapters = dict(state.openai_serving_models.lora_requests)
-    engine = ClientEngine(state.engine_client, adapters)
     check = CHECKS[family_of(config.model_type).pooling]
-    for task in adapters or ("",):
-        await check(engine, config, task=task)
-    task = getattr(config, DEFAULT_TASK_KEY, None)
-    if task is not None and model.pooler_config.task == "token_embed":
-        location, source = locate(str(model.model), model.revision), Path(getattr(config, ADAPTERS_KEY))
-        task_projections = projections(location, source, tuple(getattr(config, TASKS_KEY)))
-        await check_multi_vector(engine, config, task=task, expected=task_projections[task].multi_vector)
+    with closing(ClientEngine(state.engine_client, adapters)) as engine:
+        for task in adapters or ("",):
+            await check(engine, config, task=task)
+        task = getattr(config, DEFAULT_TASK_KEY, None)
+        if task is not None and model.pooler_config.task == "token_embed":
+            location, source = locate(str(model.model), model.revision), Path(getattr(config, ADAPTERS_KEY))
+            task_projections = projections(location, source, tuple(getattr(config, TASKS_KEY)))
+            await check_multi_vector(engine, config, task=task, expected=task_projections[task].multi_vector)

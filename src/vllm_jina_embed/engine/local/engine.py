@@ -34,8 +34,10 @@ from ..plugin_contract import PATIENT, URGENT
 from ..protocol import TokenStates
 from ..self_check import CHECKS, check_multi_vector
 from .arguments import TOKENIZERS, engine_arguments, environment, memory_kept, variables
+from .image_threads import ImageThreads
 from .processes import check_process, engine_processes, make_folder
-from .requests import Renderer, is_death, translated, vllm_params
+from .requests import is_death, rendered, translated, vllm_params
+from .vllm_versions import warn_if_newer
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -53,7 +55,8 @@ class LocalEngine:
         self._folder: str | None = None
         self._thread = LoopThread("vllm-jina-embed")
         self._numbers = itertools.count()
-        self._renderer = Renderer()
+        # One thread beside vLLM's cache of images: it must see them in the order in which the engine gets them.
+        self._image_threads = ImageThreads(1 if config.options.get("mm_processor_cache_gb") else None)
         self._llm: Any = None
         self._restartable = False
         self._adapters: Adapters | None = None
@@ -82,7 +85,7 @@ class LocalEngine:
         """See ``Engine.embed``."""
         shorter = dimensions if dimensions < self._dimensions else None  # vLLM checks any other value slowly
         output = await self._answer(prompt, task, urgent, vllm_params("embed", dimensions=shorter))
-        return _unit(_finite(output.outputs.data.numpy()))
+        return _unit(output.outputs.data.numpy())
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``."""
@@ -106,7 +109,7 @@ class LocalEngine:
             self.run(_shutdown(llm)).result()
             gc.unfreeze()  # vLLM's objects may be collected now
         self._thread.close()
-        self._renderer.close()
+        self._image_threads.close()
         self._while_open.close()
         self._remove_folder()
 
@@ -186,7 +189,7 @@ class LocalEngine:
         """Return the finished output, or None where a second try can help."""
         number, priority = f"jina-{next(self._numbers)}", URGENT if urgent else PATIENT
         try:
-            request = await self._renderer.render(llm, prompt)
+            request = await rendered(llm, prompt, self._image_threads)
             answers = llm.encode(request, params, number, lora_request=self._lora(task), priority=priority)
             outputs = [output async for output in answers]
         except Exception as error:
@@ -218,6 +221,7 @@ def _from_arguments(config: LocalConfig, adapters: Adapters | None) -> Any:
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
         raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
+    warn_if_newer()
     try:
         cpu = current_platform.is_cpu()
         arguments = engine_arguments(config, cpu=cpu, adapters=adapters)
@@ -246,9 +250,10 @@ def _unit(vector: Floats) -> Floats:
     """Return ``vector`` itself.
 
     Raises:
-        InputError: Its norm is not 1, for example because the average is 0.
+        InputError: Its norm is not 1, for example because the average is 0, or is not finite.
     """
     if not norm_error(vector) <= NORM_LIMIT:
+        _finite(vector)
         raise InputError(f"the model's vector of this item has norm {np.linalg.norm(vector):g} instead of 1.")
     return vector
 
