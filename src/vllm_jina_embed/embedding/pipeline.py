@@ -6,7 +6,10 @@ Errors do not stop the other items; they are collected by position.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import itertools
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import Floats
+from .._cores import usable_cores
 from ..engine.protocol import Engine
 from ..errors import InputError
 from ..inputs.items import ImageItem, Item, TextItem
@@ -21,6 +25,7 @@ from ..prompts.base import Builder, Prompt, Truncate
 from .outcomes import Outcome, empty_rows
 
 Progress = Callable[[int], object]
+Prompts = AsyncGenerator[tuple[int, Prompt | InputError], None]
 
 CHUNK = 32
 """Texts that are tokenised together."""
@@ -28,8 +33,10 @@ QUICK = 1000
 """Characters that are tokenised at once, in about 0.1 ms."""
 QUESTIONS = 32
 """Most queries of one call that are urgent; a longer list is bulk work and overtakes nothing."""
-IMAGES = 4
-"""Items with images that are decoded together."""
+IMAGES = 1
+"""Items with images that are decoded together; several such lists are built at the same time."""
+AHEAD = 8
+"""Most lists that are built at the same time; one for each core of smaller machines."""
 IN_FLIGHT = 512
 """Slots of one call in the engine: a prompt takes one slot, and one more for each ``PIXELS`` of its images."""
 PIXELS = 500_000
@@ -102,8 +109,8 @@ async def embed_items(
                 slots.release()
             progress(1)
 
-    async def embed_all(tasks: asyncio.TaskGroup) -> None:
-        async for row, prompt in _prompts(items, builder, plan, max_length=min(plan.max_length, engine.max_tokens)):
+    async def embed_all(tasks: asyncio.TaskGroup, prompts: Prompts) -> None:
+        async for row, prompt in prompts:
             if isinstance(prompt, InputError):
                 outcome.errors.append(prompt)
                 progress(1)
@@ -115,19 +122,18 @@ async def embed_items(
                 await slots.acquire()
             tasks.create_task(embed_one(row, prompt, needed))
 
+    max_length = min(plan.max_length, engine.max_tokens)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            await embed_all(tasks)
+        async with asyncio.TaskGroup() as tasks, aclosing(_prompts(items, builder, plan, max_length)) as prompts:
+            await embed_all(tasks, prompts)
     except BaseExceptionGroup as group:  # callers catch EngineError and its like, never a group
         raise group.exceptions[0] from group.exceptions[0].__cause__
     outcome.errors.sort(key=lambda error: error.positions)
     return outcome
 
 
-async def _prompts(
-    items: Sequence[Item], builder: Builder, plan: Plan, *, max_length: int
-) -> AsyncIterator[tuple[int, Prompt | InputError]]:
-    """Yield each row and its prompt in order; long texts and images are prepared in a thread."""
+async def _prompts(items: Sequence[Item], builder: Builder, plan: Plan, max_length: int) -> Prompts:
+    """Yield each row and its prompt in order; long texts and images are prepared in threads, some lists ahead."""
     build = partial(
         builder.build,
         role=plan.role,
@@ -135,11 +141,26 @@ async def _prompts(
         max_length=max_length,
         truncate=plan.truncate,
     )
-    row = 0
-    for chunk in _chunks(items):
-        for prompt in build(chunk) if _is_quick(chunk) else await asyncio.to_thread(build, chunk):
-            yield row, prompt
-            row += 1
+    ahead = min(AHEAD, usable_cores())
+    building: deque[asyncio.Future[list[Prompt | InputError]]] = deque()
+    rows = itertools.count()
+    try:
+        for chunk in _chunks(items):
+            if _is_quick(chunk) and not building:
+                for prompt in build(chunk):
+                    yield next(rows), prompt
+                continue
+            building.append(asyncio.ensure_future(asyncio.to_thread(build, chunk)))
+            if len(building) >= ahead:
+                for prompt in await building.popleft():
+                    yield next(rows), prompt
+        while building:
+            for prompt in await building.popleft():
+                yield next(rows), prompt
+    finally:
+        for future in building:
+            if not future.cancel() and not future.cancelled():
+                future.exception()  # it is that of the list before; asyncio would log it
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import numpy as np
@@ -200,6 +204,97 @@ async def test_an_image_larger_than_the_bound_passes_alone() -> None:
         outcome = await embed_items(items, engine=engine, builder=builder, plan=plan, progress=lambda count: None)
     assert not np.isnan(outcome.embeddings).any()
     assert engine.most_at_once == 1
+
+
+class SlowBuilder:
+    """Builds lists in threads, each when ``enough`` of them are being built or as many as there will be."""
+
+    def __init__(self, enough: int) -> None:
+        self.most = self.now = self.built = 0
+        self._together = threading.Barrier(enough)
+        self._lock = threading.Lock()
+
+    def build(self, items: Sequence[Any], **options: Any) -> list[Prompt | InputError]:
+        with self._lock:
+            self.now += 1
+            self.built += 1
+            self.most = max(self.most, self.now)
+        try:
+            self._together.wait(20)
+            return BUILDER.build(items, **options)
+        finally:
+            with self._lock:
+                self.now -= 1
+
+
+async def build_with(builder: Any, items: list[Any], engine: FakeEngine, max_length: int = 1000) -> Outcome:
+    plan = Plan(
+        task="retrieval", role="passage", text_prefix="Passage: ", dimensions=DIMENSIONS, max_length=max_length,
+        truncate="end",
+    )  # fmt: skip
+    return await embed_items(
+        inputs.mixed(items), engine=engine, builder=builder, plan=plan, progress=lambda count: None
+    )
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 64])
+async def test_images_of_one_call_are_decoded_on_several_cores(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
+    """At most eight at once; rows keep their order."""
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: cores)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(16))  # a small machine has 5
+    at_once = min(cores, pipeline.AHEAD)
+    items = [noise(20 + n, 30, n) for n in range(3 * at_once)]
+    builder = SlowBuilder(at_once)
+    outcome = await build_with(builder, items, FakeEngine())
+    np.testing.assert_array_equal(outcome.embeddings, expected(items))
+    assert builder.most == at_once
+
+
+async def test_long_texts_are_tokenised_on_several_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: 2)
+    items = [f"{n} " + "fox " * 60 for n in range(4 * pipeline.CHUNK)]
+    builder = SlowBuilder(2)
+    outcome = await build_with(builder, items, FakeEngine())
+    np.testing.assert_array_equal(outcome.embeddings, expected(items))
+    assert builder.most == 2
+
+
+async def test_what_is_built_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoded images do not pile up while the engine is busy."""
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: 2)
+    monkeypatch.setattr(pipeline, "IN_FLIGHT", 3)
+    builder = SlowBuilder(1)
+    ready = asyncio.Event()
+    engine = FakeEngine(until=lambda engine: ready.is_set())
+    task = asyncio.create_task(build_with(builder, [noise(20 + n, 30, n) for n in range(40)], engine))
+    await asyncio.to_thread(wait_until, lambda: len(engine.prompts) == 3)
+    await asyncio.sleep(0.2)
+    assert builder.built <= 3 + 1 + 2  # in the engine, waiting for a slot, ahead
+    ready.set()
+    assert not np.isnan((await task).embeddings).any()
+
+
+async def test_only_the_first_error_of_building_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Lists that were built ahead met the same one; asyncio would log each that nobody asks for."""
+    with pytest.raises(ConfigError, match="leaves no room"):
+        await build_with(BUILDER, [noise(20 + n, 30, n) for n in range(40)], FakeEngine(), max_length=1)
+    await asyncio.sleep(0.1)
+    gc.collect()
+    assert not caplog.records
+
+
+async def test_cancelling_while_images_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait for them, and no further one is begun."""
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: 2)
+    builder = SlowBuilder(3)  # two wait for a third, which never comes
+    task = asyncio.create_task(build_with(builder, [noise(20 + n, 30, n) for n in range(40)], FakeEngine()))
+    await asyncio.to_thread(wait_until, lambda: builder.now == 2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    builder._together.abort()
+    await asyncio.to_thread(wait_until, lambda: builder.now == 0)
+    assert builder.built == 2
 
 
 async def test_two_calls_share_an_engine_without_mixing() -> None:
