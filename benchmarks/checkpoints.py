@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from benchmarks.whole_size import write_whole_size
 from tests.support.checkpoints import Size, make_checkpoint
+from tests.support.reference import device
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 
 SIZES = {
@@ -50,8 +49,3 @@ def folder(name: str, cache: Path) -> Path:
 def dtype(name: str) -> str:
     """Return the dtype that every contestant computes in."""
     return "float32" if name == "demo" else "bfloat16"
-
-
-def device() -> str:
-    """Return torch's name of the device that everybody computes on."""
-    return "cuda" if torch.cuda.is_available() else "cpu"

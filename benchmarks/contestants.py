@@ -153,13 +153,15 @@ class Transformers:
         import torch
         from transformers import AutoImageProcessor, PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
+        from tests.support.reference import device
+
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         self.tokenizer = PreTrainedTokenizerFast(
             tokenizer_file=str(folder / "tokenizer.json"), pad_token="<|endoftext|>"
         )
         self.images = AutoImageProcessor.from_pretrained(folder)
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=getattr(torch, dtype))
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device(device())
         self.model = model.eval().model.to(self.device)
         self.config = model.config
 
@@ -215,12 +217,9 @@ class SentenceTransformers:
     """sentence-transformers, where it can load the checkpoint."""
 
     def __init__(self, folder: Path, dtype: str, options: dict[str, Any]) -> None:
-        import torch
         from sentence_transformers import SentenceTransformer
 
-        self.model = SentenceTransformer(
-            str(folder), model_kwargs={"dtype": dtype}, device="cuda" if torch.cuda.is_available() else "cpu"
-        )
+        self.model = SentenceTransformer(str(folder), model_kwargs={"dtype": dtype})
 
     def embed(self, items: Items) -> Any:
         """One call of encode."""

@@ -7,7 +7,6 @@ bfloat16, and compares with a float32 reference that widens one module at a time
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -18,15 +17,14 @@ from typing import Any, TypeVar
 
 import psutil
 import torch
-from safetensors.torch import load_file
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from benchmarks.checkpoints import device
 from benchmarks.machine import machine
 from benchmarks.processes import peak_memory
 from benchmarks.whole_size import write_whole_size
-from tests.support.native import NativeReference
-from tests.support.weights import Vectors, compute, distances, report
+from tests.support.native import NativeReference, named_for_transformers, read_adapter, read_shards
+from tests.support.reference import device
+from tests.support.weights import compute, distances, report
 
 GATE = 1e-3
 """Largest 1 - cosine."""
@@ -38,19 +36,18 @@ class WideningReference(NativeReference):
 
     def load(self, folder: Path) -> Qwen2_5_VLForConditionalGeneration:
         """Return the model with hooks; keeps the projector, adapter added."""
-        index = json.loads((folder / "model.safetensors.index.json").read_text())
-        weights: dict[str, torch.Tensor] = {}
-        for shard in sorted(set(index["weight_map"].values())):
-            weights |= load_file(folder / shard)
-        added = self._added(folder)
+        weights = read_shards(folder)
+        added = {
+            place: partial(_product, high, low, self.scale)
+            for place, (high, low) in read_adapter(folder, self.task).items()
+        }
         weight, bias = (weights.pop(f"multi_vector_projector.{part}").float() for part in ("weight", "bias"))
         self.projector = weight + added.pop("multi_vector_projector")(), bias
-        renamed = {
-            f"model.{name}" if name.startswith("visual.") else name.replace("model.", "model.language_model.", 1): value
-            for name, value in weights.items()
-        }
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            None, config=Qwen2_5_VLConfig.from_pretrained(folder), state_dict=renamed, dtype=torch.bfloat16
+            None,
+            config=Qwen2_5_VLConfig.from_pretrained(folder),
+            state_dict=named_for_transformers(weights),
+            dtype=torch.bfloat16,
         )
         model.model.visual.patch_embed.float()  # small; transformers gives pixels and patches the dtype of its weight
         for name, module in model.model.named_modules():
@@ -58,17 +55,6 @@ class WideningReference(NativeReference):
                 _widen(module, added.pop(f"model.{name}", None))
         assert not added, f"adapters without a weight: {sorted(added)}"
         return model
-
-    def _added(self, folder: Path) -> dict[str, Callable[[], torch.Tensor]]:
-        """Return what computes each adapter's ``B A * alpha / r``, by the weight's module."""
-        adapters = load_file(folder / "adapters/adapter_model.safetensors")
-        found = {}
-        for name, low in adapters.items():
-            if f".lora_A.{self.task}." in name:
-                high = adapters[name.replace(".lora_A.", ".lora_B.")]
-                place = name.removeprefix("base_model.model.").split(".lora_A.")[0]
-                found[place] = partial(_product, high, low, self.scale)
-        return found
 
 
 def _product(high: torch.Tensor, low: torch.Tensor, scale: float) -> torch.Tensor:
@@ -115,10 +101,6 @@ def rehearse(folder: Path) -> int:
         worst = max(worst, *found.values())
     print(f"worst: {worst:.1e}, allowed: {GATE:.0e}")
     return int(worst > GATE)
-
-
-def _distances(ours: Vectors, task: str, folder: Path) -> dict[str, float]:
-    return distances(ours, task, WideningReference(folder, task))
 
 
 def timed(what: str, job: Callable[[], Result]) -> Result:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="a JSON file for the result, written after each step")
     parser.add_argument("--applications", type=int, default=10, help="applications that each signal ends (%(default)s)")
     wanted = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that contestants, which are stopped, are ended
     names = [wanted.only] if wanted.only else ["demo", "45M", "wide"] if wanted.full else ["demo"]
     result: dict[str, Any] = {"machine": machine(), "rounds": {}, "checkpoints": {}}
     with tempfile.TemporaryDirectory(prefix="bench-") as cache:

@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from tests.support.checkpoints import Size, preprocessor_config, qwen_config, tokenizer_config, write_json
-from tests.support.native import NAME, PROCESSOR, SHARDS, TASKS, adapter_config, adapter_shapes, published_config
-from tests.support.tokenizer import SPECIAL, make_tokenizer
+from tests.support.checkpoints import Size, preprocessor_config, tokenizer_config, write_json
+from tests.support.native import SHARDS, TASKS, adapter_shapes, write_configuration, write_tokenizer
+from tests.support.reference import device
 
 PUBLISHED = Size(
     hidden=2048,
@@ -45,31 +45,26 @@ Shapes = dict[str, tuple[int, ...]]
 
 def write_whole_size(folder: Path, *, native: bool, size: Size = PUBLISHED, device: str = "cpu") -> Path:
     """Write the checkpoint, native or merged for one task; random numbers are made on ``device``."""
-    folder.mkdir(parents=True)
-    tokenizer = make_tokenizer()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
-    config = qwen_config(size, ids, VOCABULARY)
-    _write_shards(folder, _shapes(config, native=native), device)
     if native:
+        config = write_configuration(
+            folder, size, rank=RANK, alpha=ALPHA, token_dimensions=TOKEN_DIMENSIONS, shorter=SHORTER,
+            vocabulary=VOCABULARY,
+        )  # fmt: skip
         low = {
             f"base_model.model.{place}.lora_{side}.{task}.weight": shape
             for place, (rows, columns) in adapter_shapes(config, TOKEN_DIMENSIONS).items()
             for task in TASKS
             for side, shape in (("A", (RANK, columns)), ("B", (rows, RANK)))
         }
-        (folder / "adapters").mkdir()
         write_tensors(folder / "adapters/adapter_model.safetensors", low, device)
-        write_json(folder / "adapters/adapter_config.json", adapter_config(RANK, ALPHA))
-        own = {"min_pixels": 3136, "max_pixels": 602112, "auto_map": {"AutoProcessor": f"modeling_{NAME}.{PROCESSOR}"}}
-        content = published_config(config, size, token_dimensions=TOKEN_DIMENSIONS, shorter=SHORTER)
     else:
-        own = {}
+        folder.mkdir(parents=True)
+        config = write_tokenizer(folder, size, VOCABULARY)
         content = {**config.to_dict(), "architectures": ["Qwen2_5_VLForConditionalGeneration"], "dtype": size.dtype}
-    write_json(folder / "config.json", content)
-    remote = {"processor_class": PROCESSOR} if native else {}
-    write_json(folder / "preprocessor_config.json", {**preprocessor_config(), **remote, **own})
-    write_json(folder / "tokenizer_config.json", {**tokenizer_config(), **remote})
+        write_json(folder / "config.json", content)
+        write_json(folder / "preprocessor_config.json", preprocessor_config())
+        write_json(folder / "tokenizer_config.json", tokenizer_config())
+    _write_shards(folder, _shapes(config, native=native), device)
     return folder
 
 
@@ -141,7 +136,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--merged", action="store_true", help="one task's weights, as vLLM takes them without adapters")
     wanted = parser.parse_args()
-    write_whole_size(wanted.folder, native=not wanted.merged, device="cuda" if torch.cuda.is_available() else "cpu")
+    write_whole_size(wanted.folder, native=not wanted.merged, device=device())
 
 
 if __name__ == "__main__":

@@ -32,22 +32,53 @@ NAME, PROCESSOR = "jina_embeddings_v4", "JinaEmbeddingsV4Processor"
 
 def make_native(folder: Path, size: Size = DEFAULT, *, seed: int = 0) -> Path:
     """Write a random native checkpoint; its final norm is log-normal and its tasks differ clearly."""
-    (folder / "adapters").mkdir(parents=True)
-    tokenizer = make_tokenizer()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
-    config = qwen_config(size, ids, tokenizer.get_vocab_size())
+    config = write_configuration(folder, size, rank=RANK, alpha=ALPHA)
     torch.manual_seed(seed)
     dtype = getattr(torch, size.dtype)
     _write_shards(folder, _base_weights(config), dtype)
     save_file({k: v.to(dtype) for k, v in _adapters(config).items()}, folder / "adapters/adapter_model.safetensors")
-    write_json(folder / "adapters/adapter_config.json", adapter_config(RANK, ALPHA))
-    write_json(folder / "config.json", published_config(config, size))
+    return folder
+
+
+def write_configuration(
+    folder: Path,
+    size: Size,
+    *,
+    rank: int,
+    alpha: int,
+    token_dimensions: int = TOKEN_DIMENSIONS,
+    shorter: Sequence[int] = (32, 64),
+    vocabulary: int | None = None,
+) -> Qwen2_5_VLConfig:
+    """Write every file of a native checkpoint but its weights, and return the model's configuration.
+
+    Args:
+        folder: It is made.
+        size: The model's.
+        rank: Of the adapters.
+        alpha: Of the adapters.
+        token_dimensions: Length of a multi-vector's rows.
+        shorter: Matryoshka sizes beside the full one.
+        vocabulary: Rows of the table of embeddings; by default as many as the tokenizer has tokens.
+    """
+    (folder / "adapters").mkdir(parents=True)
+    config = write_tokenizer(folder, size, vocabulary)
+    write_json(folder / "adapters/adapter_config.json", adapter_config(rank, alpha))
+    content = published_config(config, size, token_dimensions=token_dimensions, shorter=shorter)
+    write_json(folder / "config.json", content)
     remote = {"processor_class": PROCESSOR}
     own = {"min_pixels": 3136, "max_pixels": 602112, "auto_map": {"AutoProcessor": f"modeling_{NAME}.{PROCESSOR}"}}
     write_json(folder / "preprocessor_config.json", {**preprocessor_config(), **remote, **own})
     write_json(folder / "tokenizer_config.json", {**tokenizer_config(), **remote})
-    return folder
+    return config
+
+
+def write_tokenizer(folder: Path, size: Size, vocabulary: int | None = None) -> Qwen2_5_VLConfig:
+    """Write the tests' tokenizer, and return a model's configuration with its special tokens."""
+    tokenizer = make_tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
+    return qwen_config(size, ids, vocabulary or tokenizer.get_vocab_size())
 
 
 def _base_weights(config: Qwen2_5_VLConfig) -> dict[str, torch.Tensor]:
@@ -155,6 +186,34 @@ def published_config(
     }
 
 
+def read_shards(folder: Path) -> dict[str, torch.Tensor]:
+    """Return every weight of the shards, under its published name."""
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    weights: dict[str, torch.Tensor] = {}
+    for shard in sorted(set(index["weight_map"].values())):
+        weights |= load_file(folder / shard)
+    return weights
+
+
+def read_adapter(folder: Path, task: str) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return one task's ``B`` and ``A`` by the place of their weight, as the adapter file names it."""
+    tensors = load_file(folder / "adapters/adapter_model.safetensors")
+    pairs = {}
+    for name, low in tensors.items():
+        if f".lora_A.{task}." in name:
+            high = tensors[name.replace(".lora_A.", ".lora_B.")]
+            pairs[name.removeprefix("base_model.model.").split(".lora_A.")[0]] = high, low
+    return pairs
+
+
+def named_for_transformers(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return published weights, without the projector, under the names of transformers."""
+    return {
+        f"model.{name}" if name.startswith("visual.") else name.replace("model.", "model.language_model.", 1): value
+        for name, value in weights.items()
+    }
+
+
 class NativeReference(Reference):
     """One task of a native checkpoint in transformers, float32, its adapter added to the weights."""
 
@@ -165,24 +224,14 @@ class NativeReference(Reference):
 
     def load(self, folder: Path) -> Qwen2_5_VLForConditionalGeneration:
         """Return the model with this task's adapter; keeps the projector, adapter added."""
-        weights: dict[str, torch.Tensor] = {}
-        index = json.loads((folder / "model.safetensors.index.json").read_text())
-        for shard in sorted(set(index["weight_map"].values())):
-            weights |= {name: value.to(self.device).float() for name, value in load_file(folder / shard).items()}
-        adapters = load_file(folder / "adapters/adapter_model.safetensors", device=str(self.device))
-        for name, low in adapters.items():
-            if f".lora_A.{self.task}." in name:
-                high = adapters[name.replace(".lora_A.", ".lora_B.")]
-                place = name.removeprefix("base_model.model.").split(".lora_A.")[0].replace(".language_model.", ".")
-                weights[f"{place}.weight"] += high.float() @ low.float() * self.scale
+        weights = {name: value.to(self.device).float() for name, value in read_shards(folder).items()}
+        for place, (high, low) in read_adapter(folder, self.task).items():
+            added = high.to(self.device).float() @ low.to(self.device).float() * self.scale
+            weights[f"{place.replace('.language_model.', '.')}.weight"] += added
         self.projector = tuple(weights.pop(f"multi_vector_projector.{part}").cpu() for part in ("weight", "bias"))
         with self.device:
             model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig.from_pretrained(folder)).float()
-        renamed = {
-            f"model.{name}" if name.startswith("visual.") else name.replace("model.", "model.language_model.", 1): value
-            for name, value in weights.items()
-        }
-        result = model.load_state_dict(renamed, strict=False)
+        result = model.load_state_dict(named_for_transformers(weights), strict=False)
         assert result.missing_keys == ["lm_head.weight"], result
         assert not result.unexpected_keys, result
         return model

@@ -18,6 +18,11 @@ from transformers import AutoImageProcessor, PreTrainedTokenizerFast, Qwen2_5_VL
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
+def device() -> str:
+    """Return torch's name of the device that references and benchmarks compute on: a GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 class Reference:
     """Embeds one item at a time, so that no padding is involved; ``device`` is torch's name of one."""
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from tests.support.images import noise
 from tests.support.native import NativeReference
-from tests.support.reference import Reference, distance
+from tests.support.reference import Reference, device, distance
 from tests.support.xlm_roberta import XlmReference
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed._arrays import Floats
@@ -90,8 +89,8 @@ def report(found: dict[str, float]) -> None:
 def _reference(folder: Path, facts: Checkpoint, task: str) -> Reference | XlmReference:
     if not facts.supports_images:
         return XlmReference(folder)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return NativeReference(folder, task, device=device) if facts.has_adapters else Reference(folder, device=device)
+    place = device()
+    return NativeReference(folder, task, device=place) if facts.has_adapters else Reference(folder, device=place)
 
 
 def _mean_distance(rows: np.ndarray, expected: np.ndarray) -> float:

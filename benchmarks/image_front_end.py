@@ -1,0 +1,195 @@
+"""`python -m benchmarks.image_front_end`: what an image costs before the model, and what more cores bring.
+
+First each step of one page on one thread, in milliseconds of processor time. Then pages a second through
+``embed_images`` on as many cores as ``--cores`` names: each number in a process of its own that is bound to them, the
+numbers in turn, several rounds. The model answers at once ("without a model"), or is the demo.
+
+Prints Markdown for docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from benchmarks import loads
+from benchmarks.machine import machine
+
+TILE = 25
+REPEATS = 8
+
+
+def main() -> None:
+    """Measure and print, or do the part of one process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="%(default)s")
+    parser.add_argument("--images", type=int, default=48, help="pages of a round (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="%(default)s")
+    parser.add_argument("--worker", choices=("stub", "demo"), help=argparse.SUPPRESS)
+    wanted = parser.parse_args()
+    if wanted.worker:
+        work(wanted.worker, wanted.images)
+        return
+    print("Measured with: " + ", ".join(f"{name} {value}" for name, value in machine().items()) + ".\n")
+    print("| one page of 1275 x 1650 pixels, one thread | JPEG | PNG |\n|---|---:|---:|")
+    for step, (jpeg, png) in steps().items():
+        print(f"| {step} | {jpeg:.1f} ms | {png:.1f} ms |")
+    for kind, title in (("stub", "without a model"), ("demo", "demo")):
+        print(f"\n| pages a second, {title} | " + " | ".join(f"{cores} cores" for cores in wanted.cores) + " |")
+        print("|---|" + "---:|" * len(wanted.cores))
+        rounds = race(kind, wanted.cores, wanted.images, wanted.rounds)
+        print("| median | " + " | ".join(f"{statistics.median(each):.1f}" for each in zip(*rounds, strict=True)) + " |")
+        factors = [statistics.median(row[n] / row[0] for row in rounds) for n in range(len(wanted.cores))]
+        print("| times the first, round by round | " + " | ".join(f"{factor:.2f}" for factor in factors) + " |")
+
+
+def pages(number: int, kind: str) -> list[bytes]:
+    """Return files that look like pages of a document: lines of text, a picture, white margins; all different."""
+    files = []
+    for page in range(number):
+        image = Image.new("RGB", loads.PAGE, "white")
+        (picture,) = loads.images(1, (loads.PAGE[0] // TILE, loads.PAGE[1] // TILE // 3), seed=page)
+        image.paste(picture.resize((loads.PAGE[0] - 200, loads.PAGE[1] // 3), Image.Resampling.BICUBIC), (100, 100))
+        draw = ImageDraw.Draw(image)
+        for line, text in enumerate(loads.texts(50, (12, 12), seed=page)):
+            draw.text((100, 700 + 18 * line), text, fill="black", font_size=15)
+        file = io.BytesIO()
+        image.save(file, kind, **({"quality": 90} if kind == "JPEG" else {}))
+        files.append(file.getvalue())
+    return files
+
+
+def steps() -> dict[str, tuple[float, float]]:
+    """Return the milliseconds of each step, of a JPEG and of a PNG."""
+    from vllm.renderers import renderer_from_config
+    from vllm.v1.serial_utils import MsgpackEncoder
+
+    from vllm_jina_embed import MediaPolicy
+    from vllm_jina_embed.inputs.images import open_image
+
+    config, prompt = vllm_config()
+    renderer = renderer_from_config(config)
+    found = {"read and decode": [], "resize, normalise, cut into patches": [], "pack for the engine's process": []}  # type: ignore[var-annotated]
+    for kind in ("JPEG", "PNG"):
+        seconds: dict[str, list[float]] = {step: [] for step in found}
+        for content in pages(REPEATS + 1, kind):
+            image, opened = timed(lambda content=content: open_image(content, MediaPolicy()))
+            request = {"prompt_token_ids": prompt, "multi_modal_data": {"image": [image]}}
+            (inputs,), resized = timed(partial(renderer.render_cmpl, [request]))
+            _, packed = timed(partial(MsgpackEncoder().encode, inputs["mm_kwargs"]["image"]))
+            for step, took in zip(found, (opened, resized, packed), strict=True):
+                seconds[step].append(took)
+        for step, each in seconds.items():
+            found[step].append(1000 * statistics.median(each[1:]))
+    renderer.shutdown()
+    return {step: (jpeg, png) for step, (jpeg, png) in found.items()}
+
+
+def vllm_config() -> tuple[Any, list[int]]:
+    """Return vLLM's configuration of the demo, and the token ids of a prompt with one image."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    from vllm_jina_embed import settings
+    from vllm_jina_embed.engine.local.arguments import engine_arguments
+    from vllm_jina_embed.inputs.items import images
+    from vllm_jina_embed.prompts.build import load_builder
+
+    checked = settings.check(model="demo")
+    config = AsyncEngineArgs(**engine_arguments(checked.engine, cpu=True)).create_engine_config()  # type: ignore[arg-type]
+    builder = load_builder(checked.checkpoint, revision=None, policy=checked.media)
+    (built,) = builder.build(
+        images([Image.new("RGB", (64, 64))]), role="passage", text_prefix="", max_length=99, truncate="end"
+    )
+    return config, list(built.token_ids)  # type: ignore[union-attr]
+
+
+def timed(job: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what the job returns, and the processor time of this thread in seconds."""
+    began = time.thread_time()
+    return job(), time.thread_time() - began
+
+
+def race(kind: str, cores: list[int], number: int, rounds: int) -> list[list[float]]:
+    """Return pages a second, by round and number of cores; processes are stopped while they wait for their turn."""
+    command = [sys.executable, "-m", "benchmarks.image_front_end", "--worker", kind, "--images", str(number)]
+    workers = []
+    mine = sorted(os.sched_getaffinity(0))
+    for count in cores:
+        bound = ["taskset", "-c", ",".join(map(str, mine[:count]))]
+        worker = subprocess.Popen([*bound, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+        workers.append(worker)
+    try:
+        return [[ask(worker) for worker in workers] for _ in range(rounds)]
+    finally:
+        for worker in workers:
+            worker.communicate()
+
+
+def ask(worker: subprocess.Popen[str]) -> float:
+    """Return the pages a second of one round."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write("go\n")
+    worker.stdin.flush()
+    return float(worker.stdout.readline())
+
+
+def work(kind: str, number: int) -> None:
+    """Embed pages, half of them JPEG, each time a line arrives."""
+    import numpy as np
+
+    from vllm_jina_embed import JinaEmbedder
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    files = pages(number // 2, "JPEG") + pages(number - number // 2, "PNG")
+    with JinaEmbedder("demo") as embedder:
+        embedder.embed_images(files[:2])
+        if kind == "stub":
+            (length,) = {len(row) for row in embedder.embed(["a text"])}
+            vector = np.zeros(length, dtype=np.float32)
+            vector[0] = 1
+            without_model(embedder, vector)
+        embedder.embed_images(files)
+        answers.write("ready\n")
+        answers.flush()
+        for _ in sys.stdin:
+            began = time.perf_counter()
+            embedder.embed_images(files)
+            answers.write(f"{number / (time.perf_counter() - began)}\n")
+            answers.flush()
+
+
+def without_model(embedder: Any, vector: Any) -> None:
+    """Let vLLM's client pack each request and answer it by itself; the engine's process gets nothing."""
+    import torch
+    from vllm.v1.serial_utils import MsgpackEncoder
+
+    llm = embedder.backend.engine._llm
+    answer = SimpleNamespace(outputs=SimpleNamespace(data=torch.from_numpy(vector)), error=None)
+
+    async def encode(prompt: Any, params: Any, number: str, **others: Any) -> AsyncIterator[Any]:
+        request = llm.input_processor.process_inputs(
+            number, prompt, params, supported_tasks=await llm.get_supported_tasks()
+        )
+        MsgpackEncoder().encode(request)
+        yield answer
+
+    llm.encode = encode
+
+
+if __name__ == "__main__":
+    main()
