@@ -6,8 +6,9 @@ a projector of another task.
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import numpy as np
@@ -26,15 +27,30 @@ LIMIT = 1e-3
 """Largest ``_distance``; bfloat16 rounding stays under 1e-4, another pooling is over 1e-2."""
 
 
+async def together(checks: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run checks at the same time, so that vLLM batches their prompts: each step reads all weights once.
+
+    Raises:
+        EngineError: One failed, the first that did; the others are cancelled.
+    """
+    running = [asyncio.ensure_future(check) for check in checks]
+    try:
+        await asyncio.gather(*running)
+    finally:
+        for check in running:
+            check.cancel()
+
+
 async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
     """Compare the engine's embeddings of a text and an image with host pooling of its own token states.
 
     Raises:
         EngineError: They differ.
     """
-    for prompt in _prompts(config):
+    span = {"vision_start": config.vision_start_token_id, "vision_end": config.vision_end_token_id}
+
+    async def check(prompt: Prompt) -> None:
         tokens = await engine.token_states(prompt, task=task)
-        span = {"vision_start": config.vision_start_token_id, "vision_end": config.vision_end_token_id}
         mask = single_vector.vision_mask(tokens.token_ids, **span)
         expected = single_vector.finish(single_vector.mean(tokens.states, mask), tokens.states.shape[1])
         for _ in range(2):  # the second time a prefix cache would answer
@@ -46,6 +62,8 @@ async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
                     "that this package is installed in the environment that vLLM runs in."
                 )
 
+    await together(check(prompt) for prompt in _prompts(config))
+
 
 async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
     """Compare the engine's embeddings of two texts with the states of their first tokens.
@@ -55,7 +73,8 @@ async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
     """
     ends = (config.bos_token_id, config.eos_token_id)
     plain = [token_id for token_id in range(64) if token_id not in {*ends, config.pad_token_id}]
-    for prompt in (Prompt(token_ids=(ends[0], *plain[:count], ends[1])) for count in (9, 5)):
+
+    async def check(prompt: Prompt) -> None:
         states = (await engine.token_states(prompt, task=task)).states
         expected = single_vector.finish(states[0], states.shape[1])
         got = await engine.embed(prompt, dimensions=len(expected), task=task)
@@ -64,6 +83,8 @@ async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
                 f"vLLM does not pool this checkpoint by its first token (got {_described(got, expected)} to the right "
                 "vector). Its own modules.json may ask for another pooling."
             )
+
+    await together(check(Prompt(token_ids=(ends[0], *plain[:count], ends[1]))) for count in (9, 5))
 
 
 CHECKS: dict[Pooling, Check] = {"vision_span_mean": check_pooling, "first_token": check_first_token}
@@ -76,7 +97,8 @@ async def check_multi_vector(engine: Engine, config: Any, *, task: str, expected
     Raises:
         EngineError: They differ.
     """
-    for prompt in _prompts(config):
+
+    async def check(prompt: Prompt) -> None:
         rows = expected((await engine.token_states(prompt, task=task)).states)
         got = await engine.multi_vector(prompt, task=task)
         if not _distance(got, rows) <= LIMIT:
@@ -84,6 +106,8 @@ async def check_multi_vector(engine: Engine, config: Any, *, task: str, expected
                 f"vLLM does not project multi-vectors of task {task!r} as this checkpoint needs (got "
                 f"{_described(got, rows)} to the right rows). Was the plugin 'vllm_jina_embed' loaded?"
             )
+
+    await together(check(prompt) for prompt in _prompts(config))
 
 
 def _distance(got: Floats, expected: Floats) -> float:

@@ -19,7 +19,7 @@ from ..engine.local.image_threads import ImageThreads
 from ..engine.local.requests import rendered
 from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, TASK_KEY, TASKS_KEY
 from ..engine.protocol import TokenStates
-from ..engine.self_check import CHECKS, check_multi_vector
+from ..engine.self_check import CHECKS, check_multi_vector, together
 from ..prompts.base import Prompt
 
 Result = TypeVar("Result")
@@ -82,8 +82,7 @@ async def prove(state: Any) -> None:
     adapters = dict(state.openai_serving_models.lora_requests)
     check = CHECKS[family_of(config.model_type).pooling]
     with closing(ClientEngine(state.engine_client, adapters)) as engine:
-        for task in adapters or ("",):
-            await check(engine, config, task=task)
+        await together(check(engine, config, task=task) for task in adapters or ("",))
         task = getattr(config, DEFAULT_TASK_KEY, None)
         if task is not None and model.pooler_config.task == "token_embed":
             location, source = locate(str(model.model), model.revision), Path(getattr(config, ADAPTERS_KEY))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from tests.support.fake_engine import FakeEngine, vector_of
 from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.engine.protocol import TokenStates
-from vllm_jina_embed.engine.self_check import check_first_token, check_multi_vector, check_pooling
+from vllm_jina_embed.engine.self_check import check_first_token, check_multi_vector, check_pooling, together
 from vllm_jina_embed.errors import EngineError
 from vllm_jina_embed.pooling import single_vector
 from vllm_jina_embed.prompts.base import Prompt
@@ -96,6 +97,50 @@ async def test_an_engine_that_projects_wrongly_is_refused(mistake: str) -> None:
     """Whatever it does instead; the task is named."""
     with pytest.raises(EngineError, match="multi-vectors of task 'code'"):
         await check_multi_vector(ProjectingEngine(mistake), CONFIG, task="code", expected=ProjectingEngine.project)
+
+
+class WaitingEngine(ProjectingEngine):
+    """Answers when as many prompts are inside as can be."""
+
+    def __init__(self, inside: int, mistake: str = "") -> None:
+        super().__init__(mistake)
+        self.barrier = asyncio.Barrier(inside)
+
+    async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
+        """Wait for the others, where a check asks."""
+        if task:
+            await self.barrier.wait()
+        return await super().token_states(prompt, task="")
+
+    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+        """Pool, without waiting for the token states."""
+        return await super().embed(prompt, dimensions=dimensions, task="")
+
+
+async def test_the_prompts_of_all_checks_are_in_the_engine_at_once() -> None:
+    """One after the other, each would read all weights of a large model by itself."""
+    engine = WaitingEngine(6)
+    async with asyncio.timeout(20):
+        await together(check_pooling(engine, CONFIG, task=task) for task in ("retrieval", "text-matching", "code"))
+
+
+async def test_the_first_failure_is_told_and_the_rest_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is left running in an engine that is about to be closed."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            ended.set()
+
+    with pytest.raises(EngineError, match="does not average"):
+        await together([endless(), check_pooling(PoolingEngine("last token"), CONFIG, task="code")])
+    assert begun.is_set()
+    async with asyncio.timeout(20):
+        await ended.wait()
+    assert not caplog.records
 
 
 ENDS = SimpleNamespace(bos_token_id=0, eos_token_id=2, pad_token_id=1)

@@ -32,7 +32,7 @@ from ..config import LocalConfig
 from ..loop import LoopThread
 from ..plugin_contract import PATIENT, URGENT
 from ..protocol import TokenStates
-from ..self_check import CHECKS, check_multi_vector
+from ..self_check import CHECKS, check_multi_vector, together
 from .arguments import TOKENIZERS, engine_arguments, environment, memory_kept, variables
 from .image_threads import ImageThreads
 from .processes import check_process, engine_processes, make_folder
@@ -142,12 +142,14 @@ class LocalEngine:
         """Run the self-checks, with each adapter if there are any."""
         config, adapters = self._config, self._adapters
         check = CHECKS[config.family.pooling]
-        for task in config.tasks or ("",):
-            await check(self, hf_config, task=task)
+        checks = [check(self, hf_config, task=task) for task in config.tasks or ("",)]
         if adapters is not None:
             task_projections = projections(self._location, adapters.source, config.tasks)
-            for task, projection in task_projections.items():
-                await check_multi_vector(self, hf_config, task=task, expected=projection.multi_vector)
+            checks += [
+                check_multi_vector(self, hf_config, task=task, expected=projection.multi_vector)
+                for task, projection in task_projections.items()
+            ]
+        await together(checks)
 
     def _lora(self, task: str) -> Any | None:
         """Return vLLM's name for the adapter of ``task``; None where the weights are merged."""
