@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock, patch
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.support.images import noise
-from vllm_jina_embed import EngineError, JinaEmbedder, settings
+from vllm_jina_embed import ClosedError, EngineError, JinaEmbedder, settings
 from vllm_jina_embed.engine.config import LocalConfig
 from vllm_jina_embed.engine.local.engine import LocalEngine, _start_vllm
 from vllm_jina_embed.engine.local.image_threads import ImageThreads
 from vllm_jina_embed.engine.local.requests import rendered
 from vllm_jina_embed.engine.local.vllm_versions import warn_if_newer
+from vllm_jina_embed.inputs.budget import Budget
 from vllm_jina_embed.inputs.items import images
 from vllm_jina_embed.prompts.base import Prompt
 from vllm_jina_embed.serve import server_process
@@ -96,6 +100,79 @@ def threads_of_a_new_thread() -> int:
     return found[0]
 
 
+@pytest.fixture
+def six_threads() -> Iterator[None]:
+    """A number that neither vLLM nor a thread of a pool has by itself."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(6)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("six_threads")
+@pytest.mark.parametrize("pools", [1, 2])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_torch_keeps_its_threads_whoever_ends_last(pools: int, order: tuple[int, int]) -> None:
+    """Two overlapping calls on new threads, in one engine and in two; then single calls on the same threads.
+
+    A thread of a pool keeps the number that it set last, so it cannot tell what a new thread would have.
+    """
+    engines = [ImageThreads(2) for _ in range(pools)]
+
+    async def overlapping(first: int, second: int) -> None:
+        """Begin two calls, and end ``first`` before ``second``."""
+        begun, may_end = [threading.Event() for _ in range(2)], [threading.Event() for _ in range(2)]
+
+        def prepare(number: int) -> None:
+            before = torch.get_num_threads()
+            torch.set_num_threads(1)
+            begun[number].set()
+            may_end[number].wait(20)
+            torch.set_num_threads(before)
+
+        calls = []
+        for number in range(2):
+            calls.append(asyncio.create_task(engines[number % pools].run([], prepare, number)))
+            await asyncio.to_thread(begun[number].wait, 20)
+        for number in (first, second):
+            may_end[number].set()
+            await calls[number]
+
+    def alone() -> None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        torch.set_num_threads(before)
+
+    for _ in range(3):
+        await overlapping(*order)
+        assert threads_of_a_new_thread() == 6
+        for engine in engines * 4:
+            await engine.run([], alone)
+            assert threads_of_a_new_thread() == 6
+    for engine in engines:
+        engine.close()
+
+
+async def test_large_images_are_prepared_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preparing takes ten bytes a pixel: eight threads with a large image each would take gigabytes."""
+    budget = Budget(100_000_000)
+    monkeypatch.setattr("vllm_jina_embed.engine.local.image_threads.BUDGET", budget)
+    held: list[int] = []
+    threads = ImageThreads(8)
+
+    def prepare() -> None:
+        held.append(budget.held)
+        time.sleep(0.02)
+
+    for side, most in ((3000, 90_000_000), (2000, 80_000_000), (100, 800_000)):
+        image = Image.new("RGB", (side, side))
+        await asyncio.gather(*(threads.run([image], prepare) for _ in range(12)))
+        assert 0 < max(held) <= most
+        held.clear()
+    threads.close()
+    assert budget.held == 0
+
+
 @pytest.mark.parametrize(("gigabytes", "threads"), [(0, 3), (None, 3), (4, 1)])
 def test_vllms_cache_of_images_gets_them_in_order(
     monkeypatch: pytest.MonkeyPatch, gigabytes: int | None, threads: int
@@ -148,3 +225,20 @@ def test_a_vllm_newer_than_the_tested_ones_is_named(
         assert [record.getMessage().count("is newer than") for record in caplog.records] == [1]
     assert went_on.call_count == 2
     warn_if_newer.cache_clear()
+
+
+async def test_a_request_that_meets_a_closed_engine_says_so() -> None:
+    """Closed while its image was being prepared, before its first try and before its second."""
+    engine = LocalEngine.__new__(LocalEngine)
+    engine._llm, engine._slots = None, asyncio.Semaphore(1)
+    prompt = Prompt(token_ids=(1,))
+    with pytest.raises(ClosedError):
+        await engine._answer(prompt, "", False, None)
+    engine._llm = MagicMock(errored=False)
+
+    async def closed_meanwhile(*_: Any) -> None:
+        engine._llm = None
+
+    engine._try = closed_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(ClosedError):
+        await engine._answer(prompt, "", False, None)

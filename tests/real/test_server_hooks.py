@@ -264,15 +264,19 @@ async def test_images_of_several_clients_are_prepared_at_once(renderer: Any, mon
     prompts = [image_prompt(renderer, noise(60 + 37 * n, 400 - 11 * n, n), None) for n in range(16)]
     one_by_one = [renderer._process_tokens(prompt) for prompt in prompts]
     inside = threading.Barrier(2)
+    threads: list[str] = []
     prepare = renderer._process_multimodal
 
     def together(*arguments: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread().name)
         inside.wait(60)  # broken where nobody else comes
         return prepare(*arguments, **options)
 
     monkeypatch.setattr(renderer, "_image_threads", ImageThreads(2))
     monkeypatch.setattr(renderer, "_process_multimodal", together)
     at_once = await asyncio.gather(*(renderer._process_tokens_async(prompt) for prompt in prompts))
+    assert len(threads) == len(prompts)
+    assert len(set(threads)) == 2
     for ours, theirs in zip(at_once, one_by_one, strict=True):
         assert ours["prompt_token_ids"] == theirs["prompt_token_ids"]
         ((expected,), (found,)) = (one["mm_kwargs"]["image"] for one in (theirs, ours))

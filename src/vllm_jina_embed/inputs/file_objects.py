@@ -63,6 +63,14 @@ def read_all(source: Any, most: int) -> bytes:
             source.seek(position)
 
 
+def may_share(source: object) -> bool:
+    """Tell whether reading a file object may move another one: members of one archive share the file beneath.
+
+    Such objects are read one after the other. No other kind of object is one.
+    """
+    return hasattr(source, "read") and not isinstance(source, BytesIO) and _regular_file(source) is None
+
+
 def _can_seek(source: Any) -> bool:
     """Tell whether a file object can be moved; mmap does not say so before Python 3.13."""
     if hasattr(source, "seekable"):
@@ -120,7 +128,7 @@ def _read_parts(source: Any, most: int) -> bytes:
     parts: list[bytes] = []
     rest = most
     while rest > 0:
-        part = source.read(min(rest, most))
+        part = source.read(min(rest, _PART))  # io.BufferedReader makes room for as many as it is asked for
         if part is None:
             raise BlockingIOError("it is non-blocking and has no data yet")
         if not isinstance(part, bytes):

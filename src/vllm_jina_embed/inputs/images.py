@@ -22,6 +22,7 @@ from PIL import Image
 
 from ..errors import InputError, VllmJinaError, unreadable
 from .encoding import png
+from .file_objects import may_share
 from .image_files import BUDGET, MAX_SIDE_RATIO, check_size, decoded_file
 from .image_modes import array_rgb
 from .pil_images import decoded_pil
@@ -36,6 +37,7 @@ __all__ = [
     "image_string",
     "is_data_uri",
     "load_image",
+    "may_share_a_file",
     "open_image",
 ]
 
@@ -137,6 +139,19 @@ def load_image(source: object, policy: MediaPolicy) -> LoadedImage:
     pixels, kind = _from_file([file], policy)
     media_type = _WEB_TYPES.get(kind) or Image.MIME.get(kind, f"image/{kind.lower()}")
     return LoadedImage(pixels=pixels, data=file.data, media_type=media_type, path=file.path, reference=file.reference)
+
+
+def may_share_a_file(source: object) -> bool:
+    """Tell whether opening ``source`` may move a file that another object reads as well, as members of an archive do.
+
+    Such sources are opened one after the other.
+    """
+    lazy = isinstance(source, Image.Image)
+    files = [getattr(source, name, None) for name in ("fp", "_fp")] if lazy else [source]
+    try:
+        return any(may_share(file) for file in files)
+    except Exception:  # the object's own code; opening it tells
+        return True
 
 
 @contextmanager

@@ -8,10 +8,11 @@ rerank, tokenize, and the texts of chat messages).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from PIL.Image import Image
 from vllm.exceptions import VLLMValidationError
 from vllm.inputs import TokensPrompt
 from vllm.renderers.hf import HfRenderer
@@ -57,8 +58,15 @@ class TextRenderer(HfRenderer):
         """
         return super()._process_multimodal(prompt, mm_data, _fresh_ids(mm_data), *others, **options)
 
-    async def _on_our_threads(self, *arguments: Any, **options: Any) -> Any:
-        return await self._image_threads.run(partial(self._process_multimodal, *arguments, **options))
+    async def _on_our_threads(self, prompt: Any, mm_data: Any, *others: Any, **options: Any) -> Any:
+        prepare = partial(self._process_multimodal, prompt, mm_data, *others, **options)
+        images = [image for items in mm_data.values() for image in _listed(items) if isinstance(image, Image)]
+        return await self._image_threads.run(images, prepare)
+
+    def shutdown(self) -> None:
+        """End the threads too."""
+        self._image_threads.close()
+        super().shutdown()
 
     def _image_prompt(self, prompt: Any, params: Any) -> Any:
         keep = params.truncate_prompt_tokens
@@ -107,11 +115,15 @@ def _fresh_ids(mm_data: Mapping[str, Any]) -> dict[str, list[str]]:
     """
     counts = {}
     for modality, items in mm_data.items():
-        items = items if isinstance(items, list | tuple) else [items]
+        items = _listed(items)
         if any(item is None for item in items):
             raise VLLMValidationError(f"got a uuid without its {modality}; send the {modality}.", parameter="input")
         counts[modality] = len(items)
     return {modality: [uuid.uuid4().hex for _ in range(count)] for modality, count in counts.items()}
+
+
+def _listed(items: Any) -> Sequence[Any]:
+    return items if isinstance(items, list | tuple) else [items]
 
 
 def _shortened(tokens: Tokens, keep: int, truncate: str) -> list[int]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import random
+import tarfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -16,9 +19,9 @@ from PIL import Image
 
 from tests.support.builders import template_builder
 from tests.support.fake_engine import FakeEngine, vector_of, wait_until
-from tests.support.images import noise
+from tests.support.images import encoded, noise
 from tests.support.tokenizer import make_tokenizer
-from vllm_jina_embed.embedding import pipeline
+from vllm_jina_embed.embedding import building, pipeline
 from vllm_jina_embed.embedding.pipeline import Outcome, Plan, embed_items
 from vllm_jina_embed.errors import ConfigError, EngineDeadError, EngineError, InputError
 from vllm_jina_embed.inputs import items as inputs
@@ -214,6 +217,10 @@ class SlowBuilder:
         self._together = threading.Barrier(enough)
         self._lock = threading.Lock()
 
+    def let_go(self) -> None:
+        """Let those that wait fail."""
+        self._together.abort()
+
     def build(self, items: Sequence[Any], **options: Any) -> list[Prompt | InputError]:
         with self._lock:
             self.now += 1
@@ -227,10 +234,18 @@ class SlowBuilder:
                 self.now -= 1
 
 
-async def build_with(builder: Any, items: list[Any], engine: FakeEngine, max_length: int = 1000) -> Outcome:
+async def in_a_thread(function: Callable[[], None]) -> None:
+    """Call a function in a thread of its own, not of the loop's pool."""
+    with ThreadPoolExecutor(1) as pool:
+        await asyncio.get_running_loop().run_in_executor(pool, function)
+
+
+async def build_with(
+    builder: Any, items: list[Any], engine: FakeEngine, *, max_length: int = 1000, role: str = "passage"
+) -> Outcome:
     plan = Plan(
-        task="retrieval", role="passage", text_prefix="Passage: ", dimensions=DIMENSIONS, max_length=max_length,
-        truncate="end",
+        task="retrieval", role=role, text_prefix="Passage: ", dimensions=DIMENSIONS, max_length=max_length,
+        truncate="end", urgent=role == "query",
     )  # fmt: skip
     return await embed_items(
         inputs.mixed(items), engine=engine, builder=builder, plan=plan, progress=lambda count: None
@@ -240,9 +255,9 @@ async def build_with(builder: Any, items: list[Any], engine: FakeEngine, max_len
 @pytest.mark.parametrize("cores", [1, 2, 3, 64])
 async def test_images_of_one_call_are_decoded_on_several_cores(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
     """At most eight at once; rows keep their order."""
-    monkeypatch.setattr(pipeline, "usable_cores", lambda: cores)
+    monkeypatch.setattr(building, "usable_cores", lambda: cores)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(16))  # a small machine has 5
-    at_once = min(cores, pipeline.AHEAD)
+    at_once = min(cores, building.AHEAD)
     items = [noise(20 + n, 30, n) for n in range(3 * at_once)]
     builder = SlowBuilder(at_once)
     outcome = await build_with(builder, items, FakeEngine())
@@ -251,8 +266,8 @@ async def test_images_of_one_call_are_decoded_on_several_cores(monkeypatch: pyte
 
 
 async def test_long_texts_are_tokenised_on_several_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "usable_cores", lambda: 2)
-    items = [f"{n} " + "fox " * 60 for n in range(4 * pipeline.CHUNK)]
+    monkeypatch.setattr(building, "usable_cores", lambda: 2)
+    items = [f"{n} " + "fox " * 60 for n in range(4 * building.CHUNK)]
     builder = SlowBuilder(2)
     outcome = await build_with(builder, items, FakeEngine())
     np.testing.assert_array_equal(outcome.embeddings, expected(items))
@@ -261,23 +276,39 @@ async def test_long_texts_are_tokenised_on_several_cores(monkeypatch: pytest.Mon
 
 async def test_what_is_built_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoded images do not pile up while the engine is busy."""
-    monkeypatch.setattr(pipeline, "usable_cores", lambda: 2)
+    monkeypatch.setattr(building, "usable_cores", lambda: 2)
     monkeypatch.setattr(pipeline, "IN_FLIGHT", 3)
     builder = SlowBuilder(1)
     ready = asyncio.Event()
     engine = FakeEngine(until=lambda engine: ready.is_set())
     task = asyncio.create_task(build_with(builder, [noise(20 + n, 30, n) for n in range(40)], engine))
-    await asyncio.to_thread(wait_until, lambda: len(engine.prompts) == 3)
+    await asyncio.to_thread(wait_until, lambda: builder.built == 3 + 1 + 1)  # in the engine, waiting for a slot, ahead
     await asyncio.sleep(0.2)
-    assert builder.built <= 3 + 1 + 2  # in the engine, waiting for a slot, ahead
+    assert builder.built == 5
+    assert len(engine.prompts) == 3
     ready.set()
     assert not np.isnan((await task).embeddings).any()
 
 
-async def test_only_the_first_error_of_building_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_only_the_first_error_of_building_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Lists that were built ahead met the same one; asyncio would log each that nobody asks for."""
-    with pytest.raises(ConfigError, match="leaves no room"):
-        await build_with(BUILDER, [noise(20 + n, 30, n) for n in range(40)], FakeEngine(), max_length=1)
+    monkeypatch.setattr(building, "usable_cores", lambda: 4)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(4))
+    failed: list[int] = []
+
+    class Builder:
+        def build(self, items: list[Any], **_: object) -> list[Prompt]:
+            (item,) = items
+            if item.position == 0:  # the last to fail
+                wait_until(lambda: len(failed) == 3)
+                time.sleep(0.2)
+            failed.append(item.position)
+            raise ConfigError(f"item {item.position}")
+
+    with pytest.raises(ConfigError, match="item 0"):
+        await build_with(Builder(), [noise(20 + n, 30, n) for n in range(4)], FakeEngine())
     await asyncio.sleep(0.1)
     gc.collect()
     assert not caplog.records
@@ -285,16 +316,82 @@ async def test_only_the_first_error_of_building_is_told(caplog: pytest.LogCaptur
 
 async def test_cancelling_while_images_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not wait for them, and no further one is begun."""
-    monkeypatch.setattr(pipeline, "usable_cores", lambda: 2)
+    monkeypatch.setattr(building, "usable_cores", lambda: 8)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))  # six wait for a thread
     builder = SlowBuilder(3)  # two wait for a third, which never comes
     task = asyncio.create_task(build_with(builder, [noise(20 + n, 30, n) for n in range(40)], FakeEngine()))
-    await asyncio.to_thread(wait_until, lambda: builder.now == 2)
+    await in_a_thread(lambda: wait_until(lambda: builder.now == 2))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    builder._together.abort()
-    await asyncio.to_thread(wait_until, lambda: builder.now == 0)
+    builder.let_go()
+    await in_a_thread(lambda: wait_until(lambda: builder.now == 0))
+    await asyncio.sleep(0.2)
     assert builder.built == 2
+
+
+async def test_a_question_waits_for_no_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All threads of the loop build documents; a long question is built all the same."""
+    monkeypatch.setattr(building, "usable_cores", lambda: 2)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    builder = SlowBuilder(3)
+    documents = asyncio.create_task(build_with(builder, [noise(20 + n, 30, n) for n in range(8)], FakeEngine()))
+    await in_a_thread(lambda: wait_until(lambda: builder.now == 2))
+    async with asyncio.timeout(15):
+        outcome = await build_with(BUILDER, ["fox " * 400], FakeEngine(), role="query")
+    assert not np.isnan(outcome.embeddings).any()
+    assert builder.now == 2
+    documents.cancel()
+    builder.let_go()
+    with pytest.raises(asyncio.CancelledError):
+        await documents
+
+
+class SlowFile(io.BytesIO):
+    """Lets other threads run between a seek and the read after it."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        time.sleep(0.001)
+        return super().read(size)
+
+
+def members(images: list[Image.Image]) -> list[Any]:
+    """Return file objects of one tar file; they move the same file beneath."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for number, image in enumerate(images):
+            data = encoded(image)
+            entry = tarfile.TarInfo(f"{number}.png")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    opened = tarfile.open(fileobj=SlowFile(content.getvalue()))  # noqa: SIM115 - its members are read later
+    return [opened.extractfile(entry) for entry in opened.getmembers()]
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+async def test_members_of_one_archive_are_read_in_turn(monkeypatch: pytest.MonkeyPatch, lazily: bool) -> None:
+    """As file objects, and as PIL images that were opened from them and not decoded."""
+    monkeypatch.setattr(building, "usable_cores", lambda: 8)
+    images = [noise(90 + n, 100, n) for n in range(40)]  # larger than a buffer
+    files = members(images)
+    items = [Image.open(file) for file in files] if lazily else files
+    outcome = await build_with(BUILDER, items, FakeEngine())
+    assert outcome.errors == []
+    np.testing.assert_array_equal(outcome.embeddings, expected(images))
+
+
+async def test_a_list_of_very_long_texts_is_short() -> None:
+    """What is tokenised ahead holds a bounded number of characters."""
+    sizes: list[int] = []
+
+    class Builder:
+        def build(self, items: list[Any], **_: object) -> list[Prompt]:
+            sizes.append(sum(len(item.text) for item in items))
+            return [Prompt(token_ids=(1,)) for _ in items]
+
+    await build_with(Builder(), ["x" * 300_000] * 20, FakeEngine())
+    assert sum(sizes) == 20 * 300_000
+    assert max(sizes) < building.CHARACTERS + 300_000
 
 
 async def test_two_calls_share_an_engine_without_mixing() -> None:

@@ -105,8 +105,7 @@ class LocalEngine:
         if os.getpid() != self._pid:
             return
         if self._llm is not None:
-            llm, self._llm = self._llm, None
-            self.run(_shutdown(llm)).result()
+            self.run(self._stop()).result()
             gc.unfreeze()  # vLLM's objects may be collected now
         self._thread.close()
         self._image_threads.close()
@@ -137,6 +136,12 @@ class LocalEngine:
         # The requests of one step: with more in the engine, answers come in bursts, and questions wait for them.
         self._slots = asyncio.Semaphore(settings.scheduler_config.max_num_seqs)
         await self._check(settings.model_config.hf_config)
+
+    async def _stop(self) -> None:
+        """Shut vLLM down, on the loop: a restart that is under way there has ended."""
+        llm, self._llm = self._llm, None
+        if llm is not None:  # not if two threads close
+            llm.shutdown()
 
     async def _check(self, hf_config: Any) -> None:
         """Run the self-checks, with each adapter if there are any."""
@@ -174,18 +179,26 @@ class LocalEngine:
     async def _answer(self, prompt: Prompt, task: str, urgent: bool, params: Any) -> Any:
         """Return vLLM's finished output; after a dead process or a lost cache entry, try once more."""
         async with contextlib.nullcontext() if urgent else self._slots:
-            llm = self._llm
-            if llm is None:
-                raise ClosedError("the engine is closed.")
+            llm = self._open()
             output = await self._try(llm, prompt, task, urgent, params)
             if output is None:
                 if llm.errored:
                     await self._restart(llm)
-                output = await self._try(self._llm, prompt, task, urgent, params)
+                output = await self._try(self._open(), prompt, task, urgent, params)
         if output is None:
             raise EngineDeadError("vLLM's engine process ended twice while it worked on this item.")
         self._restartable = True
         return output
+
+    def _open(self) -> Any:
+        """Return the running vLLM.
+
+        Raises:
+            ClosedError: After ``close``.
+        """
+        if self._llm is None:
+            raise ClosedError("the engine is closed.")
+        return self._llm
 
     async def _try(self, llm: Any, prompt: Prompt, task: str, urgent: bool, params: Any) -> Any | None:
         """Return the finished output, or None where a second try can help."""
@@ -258,7 +271,3 @@ def _unit(vector: Floats) -> Floats:
         _finite(vector)
         raise InputError(f"the model's vector of this item has norm {np.linalg.norm(vector):g} instead of 1.")
     return vector
-
-
-async def _shutdown(llm: Any) -> None:
-    llm.shutdown()

@@ -23,7 +23,7 @@ async def rendered(llm: Any, prompt: Prompt, threads: ImageThreads) -> dict[str,
     if not prompt.images:
         return request | {"type": "token"}
     request["multi_modal_data"] = {"image": list(prompt.images)}
-    (engine_input,) = await threads.run(llm.renderer.render_cmpl, [request])
+    (engine_input,) = await threads.run(prompt.images, llm.renderer.render_cmpl, [request])
     return dict(engine_input)
 
 
