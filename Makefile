@@ -63,9 +63,9 @@ bench: setup-dev
 bench-full: setup-dev
 	$(VENV)/bin/python -m benchmarks.run --full
 
-# The real tests with each version of vLLM's CPU build that shares torch with the lock.
+# The real tests with each vLLM and each of its model runners; hours.
 test-matrix: setup-dev
-	$(PYTHON) scripts/matrix.py
+	$(VENV)/bin/python scripts/matrix.py
 
 lock:
 	@$(PYTHON) -m venv .venv-lock

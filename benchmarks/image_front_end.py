@@ -10,8 +10,10 @@ Prints Markdown for docs/performance.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -41,6 +43,9 @@ def main() -> None:
     if wanted.worker:
         work(wanted.worker, wanted.images)
         return
+    if (most := len(os.sched_getaffinity(0))) < max(wanted.cores):
+        parser.error(f"--cores {max(wanted.cores)}: this process may use {most}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes, which are stopped, are ended
     print("Measured with: " + ", ".join(f"{name} {value}" for name, value in machine().items()) + ".\n")
     print("| one page of 1275 x 1650 pixels, one thread | JPEG | PNG |\n|---|---:|---:|")
     for step, (jpeg, png) in steps().items():
@@ -121,30 +126,62 @@ def timed(job: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def race(kind: str, cores: list[int], number: int, rounds: int) -> list[list[float]]:
-    """Return pages a second, by round and number of cores; processes are stopped while they wait for their turn."""
-    command = [sys.executable, "-m", "benchmarks.image_front_end", "--worker", kind, "--images", str(number)]
-    workers = []
-    mine = sorted(os.sched_getaffinity(0))
-    for count in cores:
-        bound = ["taskset", "-c", ",".join(map(str, mine[:count]))]
-        worker = subprocess.Popen([*bound, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
-        workers.append(worker)
-    try:
-        return [[ask(worker) for worker in workers] for _ in range(rounds)]
-    finally:
-        for worker in workers:
-            worker.communicate()
+    """Return pages a second, by round and number of cores; another number of cores begins each round."""
+    workers: list[Worker] = []
+    found = []
+    with contextlib.ExitStack() as stack:
+        for count in cores:
+            worker = Worker(kind, count, number)
+            stack.callback(worker.close)
+            workers.append(worker)
+        for turn in range(rounds):
+            order = [(turn + place) % len(workers) for place in range(len(workers))]
+            speeds = {place: workers[place].ask() for place in order}
+            found.append([speeds[place] for place in range(len(workers))])
+    return found
 
 
-def ask(worker: subprocess.Popen[str]) -> float:
-    """Return the pages a second of one round."""
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdin.write("go\n")
-    worker.stdin.flush()
-    return float(worker.stdout.readline())
+class Worker:
+    """A process that is bound to some cores, and stopped with its children while others work."""
+
+    def __init__(self, kind: str, cores: int, images: int) -> None:
+        mine = sorted(os.sched_getaffinity(0))
+        bound = ["taskset", "-c", ",".join(map(str, mine[:cores]))]
+        command = [sys.executable, "-m", "benchmarks.image_front_end", "--worker", kind, "--images", str(images)]
+        self._process = subprocess.Popen(
+            [*bound, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+        )
+        try:
+            if self._answer() != "ready":
+                raise RuntimeError(f"the process on {cores} cores ended before it was ready; see its output above")
+        except BaseException:
+            self.close()
+            raise
+        self._signal(signal.SIGSTOP)
+
+    def ask(self) -> float:
+        """Return the pages a second of one round."""
+        assert self._process.stdin is not None
+        self._signal(signal.SIGCONT)
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        self._signal(signal.SIGSTOP)
+        return float(answer)
+
+    def close(self) -> None:
+        """End it; its engine ends with it."""
+        self._signal(signal.SIGCONT)
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
 
 def work(kind: str, number: int) -> None:

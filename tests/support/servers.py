@@ -18,6 +18,8 @@ import psutil
 
 from vllm_jina_embed.checkpoints.table.jina_v4 import MAX_PIXELS, MIN_PIXELS
 
+API_SERVER = "vllm.entrypoints.openai.api_server"
+"""Module of vLLM's own server in all of 0.28 to 0.33."""
 SMALL = ["--kv-cache-memory-bytes", str(256 * 1024**2)]
 
 
@@ -135,7 +137,7 @@ def plain(folder: Path, log: Path, template: str, *, max_pixels: int = MAX_PIXEL
     port = free_port()
     size = f'{{"size": {{"shortest_edge": {MIN_PIXELS}, "longest_edge": {max_pixels}}}}}'
     command = [
-        "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(folder), "--port", str(port),
+        "-m", API_SERVER, "--model", str(folder), "--port", str(port),
         "--runner", "pooling", "--pooler-config", '{"task": "token_embed"}', "--dtype", "float32", "--enforce-eager",
         "--limit-mm-per-prompt", '{"video": 0}', "--chat-template", template, "--mm-processor-kwargs", size, *SMALL,
     ]  # fmt: skip
@@ -146,7 +148,7 @@ def plain_text(folder: Path, log: Path) -> RealServer:
     """Return vLLM's own server on the token states of a text model, without this package's plugin."""
     port = free_port()
     command = [
-        "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(folder), "--port", str(port),
+        "-m", API_SERVER, "--model", str(folder), "--port", str(port),
         "--runner", "pooling", "--pooler-config", '{"task": "token_embed"}', "--dtype", "float32", "--enforce-eager",
         *SMALL,
     ]  # fmt: skip
