@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +85,41 @@ class Contestant:
         """Raise ``peak_bytes`` to what the process tree holds, ten times a second."""
         with peak_memory(self._tree) as peak:
             yield
-        self.peak_bytes = max(self.peak_bytes, peak[0])
+        self.peak_bytes = max(self.peak_bytes, peak[0].total)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process tree holds, in bytes; pages that several processes share count once.
+
+    Attributes:
+        own: Memory of its own.
+        shared: Memory shared between processes.
+        files: Mapped pages of files, such as weights, which the system takes back when it needs room.
+    """
+
+    own: int = 0
+    shared: int = 0
+    files: int = 0
+
+    @property
+    def total(self) -> int:
+        """The sum."""
+        return self.own + self.shared + self.files
+
+    def __str__(self) -> str:
+        parts = f"{self.own / 1e9:.1f} own, {self.shared / 1e9:.1f} shared, {self.files / 1e9:.1f} mapped files"
+        return f"{self.total / 1e9:.1f} GB ({parts})"
 
 
 @contextmanager
-def peak_memory(root: psutil.Process) -> Iterator[list[int]]:
-    """Yield a list of one number: the most bytes that the process tree has held, looked at ten times a second."""
-    done, peak = threading.Event(), [0]
+def peak_memory(root: psutil.Process) -> Iterator[list[Memory]]:
+    """Yield a list of the most memory that the process tree has held, looked at ten times a second."""
+    done, peak = threading.Event(), [Memory()]
 
     def watch() -> None:
         while not done.wait(0.1):
-            peak[0] = max(peak[0], tree_memory(root))
+            peak[0] = max(peak[0], tree_memory(root), key=lambda memory: memory.total)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -105,16 +130,19 @@ def peak_memory(root: psutil.Process) -> Iterator[list[int]]:
         watcher.join()
 
 
-def tree_memory(root: psutil.Process) -> int:
-    """Return the private memory of a process and its descendants plus their share of what is shared, in bytes."""
-    total = 0
+def tree_memory(root: psutil.Process) -> Memory:
+    """Return what a process and its descendants hold."""
+    sums = {"Pss_Anon": 0, "Pss_Shmem": 0, "Pss_File": 0}
     try:
         processes = [root, *root.children(recursive=True)]
     except psutil.Error:
-        return 0
+        return Memory()
     for process in processes:
         try:
-            total += process.memory_full_info().pss
-        except psutil.Error:
+            lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+        except OSError:  # it has ended
             continue
-    return total
+        for name, _, value in (line.partition(":") for line in lines):
+            if name in sums:
+                sums[name] += 1024 * int(value.split()[0])
+    return Memory(sums["Pss_Anon"], sums["Pss_Shmem"], sums["Pss_File"])

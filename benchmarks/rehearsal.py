@@ -123,7 +123,7 @@ def timed(what: str, job: Callable[[], Result]) -> Result:
     began = time.perf_counter()
     with peak_memory(psutil.Process()) as peak:
         result = job()
-    print(f"{what}: {time.perf_counter() - began:.0f} s, at most {peak[0] / 1e9:.1f} GB", flush=True)
+    print(f"{what}: {time.perf_counter() - began:.0f} s, at most {peak[0]}", flush=True)
     return result
 
 

@@ -14,7 +14,7 @@ from ..inputs.images import may_share_a_file
 from ..inputs.items import ImageItem, Item, TextItem
 from ..prompts.base import Prompt
 
-Build = Callable[[list[Item]], list[Prompt | InputError]]
+Build = Callable[[Sequence[Item]], list[Prompt | InputError]]
 
 AHEAD = 8
 """Most lists that are built at the same time; one for each core of smaller machines."""
@@ -41,6 +41,10 @@ async def built_prompts(
         build: Returns the prompts of a list.
         urgent: Whether to wait for no thread that builds other calls' prompts.
     """
+    if _is_quick(items):
+        for prompt in build(items):
+            yield prompt
+        return
     ahead = 1 if any(map(_reads_in_turn, items)) else min(AHEAD, usable_cores())
     pool = ThreadPoolExecutor(1) if urgent else None  # that of the loop may be full of documents
     try:
@@ -88,9 +92,11 @@ def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _is_quick(chunk: list[Item]) -> bool:
+def _is_quick(items: Sequence[Item]) -> bool:
     """Tell whether tokenising takes less time than a round trip to a thread, as for a question."""
-    return sum(len(item.text) if isinstance(item, TextItem) else QUICK for item in chunk) < QUICK
+    if len(items) > CHUNK:
+        return False
+    return sum(len(item.text) if isinstance(item, TextItem) else QUICK for item in items) < QUICK
 
 
 def _reads_in_turn(item: Item) -> bool:
