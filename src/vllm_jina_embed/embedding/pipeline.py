@@ -20,7 +20,7 @@ from ..engine.protocol import Engine
 from ..errors import InputError
 from ..inputs.items import Item
 from ..prompts.base import Builder, Prompt, Truncate
-from .building import built_prompts
+from .building import Build, built_prompts
 from .outcomes import Outcome, empty_rows
 
 Progress = Callable[[int], object]
@@ -61,6 +61,16 @@ class Plan:
         """Return the rows of ``count`` items that have no vector yet."""
         return empty_rows(count, self.dimensions, multi=self.multi)
 
+    def build(self, builder: Builder, max_tokens: int) -> Build:
+        """Return what builds prompts; none is longer than the engine can take."""
+        return partial(
+            builder.build,
+            role=self.role,
+            text_prefix=self.text_prefix,
+            max_length=min(self.max_length, max_tokens),
+            truncate=self.truncate,
+        )
+
     async def ask(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
         """Return the rows that ``engine`` computes for one prompt.
 
@@ -99,13 +109,7 @@ async def embed_items(
                 slots.release()
             progress(1)
 
-    build = partial(
-        builder.build,
-        role=plan.role,
-        text_prefix=plan.text_prefix,
-        max_length=min(plan.max_length, engine.max_tokens),
-        truncate=plan.truncate,
-    )
+    build = plan.build(builder, engine.max_tokens)
 
     async def embed_all(tasks: asyncio.TaskGroup) -> None:
         rows = itertools.count()
