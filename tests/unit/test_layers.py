@@ -254,3 +254,33 @@ def test_public_names(place: str) -> None:
 
 def test_public_names_exist() -> None:
     assert [name for name in vllm_jina_embed.__all__ if not hasattr(vllm_jina_embed, name)] == []
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------
+
+MODULE, BODY = 300, 40
+"""Most lines of a module, and of a function's body without its docstring: more is two things in one."""
+
+
+def too_long(place: str, source: str) -> list[str]:
+    """Return the module and the functions of a source that have more lines."""
+    long = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[ast.get_docstring(node) is not None :]
+            if body and (body[-1].end_lineno or 0) - body[0].lineno >= BODY:
+                long.append(f"{place}: {node.name}")
+    return long + [place] * (len(source.splitlines()) > MODULE)
+
+
+def test_modules_and_functions_are_short() -> None:
+    assert [name for place, source in files().items() for name in too_long(place, source)] == []
+
+
+def test_one_that_is_long_is_seen() -> None:
+    lines = "    pass\n"
+    assert too_long("a.py", "x = 1\n" * 300) == []
+    assert too_long("a.py", "x = 1\n" * 301) == ["a.py"]
+    for keyword in ("def", "async def"):
+        assert too_long("a.py", f'{keyword} f():\n    """Do."""\n' + lines * 40) == []
+        assert too_long("a.py", f'{keyword} f():\n    """Do."""\n' + lines * 41) == ["a.py: f"]
