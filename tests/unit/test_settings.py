@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vllm_jina_embed import settings
+from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 from vllm_jina_embed.engine.remote import discover
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs.images import MediaPolicy
@@ -159,3 +162,87 @@ def test_a_text_model_has_no_pixel_bounds() -> None:
     for name in ("min_pixels", "max_pixels"):
         with pytest.raises(ConfigError, match=r"min_pixels and max_pixels mean nothing to BAAI/bge-m3"):
             check(model="BAAI/bge-m3", **{name: 3136})
+
+
+# --- fingerprints of version 0.1, which users' caches and indexes hold ------------------------------------------------
+
+OF_NAMES = {
+    "jinaai/jina-embeddings-v4": "retrieval|2048|3136|602112|end|32768|{}",
+    "jinaai/jina-embeddings-v4-vllm-retrieval": "retrieval|2048|3136|602112|end|32768|{}",
+    "jinaai/jina-embeddings-v4-vllm-text-matching": "text-matching|2048|3136|602112|end|32768|{}",
+    "jinaai/jina-embeddings-v4-vllm-code": "code|2048|3136|602112|end|32768|{}",
+    "BAAI/bge-m3": "retrieval|1024|3136|602112|end|8192|{}",
+}
+QWEN_FILES: dict[str, Any] = {
+    "config.json": QWEN | {"matryoshka_dims": [16, 32], "max_position_embeddings": 500},
+    "tokenizer.json": {},
+    "model.safetensors": "weights",
+    "README.md": "decides nothing",
+}
+XLM_FILES: dict[str, Any] = {
+    "config.json": {
+        "model_type": "xlm-roberta",
+        "architectures": ["XLMRobertaModel"],
+        "hidden_size": 96,
+        "max_position_embeddings": 130,
+    },
+    "pytorch_model.bin": "weights",
+    "sentencepiece.bpe.model": "pieces",
+    "colbert_linear.pt": "decides nothing",
+    "1_Pooling/config.json": {"pooling_mode_cls_token": True},
+}
+FOLDERS: dict[str, tuple[dict[str, Any], str]] = {
+    "merged": (QWEN_FILES, "a8fc1b1491106004|retrieval|64|3136|602112|end|500|{}"),
+    "native": (
+        QWEN_FILES | {"adapters/adapter_config.json": {}, "adapters/adapter_model.safetensors": "adapters"},
+        "c63c4dad8c16139f|retrieval|64|3136|602112|end|500|{}",
+    ),
+    "bge": (XLM_FILES, "70b02d94ff07be8f|retrieval|96|3136|602112|end|128|{}"),
+}
+"""Files of small folders, and what their fingerprints end with: the files' state, and the settings."""
+
+
+def written(folder: Path, files: dict[str, Any]) -> Path:
+    """Write a checkpoint's files, always with the same times."""
+    for name, content in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        os.utime(file, (0, 1_700_000_000 + len(name)))
+    return folder
+
+
+@pytest.mark.parametrize("name", OF_NAMES)
+@pytest.mark.parametrize("revision", [None, "0123456789abcdef0123456789abcdef01234567"])
+def test_the_fingerprint_of_a_published_name_is_that_of_version_0_1(name: str, revision: str | None) -> None:
+    """One that changes makes every vector that users have cached be computed again."""
+    assert check(model=name, revision=revision).fingerprint == f"vllm-jina-embed/1|{name}|{revision}||{OF_NAMES[name]}"
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_the_fingerprint_of_a_folder_is_that_of_version_0_1(kind: str, tmp_path: Path) -> None:
+    """With the state of its files: names, sizes and times of those that decide vectors."""
+    files, end = FOLDERS[kind]
+    folder = written(tmp_path / kind, files)
+    assert check(model=str(folder)).fingerprint == f"vllm-jina-embed/1|{folder}|None|{end}"
+
+
+def test_the_fingerprint_of_the_demo_is_that_of_version_0_1() -> None:
+    """The times of its files are those of the installation, so the state is computed here as that version did."""
+    suffixes = {".safetensors", ".bin", ".json", ".txt", ".model"}
+    files = [file for file in sorted(DEMO_FOLDER.iterdir()) if file.suffix in suffixes]
+    facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    state = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    end = f'{state}|retrieval|128|3136|602112|end|8192|{{"dtype": "float32"}}'
+    assert check(model="demo").fingerprint == f"vllm-jina-embed/1|{DEMO_FOLDER.resolve()}|None|{end}"
+
+
+def test_each_setting_has_its_place_in_the_fingerprint_of_version_0_1() -> None:
+    """With no default among them."""
+    found = check(
+        model="jinaai/jina-embeddings-v4", revision="abc", task="code", dimensions=256, truncate="start", max_length=77,
+        min_pixels=5000, max_pixels=6000, engine_kwargs={"seed": 1, "dtype": "float16"},
+    )  # fmt: skip
+    assert found.fingerprint == (
+        'vllm-jina-embed/1|jinaai/jina-embeddings-v4|abc||code|256|5000|6000|start|77|{"dtype": "float16", "seed": 1}'
+    )

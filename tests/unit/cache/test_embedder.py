@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data import old_cache
 from tests.support.fake_engine import FakeEngine
 from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
@@ -21,7 +24,9 @@ from vllm_jina_embed.cache import backend as cache
 from vllm_jina_embed.cache import keys as cache_keys
 from vllm_jina_embed.cache.embedder import CachedEmbedder
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
-from vllm_jina_embed.errors import ClosedError, ConfigError, InputError
+from vllm_jina_embed.embedding.backend import Request
+from vllm_jina_embed.embedding.outcomes import Outcome
+from vllm_jina_embed.errors import ClosedError, ConfigError, EmbeddingWarning, InputError
 from vllm_jina_embed.prompts.base import Prompt
 from vllm_jina_embed.settings import VECTORS
 
@@ -58,6 +63,16 @@ def engines() -> list[FakeEngine]:
 @pytest.fixture
 def store() -> Memory:
     return Memory()
+
+
+class Nothing(old_cache.Given):
+    """A backend that computes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(np.empty(0))
+
+    def run(self, request: Request) -> Outcome:
+        raise AssertionError("the cache has it")
 
 
 Make = Callable[..., CachedEmbedder]
@@ -314,6 +329,15 @@ class TestKeys:
         with pytest.raises(ConfigError, match="40 hex digits"):
             JinaEmbedder(model, revision=revision).cached(Memory())
         assert JinaEmbedder(model, revision=COMMIT).cached(Memory()).model == model
+
+    def test_a_cache_of_version_0_1_still_answers(self, tmp_path: Path) -> None:
+        """Every model, role, task and kind of item; no engine starts, and nothing is computed."""
+        file = tmp_path / "cache.sqlite"
+        shutil.copyfile(old_cache.__file__.replace(".py", ".sqlite"), file)
+        for embedder, role, items, vectors in old_cache.rows():
+            embedder.backend = Nothing()
+            with embedder.cached(file) as cached, pytest.warns(EmbeddingWarning) if items[1:] else nullcontext():
+                assert (cached.embed(items, prompt_name=role) == vectors).all()
 
     def test_the_version_of_vectors_covers_the_prompts(self) -> None:
         """Whoever changes a prompt changes VECTORS as well, and both here."""

@@ -332,6 +332,22 @@ class TestCollection:
                 call(make(client=client, **other))
         assert make(client=client).count() == 1
 
+    @pytest.mark.parametrize(
+        ("model", "sizes"),
+        [
+            ("jinaai/jina-embeddings-v4", {"dimensions": 2048, "token_dimensions": 128}),
+            ("BAAI/bge-m3", {"dimensions": 1024, "token_dimensions": 1024}),
+        ],
+    )
+    def test_of_version_0_1_is_found_again(self, make: MakeIndex, model: str, sizes: dict[str, int]) -> None:
+        """With exactly these facts; no engine starts."""
+        client = QdrantClient(":memory:")
+        with JinaEmbedder(model) as embedder:
+            assert make(of=embedder, client=client).count() == 0
+        metadata = client.get_collection("items").config.metadata
+        facts = {"vectors": "vllm-jina-embed/1", "model": model, "task": "retrieval", **sizes, "pool_factor": 1}
+        assert metadata == {"vllm_jina_embed": facts}
+
     def test_of_another_kind_is_refused(self, make: MakeIndex) -> None:
         client = QdrantClient(":memory:")
         client.create_collection("items", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))

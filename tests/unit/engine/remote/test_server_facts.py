@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from tests.support.fake_servers import facts_of
+from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.engine.remote.server_facts import ServerFacts
 
 
@@ -17,3 +21,35 @@ def test_the_wire_keeps_the_names_of_the_last_version() -> None:
     assert "matryoshka_sizes" not in sent["checkpoint"]
     assert "dimensions" in facts.identity
     assert ServerFacts.from_json(sent, "http://a") == facts
+
+
+OF_BGE: dict[str, Any] = {
+    "checkpoint": {
+        "name": "BAAI/bge-m3", "location": "BAAI/bge-m3", "family": "xlm-roberta", "tasks": ["retrieval"],
+        "hidden_size": 1024, "dimensions": [1024], "token_dimensions": 1024, "has_adapters": False,
+        "min_pixels": 3136, "max_pixels": 602112, "max_length": 8192,
+    },
+    "revision": "0123456789abcdef0123456789abcdef01234567", "files": "", "dtype": "float32", "pooler_task": "embed",
+    "projected": False, "max_tokens": 8192, "priority": True, "models": {}, "version": "0.1.0",
+}  # fmt: skip
+OF_NATIVE = OF_BGE | {
+    "checkpoint": {
+        "name": "jinaai/jina-embeddings-v4", "location": "jinaai/jina-embeddings-v4", "family": "jina-v4",
+        "tasks": ["retrieval", "text-matching", "code"], "hidden_size": 2048,
+        "dimensions": [128, 256, 512, 1024, 2048], "token_dimensions": 128, "has_adapters": True,
+        "min_pixels": 3136, "max_pixels": 602112, "max_length": 32768,
+    },
+    "projected": True, "pooler_task": "token_embed", "models": {"code": "code"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "model", "fingerprint"),
+    [(OF_BGE, "BAAI/bge-m3", "7ca0fe22bac996bd"), (OF_NATIVE, "jinaai/jina-embeddings-v4", "3766950d5bbda6d1")],
+)
+def test_facts_of_version_0_1_are_read_and_written(told: dict[str, Any], model: str, fingerprint: str) -> None:
+    """The same JSON, whose fingerprint stands in every answer, and the checkpoint that the name means here."""
+    facts = ServerFacts.from_json(told, "http://a")
+    assert facts.checkpoint == resolve(model)
+    assert json.dumps(facts.to_json()) == json.dumps(told)
+    assert facts.fingerprint == fingerprint
