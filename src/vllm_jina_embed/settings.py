@@ -104,7 +104,7 @@ def check(
             min_pixels=low,
             max_pixels=high,
             files=locate(checkpoint.location).state,
-            family=checkpoint.family,
+            row=checkpoint.row,
             max_tokens=checkpoint.max_length,
             tasks=checkpoint.tasks if checkpoint.has_adapters else (),
             options={**checkpoint.options, **(engine_kwargs or {})},

@@ -163,7 +163,7 @@ def test_one_image_is_named_and_the_rest_is_kept(embedder: JinaEmbedder, referen
 
 
 def test_both_frameworks_on_the_same_engine(checkpoint: Path, embedder: JinaEmbedder, reference: XlmReference) -> None:
-    """The adapters know nothing of this family."""
+    """The adapters know nothing of this model."""
     embedder.embed(["start"])
     before = running_engines()
     lang = VllmJinaEmbeddings(model=checkpoint, **FLOAT32)
@@ -214,7 +214,7 @@ def test_served_vectors_are_the_same(checkpoint: Path, reference: XlmReference, 
         dense, multi = local.embed(texts), local.embed_multi_vector(texts)
     for one, model, has_tokens in made:
         with one as server, JinaEmbedder.from_server(server.url, model=model) as embedder:
-            assert embedder.checkpoint.family.name == "xlm-roberta"
+            assert embedder.checkpoint.row.name == "xlm-roberta"
             assert distance(embedder.embed(texts), dense) <= FLOAT32_GATE
             if has_tokens:
                 assert worst(embedder.embed_multi_vector(texts), multi) <= FLOAT32_GATE

@@ -197,9 +197,9 @@ PATHS = ("/v1/embeddings", "/pooling")
 def facts_of(kind: str, **changes: Any) -> dict[str, Any]:
     """Return the facts that a server of the demo checkpoint tells, some of them changed."""
     checkpoint = resolve.resolve("demo")
-    demo = asdict(checkpoint) | {"location": "demo", "family": checkpoint.family.name}
+    demo = asdict(checkpoint) | {"location": "demo"}
     del demo["options"]
-    demo["dimensions"] = demo.pop("matryoshka_sizes")  # the name on the wire
+    demo["dimensions"], demo["family"] = demo.pop("matryoshka_sizes"), demo.pop("row")["name"]  # the wire's names
     return {
         "checkpoint": demo, "revision": None, "files": "0123", "dtype": "float32", "pooler_task": kind,
         "projected": False, "max_tokens": 2048, "priority": True, "models": {}, "version": "0",

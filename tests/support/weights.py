@@ -57,7 +57,7 @@ def compute(folder: Path, dtype: str) -> Vectors:
     with JinaEmbedder(folder, engine_kwargs={"dtype": dtype}) as embedder:
         facts = embedder.checkpoint
         items = [item for item in ITEMS if facts.supports_images or isinstance(item, str)]
-        prefix = facts.family.prefixes["query"]
+        prefix = facts.row.prefixes["query"]
         return Vectors(
             facts=facts,
             prompts=[prefix + item if isinstance(item, str) else item for item in items],

@@ -157,8 +157,8 @@ def test_one_of_two_names() -> None:
 
 
 def test_a_text_model_has_no_pixel_bounds() -> None:
-    """They would mean nothing, so they are refused; its family reaches the engine."""
-    assert check(model="BAAI/bge-m3").engine.family.name == "xlm-roberta"
+    """They would mean nothing, so they are refused; its row reaches the engine."""
+    assert check(model="BAAI/bge-m3").engine.row.name == "xlm-roberta"
     for name in ("min_pixels", "max_pixels"):
         with pytest.raises(ConfigError, match=r"min_pixels and max_pixels mean nothing to BAAI/bge-m3"):
             check(model="BAAI/bge-m3", **{name: 3136})

@@ -82,7 +82,7 @@ class CacheBackend:
         """Check the request as an embedder does, and return its settings."""
         self._check_open()
         settings = self.settings.for_call(dimensions=request.dimensions, task=request.task)
-        prefix(settings.checkpoint.family, settings.task, request.prompt_name)
+        prefix(settings.checkpoint.row, settings.task, request.prompt_name)
         return settings
 
     def _parts(self, request: Request, settings: Settings) -> Iterator[_Part]:
@@ -98,7 +98,7 @@ class CacheBackend:
                 try:
                     item, size = with_opened(item, self.settings.media)  # the hashed pixels are those embedded
                     pixels += size
-                    role = role_of(settings.checkpoint.family, item, request.prompt_name)
+                    role = role_of(settings.checkpoint.row, item, request.prompt_name)
                     part.keys.append(keys.key(identity, role, keys.content(item)))
                 except InputError as error:
                     part.keys.append(None)

@@ -1,6 +1,7 @@
 """Descriptions of models, which every stage reads instead of comparing names.
 
-A ``Family`` holds what all checkpoints of one training have in common, a ``Checkpoint`` its sizes and tasks.
+A ``Model`` is a row of the table: what all checkpoints of one training have in common. A ``Checkpoint`` is one of them,
+with its sizes and tasks.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class ImageTemplate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """How models of one kind are prompted, started and pooled.
+class Model:
+    """A row: how the checkpoints of one training are prompted, started and pooled.
 
     Attributes:
         name: The name that servers report to their clients.
@@ -87,7 +88,7 @@ class Checkpoint:
     Attributes:
         name: As the user passed it.
         location: Folder or hub repository that the engine loads.
-        family: Prompts, start and pooling.
+        row: Prompts, start and pooling.
         tasks: Tasks that these weights serve; the first is the default.
         hidden_size: Length of a full embedding.
         matryoshka_sizes: Lengths of an embedding that were trained, ascending; the last is ``hidden_size``.
@@ -101,7 +102,7 @@ class Checkpoint:
 
     name: str
     location: str
-    family: Family
+    row: Model
     tasks: tuple[str, ...]
     hidden_size: int
     matryoshka_sizes: tuple[int, ...]
@@ -119,9 +120,15 @@ class Checkpoint:
         return self.matryoshka_sizes
 
     @property
+    def family(self) -> Model:
+        """Old name of ``row``, until the next version."""
+        warnings.warn("Checkpoint.family is now called row", DeprecationWarning, stacklevel=2)
+        return self.row
+
+    @property
     def supports_images(self) -> bool:
         """Whether images have embeddings too."""
-        return self.family.images is not None
+        return self.row.images is not None
 
     @property
     def label(self) -> str:

@@ -62,7 +62,7 @@ def warn_if_assumed(checkpoint: Checkpoint) -> None:
 
     Its files do not say which it is; a folder or repository named after jina-embeddings-v4 gives no warning.
     """
-    assumed = checkpoint.family == JINA_V4 and not checkpoint.has_adapters
+    assumed = checkpoint.row == JINA_V4 and not checkpoint.has_adapters
     ours = checkpoint.name == DEMO or checkpoint.location == str(DEMO_FOLDER.resolve())
     if assumed and not ours and NATIVE.partition("/")[2] not in checkpoint.location.lower():
         _warn_once(checkpoint.name)
@@ -101,7 +101,7 @@ def _from_config(name: str, location: Location, config: Mapping[str, Any], optio
     return Checkpoint(
         name=name,
         location=str(location),
-        family=JINA_V4,
+        row=JINA_V4,
         tasks=tasks,
         hidden_size=hidden_size,
         matryoshka_sizes=matryoshka_sizes,
@@ -129,7 +129,7 @@ def _from_xlm_roberta(name: str, location: Location, config: Mapping[str, Any]) 
     return Checkpoint(
         name=name,
         location=str(location),
-        family=XLM_ROBERTA,
+        row=XLM_ROBERTA,
         tasks=("retrieval",),
         hidden_size=hidden_size,
         matryoshka_sizes=(hidden_size,),

@@ -16,7 +16,7 @@ from typing import Final
 from PIL import Image
 
 from vllm_jina_embed.checkpoints.description import DEMO
-from vllm_jina_embed.checkpoints.table.jina_v4 import ROWS
+from vllm_jina_embed.checkpoints.table.jina_v4 import CHECKPOINTS
 from vllm_jina_embed.demo.corpus import DemoItem
 from vllm_jina_embed.demo.result import IMAGE, REQUIRED_RECALL, Answer, DemoResult, directions
 from vllm_jina_embed.demo.summary import DIRECTIONS, EXAMPLES, LABELS, asker_name, example
@@ -27,7 +27,7 @@ _THUMBNAIL = (232, 232)
 _NOTE = (
     '<p class="note"><b>The demo checkpoint is a toy.</b> It is there to see and test the whole path with, not a model '
     "to search with: it was trained on drawings like these, in five languages, and knows nothing else. "
-    f"For real work, give the same code <code>{ROWS[1].name}</code>.</p>"
+    f"For real work, give the same code <code>{CHECKPOINTS[1].name}</code>.</p>"
 )
 _STAGES: Final = {
     "corpus": "Drawing and writing",

@@ -130,7 +130,7 @@ class EngineBackend:
         return Plan(
             task=settings.task,
             role=request.prompt_name,
-            text_prefix=prefix(checkpoint.family, settings.task, request.prompt_name),
+            text_prefix=prefix(checkpoint.row, settings.task, request.prompt_name),
             dimensions=checkpoint.token_dimensions if request.multi_vector else settings.dimensions,
             max_length=settings.max_length,
             truncate=settings.truncate,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._secrets import Secret
-from ..checkpoints.description import Checkpoint, Family
-from ..checkpoints.registry import DEFAULT_FAMILY
+from ..checkpoints.description import Checkpoint, Model
+from ..checkpoints.registry import DEFAULT_ROW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class EngineConfig:
         min_pixels: Lower bound of an image's area in pixels.
         max_pixels: Upper bound of an image's area in pixels.
         files: State of the files in a local checkpoint's folder, so that new weights get a new engine.
-        family: Decides how vLLM is started and what its vectors must be.
+        row: Decides how vLLM is started and what its vectors must be.
         options_key: The engine's own keyword arguments as one string; those of servers are not known here.
     """
 
@@ -31,7 +31,7 @@ class EngineConfig:
     min_pixels: int
     max_pixels: int
     files: str = ""
-    family: Family = DEFAULT_FAMILY
+    row: Model = DEFAULT_ROW
     options_key: str = field(init=False, default="{}")
 
 
@@ -45,7 +45,7 @@ class LocalConfig(EngineConfig):
         options: The engine's own keyword arguments, passed on unchanged.
     """
 
-    max_tokens: int = DEFAULT_FAMILY.max_length
+    max_tokens: int = DEFAULT_ROW.max_length
     tasks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 

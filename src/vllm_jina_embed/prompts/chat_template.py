@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..checkpoints.description import ImageTemplate
-from ..checkpoints.registry import DEFAULT_FAMILY
+from ..checkpoints.registry import DEFAULT_ROW
 
 
-def chat_template(images: ImageTemplate | None = DEFAULT_FAMILY.images) -> str:
+def chat_template(images: ImageTemplate | None = DEFAULT_ROW.images) -> str:
     """Return the Jinja template, on one line, by which a server makes the same prompts from messages.
 
     A message of text parts becomes their plain text. A message with images becomes the image template, whose

@@ -76,8 +76,8 @@ def serve_arguments(
     }
     kind = "token_embed" if multi_vector else "embed"
     arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}
-    if config.family.images is not None:  # a text model has no messages
-        arguments |= {"chat_template": chat_template(config.family.images), "chat_template_content_format": "openai"}
+    if config.row.images is not None:  # a text model has no messages
+        arguments |= {"chat_template": chat_template(config.row.images), "chat_template_content_format": "openai"}
     flags: list[str] = []
     if adapters is not None:
         arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}

@@ -87,7 +87,7 @@ def facts_of(state: Any) -> ServerFacts:
             min_pixels=size.get("shortest_edge", checkpoint.min_pixels),
             max_pixels=size.get("longest_edge", checkpoint.max_pixels),
             max_length=checkpoint.max_length,
-            family=checkpoint.family,
+            row=checkpoint.row,
         ),
         revision=_commit(str(location.file("config.json"))) or model.revision,
         files=location.state,

@@ -18,7 +18,7 @@ from vllm.inputs import TokensPrompt
 from vllm.renderers.hf import HfRenderer
 
 from ..checkpoints.files import TOKENIZER, locate
-from ..checkpoints.registry import family_of
+from ..checkpoints.registry import row_of
 from ..engine.local.image_threads import ImageThreads
 from ..errors import InputError
 from ..inputs.items import TextItem
@@ -39,7 +39,7 @@ class TextRenderer(HfRenderer):
         super().__init__(config, tokenizer)
         model = config.model_config
         file = locate(str(model.tokenizer), model.tokenizer_revision).file(TOKENIZER)
-        self._plain = plain_tokenizer(family_of(model.hf_config.model_type), file.read_bytes(), origin=repr(str(file)))
+        self._plain = plain_tokenizer(row_of(model.hf_config.model_type), file.read_bytes(), origin=repr(str(file)))
         self._image_threads = ImageThreads()
         self._process_multimodal_async = self._on_our_threads  # vLLM's attribute; it has one thread
 

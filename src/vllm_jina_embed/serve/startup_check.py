@@ -13,7 +13,7 @@ from vllm import PoolingParams
 
 from .._arrays import Floats
 from ..checkpoints.files import locate
-from ..checkpoints.registry import family_of
+from ..checkpoints.registry import row_of
 from ..checkpoints.weights.projector import projections
 from ..engine.local.image_threads import ImageThreads
 from ..engine.local.requests import rendered
@@ -80,7 +80,7 @@ async def prove(state: Any) -> None:
     model = state.vllm_config.model_config
     config = model.hf_config
     adapters = dict(state.openai_serving_models.lora_requests)
-    check = CHECKS[family_of(config.model_type).pooling]
+    check = CHECKS[row_of(config.model_type).pooling]
     with closing(ClientEngine(state.engine_client, adapters)) as engine:
         await together(check(engine, config, task=task) for task in adapters or ("",))
         task = getattr(config, DEFAULT_TASK_KEY, None)

@@ -209,7 +209,7 @@ def test_a_folder_like_bge_m3s_is_served(tmp_path: Path, caplog: pytest.LogCaptu
     (tmp_path / "modules.json").write_text(json.dumps([*MODULES, normalize]))
     told = {"__version__": {}, "prompts": {"query": "", "document": ""}}
     (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(told))
-    assert resolve(str(tmp_path)).family == XLM_ROBERTA
+    assert resolve(str(tmp_path)).row == XLM_ROBERTA
     assert caplog.records == []
 
 
@@ -312,10 +312,10 @@ def test_any_other_size_is_refused_with_the_choice(dimensions: Any) -> None:
 def test_bge_m3_needs_no_download() -> None:
     """Texts only, one size, one task, and 8192 tokens with both special ones."""
     checkpoint = resolve("BAAI/bge-m3")
-    assert (checkpoint.name, checkpoint.location, checkpoint.family) == (BGE_M3, BGE_M3, XLM_ROBERTA)
+    assert (checkpoint.name, checkpoint.location, checkpoint.row) == (BGE_M3, BGE_M3, XLM_ROBERTA)
     assert (checkpoint.hidden_size, checkpoint.matryoshka_sizes, checkpoint.token_dimensions) == (1024, (1024,), 1024)
     assert (checkpoint.max_length, checkpoint.tasks, checkpoint.supports_images) == (8192, ("retrieval",), False)
-    assert (RETRIEVAL.family, RETRIEVAL.supports_images) == (JINA_V4, True)
+    assert (RETRIEVAL.row, RETRIEVAL.supports_images) == (JINA_V4, True)
 
 
 @pytest.mark.parametrize(("padding", "longest"), [({}, 512), ({"pad_token_id": 0}, 513), ({"pad_token_id": 5}, 508)])
@@ -324,7 +324,7 @@ def test_an_xlm_roberta_folder_counts_positions_from_after_its_padding(
 ) -> None:
     """The rows of the position table up to the padding's are never used."""
     checkpoint = resolve(str(folder_with(tmp_path, xlm(**padding))))
-    assert (checkpoint.family, checkpoint.hidden_size, checkpoint.max_length) == (XLM_ROBERTA, 96, longest)
+    assert (checkpoint.row, checkpoint.hidden_size, checkpoint.max_length) == (XLM_ROBERTA, 96, longest)
 
 
 def test_a_text_model_says_who_serves_another_task_or_size() -> None:
@@ -403,3 +403,8 @@ def test_a_name_longer_than_a_path_can_be_is_refused(name: str) -> None:
 def test_the_old_name_of_the_matryoshka_sizes_warns() -> None:
     with pytest.warns(DeprecationWarning, match="matryoshka_sizes"):
         assert RETRIEVAL.dimensions == RETRIEVAL.matryoshka_sizes
+
+
+def test_the_old_name_of_the_row_warns() -> None:
+    with pytest.warns(DeprecationWarning, match="now called row"):
+        assert RETRIEVAL.family is RETRIEVAL.row

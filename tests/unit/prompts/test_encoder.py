@@ -150,19 +150,19 @@ def write(folder: Path, model_type: str, tokenizer: Tokenizer | None) -> Path:
     return folder
 
 
-def test_the_family_decides_builder_and_prefix(tmp_path: Path) -> None:
+def test_the_row_decides_builder_and_prefix(tmp_path: Path) -> None:
     """Roles are checked all the same."""
     checkpoint = resolve(str(write(tmp_path, "xlm-roberta", make_unigram())))
     assert isinstance(load_builder(checkpoint, revision=None, policy=MediaPolicy()), TextPromptBuilder)
     assert isinstance(load_builder(resolve("demo"), revision=None, policy=MediaPolicy()), PromptBuilder)
-    assert [prefix(checkpoint.family, "retrieval", role) for role in ("query", "passage")] == ["", ""]
-    assert prefix(resolve("demo").family, "retrieval", "passage") == "Passage: "
+    assert [prefix(checkpoint.row, "retrieval", role) for role in ("query", "passage")] == ["", ""]
+    assert prefix(resolve("demo").row, "retrieval", "passage") == "Passage: "
     for one in (checkpoint, resolve("demo")):
         with pytest.raises(ConfigError, match="choose one of query, passage"):
-            prefix(one.family, "retrieval", "document")
+            prefix(one.row, "retrieval", "document")
 
 
-def test_a_servers_tokenizer_is_read_for_its_family(tmp_path: Path) -> None:
+def test_a_servers_tokenizer_is_read_for_its_model(tmp_path: Path) -> None:
     """As the file of a folder is."""
     checkpoint = resolve(str(write(tmp_path, "xlm-roberta", None)))
     builder = read_builder(checkpoint, make_unigram().to_str().encode(), policy=MediaPolicy())

@@ -5,11 +5,11 @@ Sources: config.json of BAAI/bge-m3; FlagEmbedding, M3Embedder (the first token'
 
 from __future__ import annotations
 
-from ..description import Checkpoint, Family
+from ..description import Checkpoint, Model
 
 BGE_M3 = "BAAI/bge-m3"
 
-XLM_ROBERTA = Family(
+XLM_ROBERTA = Model(
     name="xlm-roberta",
     model_type="xlm-roberta",
     pooling="first_token",
@@ -25,11 +25,11 @@ XLM_ROBERTA = Family(
     max_length=8192,
 )
 
-ROWS = (
+CHECKPOINTS = (
     Checkpoint(
         name=BGE_M3,
         location=BGE_M3,
-        family=XLM_ROBERTA,
+        row=XLM_ROBERTA,
         tasks=("retrieval",),
         hidden_size=1024,
         matryoshka_sizes=(1024,),

@@ -7,7 +7,7 @@ arXiv:2506.18902, section 4.
 
 from __future__ import annotations
 
-from ..description import TASKS, Checkpoint, Family, ImageTemplate
+from ..description import TASKS, Checkpoint, ImageTemplate, Model
 
 NATIVE = "jinaai/jina-embeddings-v4"
 NATIVE_ARCHITECTURE = "JinaEmbeddingsV4Model"
@@ -24,7 +24,7 @@ MIN_PIXELS, MAX_PIXELS = 3136, 602112
 # Source: encode_text(max_length=32768).
 MAX_LENGTH = 32768
 
-JINA_V4 = Family(
+JINA_V4 = Model(
     name="jina-v4",
     model_type="qwen2_5_vl",
     pooling="vision_span_mean",
@@ -47,11 +47,11 @@ JINA_V4 = Family(
     max_length=MAX_LENGTH,
 )
 
-ROWS = (
+CHECKPOINTS = (
     Checkpoint(
         name=NATIVE,
         location=NATIVE,
-        family=JINA_V4,
+        row=JINA_V4,
         tasks=TASKS,
         hidden_size=MATRYOSHKA_SIZES[-1],
         matryoshka_sizes=MATRYOSHKA_SIZES,
@@ -65,7 +65,7 @@ ROWS = (
         Checkpoint(
             name=f"{NATIVE}-vllm-{task}",
             location=f"{NATIVE}-vllm-{task}",
-            family=JINA_V4,
+            row=JINA_V4,
             tasks=(task,),
             hidden_size=MATRYOSHKA_SIZES[-1],
             matryoshka_sizes=MATRYOSHKA_SIZES,

@@ -71,22 +71,22 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
-    # All families take ``dimensions`` with each request; ``settings`` checks them.
+    # All models take ``dimensions`` with each request; ``settings`` checks them.
     overrides: dict[str, Any] = {"is_matryoshka": True}
-    family = config.family
-    if family.images is not None:
+    row = config.row
+    if row.images is not None:
         defaults |= _images(config)
-    if family.splits_prompts:  # small steps cut prompts; uncut long texts would have to wait
+    if row.splits_prompts:  # small steps cut prompts; uncut long texts would have to wait
         defaults["scheduler_cls"] = "vllm_jina_embed.plugin.scheduler.QuestionsFirst"
-    if family.architecture is not None:
-        overrides["architectures"] = [family.architecture]
+    if row.architecture is not None:
+        overrides["architectures"] = [row.architecture]
     else:  # vLLM's own pooler must normalise, even where modules.json does not say so
         defaults["pooler_config"] = {"task": "embed", "use_activation": True}
     if cpu:
         location = locate(config.location)
         cache = SMALL_CACHE_BYTES if _is_small(location) else CPU_CACHE_BYTES
         defaults |= {"kv_cache_memory_bytes": cache, "distributed_executor_backend": "mp"}
-        if family.splits_prompts:  # with whole texts vLLM sizes the step by their length
+        if row.splits_prompts:  # with whole texts vLLM sizes the step by their length
             defaults["max_num_batched_tokens"] = CPU_STEP_TOKENS
         if "enforce_eager" not in config.options:
             defaults["enforce_eager"] = not _compiles(location)
@@ -94,7 +94,7 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
         if not config.options.get("enable_lora", True):
             raise ConfigError(f"enable_lora=False: {config.location!r} serves each task by an adapter; leave it on.")
         defaults |= {"enable_lora": True, "max_loras": len(adapters.folders), "max_lora_rank": _lora_rank(adapters)}
-        overrides |= {"architectures": [family.adapter_architecture], ADAPTERS_KEY: str(adapters.source)}
+        overrides |= {"architectures": [row.adapter_architecture], ADAPTERS_KEY: str(adapters.source)}
         overrides[TASKS_KEY] = list(adapters.folders)
     fixed = {"model": config.location, "tokenizer": config.location, "hf_overrides": overrides}
     return defaults | dict(config.options) | fixed

@@ -146,7 +146,7 @@ class LocalEngine:
     async def _check(self, hf_config: Any) -> None:
         """Run the self-checks, with each adapter if there are any."""
         config, adapters = self._config, self._adapters
-        check = CHECKS[config.family.pooling]
+        check = CHECKS[config.row.pooling]
         checks = [check(self, hf_config, task=task) for task in config.tasks or ("",)]
         if adapters is not None:
             task_projections = projections(self._location, adapters.source, config.tasks)

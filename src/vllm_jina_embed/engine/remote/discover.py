@@ -52,7 +52,7 @@ class Remote:
             min_pixels=min_pixels,
             max_pixels=max_pixels,
             files=state,
-            family=checkpoint.family,
+            row=checkpoint.row,
             checkpoint=checkpoint,
             **self._place(),
         )

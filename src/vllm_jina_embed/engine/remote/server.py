@@ -220,7 +220,7 @@ class Server(Member):
     def _pooled(self, prompt: Prompt, states: Floats, request: VectorRequest) -> Floats:
         """Return the embedding ``(dimensions,)`` of a prompt's token states, as the checkpoint pools them."""
         with np.errstate(over="ignore"):  # of numbers that no model gives; the norm tells it
-            if self._config.family.pooling == "first_token":
+            if self._config.row.pooling == "first_token":
                 return single_vector.finish(states[0], request.dimensions)
             return _mean(prompt, states, request.dimensions)
 

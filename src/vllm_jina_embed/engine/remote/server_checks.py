@@ -15,7 +15,7 @@ from .server_facts import ServerFacts
 
 def compare_checkpoint(config: RemoteConfig, wanted: Checkpoint, served: Checkpoint, url: str) -> None:
     """Check that a server serves the checkpoint and the pixel bounds that were asked for."""
-    asked = {name: getattr(wanted, name) for name in ("family", "hidden_size", "token_dimensions")}
+    asked = {name: getattr(wanted, name) for name in ("row", "hidden_size", "token_dimensions")}
     asked |= {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
     for name, value in asked.items():
         if value != (got := getattr(served, name)):

@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeGuard, get_type_hints
 
-from ...checkpoints.description import TASKS, Checkpoint, Family
-from ...checkpoints.registry import FAMILIES
+from ...checkpoints.description import TASKS, Checkpoint, Model
+from ...checkpoints.registry import ROWS
 from ...errors import ConfigError
 
 FACTS_PATH, TOKENIZER_PATH = "/jina/checkpoint", "/jina/tokenizer.json"
 FINGERPRINT_HEADER = "x-jina-checkpoint"
 """Stands in every answer of a server, so that none is taken for another checkpoint's."""
-WIRE_NAMES = {"matryoshka_sizes": "dimensions"}
+WIRE_NAMES = {"matryoshka_sizes": "dimensions", "row": "family"}
 """Fields that have another name in the JSON: the one of version 0.1, so that servers and clients may be updated one by
-one. Remove when no 0.1 is left to talk to."""
+one; a row is its name there. Remove when no 0.1 is left to talk to."""
 LONGEST_NAME, LONGEST_LIST = 1000, 100
 """Characters of a text, and entries of a list, that are believed."""
 MOST_TOKENS = 10_000_000
@@ -73,7 +73,7 @@ class ServerFacts:
         own = {"revision": self.revision, "files": self.files, "dtype": self.dtype}
         names = [one.name for one in fields(Checkpoint) if one.name != "options"]
         values = {WIRE_NAMES.get(name, name): getattr(self.checkpoint, name) for name in names}
-        return values | {"family": self.checkpoint.family.name} | own
+        return values | {"family": self.checkpoint.row.name} | own
 
     @property
     def fingerprint(self) -> str:
@@ -84,7 +84,7 @@ class ServerFacts:
         """Return what a server answers."""
         checkpoint = {WIRE_NAMES.get(name, name): value for name, value in asdict(self.checkpoint).items()}
         del checkpoint["options"]
-        return asdict(self) | {"checkpoint": checkpoint | {"family": self.checkpoint.family.name}}
+        return asdict(self) | {"checkpoint": checkpoint | {"family": self.checkpoint.row.name}}
 
     @classmethod
     def from_json(cls, told: Any, url: str) -> ServerFacts:
@@ -144,10 +144,10 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
-_READ: dict[Any, Callable[[Any], Any]] = {tuple[int, ...]: tuple, tuple[str, ...]: tuple, Family: FAMILIES.__getitem__}
+_READ: dict[Any, Callable[[Any], Any]] = {tuple[int, ...]: tuple, tuple[str, ...]: tuple, Model: ROWS.__getitem__}
 
 _IS: dict[Any, Callable[[Any, int], bool]] = {
-    Family: lambda value, most: isinstance(value, str) and value in FAMILIES,
+    Model: lambda value, most: isinstance(value, str) and value in ROWS,
     int: is_within,
     bool: lambda value, most: isinstance(value, bool),
     str: lambda value, most: is_name(value),

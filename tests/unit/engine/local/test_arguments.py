@@ -94,7 +94,7 @@ def test_processes_keep_their_memory_while_an_engine_starts(monkeypatch: pytest.
 def test_xlm_roberta_is_vllms_own_model() -> None:
     """No architecture of ours, nothing about images, and no scheduler that cuts prompts into steps."""
     config = LocalConfig(
-        location="org/name", revision=None, min_pixels=1, max_pixels=2, max_tokens=512, family=XLM_ROBERTA
+        location="org/name", revision=None, min_pixels=1, max_pixels=2, max_tokens=512, row=XLM_ROBERTA
     )
     arguments = engine_arguments(config, cpu=True)
     assert arguments["hf_overrides"] == {"is_matryoshka": True}
@@ -106,7 +106,7 @@ def test_xlm_roberta_is_vllms_own_model() -> None:
 
 
 def test_the_scheduler_and_the_pixel_bounds_are_jinas() -> None:
-    """As they were before there were families."""
+    """As they were before there were several models."""
     arguments = engine_arguments(config(), cpu=False)
     assert arguments["scheduler_cls"] == "vllm_jina_embed.plugin.scheduler.QuestionsFirst"
     assert arguments["mm_processor_kwargs"] == {"size": {"shortest_edge": 1, "longest_edge": 2}}
