@@ -19,9 +19,6 @@ from .prompts.base import Truncate
 
 OnError = Literal["raise", "skip"]
 
-VECTORS = "vllm-jina-embed/1"
-"""Version of the way vectors are made; changes whenever an equal input would give another vector."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -55,7 +52,7 @@ class Settings:
         """What decides a vector, as one string: equal ones give equal vectors for equal inputs and roles."""
         engine = self.engine
         parts = (
-            VECTORS,
+            self.checkpoint.row.vectors,
             engine.location,
             engine.revision,
             engine.files,

@@ -6,9 +6,11 @@ with its sizes and tasks.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,20 +67,72 @@ class Model:
         min_pixels: Smallest area of an image in pixels.
         max_pixels: Largest area of an image in pixels.
         max_length: Longest text in tokens, prefix included.
+        source: By the name of another field, the paper, card or file that its value comes from.
+        code: Version of the code that computes this row's vectors; raised when equal fields give other vectors.
+        vectors_before: By digest, what ``vectors`` was before rows had digests. It holds for that digest alone, so a
+            copy of the row with another prompt has a name of its own.
     """
 
     name: str
-    model_type: str = field(compare=False)
-    pooling: Pooling = field(compare=False)
-    prefixes: Mapping[str, str] = field(compare=False)
-    symmetric_tasks: tuple[str, ...] = field(compare=False)
-    images: ImageTemplate | None = field(compare=False)
-    architecture: str | None = field(compare=False)
-    adapter_architecture: str | None = field(compare=False)
-    splits_prompts: bool = field(compare=False)
-    min_pixels: int = field(compare=False)
-    max_pixels: int = field(compare=False)
-    max_length: int = field(compare=False)
+    model_type: str
+    pooling: Pooling
+    prefixes: Mapping[str, str]
+    symmetric_tasks: tuple[str, ...]
+    images: ImageTemplate | None
+    architecture: str | None
+    adapter_architecture: str | None
+    splits_prompts: bool
+    min_pixels: int
+    max_pixels: int
+    max_length: int
+    source: Mapping[str, str]
+    code: int = 1
+    vectors_before: Mapping[str, str] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        """Hash the name alone: mappings have no hash. Equal rows are equal in every field."""
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        """Return the name, which is what errors show."""
+        return f"Model({self.name!r})"
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of everything that decides a vector, so of every field but ``NO_VECTORS``."""
+        return hashlib.sha256(canonical(self).encode()).hexdigest()[:16]
+
+    @property
+    def vectors(self) -> str:
+        """The way this row makes vectors; changes whenever an equal input could give another vector.
+
+        It stands in the keys of users' caches and indexes.
+        """
+        digest = self.digest
+        return self.vectors_before.get(digest, f"vllm-jina-embed/2/{digest}")
+
+
+NO_VECTORS = frozenset({"source", "vectors_before"})
+"""Fields that decide no vector: a corrected citation must not empty a cache."""
+
+
+def canonical(row: Model) -> str:
+    """Return the fields of ``row`` that decide vectors as JSON, one text for equal rows whatever the order of keys."""
+    values = {one.name: getattr(row, one.name) for one in fields(row) if one.name not in NO_VECTORS}
+    return json.dumps(values, sort_keys=True, default=_plain)
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """Return a dataclass or mapping as a dict.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: getattr(value, one.name) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{value!r} is a {type(value).__name__}; expected what a row may hold")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

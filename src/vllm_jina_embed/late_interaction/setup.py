@@ -9,7 +9,6 @@ from .._closing import Closing
 from .._forks import fork_safe_lock
 from ..embedding.calls import Calls
 from ..errors import ConfigError
-from ..settings import VECTORS
 from . import qdrant_messages
 from .qdrant_client import Caller
 from .storage import Storage
@@ -62,7 +61,7 @@ class Base(Closing):
         self.name = name
         self.storage = storage or Storage()
         self._facts: dict[str, Any] = {
-            "vectors": VECTORS,
+            "vectors": settings.checkpoint.row.vectors,
             "model": settings.checkpoint.label,
             "task": settings.task,
             "dimensions": settings.dimensions,

@@ -23,12 +23,10 @@ from vllm_jina_embed import JinaEmbedder, MediaPolicy
 from vllm_jina_embed.cache import backend as cache
 from vllm_jina_embed.cache import keys as cache_keys
 from vllm_jina_embed.cache.embedder import CachedEmbedder
-from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.embedding.backend import Request
 from vllm_jina_embed.embedding.outcomes import Outcome
 from vllm_jina_embed.errors import ClosedError, ConfigError, EmbeddingWarning, InputError
 from vllm_jina_embed.prompts.base import Prompt
-from vllm_jina_embed.settings import VECTORS
 
 COMMIT = "4a58ca57710c49f51896e4bc820e202fbf64904b"
 
@@ -338,20 +336,6 @@ class TestKeys:
             embedder.backend = Nothing()
             with embedder.cached(file) as cached, pytest.warns(EmbeddingWarning) if items[1:] else nullcontext():
                 assert (cached.embed(items, prompt_name=role) == vectors).all()
-
-    def test_the_version_of_vectors_covers_the_prompts(self) -> None:
-        """Whoever changes a prompt changes VECTORS as well, and both here."""
-        images = JINA_V4.images
-        assert (VECTORS, JINA_V4.prefixes, images.instruction, *images.special_tokens.values()) == (
-            "vllm-jina-embed/1",
-            {"query": "Query: ", "passage": "Passage: "},
-            {"query": "Describe the image.", "passage": "Describe the image."},
-            "<|vision_start|>",
-            "<|vision_end|>",
-            "<|image_pad|>",
-            "<|im_start|>",
-            "<|im_end|>",
-        )
 
 
 class TestDamage:

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -347,6 +348,17 @@ class TestCollection:
         metadata = client.get_collection("items").config.metadata
         facts = {"vectors": "vllm-jina-embed/1", "model": model, "task": "retrieval", **sizes, "pool_factor": 1}
         assert metadata == {"vllm_jina_embed": facts}
+
+    def test_of_another_row_is_refused(self, make: MakeIndex, folder: Path) -> None:
+        """The same checkpoint with another prompt has other vectors."""
+        client = QdrantClient(":memory:")
+        make(client=client).add(["a"])
+        with in_memory([])(folder) as other:
+            checkpoint = other.settings.checkpoint
+            row = replace(checkpoint.row, prefixes={"query": "", "passage": ""})
+            other.settings = replace(other.settings, checkpoint=replace(checkpoint, row=row))
+            with pytest.raises(ConfigError, match=f"vectors='vllm-jina-embed/1' .here '{row.vectors}'."):
+                make(of=other, client=client).count()
 
     def test_of_another_kind_is_refused(self, make: MakeIndex) -> None:
         client = QdrantClient(":memory:")

@@ -1,7 +1,4 @@
-"""bge-m3: texts only, one size, no roles.
-
-Sources: config.json of BAAI/bge-m3; FlagEmbedding, M3Embedder (the first token's state, normalised).
-"""
+"""bge-m3: texts only, one size, no roles. Each field's source stands in the row."""
 
 from __future__ import annotations
 
@@ -23,6 +20,13 @@ XLM_ROBERTA = Model(
     min_pixels=3136,
     max_pixels=602112,
     max_length=8192,
+    source={
+        "pooling": "FlagEmbedding, M3Embedder: the first token's state, normalised",
+        "prefixes": "card of BAAI/bge-m3, FAQ: queries need no instructions",
+        "max_length": "config.json of BAAI/bge-m3: 8194 positions, counted from the padding token's id + 1; also its "
+        "tokenizer's model_max_length",
+    },
+    vectors_before={"ef676f5c170b566a": "vllm-jina-embed/1"},
 )
 
 CHECKPOINTS = (
@@ -36,7 +40,6 @@ CHECKPOINTS = (
         token_dimensions=1024,
         min_pixels=XLM_ROBERTA.min_pixels,
         max_pixels=XLM_ROBERTA.max_pixels,
-        # 8194 positions, counted from the padding token's id + 1; also its tokenizer's model_max_length.
-        max_length=8192,
+        max_length=XLM_ROBERTA.max_length,
     ),
 )

@@ -1,8 +1,7 @@
 """jina-embeddings-v4: native, with an adapter for each task, and merged for one task.
 
-Sources: modeling_jina_embeddings_v4.py (PREFIX_DICT, encode_text, process_images), config.json,
-preprocessor_config.json and the model cards of jinaai/jina-embeddings-v4 and jinaai/jina-embeddings-v4-vllm-*; paper
-arXiv:2506.18902, section 4.
+Each field's source stands in the row; those of sizes are config.json and the model cards of jinaai/jina-embeddings-v4
+and jinaai/jina-embeddings-v4-vllm-*.
 """
 
 from __future__ import annotations
@@ -18,10 +17,7 @@ ARCHITECTURE = "JinaV4VisionSpanModel"
 # Source: config.json, `matryoshka_dims` and `multi_vector_projector_dim`.
 MATRYOSHKA_SIZES = (128, 256, 512, 1024, 2048)
 TOKEN_DIMENSIONS = 128
-# Source: preprocessor_config.json of the native checkpoint: 602112 = 768 * 28 * 28, at most 768 image tokens.
-# The merged vLLM checkpoints ship 12845056, which gives other vectors for larger images.
 MIN_PIXELS, MAX_PIXELS = 3136, 602112
-# Source: encode_text(max_length=32768).
 MAX_LENGTH = 32768
 
 JINA_V4 = Model(
@@ -29,7 +25,6 @@ JINA_V4 = Model(
     model_type="qwen2_5_vl",
     pooling="vision_span_mean",
     prefixes={"query": "Query: ", "passage": "Passage: "},
-    # Source: the official table in the GGUF card.
     symmetric_tasks=("text-matching",),
     images=ImageTemplate(
         vision_start="<|vision_start|>",
@@ -45,6 +40,17 @@ JINA_V4 = Model(
     min_pixels=MIN_PIXELS,
     max_pixels=MAX_PIXELS,
     max_length=MAX_LENGTH,
+    source={
+        "pooling": "paper arXiv:2506.18902, section 4; modeling_jina_embeddings_v4.py of jinaai/jina-embeddings-v4",
+        "prefixes": "modeling_jina_embeddings_v4.py, PREFIX_DICT",
+        "symmetric_tasks": "the table of prefixes in the card of the GGUF checkpoints",
+        "images": "modeling_jina_embeddings_v4.py, process_images",
+        "min_pixels": "preprocessor_config.json of jinaai/jina-embeddings-v4",
+        # At most 768 image tokens. The merged checkpoints ship 12845056, which gives other vectors for larger images.
+        "max_pixels": "preprocessor_config.json of jinaai/jina-embeddings-v4: 602112 = 768 * 28 * 28",
+        "max_length": "modeling_jina_embeddings_v4.py, encode_text(max_length=32768)",
+    },
+    vectors_before={"1e98a096593171b6": "vllm-jina-embed/1"},
 )
 
 CHECKPOINTS = (
