@@ -1,1 +1,1 @@
-"""Rows of known models."""
+"""Rows of known models, and published checkpoints: ``ROWS`` and ``CHECKPOINTS`` of each module."""

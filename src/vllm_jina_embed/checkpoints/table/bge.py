@@ -29,6 +29,7 @@ XLM_ROBERTA = Model(
     vectors_before={"ef676f5c170b566a": "vllm-jina-embed/1"},
 )
 
+ROWS = (XLM_ROBERTA,)
 CHECKPOINTS = (
     Checkpoint(
         name=BGE_M3,

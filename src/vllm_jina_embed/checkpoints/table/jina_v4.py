@@ -53,6 +53,7 @@ JINA_V4 = Model(
     vectors_before={"1e98a096593171b6": "vllm-jina-embed/1"},
 )
 
+ROWS = (JINA_V4,)
 CHECKPOINTS = (
     Checkpoint(
         name=NATIVE,

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeGuard, get_type_hints
 
 from ...checkpoints.description import TASKS, Checkpoint, Model
-from ...checkpoints.registry import ROWS
+from ...checkpoints.registry import ROWS, row_named
 from ...errors import ConfigError
 
 FACTS_PATH, TOKENIZER_PATH = "/jina/checkpoint", "/jina/tokenizer.json"
@@ -144,7 +144,7 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
-_READ: dict[Any, Callable[[Any], Any]] = {tuple[int, ...]: tuple, tuple[str, ...]: tuple, Model: ROWS.__getitem__}
+_READ: dict[Any, Callable[[Any], Any]] = {tuple[int, ...]: tuple, tuple[str, ...]: tuple, Model: row_named}
 
 _IS: dict[Any, Callable[[Any, int], bool]] = {
     Model: lambda value, most: isinstance(value, str) and value in ROWS,

@@ -1,0 +1,90 @@
+"""Rows by name: every module of the table is read, and a name means one row."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vllm_jina_embed.checkpoints import registry, table
+from vllm_jina_embed.checkpoints.registry import PUBLISHED, ROWS, modules_of, register, row_named, row_of, serving
+from vllm_jina_embed.checkpoints.table.bge import BGE_M3, XLM_ROBERTA
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4, NATIVE
+from vllm_jina_embed.errors import ConfigError
+
+OWN = replace(XLM_ROBERTA, name="own", prefixes={"query": "q: ", "passage": ""})
+
+
+@pytest.fixture(autouse=True)
+def rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """The rows, which are as before after the test."""
+    monkeypatch.setattr(registry, "ROWS", dict(ROWS))
+    return registry.ROWS
+
+
+def test_every_row_and_checkpoint_of_the_table_is_known() -> None:
+    assert ROWS == {"jina-v4": JINA_V4, "xlm-roberta": XLM_ROBERTA}
+    assert [row_named(name) for name in ROWS] == list(ROWS.values())
+    checkpoints = [checkpoint for module in modules_of(table) for checkpoint in module.CHECKPOINTS]
+    assert list(PUBLISHED.values()) == checkpoints
+    assert {checkpoint.row.name for checkpoint in checkpoints} == set(ROWS)
+
+
+def test_a_new_file_in_the_table_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No list names it."""
+    package = tmp_path / "some_table"
+    package.mkdir()
+    for name, line in (("__init__", ""), ("second", "ROWS = (2,)"), ("first", "ROWS = (1,)")):
+        (package / f"{name}.py").write_text(line)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [module.ROWS for module in modules_of(importlib.import_module("some_table"))] == [(1,), (2,)]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "some_table"]:
+        del sys.modules[name]
+
+
+def test_a_row_is_registered_once(rows: dict[str, object]) -> None:
+    """A notebook's cell may run twice; a name of two rows would be two prompts."""
+    register(OWN)
+    register(replace(OWN))
+    assert (set(rows), row_named("own")) == ({"jina-v4", "xlm-roberta", "own"}, OWN)
+    for row in (replace(OWN, code=2), replace(OWN, name="jina-v4")):
+        with pytest.raises(ConfigError, match=rf"another row of this name, with digest \w+ .here {row.digest}."):
+            register(row)
+    assert row_named("jina-v4") == JINA_V4
+
+
+def test_an_unknown_row_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="row='own' is unknown; choose one of jina-v4, xlm-roberta"):
+        row_named("own")
+
+
+def test_a_registered_row_does_not_take_the_place_of_a_known_one() -> None:
+    """Folders and servers are still recognised by their ``model_type``."""
+    register(OWN)
+    assert (row_of("xlm-roberta"), row_of("qwen2_5_vl")) == (XLM_ROBERTA, JINA_V4)
+    with pytest.raises(KeyError):
+        row_of("bert")
+
+
+def test_who_serves_a_task_is_named_with_the_default_model_first() -> None:
+    assert serving("retrieval") == [NATIVE, f"{NATIVE}-vllm-retrieval", BGE_M3]
+    assert serving("code") == [NATIVE, f"{NATIVE}-vllm-code"]
+
+
+def undeclared(source: str) -> list[str]:
+    """Return what a module of the table has beside imports, texts and assignments."""
+    allowed = ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign | ast.Expr
+    statements = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)]
+    return [ast.unparse(node) for node in statements if not isinstance(node, allowed)]
+
+
+def test_the_table_is_data() -> None:
+    """No function and no branch: what a model needs beyond a field is a field."""
+    for module in modules_of(table):
+        assert undeclared(Path(module.__file__).read_text("utf-8")) == []
+    assert undeclared("def f():\n    return 1") == ["def f():\n    return 1", "return 1"]
+    assert undeclared("if True:\n    ROWS = ()") == ["if True:\n    ROWS = ()"]
