@@ -100,7 +100,7 @@ def check(
             revision=revision,
             min_pixels=low,
             max_pixels=high,
-            files=locate(checkpoint.location).state,
+            files=locate(checkpoint.location).state(),
             row=checkpoint.row,
             max_tokens=checkpoint.max_length,
             tasks=checkpoint.tasks if checkpoint.has_adapters else (),

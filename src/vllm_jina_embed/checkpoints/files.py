@@ -49,17 +49,21 @@ class Folder:
         """Whether the folder has adapters of several tasks."""
         return (self.path / "adapters").is_dir()
 
-    @property
-    def state(self) -> str:
-        """A fingerprint of the files: names, sizes and modification times.
+    def state(self, also: tuple[str, ...] = ()) -> str:
+        """Return a fingerprint of the files that decide vectors: names, sizes and modification times.
 
         Hashing gigabytes of weights would take too long.
+
+        Args:
+            also: Glob patterns of further files, such as ``1_Pooling/*.json``. A model that has none keeps the
+                fingerprints that it always had.
         """
         files = [*sorted(self.path.iterdir()), *sorted(self.path.glob("adapters/*"))]
+        deciding = [path for path in files if path.suffix in _DECIDING and path.is_file()]
+        further = {path for pattern in also for path in self.path.glob(pattern) if path.is_file()}
         stats = [
             (path.relative_to(self.path).as_posix(), path.stat())
-            for path in files
-            if path.suffix in _DECIDING and path.is_file()
+            for path in [*deciding, *sorted(further.difference(deciding))]
         ]
         facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -84,10 +88,13 @@ class Repository:
     revision: str | None
 
     has_adapters = False  # the architecture in config.json says it instead
-    state = ""  # the revision identifies the files
 
     def __str__(self) -> str:
         return self.name
+
+    def state(self, also: tuple[str, ...] = ()) -> str:
+        """Return "": the revision identifies the files."""
+        return ""
 
     def find(self, name: str) -> Path | None:
         """Return the path of a file in the hub's cache; None if the repository has no such file.

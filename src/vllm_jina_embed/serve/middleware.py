@@ -90,7 +90,7 @@ def facts_of(state: Any) -> ServerFacts:
             row=checkpoint.row,
         ),
         revision=_commit(str(location.file("config.json"))) or model.revision,
-        files=location.state,
+        files=location.state(),
         dtype=str(model.dtype).removeprefix("torch."),
         pooler_task=model.pooler_config.task,
         projected=projected,

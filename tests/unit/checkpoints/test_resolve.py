@@ -275,9 +275,9 @@ def test_a_folder_with_adapters_is_native(tmp_path: Path, by: str) -> None:
 def test_another_adapter_file_is_another_state_of_the_files(tmp_path: Path) -> None:
     """So that it gets its own engine and its own place in a cache."""
     (tmp_path / "adapters").mkdir()
-    before = Folder(tmp_path).state
+    before = Folder(tmp_path).state()
     (tmp_path / "adapters" / "adapter_model.safetensors").write_bytes(b"x")
-    assert Folder(tmp_path).state != before
+    assert Folder(tmp_path).state() != before
 
 
 def test_the_task_defaults_to_the_checkpoints_own() -> None:

@@ -42,7 +42,7 @@ class Remote:
     def config(self, checkpoint: Checkpoint, *, revision: str | None, min_pixels: int, max_pixels: int) -> RemoteConfig:
         """Return the configuration of their engine; where they are decides no vector."""
         if self.facts is None:
-            location, state = checkpoint.location, locate(checkpoint.location).state
+            location, state = checkpoint.location, locate(checkpoint.location).state()
         else:  # a server names its checkpoint as it likes; that is not a path on this machine
             location, state = f"{checkpoint.name} in {self.facts.dtype}", self.facts.files
             revision = self.facts.revision
