@@ -7,6 +7,8 @@ Importing this package loads neither vllm nor torch nor a framework.
 """
 
 from .cache.embedder import CachedEmbedder
+from .checkpoints.description import Layout, Model
+from .checkpoints.registry import register
 from .embedder import JinaEmbedder
 from .errors import (
     ClosedError,
@@ -31,8 +33,11 @@ __all__ = [
     "ForkedError",
     "InputError",
     "JinaEmbedder",
+    "Layout",
     "MediaPolicy",
     "MissingExtraError",
+    "Model",
     "VllmJinaError",
     "__version__",
+    "register",
 ]

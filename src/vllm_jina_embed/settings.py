@@ -91,8 +91,7 @@ def check(
     if remote is not None and remote.facts is not None:
         checkpoint = remote.facts.checkpoint
     else:
-        checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision)
-        resolve.warn_if_assumed(checkpoint)
+        checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision, warns=True)
     low, high = _pixel_bounds(checkpoint, min_pixels, max_pixels)
     if remote is None:
         engine: EngineConfig = LocalConfig(

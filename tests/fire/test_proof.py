@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.errors import EngineError
 
 pytest.importorskip("vllm")
@@ -36,7 +37,9 @@ class Client:
 
 
 def state(factor: float) -> Any:
-    config = SimpleNamespace(model_type="xlm-roberta", bos_token_id=0, eos_token_id=2, pad_token_id=1)
+    config = SimpleNamespace(
+        jina_row=["xlm-roberta", XLM_ROBERTA.digest], bos_token_id=0, eos_token_id=2, pad_token_id=1
+    )
     model = SimpleNamespace(hf_config=config, pooler_config=SimpleNamespace(task="embed"))
     return SimpleNamespace(
         vllm_config=SimpleNamespace(model_config=model),

@@ -77,7 +77,8 @@ EXCEPTIONS = {
 PUBLIC = {
     "__init__.py": {
         "CachedEmbedder", "ClosedError", "ConfigError", "EngineDeadError", "EngineError", "ForkedError", "InputError",
-        "JinaEmbedder", "MediaPolicy", "MissingExtraError", "VllmJinaError", "__version__",
+        "JinaEmbedder", "Layout", "MediaPolicy", "MissingExtraError", "Model", "VllmJinaError", "__version__",
+        "register",
     },
     "langchain/__init__.py": {
         "LateInteractionRetriever", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",

@@ -51,19 +51,58 @@ class ImageTemplate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What the files of a checkpoint say of themselves; a folder that says otherwise is another model.
+
+    A key or a file that is missing says nothing.
+
+    Attributes:
+        architecture: The one entry of ``architectures`` in config.json.
+        config: Values of keys in config.json.
+        absent: Keys that config.json does not have; null, and the ``id2label`` of every model, count as absent.
+        modules: The kinds of modules that modules.json may list. Empty where the architecture alone says which model
+            it is: then no file of sentence-transformers is compared.
+        prompts: By their names in config_sentence_transformers.json, the prompts that the row has too; empty ones may
+            be left out.
+        adapters: ``none``; ``folder``, in a folder ``adapters``; ``named``, where the architecture says that there are
+            some.
+        assumed: Where other models have the same files: the words of a warning that this row is assumed. Empty where
+            the files say enough.
+        pooling_decides: Whether nothing is assumed any more if 1_Pooling/config.json names the row's pooling.
+    """
+
+    architecture: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    adapters: Literal["none", "folder", "named"] = "none"
+    assumed: str = ""
+    pooling_decides: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A row: how the checkpoints of one training are prompted, started and pooled.
+    """A row: how the checkpoints of one training are recognised, prompted, started and pooled.
 
     Attributes:
         name: The name that servers report to their clients.
-        model_type: As in config.json.
+        layouts: What a checkpoint's files say if it is one of this row's; a folder fits one of them.
+        known_as: Names that a folder or repository of this row has as a part of its own; the first stands in errors.
         pooling: Which token states make the embedding.
-        prefixes: By role, the text put before each text.
+        prefixes: By role (``query``, ``passage``), the text put before each text.
         symmetric_tasks: Tasks in which both roles get the prefix of a query.
         images: The template of images; None where only texts have embeddings.
         architecture: The plugin's architecture that vLLM loads; None for vLLM's own.
         adapter_architecture: The same for a checkpoint with an adapter per task.
         splits_prompts: Whether vLLM may compute a prompt in several steps, as causal attention allows.
+        tasks: Tasks out of ``TASKS``, the default first; ``task_names`` of config.json may choose among several.
+        matryoshka_sizes: Lengths below the full one that were trained, where ``matryoshka_dims`` of config.json does
+            not say so; empty if none was.
+        token_dimensions: Length of one row of a multi-vector of a checkpoint with adapters, where
+            ``multi_vector_projector_dim`` of config.json does not say so; None for the full length.
+        positions: Which of ``max_position_embeddings`` tokens take: ``all``, or those ``after_padding`` (RoBERTa's,
+            counted from the padding token's id + 1).
         min_pixels: Smallest area of an image in pixels.
         max_pixels: Largest area of an image in pixels.
         max_length: Longest text in tokens, prefix included.
@@ -74,18 +113,23 @@ class Model:
     """
 
     name: str
-    model_type: str
+    layouts: tuple[Layout, ...]
+    known_as: tuple[str, ...] = ()
     pooling: Pooling
     prefixes: Mapping[str, str]
-    symmetric_tasks: tuple[str, ...]
-    images: ImageTemplate | None
-    architecture: str | None
-    adapter_architecture: str | None
-    splits_prompts: bool
-    min_pixels: int
-    max_pixels: int
+    symmetric_tasks: tuple[str, ...] = ()
+    images: ImageTemplate | None = None
+    architecture: str | None = None
+    adapter_architecture: str | None = None
+    splits_prompts: bool = False
+    tasks: tuple[str, ...] = ("retrieval",)
+    matryoshka_sizes: tuple[int, ...] = ()
+    token_dimensions: int | None = None
+    positions: Literal["all", "after_padding"] = "all"
+    min_pixels: int = 1
+    max_pixels: int = 1
     max_length: int
-    source: Mapping[str, str]
+    source: Mapping[str, str] = field(default_factory=dict)
     code: int = 1
     vectors_before: Mapping[str, str] = field(default_factory=dict)
 
@@ -96,6 +140,11 @@ class Model:
     def __repr__(self) -> str:
         """Return the name, which is what errors show."""
         return f"Model({self.name!r})"
+
+    @property
+    def label(self) -> str:
+        """The name that users know it by, to show in errors."""
+        return self.known_as[0] if self.known_as else self.name
 
     @property
     def digest(self) -> str:
@@ -112,8 +161,8 @@ class Model:
         return self.vectors_before.get(digest, f"vllm-jina-embed/2/{digest}")
 
 
-NO_VECTORS = frozenset({"source", "vectors_before"})
-"""Fields that decide no vector: a corrected citation must not empty a cache."""
+NO_VECTORS = frozenset({"layouts", "known_as", "source", "vectors_before"})
+"""Fields that decide no vector: a corrected citation, or a stricter check of folders, must not empty a cache."""
 
 
 def canonical(row: Model) -> str:

@@ -1,124 +1,241 @@
-"""Check that a checkpoint is a model whose vectors this package computes correctly.
+"""Decide which row a checkpoint belongs to, by its architecture and by what its other files say of it.
 
-``config.json`` names an architecture, and several models share one. The files of sentence-transformers, and keys left
-from another training, identify some of them. The others are served, and a warning says as which model.
+Several models share an architecture. The files of sentence-transformers, and keys left from another training, tell
+some of them apart. Where they do not, the row is assumed and a warning says so, or the caller has to name it.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
 from . import values
+from .description import Layout, Model
 from .files import Location, optional_json
-from .table.jina_v4 import NATIVE_ARCHITECTURE
 
-logger = logging.getLogger(__name__)
-
-MERGED_ARCHITECTURE = "Qwen2_5_VLForConditionalGeneration"
-"""The architecture in config.json of merged checkpoints, and of every plain Qwen2.5-VL."""
-XLM_ROBERTA_ARCHITECTURE = "XLMRobertaModel"
-
-EXPECTED = (
-    f"expected jina-embeddings-v4 ({NATIVE_ARCHITECTURE}), one of its merged checkpoints ({MERGED_ARCHITECTURE}), or "
-    f"an embedding model such as BAAI/bge-m3 ({XLM_ROBERTA_ARCHITECTURE})"
-)
-
-_CLASSIFIER = ("problem_type", "classifier_from_token", "classifier_activation")
-_LATE_INTERACTION = ("dim", "dims", "embedding_dim", "embed_dim", "projection_dim", "mask_non_image_embeddings")
+MODES = {"vision_span_mean": "mean", "first_token": "cls"}
+"""By the row's pooling, its name in sentence-transformers' 1_Pooling/config.json."""
+WRONG = "Other models have other prompts and another pooling: their vectors would be wrong here."
 
 
-def check_architecture(name: str, config: Mapping[str, Any], *known: str) -> str:
-    """Return the architecture of ``config``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a checkpoint's files say of it.
+
+    Attributes:
+        name: The checkpoint, as the user passed it.
+        location: Where its files are.
+        config: config.json, without keys that are null or that every model has.
+        kinds: The modules in modules.json, by the last part of their types; empty if there is no such file.
+        pooling_file: The file that names the pooling.
+        modes: The poolings in that file, in the words of sentence-transformers.
+        prompts: The prompts in config_sentence_transformers.json that are not empty.
+    """
+
+    name: str
+    location: Location
+    config: Mapping[str, Any]
+    kinds: Sequence[str] = ()
+    pooling_file: str = ""
+    modes: Collection[str] = ()
+    prompts: Mapping[str, str]
+
+    @classmethod
+    def of(cls, name: str, location: Location, config: Mapping[str, Any], *, modules: bool) -> Evidence:
+        """Return what the files at ``location`` say.
+
+        Args:
+            name: The checkpoint, as the user passed it.
+            location: Its folder or repository.
+            config: The content of its config.json.
+            modules: Whether to read the files of sentence-transformers too.
+
+        Raises:
+            ConfigError: A value has another type than in every checkpoint, or a file cannot be read.
+        """
+        labels = values.mapping(f"model={name!r}: config.json", config, "id2label")
+        no_sign = {"id2label"} if _are_default(labels) else set()
+        kept = {key: value for key, value in config.items() if value is not None and key not in no_sign}
+        kinds, pooling_file = _modules(name, location) if modules else ((), "")
+        return cls(
+            name=name,
+            location=location,
+            config=kept,
+            kinds=kinds,
+            pooling_file=pooling_file,
+            modes=_modes(name, location, pooling_file) if modules else (),
+            prompts=_prompts(name, location) if modules else {},
+        )
+
+    def names(self, row: Model) -> bool:
+        """Tell whether the checkpoint's own name, or that of the model that it was made of, is one of ``row``'s."""
+        own = f"{self.location} {self.config.get('_name_or_path', '')}".lower()
+        return any(name.lower() in own for name in row.known_as or (row.name.rpartition("/")[2],))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The row of a checkpoint.
+
+    Attributes:
+        row: The row.
+        layout: The layout of the row that the files have.
+        assumed: The words of a warning; empty where the files or the checkpoint's name say which row it is.
+    """
+
+    row: Model
+    layout: Layout
+    assumed: str = ""
+
+
+def decide(name: str, location: Location, config: Mapping[str, Any], rows: Collection[Model]) -> Decision:
+    """Return the only one of ``rows`` that the checkpoint's files agree with.
+
+    If several do, the checkpoint's name decides, then which of them is assumed without a sign.
+
+    Args:
+        name: The checkpoint, as the user passed it.
+        location: Its folder or repository.
+        config: The content of its config.json.
+        rows: The rows to choose from.
 
     Raises:
-        ConfigError: It is not one of ``known``, or there is not exactly one.
+        ConfigError: No row has this architecture, each differs, or several are left. The message says what to do.
     """
+    architecture = _architecture(name, config, rows)
+    found = [(row, layout) for row in rows for layout in row.layouts if layout.architecture == architecture]
+    found = [(row, layout) for row, layout in found if _has_its_adapters(layout, location)] or found
+    evidence = Evidence.of(name, location, config, modules=any(layout.modules for _, layout in found))
+    apart = [(row, layout, tuple(differences(row, layout, evidence))) for row, layout in found]
+    fits = [(row, layout) for row, layout, different in apart if not different]
+    if not fits:
+        raise ConfigError(_difference(name, architecture, apart))
+    row, layout = _one_of(evidence, fits, architecture)
+    is_sure = evidence.names(row) or (layout.pooling_decides and bool(evidence.modes))
+    return Decision(row=row, layout=layout, assumed="" if is_sure else layout.assumed)
+
+
+def differences(row: Model, layout: Layout, evidence: Evidence) -> Iterator[str]:
+    """Yield what a checkpoint's files say otherwise than a layout of ``row``: what they have, and what is expected."""
+    config = evidence.config
+    for key, value in layout.config.items():
+        if key in config and config[key] != value:
+            yield f"config.json has {key}={values.short(config[key])}; expected {values.short(value)}"
+    if signs := [f"{key}={values.short(config[key])}" for key in layout.absent if key in config]:
+        yield f"config.json has {', '.join(signs)}, as a classifier or a model of late interaction has; expected none"
+    if not _has_its_adapters(layout, evidence.location):
+        has, expected = ("a", "none") if evidence.location.has_adapters else ("no", "one")
+        yield f"it has {has} folder 'adapters'; expected {expected}"
+    if not layout.modules:
+        return
+    if others := [kind for kind in evidence.kinds if kind not in layout.modules]:
+        yield f"modules.json has {', '.join(others)}, which is not computed here; expected {', '.join(layout.modules)}"
+    mode = MODES[row.pooling]
+    if evidence.modes and set(evidence.modes) != {mode}:
+        yield f"{evidence.pooling_file} has the pooling {', '.join(sorted(evidence.modes))}; expected {mode}"
+    other = {key: text for key, text in evidence.prompts.items() if layout.prompts.get(key) != text}
+    if other:
+        expected = values.short(dict(layout.prompts)) if layout.prompts else "none"
+        yield f"config_sentence_transformers.json has the prompts {values.short(other)}; expected {expected}"
+
+
+def _has_its_adapters(layout: Layout, location: Location) -> bool:
+    return layout.adapters == "named" or location.has_adapters == (layout.adapters == "folder")
+
+
+def _architecture(name: str, config: Mapping[str, Any], rows: Collection[Model]) -> str:
+    """Return the architecture of ``config``, which one of ``rows`` has.
+
+    Raises:
+        ConfigError: No row has it, or there is not exactly one.
+    """
+    expected = f"expected {' or '.join(f'{row.label} ({_architectures(row)})' for row in rows)}"
     architectures = config.get("architectures")
-    if isinstance(architectures, list) and len(architectures) == 1 and architectures[0] in known:
-        return str(architectures[0])
     if not architectures:
         raise ConfigError(
             f"model={name!r}: config.json of type {values.short(config.get('model_type'))} names no architectures, "
-            f"so the model of the weights is unknown; {EXPECTED}. Copy the config.json that belongs to "
-            "the weights."
+            f"so the model of the weights is unknown; {expected}. Copy the config.json that belongs to the weights."
         )
+    known = {layout.architecture for row in rows for layout in row.layouts}
+    if isinstance(architectures, list) and len(architectures) == 1 and architectures[0] in known:
+        return str(architectures[0])
+    message = f"model={name!r}: got architectures={values.short(architectures)}; {expected}. {WRONG}"
+    only = architectures[0] if isinstance(architectures, list) and len(architectures) == 1 else None
+    raise ConfigError(message + (_how_to_describe(name, only) if isinstance(only, str) else ""))
+
+
+def _architectures(row: Model) -> str:
+    return ", ".join(dict.fromkeys(layout.architecture for layout in row.layouts))
+
+
+def _how_to_describe(name: str, architecture: str) -> str:
+    """Return the lines with which a user describes a model that no row does."""
+    return (
+        " If you know what it was trained with, describe it, and pass the description:\n"
+        "    from vllm_jina_embed import JinaEmbedder, Layout, Model\n"
+        f"    row = Model(name='my-model', layouts=(Layout(architecture={architecture[:100]!r}),), "
+        "pooling='first_token', prefixes={'query': '', 'passage': ''}, max_length=512)\n"
+        f"    embedder = JinaEmbedder({name!r}, row=row)"
+    )
+
+
+def _difference(name: str, architecture: str, apart: Sequence[tuple[Model, Layout, Sequence[str]]]) -> str:
+    """Return the message for a checkpoint that differs from each row: for each, the layout that is nearest."""
+    nearest: dict[str, tuple[Model, Sequence[str]]] = {}
+    for row, _, different in sorted(apart, key=lambda each: len(each[2])):
+        nearest.setdefault(row.name, (row, different))
+    clauses = [f"as {row.label}, but {' and '.join(different)}" for row, different in nearest.values()]
+    return (
+        f"model={name!r}: {architecture} would be read {'; or '.join(clauses)}. {WRONG} "
+        "Pass row= with a description of this model (vllm_jina_embed.Model)."
+    )
+
+
+def _one_of(evidence: Evidence, fits: Sequence[tuple[Model, Layout]], architecture: str) -> tuple[Model, Layout]:
+    """Return the row that the checkpoint's name has, or else the assumed one.
+
+    Raises:
+        ConfigError: Neither is one row.
+    """
+    named = [fit for fit in fits if evidence.names(fit[0])]
+    assumed = [fit for fit in fits if fit[1].assumed]
+    for some in (fits, named, assumed):
+        if len({row.name for row, _ in some}) == 1:
+            return some[0]
+    names = list(dict.fromkeys(row.name for row, _ in fits))
     raise ConfigError(
-        f"model={name!r}: got architectures={values.short(architectures)}; {EXPECTED}. Other models have other "
-        "prompts and another pooling: their vectors would be wrong here."
+        f"model={evidence.name!r}: {architecture} fits {len(names)} rows ({', '.join(names)}) and its files do not say "
+        f"which one it is. Pass row={names[0]!r}, or another of them."
     )
 
 
-def check_merged(name: str, location: Location, config: Mapping[str, Any]) -> None:
-    """Check that a plain Qwen2.5-VL checkpoint shows no sign of other training than jina-embeddings-v4's.
-
-    Raises:
-        ConfigError: It has a head of a classifier or of late interaction, or another pooling than the mean.
-    """
-    labels = values.mapping(f"model={name!r}: config.json", config, "id2label")
-    own_labels = len(labels) == 1 or any(str(label) != f"LABEL_{key}" for key, label in labels.items())
-    signs = [key for key in (*_CLASSIFIER, *_LATE_INTERACTION) if config.get(key) is not None]
-    if own_labels or signs:
-        keys = ", ".join([*signs, *(["id2label"] if own_labels else [])])
-        raise ConfigError(
-            f"model={name!r}: config.json has {keys}, as a classifier or a model of late interaction has; expected a "
-            "merged checkpoint of jina-embeddings-v4, which has none."
-        )
-    _check_modules(name, location, pooling="mean", like="jina-embeddings-v4")
+def _are_default(labels: Mapping[str, Any]) -> bool:
+    """Tell whether these are the two labels that transformers writes for every model."""
+    return len(labels) != 1 and all(str(label) == f"LABEL_{key}" for key, label in labels.items())
 
 
-def check_text_model(name: str, location: Location) -> None:
-    """Check that an XLM-RoBERTa checkpoint is pooled as BAAI/bge-m3 is: by its first token, without further layers.
-
-    A model with prompts of its own is logged as a warning: the caller must add them.
-
-    Raises:
-        ConfigError: The files of sentence-transformers say otherwise.
-    """
-    _check_modules(name, location, pooling="cls", like="BAAI/bge-m3")
-    file = "config_sentence_transformers.json"
-    settings = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file))
-    prompts = values.mapping(f"model={name!r}: {file}", settings, "prompts")
-    used = {role: text for role, text in prompts.items() if text}
-    if used:
-        _warn_of_prompts(name, values.short(used))
-
-
-@lru_cache(maxsize=256)
-def _warn_of_prompts(name: str, prompts: str) -> None:
-    logger.warning(
-        "model=%r was trained with prompts, which are not added here: write %s into the texts.", name, prompts
-    )
-
-
-def _check_modules(name: str, location: Location, *, pooling: str, like: str) -> None:
-    """Compare the modules of sentence-transformers, if they are listed, with the computation here."""
+def _modules(name: str, location: Location) -> tuple[tuple[str, ...], str]:
+    """Return the kinds of the modules in modules.json, and the file that names the pooling."""
     where = f"model={name!r}: modules.json"
     modules = values.as_mappings(f"{where} is ", optional_json(location, "modules.json"))
-    kinds = [values.text(where, module, "type").rpartition(".")[2] for module in modules]
-    if others := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
-        raise ConfigError(
-            f"model={name!r}: modules.json has {', '.join(others)} after the model, which is not computed here; "
-            f"expected a model such as {like}: Transformer, Pooling, Normalize."
-        )
-    folders = [
-        values.text(where, module, "path") for module, kind in zip(modules, kinds, strict=True) if kind == "Pooling"
-    ]
-    file = f"{folders[0] if folders else '1_Pooling'}/config.json"
-    settings = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file))
-    modes = _modes(f"model={name!r}: {file}", settings)
-    if modes and modes != {pooling}:
-        raise ConfigError(
-            f"model={name!r}: its {file} has the pooling {', '.join(sorted(modes))}; expected "
-            f"{pooling}, as {like} has. Its vectors would be wrong here."
-        )
+    kinds = tuple(values.text(where, module, "type").rpartition(".")[2] for module in modules)
+    paths = [values.text(where, one, "path") for one, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
+    return kinds, f"{paths[0] if paths else '1_Pooling'}/config.json"
 
 
-def _modes(where: str, settings: Mapping[str, Any]) -> set[str]:
+def _modes(name: str, location: Location, file: str) -> set[str]:
     """Return the names of the poolings in sentence-transformers' configuration, old and new."""
+    settings = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file))
     on = [key for key in settings if settings[key] is True and key.startswith("pooling_mode_")]
     modes = {key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for key in on}
-    return modes | values.names(where, settings, "pooling_mode")
+    return modes | values.names(f"model={name!r}: {file}", settings, "pooling_mode")
+
+
+def _prompts(name: str, location: Location) -> dict[str, str]:
+    """Return the prompts of config_sentence_transformers.json that are not empty."""
+    file = "config_sentence_transformers.json"
+    where = f"model={name!r}: {file}"
+    prompts = values.mapping(where, values.as_mapping(f"{where} is ", optional_json(location, file)), "prompts")
+    return {role: text for role in prompts if (text := values.text(where, prompts, role))}

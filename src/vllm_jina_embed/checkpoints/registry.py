@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from ..errors import ConfigError
-from . import table
-from .description import Checkpoint, Model
+from . import table, values
+from .description import TASKS, Checkpoint, Layout, Model, Pooling, canonical
 from .table.jina_v4 import JINA_V4
 
 DEFAULT_ROW = JINA_V4
@@ -21,13 +22,58 @@ ROWS: dict[str, Model] = {}
 """Rows by name: those of the table, then registered ones."""
 
 
-def register(row: Model) -> None:
-    """Add a row to ``ROWS``; an equal one may be there already.
+def checked(row: Any) -> Model:
+    """Return ``row`` itself, whose fields mean something.
 
     Raises:
-        ConfigError: Another row has this name.
+        ConfigError: It is not a ``Model``, or names the field, its value and what is allowed.
     """
-    if (known := ROWS.setdefault(row.name, row)) != row:
+    if not isinstance(row, Model):
+        raise ConfigError(f"row={values.short(row)} is a {type(row).__name__}; expected a vllm_jina_embed.Model.")
+    rules = {
+        "name": (isinstance(row.name, str) and bool(row.name.strip()), "a name"),
+        "layouts": (_is_tuple_of(row.layouts, Layout), "a tuple of Layout, at least one"),
+        "pooling": (row.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}"),
+        "prefixes": (_are_prefixes(row.prefixes), "a text for query and one for passage"),
+        "tasks": (_is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, f"some of {', '.join(TASKS)}"),
+        "positions": (row.positions in ("all", "after_padding"), "all or after_padding"),
+        "max_length": (type(row.max_length) is int and row.max_length > 0, "a whole number over 0"),
+        "max_pixels": (
+            row.images is None or 1 <= row.min_pixels <= row.max_pixels > 1,
+            "the largest area of an image, at least min_pixels",
+        ),
+    }
+    for name, (is_right, expected) in rules.items():
+        if not is_right:
+            raise ConfigError(
+                f"row={values.short(row.name)} has {name}={values.short(getattr(row, name))}; expected {expected}."
+            )
+    try:
+        canonical(row)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"row={row.name!r} has no digest: {error}.") from None
+    return row
+
+
+def _is_tuple_of(value: Any, kind: type) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(isinstance(item, kind) for item in value)
+
+
+def _are_prefixes(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"query", "passage"} and all(map(_is_text, value.values()))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def register(row: Model) -> None:
+    """Add a row to ``ROWS``: its folders are recognised from then on. An equal one may be there already.
+
+    Raises:
+        ConfigError: Another row has this name, or a field has a value that means nothing.
+    """
+    if (known := ROWS.setdefault(checked(row).name, row)) != row:
         raise ConfigError(
             f"row={row.name!r}: there is another row of this name, with digest {known.digest} (here {row.digest}). "
             "Choose another name."
@@ -48,24 +94,56 @@ PUBLISHED: dict[str, Checkpoint] = {
 }
 
 
-def row_named(name: str) -> Model:
+def row_named(name: str, digest: str | None = None) -> Model:
     """Return the row of this name.
 
+    Args:
+        name: Its name.
+        digest: What its digest must be, if that is known.
+
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no row of this name, or it has another digest.
     """
     if name not in ROWS:
-        raise ConfigError(f"row={name!r} is unknown; choose one of {', '.join(sorted(ROWS))}.")
-    return ROWS[name]
+        raise ConfigError(
+            f"row={name!r} is unknown; choose one of {', '.join(sorted(ROWS))}, or call vllm_jina_embed.register(row)."
+        )
+    row = ROWS[name]
+    if digest not in (None, row.digest):
+        raise ConfigError(
+            f"row={name!r} has digest {row.digest} here, expected {digest}: it is described otherwise there. Use the "
+            "same version of this package, and of the module that describes the row."
+        )
+    return row
 
 
-def row_of(model_type: str) -> Model:
-    """Return the first row whose config.json has this ``model_type``.
+def row_given(row: Model | str | None) -> Model | None:
+    """Return the row that a caller passed, or named; None where there is none.
 
     Raises:
-        KeyError: There is none.
+        ConfigError: It is unknown, or a field has a value that means nothing.
     """
-    return {row.model_type: row for row in reversed(ROWS.values())}[model_type]
+    return None if row is None else row_named(row) if isinstance(row, str) else checked(row)
+
+
+def row_at(place: str) -> Model:
+    """Return a row by name, or register and return the one at ``package.module:NAME``.
+
+    Raises:
+        ConfigError: There is no such row, or the module cannot be imported.
+    """
+    module, colon, name = place.partition(":")
+    if not colon:
+        return row_named(place)
+    try:
+        row = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a user's module may raise anything
+        raise ConfigError(
+            f"row={place!r} cannot be imported ({type(error).__name__}: {error}). Pass package.module:NAME of an "
+            "installed module, or one on PYTHONPATH."
+        ) from error
+    register(row)
+    return row_named(row.name)
 
 
 def serving(task: str) -> list[str]:

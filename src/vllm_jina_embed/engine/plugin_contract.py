@@ -10,6 +10,10 @@ DEFAULT_TASK_KEY = "jina_multi_vector_task"
 """Key of ``hf_overrides``: the task of the multi-vectors where a request names none; without it, raw token states."""
 
 
+ROW_KEY = "jina_row"
+"""Key of ``hf_overrides`` of a server: name and digest of the row that it serves."""
+
+
 TASK_KEY = "jina_task"
 """Key of a request's ``extra_kwargs``: the task of its multi-vectors."""
 

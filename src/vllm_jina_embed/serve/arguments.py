@@ -14,7 +14,7 @@ from typing import Any
 from ..checkpoints.weights.lora import Adapters
 from ..engine.config import LocalConfig
 from ..engine.local.arguments import engine_arguments
-from ..engine.plugin_contract import DEFAULT_TASK_KEY, TOKENIZER_MODE
+from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY, TOKENIZER_MODE
 from ..errors import ConfigError
 from ..prompts.chat_template import chat_template
 
@@ -74,10 +74,12 @@ def serve_arguments(
         "disable_uvicorn_access_log": True,
         "uvicorn_log_level": "warning",
     }
+    row = config.row
+    arguments["hf_overrides"] = {**arguments["hf_overrides"], ROW_KEY: [row.name, row.digest]}
     kind = "token_embed" if multi_vector else "embed"
     arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}
-    if config.row.images is not None:  # a text model has no messages
-        arguments |= {"chat_template": chat_template(config.row.images), "chat_template_content_format": "openai"}
+    if row.images is not None:  # a text model has no messages
+        arguments |= {"chat_template": chat_template(row.images), "chat_template_content_format": "openai"}
     flags: list[str] = []
     if adapters is not None:
         arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}

@@ -17,7 +17,8 @@ from .. import __version__
 from ..checkpoints import resolve
 from ..checkpoints.description import Checkpoint
 from ..checkpoints.files import TOKENIZER, Location, locate
-from ..engine.plugin_contract import DEFAULT_TASK_KEY
+from ..checkpoints.registry import row_named
+from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY
 from ..engine.remote.server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 from .bodies import App, Bodies, Message, Receive, Send, reply
 from .request_checks import check_requests
@@ -69,7 +70,7 @@ def facts_of(state: Any) -> ServerFacts:
     """Return what the server with this application state serves."""
     config = state.vllm_config
     model = config.model_config
-    checkpoint = resolve.resolve(str(model.model), model.revision)
+    checkpoint = resolve.resolve(str(model.model), model.revision, row_named(*getattr(model.hf_config, ROW_KEY)))
     default = getattr(model.hf_config, DEFAULT_TASK_KEY, None)
     projected = default is not None and model.pooler_config.task == "token_embed"
     tasks = (str(default),) if projected else checkpoint.tasks

@@ -18,8 +18,9 @@ from vllm.inputs import TokensPrompt
 from vllm.renderers.hf import HfRenderer
 
 from ..checkpoints.files import TOKENIZER, locate
-from ..checkpoints.registry import row_of
+from ..checkpoints.registry import row_named
 from ..engine.local.image_threads import ImageThreads
+from ..engine.plugin_contract import ROW_KEY
 from ..errors import InputError
 from ..inputs.items import TextItem
 from ..prompts.build import plain_tokenizer
@@ -39,7 +40,8 @@ class TextRenderer(HfRenderer):
         super().__init__(config, tokenizer)
         model = config.model_config
         file = locate(str(model.tokenizer), model.tokenizer_revision).file(TOKENIZER)
-        self._plain = plain_tokenizer(row_of(model.hf_config.model_type), file.read_bytes(), origin=repr(str(file)))
+        row = row_named(*getattr(model.hf_config, ROW_KEY))
+        self._plain = plain_tokenizer(row, file.read_bytes(), origin=repr(str(file)))
         self._image_threads = ImageThreads()
         self._process_multimodal_async = self._on_our_threads  # vLLM's attribute; it has one thread
 

@@ -13,11 +13,11 @@ from vllm import PoolingParams
 
 from .._arrays import Floats
 from ..checkpoints.files import locate
-from ..checkpoints.registry import row_of
+from ..checkpoints.registry import row_named
 from ..checkpoints.weights.projector import projections
 from ..engine.local.image_threads import ImageThreads
 from ..engine.local.requests import rendered
-from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, TASK_KEY, TASKS_KEY
+from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, ROW_KEY, TASK_KEY, TASKS_KEY
 from ..engine.protocol import TokenStates
 from ..engine.self_check import CHECKS, check_multi_vector, together
 from ..prompts.base import Prompt
@@ -80,7 +80,7 @@ async def prove(state: Any) -> None:
     model = state.vllm_config.model_config
     config = model.hf_config
     adapters = dict(state.openai_serving_models.lora_requests)
-    check = CHECKS[row_of(config.model_type).pooling]
+    check = CHECKS[row_named(*getattr(config, ROW_KEY)).pooling]
     with closing(ClientEngine(state.engine_client, adapters)) as engine:
         await together(check(engine, config, task=task) for task in adapters or ("",))
         task = getattr(config, DEFAULT_TASK_KEY, None)

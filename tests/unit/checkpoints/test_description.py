@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vllm_jina_embed.checkpoints.description import NO_VECTORS, ImageTemplate, Model, canonical
+from vllm_jina_embed.checkpoints.description import NO_VECTORS, ImageTemplate, Layout, Model, canonical
 from vllm_jina_embed.checkpoints.registry import ROWS
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.settings import check
@@ -20,13 +20,15 @@ IMAGES = ImageTemplate(
     instruction={"query": "Look.", "passage": "See."},
 )  # fmt: skip
 ROW = Model(
-    name="small", model_type="tiny", pooling="first_token", prefixes={"query": "q: ", "passage": "p: "},
-    symmetric_tasks=("code",), images=IMAGES, architecture="A", adapter_architecture=None, splits_prompts=True,
-    min_pixels=1, max_pixels=2, max_length=3, source={"prefixes": "a card"},
+    name="small", layouts=(Layout(architecture="Tiny"),), pooling="first_token",
+    prefixes={"query": "q: ", "passage": "p: "}, symmetric_tasks=("code",), images=IMAGES, architecture="A",
+    adapter_architecture=None, splits_prompts=True, min_pixels=1, max_pixels=2, max_length=3,
+    source={"prefixes": "a card"},
 )  # fmt: skip
 CHANGES: dict[str, Any] = {
     "name": "other",
-    "model_type": "other",
+    "layouts": (Layout(architecture="Tiny", absent=("head",)),),
+    "known_as": ("small-and-fast",),
     "pooling": "vision_span_mean",
     "prefixes": {"query": "q: ", "passage": "p:"},
     "symmetric_tasks": (),
@@ -34,6 +36,10 @@ CHANGES: dict[str, Any] = {
     "architecture": None,
     "adapter_architecture": "B",
     "splits_prompts": False,
+    "tasks": ("code",),
+    "matryoshka_sizes": (8,),
+    "token_dimensions": 4,
+    "positions": "after_padding",
     "min_pixels": 2,
     "max_pixels": 3,
     "max_length": 4,
@@ -51,8 +57,8 @@ def test_each_field_that_decides_vectors_is_in_the_digest(name: str) -> None:
     assert changed != ROW
 
 
-def test_only_the_source_and_the_old_name_decide_nothing() -> None:
-    assert {"source", "vectors_before"} == NO_VECTORS
+def test_only_where_a_row_comes_from_and_how_it_is_recognised_decide_nothing() -> None:
+    assert {"layouts", "known_as", "source", "vectors_before"} == NO_VECTORS
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(ImageTemplate)])
@@ -68,7 +74,7 @@ def test_the_digest_is_of_values_alone() -> None:
     assert replace(ROW, images=replace(IMAGES, instruction=MappingProxyType(IMAGES.instruction))).digest == ROW.digest
     listed: Any = ["code"]
     assert replace(ROW, symmetric_tasks=listed).digest == ROW.digest
-    assert ROW.digest == "7ff568362c8f8657"
+    assert ROW.digest == "8d8a048f1f3b1f61"
 
 
 def test_what_cannot_be_written_down_has_no_digest() -> None:
@@ -93,6 +99,10 @@ def test_equal_rows_are_equal_in_every_field() -> None:
 
 def test_a_new_row_names_its_vectors_by_its_digest() -> None:
     assert ROW.vectors == f"vllm-jina-embed/2/{ROW.digest}"
+
+
+def test_a_row_is_called_as_users_know_it() -> None:
+    assert (ROW.label, JINA_V4.label) == ("small", "jina-embeddings-v4")
 
 
 @pytest.mark.parametrize("name", ["jina-v4", "xlm-roberta"])

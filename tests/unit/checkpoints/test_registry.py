@@ -7,11 +7,12 @@ import importlib
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vllm_jina_embed.checkpoints import registry, table
-from vllm_jina_embed.checkpoints.registry import PUBLISHED, ROWS, modules_of, register, row_named, row_of, serving
+from vllm_jina_embed.checkpoints.registry import PUBLISHED, ROWS, modules_of, register, row_at, row_named, serving
 from vllm_jina_embed.checkpoints.table.bge import BGE_M3, XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4, NATIVE
 from vllm_jina_embed.errors import ConfigError
@@ -62,12 +63,70 @@ def test_an_unknown_row_names_the_known_ones() -> None:
         row_named("own")
 
 
-def test_a_registered_row_does_not_take_the_place_of_a_known_one() -> None:
-    """Folders and servers are still recognised by their ``model_type``."""
-    register(OWN)
-    assert (row_of("xlm-roberta"), row_of("qwen2_5_vl")) == (XLM_ROBERTA, JINA_V4)
-    with pytest.raises(KeyError):
-        row_of("bert")
+def test_a_row_of_another_digest_is_another_row() -> None:
+    """A server's processes may have another version of the module that describes it."""
+    assert row_named("jina-v4", JINA_V4.digest) == JINA_V4
+    with pytest.raises(ConfigError, match=rf"'jina-v4' has digest {JINA_V4.digest} here, expected {'0' * 16}"):
+        row_named("jina-v4", "0" * 16)
+
+
+def test_a_row_is_imported_from_where_a_user_describes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: dict[str, object]
+) -> None:
+    """By name, or as ``package.module:NAME``; a second import gives the same row."""
+    (tmp_path / "my_rows.py").write_text(
+        "from vllm_jina_embed import Layout, Model\n"
+        "OWN = Model(name='mine', layouts=(Layout(architecture='A'),), pooling='first_token',\n"
+        "            prefixes={'query': 'q: ', 'passage': ''}, max_length=512)\n"
+        "OTHER = 5\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    row = row_at("my_rows:OWN")
+    assert (row_at("my_rows:OWN"), row_at("mine"), rows["mine"], row.prefixes["query"]) == (row, row, row, "q: ")
+    for place, message in {
+        "my_rows:NONE": "row='my_rows:NONE' cannot be imported .AttributeError.*package.module:NAME",
+        "no_such_rows:OWN": "cannot be imported .ModuleNotFoundError",
+        ":OWN": "cannot be imported",
+        "my_rows:OTHER": "row=5 is a int; expected a vllm_jina_embed.Model",
+        "my_rows": "row='my_rows' is unknown; choose one of jina-v4, mine, xlm-roberta",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            row_at(place)
+    del sys.modules["my_rows"]
+
+
+WRONG: dict[str, tuple[object, str]] = {
+    "name": (" ", "a name"),
+    "layouts": ((), "a tuple of Layout, at least one"),
+    "pooling": ("last", "one of vision_span_mean, first_token"),
+    "prefixes": ({"query": "q: "}, "a text for query and one for passage"),
+    "tasks": (("search",), "some of retrieval, text-matching, code"),
+    "positions": ("some", "all or after_padding"),
+    "max_length": (0, "a whole number over 0"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_row_whose_field_means_nothing_is_refused(name: str, rows: dict[str, object]) -> None:
+    """The field, its value, and what is allowed."""
+    value, expected = WRONG[name]
+    changes: dict[str, Any] = {name: value}
+    with pytest.raises(ConfigError) as caught:
+        register(replace(OWN, **changes))
+    assert str(caught.value).startswith("row=" + repr(changes.get("name", "own")))
+    assert f"{name}={value!r}; expected {expected}." in str(caught.value)
+    assert "own" not in rows
+
+
+def test_images_need_the_bounds_of_their_area() -> None:
+    with pytest.raises(ConfigError, match="max_pixels=1; expected the largest area of an image"):
+        register(replace(OWN, images=JINA_V4.images, min_pixels=1, max_pixels=1))
+
+
+def test_a_row_with_what_cannot_be_written_down_is_refused() -> None:
+    thing: Any = (object(),)
+    with pytest.raises(ConfigError, match="'own' has no digest"):
+        register(replace(OWN, symmetric_tasks=thing))
 
 
 def test_who_serves_a_task_is_named_with_the_default_model_first() -> None:

@@ -33,6 +33,12 @@ def test_a_server_is_started_as_the_engine_in_this_process_is() -> None:
     assert "--no-enable-prefix-caching" in flags
 
 
+def test_a_server_gets_the_name_and_the_digest_of_its_row() -> None:
+    """Its renderer and its check at the start look it up by both."""
+    row = settings.check(model="demo").checkpoint.row
+    assert json.loads(value(line(), "--hf-overrides"))["jina_row"] == ["jina-v4", row.digest]
+
+
 def test_multi_vectors_are_another_task() -> None:
     assert json.loads(value(line(multi_vector=True), "--pooler-config")) == {"task": "token_embed"}
 
@@ -116,6 +122,7 @@ def test_a_text_model_has_no_messages() -> None:
     engine = settings.check(model="BAAI/bge-m3").engine
     flags = serve_arguments(engine, name="m", task="retrieval", cpu=True, multi_vector=True)
     assert json.loads(value(flags, "--pooler-config")) == {"task": "token_embed", "use_activation": True}
-    assert json.loads(value(flags, "--hf-overrides")) == {"is_matryoshka": True}
+    row = ["xlm-roberta", engine.row.digest]
+    assert json.loads(value(flags, "--hf-overrides")) == {"is_matryoshka": True, "jina_row": row}
     assert value(flags, "--max-model-len") == "8192"
     assert not [flag for flag in flags if flag.startswith(("--chat-template", "--mm-", "--scheduler-cls"))]

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from ..description import Checkpoint, Model
+from ..description import Checkpoint, Layout, Model
 
 BGE_M3 = "BAAI/bge-m3"
 
 XLM_ROBERTA = Model(
     name="xlm-roberta",
-    model_type="xlm-roberta",
+    layouts=(
+        Layout(
+            architecture="XLMRobertaModel",
+            config={"position_embedding_type": "absolute"},
+            assumed=f"a model like {BGE_M3}: first token, no prompts; the vectors of any other model of this "
+            "architecture are wrong",
+            pooling_decides=True,
+        ),
+    ),
+    known_as=("bge-m3",),
     pooling="first_token",
     prefixes={"query": "", "passage": ""},
-    symmetric_tasks=(),
-    images=None,
-    architecture=None,
-    adapter_architecture=None,
-    splits_prompts=False,
+    positions="after_padding",
     # Unused without images, but part of the fingerprints in the keys of users' caches.
     min_pixels=3136,
     max_pixels=602112,
     max_length=8192,
     source={
         "pooling": "FlagEmbedding, M3Embedder: the first token's state, normalised",
+        "layouts": "config.json, modules.json and config_sentence_transformers.json of BAAI/bge-m3",
         "prefixes": "card of BAAI/bge-m3, FAQ: queries need no instructions",
+        # The table's first rows, up to the padding token's, are never used.
+        "positions": "transformers, modeling_xlm_roberta.py, create_position_ids_from_input_ids",
         "max_length": "config.json of BAAI/bge-m3: 8194 positions, counted from the padding token's id + 1; also its "
         "tokenizer's model_max_length",
     },
-    vectors_before={"ef676f5c170b566a": "vllm-jina-embed/1"},
+    vectors_before={"53e5fb1f164b5145": "vllm-jina-embed/1"},
 )
 
 ROWS = (XLM_ROBERTA,)

@@ -6,23 +6,38 @@ and jinaai/jina-embeddings-v4-vllm-*.
 
 from __future__ import annotations
 
-from ..description import TASKS, Checkpoint, ImageTemplate, Model
+from ..description import TASKS, Checkpoint, ImageTemplate, Layout, Model
 
 NATIVE = "jinaai/jina-embeddings-v4"
 NATIVE_ARCHITECTURE = "JinaEmbeddingsV4Model"
 """The architecture in the native checkpoint's config.json."""
 ARCHITECTURE = "JinaV4VisionSpanModel"
 """The architecture that the plugin registers for merged weights."""
+MERGED_ARCHITECTURE = "Qwen2_5_VLForConditionalGeneration"
+"""The architecture in config.json of merged checkpoints, and of every plain Qwen2.5-VL."""
 
 # Source: config.json, `matryoshka_dims` and `multi_vector_projector_dim`.
 MATRYOSHKA_SIZES = (128, 256, 512, 1024, 2048)
 TOKEN_DIMENSIONS = 128
 MIN_PIXELS, MAX_PIXELS = 3136, 602112
 MAX_LENGTH = 32768
+CLASSIFIER = ("id2label", "problem_type", "classifier_from_token", "classifier_activation")
+LATE_INTERACTION = ("dim", "dims", "embedding_dim", "embed_dim", "projection_dim", "mask_non_image_embeddings")
+"""Keys of config.json that models with another head on a Qwen2.5-VL have."""
 
 JINA_V4 = Model(
     name="jina-v4",
-    model_type="qwen2_5_vl",
+    layouts=(
+        Layout(architecture=NATIVE_ARCHITECTURE, modules=(), adapters="named"),
+        Layout(architecture=MERGED_ARCHITECTURE, modules=(), adapters="folder"),
+        Layout(
+            architecture=MERGED_ARCHITECTURE,
+            absent=(*CLASSIFIER, *LATE_INTERACTION),
+            prompts={"query": "Query: ", "passage": "Passage: ", "document": "Passage: "},
+            assumed="jina-embeddings-v4 merged for vLLM; the vectors of any other Qwen2.5-VL model are wrong",
+        ),
+    ),
+    known_as=("jina-embeddings-v4",),
     pooling="vision_span_mean",
     prefixes={"query": "Query: ", "passage": "Passage: "},
     symmetric_tasks=("text-matching",),
@@ -37,10 +52,16 @@ JINA_V4 = Model(
     architecture=ARCHITECTURE,
     adapter_architecture=NATIVE_ARCHITECTURE,
     splits_prompts=True,
+    tasks=TASKS,
+    matryoshka_sizes=MATRYOSHKA_SIZES,
+    token_dimensions=TOKEN_DIMENSIONS,
     min_pixels=MIN_PIXELS,
     max_pixels=MAX_PIXELS,
     max_length=MAX_LENGTH,
     source={
+        "layouts": "config.json of jinaai/jina-embeddings-v4 and jinaai/jina-embeddings-v4-vllm-*",
+        "matryoshka_sizes": "config.json of jinaai/jina-embeddings-v4, matryoshka_dims",
+        "token_dimensions": "config.json of jinaai/jina-embeddings-v4, multi_vector_projector_dim",
         "pooling": "paper arXiv:2506.18902, section 4; modeling_jina_embeddings_v4.py of jinaai/jina-embeddings-v4",
         "prefixes": "modeling_jina_embeddings_v4.py, PREFIX_DICT",
         "symmetric_tasks": "the table of prefixes in the card of the GGUF checkpoints",
@@ -50,7 +71,7 @@ JINA_V4 = Model(
         "max_pixels": "preprocessor_config.json of jinaai/jina-embeddings-v4: 602112 = 768 * 28 * 28",
         "max_length": "modeling_jina_embeddings_v4.py, encode_text(max_length=32768)",
     },
-    vectors_before={"1e98a096593171b6": "vllm-jina-embed/1"},
+    vectors_before={"fcd10a0cce1c6859": "vllm-jina-embed/1"},
 )
 
 ROWS = (JINA_V4,)
