@@ -109,6 +109,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     serve.add_argument("--multi-vector", action="store_true", help="one vector per token, for embed_multi_vector")
     serve.add_argument("--task", help="retrieval, text-matching or code (the checkpoint's own)")
     serve.add_argument("--revision", help="commit or tag of a hub repository")
+    serve.add_argument("--row", help="description of the checkpoint: a name, or package.module:NAME of a Model")
     serve.add_argument("--min-pixels", type=int, help="smaller images are enlarged to this area (the reference's)")
     serve.add_argument("--max-pixels", type=int, help="larger images are reduced to this area (the reference's)")
     serve.set_defaults(command=_serve)
@@ -117,7 +118,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _serve(options: argparse.Namespace) -> int:
     from .serve.command import serve
 
-    names = ("host", "port", "api_key", "dtype", "multi_vector", "task", "revision", "min_pixels", "max_pixels")
+    names = ("host", "port", "api_key", "dtype", "multi_vector", "task", "revision", "min_pixels", "max_pixels", "row")
     return serve(options.model, passed=options.passed, **{name: getattr(options, name) for name in names})
 
 

@@ -12,6 +12,7 @@ from ._extras import require
 from .cache.embedder import CachedEmbedder
 from .cache.stores import Store
 from .checkpoints import description
+from .checkpoints.registry import row_given
 from .embedding.calls import Calls
 from .embedding.engine_backend import EngineBackend
 from .engine.pool import POOL, EnginePool
@@ -48,13 +49,14 @@ class JinaEmbedder(Calls):
         on_error: OnError = "raise",
         engine_kwargs: Mapping[str, Any] | None = None,
         revision: str | None = None,
+        row: description.Model | str | None = None,
         truncate_dim: int | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """Check the settings.
 
         Args:
-            model: ``demo``, a hub repository, or a folder with a Qwen2.5-VL or XLM-RoBERTa checkpoint;
+            model: ``demo``, a hub repository, or a folder with a checkpoint of a known row;
                 ``jinaai/jina-embeddings-v4`` serves every task and multi-vectors from one engine.
             task: ``retrieval``, ``text-matching`` or ``code``; None takes the checkpoint's own.
             dimensions: Matryoshka size of the embeddings; None keeps the full length.
@@ -69,6 +71,7 @@ class JinaEmbedder(Calls):
                 see their ``placeholder``.
             engine_kwargs: Keyword arguments for vLLM, for example ``{"dtype": "float32"}``.
             revision: Commit or tag of a hub repository.
+            row: The description of ``model`` (a ``Model``), or a registered one's name; None decides by its files.
             truncate_dim: Alias of ``dimensions``.
             model_kwargs: Alias of ``engine_kwargs``.
 
@@ -89,6 +92,7 @@ class JinaEmbedder(Calls):
                 show_progress=show_progress,
                 on_error=on_error,
                 engine_kwargs=settings.one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
+                row=row,
             )
         )
 
@@ -118,7 +122,7 @@ class JinaEmbedder(Calls):
             timeout: Seconds for one request, until the last byte of its answer.
             truncate_dim: Alias of ``dimensions``.
             **keywords: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
-                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``.
+                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``.
 
         Raises:
             ConfigError: The servers do not support a setting, or a plain server needs ``model``.
@@ -131,7 +135,7 @@ class JinaEmbedder(Calls):
         remote, tokenizer = discover.remote(servers, api_key=api_key, timeout=timeout), None
         require("client", "httpx")
         if model is None:
-            remote, tokenizer = remote.discover(cls._pool)
+            remote, tokenizer = remote.discover(cls._pool, row_given(keywords.get("row")))
         checked = settings.check(model=model, remote=remote, **keywords)
         embedder = cls.__new__(cls)
         if tokenizer is None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from .checkpoints import description, resolve
-from .checkpoints.description import TASKS, Checkpoint
+from .checkpoints.description import TASKS, Checkpoint, Model
 from .checkpoints.files import locate
-from .checkpoints.registry import serving
+from .checkpoints.registry import row_given, serving
 from .engine.config import EngineConfig, LocalConfig
 from .engine.remote.discover import Remote
 from .errors import ConfigError
@@ -81,6 +81,7 @@ def check(
     show_progress: bool = False,
     on_error: OnError = "raise",
     engine_kwargs: Mapping[str, Any] | None = None,
+    row: Model | str | None = None,
     remote: Remote | None = None,
 ) -> Settings:
     """Return the settings with every default filled in.
@@ -88,10 +89,12 @@ def check(
     Raises:
         ConfigError: Names the setting, what was got and what is allowed.
     """
+    own = row_given(row)
     if remote is not None and remote.facts is not None:
         checkpoint = remote.facts.checkpoint
+        _check_row(checkpoint, own)
     else:
-        checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision, warns=True)
+        checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision, own, warns=True)
     low, high = _pixel_bounds(checkpoint, min_pixels, max_pixels)
     if remote is None:
         engine: EngineConfig = LocalConfig(
@@ -118,6 +121,15 @@ def check(
         on_error=check_on_error(on_error),
         engine=engine,
     )
+
+
+def _check_row(checkpoint: Checkpoint, row: Model | None) -> None:
+    """Check that servers serve the row that the caller named."""
+    if row is not None and row.vectors != (served := checkpoint.row).vectors:
+        raise ConfigError(
+            f"row={row.name!r} (digest {row.digest}), but the servers serve {checkpoint.name} as {served.name!r} "
+            f"(digest {served.digest}). Leave row= out, or start them with this row."
+        )
 
 
 def check_on_error(on_error: str) -> OnError:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from tests.support.fake_servers import FakeServers
+from tests.support.fake_servers import FakeServers, facts_of
 from tests.support.images import noise
 from vllm_jina_embed import ClosedError, ConfigError, JinaEmbedder
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.pool import EnginePool
 from vllm_jina_embed.engine.remote.engine import RemoteEngine
 
@@ -151,3 +153,18 @@ def test_a_closed_one_says_so(servers: FakeServers) -> None:
 def test_servers_that_are_no_list_are_named(servers: FakeServers, urls: Any) -> None:
     with pytest.raises(ConfigError, match=f"servers={urls} is a .*expected a URL"):
         Remote.from_server(urls)
+
+
+def test_a_server_of_a_users_own_row_is_known_by_the_row(servers: FakeServers) -> None:
+    """By ``row=``, or by the registered name; another row than the server's is refused with both digests."""
+    own = replace(JINA_V4, name="own", prefixes={"query": "q: ", "passage": ""})
+    checkpoint = facts_of("embed")["checkpoint"] | {"family": "own", "row_digest": own.digest}
+    servers.facts = {"checkpoint": checkpoint}
+    with pytest.raises(ConfigError, match="'own' is a row that is unknown here"):
+        Remote.from_server("http://a")
+    with Remote.from_server("http://a", row=own) as embedder:
+        assert embedder.checkpoint.row == own
+        embedder.embed_queries(["a"])
+    servers.facts = {}
+    with pytest.raises(ConfigError, match=rf"row='own' \(digest {own.digest}\), but the servers serve demo as 'jina-v"):
+        Remote.from_server("http://a", row=own)

@@ -122,7 +122,7 @@ def test_the_fingerprint_changes_with_the_task(tmp_path: Path) -> None:
 
 def test_every_setting_either_decides_a_vector_or_does_not() -> None:
     """A new setting must take a side here."""
-    assert {*DECIDE, *DO_NOT, "task", "remote"} == set(inspect.signature(settings.check).parameters)
+    assert {*DECIDE, *DO_NOT, "task", "row", "remote"} == set(inspect.signature(settings.check).parameters)
     remote = discover.remote("http://a", api_key="b", timeout=3)  # which machine computes decides nothing
     assert check(**DO_NOT, remote=remote).fingerprint == check().fingerprint
 

@@ -22,7 +22,8 @@ class EngineConfig:
         min_pixels: Lower bound of an image's area in pixels.
         max_pixels: Upper bound of an image's area in pixels.
         files: State of the files in a local checkpoint's folder, so that new weights get a new engine.
-        row: Decides how vLLM is started and what its vectors must be.
+        row: Decides how vLLM is started and what its vectors must be; of servers that are not known yet, a row that
+            they may name although nobody registered it.
         options_key: The engine's own keyword arguments as one string; those of servers are not known here.
     """
 

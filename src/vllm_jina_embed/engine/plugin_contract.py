@@ -14,6 +14,10 @@ ROW_KEY = "jina_row"
 """Key of ``hf_overrides`` of a server: name and digest of the row that it serves."""
 
 
+ROWS_VARIABLE = "JINA_EMBED_ROWS"
+"""Environment variable of a server with a row of the user's own, as ``package.module:NAME``, for its processes."""
+
+
 TASK_KEY = "jina_task"
 """Key of a request's ``extra_kwargs``: the task of its multi-vectors."""
 

@@ -16,6 +16,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
     PrivateAttr,
     StrictInt,
     field_serializer,
@@ -25,6 +27,7 @@ from pydantic import (
 from .._arrays import Floats
 from .._closing import Closing
 from ..cache.embedder import CachedEmbedder
+from ..checkpoints.description import Model
 from ..embedder import JinaEmbedder
 from ..engine.config import LocalConfig
 from ..errors import ConfigError
@@ -36,7 +39,7 @@ from . import skipping
 
 SETTINGS = (
     "task", "dimensions", "truncate", "max_length", "min_pixels", "max_pixels",
-    "media", "show_progress", "on_error", "engine_kwargs", "revision",
+    "media", "show_progress", "on_error", "engine_kwargs", "revision", "row",
 )  # fmt: skip
 """Keywords that go to ``JinaEmbedder`` under their own names; ``model`` comes on top."""
 
@@ -44,6 +47,14 @@ MODEL_SPELLINGS = ("model", "model_name")
 
 ModelName = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)]
 """``demo``, a hub repository, or a checkpoint's folder; a ``pathlib.Path`` becomes a string."""
+
+
+Row = Annotated[
+    Model | str | None,
+    PlainValidator(lambda row: row),  # the core checks it; pydantic would rebuild it
+    PlainSerializer(lambda row: row.name if isinstance(row, Model) else row, return_type=str | None),
+]
+"""A row, or the name of a registered one, which is all that JSON keeps of it."""
 
 
 @runtime_checkable
@@ -130,6 +141,7 @@ class Adapter(Closing, BaseModel):
         description="Keyword arguments for vLLM.",
     )
     revision: str | None = Field(default=None, frozen=True, description="Commit or tag of a hub repository.")
+    row: Row = Field(default=None, frozen=True, description="A vllm_jina_embed.Model, or the name of a registered one.")
     embedder: Embedder | None = Field(
         default=None,
         frozen=True,
@@ -263,6 +275,7 @@ def keywords(settings: Settings) -> dict[str, Any]:
         "on_error": settings.on_error,
         "engine_kwargs": dict(engine.options) if isinstance(engine, LocalConfig) else {},
         "revision": engine.revision,
+        "row": settings.checkpoint.row,
     }
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import importlib
 import os
 
+from ..checkpoints.registry import row_at
 from ..checkpoints.table.jina_v4 import ARCHITECTURE, NATIVE_ARCHITECTURE
-from ..engine.plugin_contract import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, TOKENIZER_MODE
+from ..engine.plugin_contract import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, ROWS_VARIABLE, TOKENIZER_MODE
 from .end_with_parent import end_with_parent
 
 
@@ -30,10 +31,12 @@ def register() -> None:
 
 
 def _register_for_server() -> None:
-    """Register our media connector and our renderer of texts; ``serve`` selects both by name."""
+    """Register our media connector, our renderer of texts and the user's own row; ``serve`` selects them by name."""
     from vllm.renderers.registry import RENDERER_REGISTRY
     from vllm.tokenizers import TokenizerRegistry
 
+    if place := os.environ.get(ROWS_VARIABLE):
+        row_at(place)
     importlib.import_module("vllm_jina_embed.serve.media_connector")  # registers itself
     if TOKENIZER_MODE not in RENDERER_REGISTRY.renderers:
         RENDERER_REGISTRY.register(TOKENIZER_MODE, "vllm_jina_embed.serve.renderer", "TextRenderer")

@@ -27,6 +27,7 @@ from typing import Any
 
 from .. import settings
 from .._secrets import check_key
+from ..checkpoints.registry import row_at
 from ..errors import ConfigError, EngineError
 
 COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.serve.server_process")
@@ -48,6 +49,7 @@ def serve(
     revision: str | None = None,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
+    row: str | None = None,
     passed: Sequence[str] = (),
 ) -> int:
     """Serve ``model`` until SIGTERM or Ctrl-C, and return the exit code.
@@ -59,9 +61,9 @@ def serve(
     """
     before = signal.signal(signal.SIGTERM, _leave)  # process 1 of a container has no default
     try:
-        model_settings = {
+        model_settings: dict[str, Any] = {
             "model": model, "task": task, "revision": revision, "min_pixels": min_pixels, "max_pixels": max_pixels,
-            "dtype": dtype,
+            "dtype": dtype, "row": row,
         }  # fmt: skip
         name = checked(**model_settings).checkpoint.name
         options = {
@@ -77,13 +79,22 @@ def serve(
         signal.signal(signal.SIGTERM, before)
 
 
-def checked(*, dtype: Any, **choices: Any) -> settings.Settings:
+def checked(*, dtype: Any, row: str | None = None, **choices: Any) -> settings.Settings:
     """Return the checked settings of the server; both processes call it, this one to fail early.
+
+    Args:
+        dtype: Type of the weights; None for the checkpoint's own.
+        row: Name of a row, or where it is, as ``package.module:NAME``; None decides by the checkpoint's files.
+        **choices: Other settings, as in ``settings.check``.
 
     Raises:
         ConfigError: A setting cannot be honoured.
     """
-    return settings.check(**choices, engine_kwargs={"dtype": dtype} if dtype else None)
+    return settings.check(
+        **choices,
+        engine_kwargs={"dtype": dtype} if dtype else None,
+        row=None if row is None else row_at(row),
+    )
 
 
 def check_port(host: str, port: int) -> None:

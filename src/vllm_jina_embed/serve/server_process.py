@@ -19,7 +19,7 @@ from ..engine.config import LocalConfig
 from ..engine.local.arguments import environment, memory_kept
 from ..engine.local.processes import end_with_thread
 from ..engine.local.vllm_versions import PARSER, STARTUP, first_of, warn_if_newer
-from ..engine.plugin_contract import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, OWNER_VARIABLE
+from ..engine.plugin_contract import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, OWNER_VARIABLE, ROWS_VARIABLE
 from ..errors import ConfigError, EngineError, InputError, MissingExtraError
 from .arguments import cores_per_rank, serve_arguments
 from .command import checked
@@ -59,6 +59,8 @@ def run(
     os.environ.update(defaults)
     os.environ[OWNER_VARIABLE] = str(os.getpid())
     os.environ[CONNECTOR_VARIABLE] = MEDIA_CONNECTOR  # changes the vectors of images, so it is always set
+    if model_settings["row"] is not None:
+        os.environ[ROWS_VARIABLE] = model_settings["row"]
     os.environ["VLLM_USE_RUST_FRONTEND"] = "0"  # it would skip the check of the key and all of ours
     os.environ.setdefault("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "0")  # an allowed host must not lead to another
     os.environ.setdefault("VLLM_MEDIA_FETCH_MAX_RETRIES", "1")  # so that the time does not reveal a closed port

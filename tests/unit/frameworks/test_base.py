@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.embedders import FakeEmbedder
 from vllm_jina_embed import ClosedError, JinaEmbedder, MediaPolicy
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.frameworks.base import SETTINGS, Embedder, keywords
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
@@ -34,6 +35,7 @@ EVERY_SETTING: dict[str, Any] = {
     "on_error": "skip",
     "engine_kwargs": {"dtype": "float32"},
     "revision": "v1",
+    "row": JINA_V4,
 }
 
 
@@ -57,6 +59,19 @@ def test_every_keyword_reaches_the_core(adapter: Any) -> None:
     inside = adapter(model=RETRIEVAL, **EVERY_SETTING)._embedder.settings
     assert inside == JinaEmbedder(RETRIEVAL, **EVERY_SETTING).settings != JinaEmbedder(RETRIEVAL).settings
     assert keywords(inside) == {"model": RETRIEVAL, **EVERY_SETTING}
+
+
+@both
+def test_a_row_is_the_callers_own_object_and_json_keeps_its_name(adapter: Any) -> None:
+    """A copy and a pickle keep the description; what is none is refused at construction."""
+    made = adapter(model="demo", row=JINA_V4)
+    assert made.row is JINA_V4
+    assert pickle.loads(pickle.dumps(made)).row == made.model_copy().row == JINA_V4
+    assert made.model_dump()["row"] == "jina-v4"
+    assert adapter(model="demo", row="jina-v4").fingerprint == made.fingerprint
+    for row in ("none", 5):
+        with pytest.raises(ValueError, match=rf"row={row!r} is"):
+            adapter(model="demo", row=row)
 
 
 @both

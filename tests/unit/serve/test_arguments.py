@@ -102,7 +102,10 @@ def test_the_command_passes_on_what_follows_two_hyphens(monkeypatch: pytest.Monk
     assert (got["model"], got["port"], got["passed"]) == ("demo", 8001, ["--data-parallel-size", "2"])
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["demo", "--task", "none"], ["demo", "--api-key", "a b"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["demo", "--task", "none"], ["demo", "--api-key", "a b"], ["demo", "--row", "no_such_module:ROW"]],
+)
 def test_a_bad_option_of_serve_is_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve", *arguments]) == 2
     assert "vllm-jina-embed: " in capsys.readouterr().err

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..._secrets import Secret, check_key, split_login
-from ...checkpoints.description import Checkpoint
+from ...checkpoints.description import Checkpoint, Model
 from ...checkpoints.files import locate
+from ...checkpoints.registry import DEFAULT_ROW
 from ...errors import ConfigError
 from ..config import RemoteConfig
 from ..pool import EnginePool
@@ -57,14 +58,20 @@ class Remote:
             **self._place(),
         )
 
-    def discover(self, pool: EnginePool) -> tuple[Remote, bytes]:
+    def discover(self, pool: EnginePool, row: Model | None = None) -> tuple[Remote, bytes]:
         """Ask the servers: return this with their facts, and the tokenizer.json that they give.
 
+        Args:
+            pool: Where the engine is that asks.
+            row: The row that they serve, where it is not a registered one.
+
         Raises:
-            ConfigError: They are plain vLLM servers, which do not say what they serve.
+            ConfigError: They are plain vLLM servers, which do not say what they serve, or their row is not known here.
             EngineDeadError: None of them answers.
         """
-        config = RemoteConfig(location="", revision=None, min_pixels=0, max_pixels=0, **self._place())
+        config = RemoteConfig(
+            location="", revision=None, min_pixels=0, max_pixels=0, row=row or DEFAULT_ROW, **self._place()
+        )
         engine: Any = pool.acquire(config)  # a RemoteEngine
         try:
             facts, tokenizer = engine.facts()

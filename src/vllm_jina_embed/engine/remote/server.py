@@ -83,7 +83,7 @@ class Server(Member):
                 return
             reply = await self.connection.send("GET", FACTS_PATH, None, most=http.SMALL)
             if reply.status != 404:
-                self._learn(ServerFacts.from_json(self._read(reply, FACTS_PATH), self.url))
+                self._learn(ServerFacts.from_json(self._read(reply, FACTS_PATH), self.url, self._config.row))
                 self._fingerprint = reply.headers.get(FINGERPRINT_HEADER)
             elif self.facts is None:
                 await self._meet_plain()

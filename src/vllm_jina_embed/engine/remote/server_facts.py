@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeGuard, get_type_hints
 
 from ...checkpoints.description import TASKS, Checkpoint, Model
-from ...checkpoints.registry import ROWS, row_named
+from ...checkpoints.registry import ROWS
 from ...errors import ConfigError
 
 FACTS_PATH, TOKENIZER_PATH = "/jina/checkpoint", "/jina/tokenizer.json"
@@ -23,6 +23,8 @@ FINGERPRINT_HEADER = "x-jina-checkpoint"
 WIRE_NAMES = {"matryoshka_sizes": "dimensions", "row": "family"}
 """Fields that have another name in the JSON: the one of version 0.1, so that servers and clients may be updated one by
 one; a row is its name there. Remove when no 0.1 is left to talk to."""
+DIGEST = "row_digest"
+"""Key beside ``family``, only of rows that version 0.1 did not have: equal names must mean equal rows."""
 LONGEST_NAME, LONGEST_LIST = 1000, 100
 """Characters of a text, and entries of a list, that are believed."""
 MOST_TOKENS = 10_000_000
@@ -73,7 +75,7 @@ class ServerFacts:
         own = {"revision": self.revision, "files": self.files, "dtype": self.dtype}
         names = [one.name for one in fields(Checkpoint) if one.name != "options"]
         values = {WIRE_NAMES.get(name, name): getattr(self.checkpoint, name) for name in names}
-        return values | {"family": self.checkpoint.row.name} | own
+        return values | _row_facts(self.checkpoint.row) | own
 
     @property
     def fingerprint(self) -> str:
@@ -84,18 +86,24 @@ class ServerFacts:
         """Return what a server answers."""
         checkpoint = {WIRE_NAMES.get(name, name): value for name, value in asdict(self.checkpoint).items()}
         del checkpoint["options"]
-        return asdict(self) | {"checkpoint": checkpoint | {"family": self.checkpoint.row.name}}
+        return asdict(self) | {"checkpoint": checkpoint | _row_facts(self.checkpoint.row)}
 
     @classmethod
-    def from_json(cls, told: Any, url: str) -> ServerFacts:
+    def from_json(cls, told: Any, url: str, own: Model | None = None) -> ServerFacts:
         """Return what a server told; fields that this version does not know are left out.
 
+        Args:
+            told: The JSON that it answered.
+            url: The server.
+            own: A row of the caller's own, beside the registered ones.
+
         Raises:
-            ConfigError: A fact is missing, of another type, or out of bounds.
+            ConfigError: A fact is missing, of another type, or out of bounds, or the server's row is not known here.
         """
         try:
             known = _known(cls, told, without=("checkpoint",))
-            checkpoint = Checkpoint(**_known(Checkpoint, told.get("checkpoint"), without=("options",)))
+            values = _known(Checkpoint, told.get("checkpoint"), without=("options", "row"))
+            checkpoint = Checkpoint(**values, row=_row(told["checkpoint"], own, url))
             facts = cls(checkpoint=checkpoint, **known)
             _check(facts)
         except ValueError as error:
@@ -103,6 +111,41 @@ class ServerFacts:
                 f"{url}{FACTS_PATH}: the server's facts cannot be read: {error}. Is it another version of this package?"
             ) from None
         return facts
+
+
+def _row_facts(row: Model) -> dict[str, str]:
+    """Return what tells a row: its name, and its digest unless version 0.1 had the row too."""
+    digest = row.digest
+    return {"family": row.name} | ({} if digest in row.vectors_before else {DIGEST: digest})
+
+
+def _row(told: Mapping[str, Any], own: Model | None, url: str) -> Model:
+    """Return the row that a server named.
+
+    Raises:
+        ValueError: It named none.
+        ConfigError: There is no row of this name here, or it is another row.
+    """
+    name, digest = told.get("family", ""), told.get(DIGEST)
+    if "family" not in told or not (is_name(name) and (digest is None or is_name(digest))):
+        raise ValueError(
+            "family is missing"
+            if "family" not in told
+            else f"family: got {reprlib.repr(name)}, with {DIGEST} {reprlib.repr(digest)}; expected two names"
+        )
+    rows = ROWS | ({} if own is None else {own.name: own})
+    if name not in rows:
+        raise ConfigError(
+            f"{url}{FACTS_PATH}: the server's facts cannot be read: family {reprlib.repr(name)} is a row that is "
+            f"unknown here; known are {', '.join(sorted(rows))}. Pass its description as row=, or register it."
+        )
+    if _row_facts(rows[name]).get(DIGEST) != digest:
+        told_digest = "no digest, as in version 0.1" if digest is None else f"digest {reprlib.repr(digest)}"
+        raise ConfigError(
+            f"{url}: the server's row {name!r} has {told_digest}; expected {rows[name].digest!r}, as the row of this "
+            "name has here. Describe the model alike on both sides, or use the same version of this package."
+        )
+    return rows[name]
 
 
 def is_within(value: Any, most: int) -> TypeGuard[int]:
@@ -144,10 +187,9 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
-_READ: dict[Any, Callable[[Any], Any]] = {tuple[int, ...]: tuple, tuple[str, ...]: tuple, Model: row_named}
+_READ: dict[Any, Callable[[Any], Any]] = {tuple[int, ...]: tuple, tuple[str, ...]: tuple}
 
 _IS: dict[Any, Callable[[Any, int], bool]] = {
-    Model: lambda value, most: isinstance(value, str) and value in ROWS,
     int: is_within,
     bool: lambda value, most: isinstance(value, bool),
     str: lambda value, most: is_name(value),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.support.fake_servers import facts_of
+from vllm_jina_embed.checkpoints.description import Model
 from vllm_jina_embed.checkpoints.resolve import resolve
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.remote.server_facts import ServerFacts
+from vllm_jina_embed.errors import ConfigError
 
 
 def test_the_wire_keeps_the_names_of_the_last_version() -> None:
@@ -53,3 +57,44 @@ def test_facts_of_version_0_1_are_read_and_written(told: dict[str, Any], model: 
     assert facts.checkpoint == resolve(model)
     assert json.dumps(facts.to_json()) == json.dumps(told)
     assert facts.fingerprint == fingerprint
+
+
+OWN = replace(JINA_V4, name="own", prefixes={"query": "q: ", "passage": ""})
+
+
+def facts_with(row: Model) -> ServerFacts:
+    facts = ServerFacts.from_json(json.loads(json.dumps(facts_of("embed"))), "http://a")
+    return replace(facts, checkpoint=replace(facts.checkpoint, row=row))
+
+
+def test_a_row_of_the_users_own_is_told_with_its_digest() -> None:
+    """A client that describes it alike reads it; the fingerprint follows its prompts."""
+    facts = facts_with(OWN)
+    told = json.loads(json.dumps(facts.to_json()))
+    assert (told["checkpoint"]["family"], told["checkpoint"]["row_digest"]) == ("own", OWN.digest)
+    assert ServerFacts.from_json(told, "http://a", OWN) == facts
+    other = facts_with(replace(OWN, prefixes={"query": "other: ", "passage": ""}))
+    assert len({facts.fingerprint, other.fingerprint, facts_with(JINA_V4).fingerprint}) == 3
+
+
+@pytest.mark.parametrize(
+    ("served", "own", "message"),
+    [
+        (OWN, None, "family 'own' is a row that is unknown here; known are jina-v4, xlm-roberta. Pass .* as row="),
+        (OWN, replace(OWN, code=2), rf"row 'own' has digest '{OWN.digest}'; expected '{replace(OWN, code=2).digest}'"),
+        (replace(JINA_V4, code=2), None, rf"'jina-v4' has digest '\w+'; expected '{JINA_V4.digest}'"),
+        (JINA_V4, replace(JINA_V4, code=2), "'jina-v4' has no digest, as in version 0.1; expected"),
+    ],
+)
+def test_a_row_that_is_another_one_here_is_refused(served: Model, own: Model | None, message: str) -> None:
+    """One name with two prompts would mix their vectors."""
+    with pytest.raises(ConfigError, match=message):
+        ServerFacts.from_json(json.loads(json.dumps(facts_with(served).to_json())), "http://a", own)
+
+
+@pytest.mark.parametrize("digest", [5, [], "a" * 2000, "\x1b[2J"])
+def test_a_digest_that_is_none_is_refused(digest: Any) -> None:
+    told = json.loads(json.dumps(facts_with(OWN).to_json()))
+    told["checkpoint"]["row_digest"] = digest
+    with pytest.raises(ConfigError, match="family: got 'own'"):
+        ServerFacts.from_json(told, "http://a", OWN)

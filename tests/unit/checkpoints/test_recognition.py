@@ -1,0 +1,224 @@
+"""Which row a folder belongs to: by its architecture, by what its other files say, or by what the caller names."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vllm_jina_embed import JinaEmbedder, Layout, Model, register
+from vllm_jina_embed.checkpoints import registry
+from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
+from vllm_jina_embed.checkpoints.resolve import resolve
+from vllm_jina_embed.checkpoints.table.bge import BGE_M3, XLM_ROBERTA
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
+from vllm_jina_embed.errors import ConfigError
+from vllm_jina_embed.settings import check
+
+PROMPT = "Represent this sentence for searching relevant passages: "
+ARCTIC = Model(
+    name="Snowflake/snowflake-arctic-embed-l", pooling="first_token", prefixes={"query": PROMPT, "passage": ""},
+    layouts=(Layout(architecture="XLMRobertaModel", prompts={"query": PROMPT}),), positions="after_padding",
+    max_length=512,
+)  # fmt: skip
+BERT = replace(ARCTIC, name="arctic-embed-xs", layouts=(Layout(architecture="BertModel"),), positions="all")
+XLM = {"architectures": ["XLMRobertaModel"], "hidden_size": 96, "max_position_embeddings": 514}
+QWEN = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "hidden_size": 64}
+PROMPTS, POOLING, MODULES = "config_sentence_transformers.json", "1_Pooling/config.json", "modules.json"
+CLS, MEAN = {"pooling_mode_cls_token": True}, {"pooling_mode_mean_tokens": True}
+
+
+@pytest.fixture(autouse=True)
+def rows() -> Iterator[None]:
+    """The rows, which are as before after the test."""
+    before = dict(registry.ROWS)
+    yield
+    registry.ROWS.clear()
+    registry.ROWS.update(before)
+
+
+def folder(path: Path, config: dict[str, Any], **files: Any) -> str:
+    """Return a folder with this config.json and, by the names above in capitals, other files."""
+    path.mkdir(exist_ok=True)
+    for name, content in {"config.json": config, **{globals()[name]: files[name] for name in files}}.items():
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_text(json.dumps(content))
+    return str(path)
+
+
+# --- no row, or none that fits ----------------------------------------------------------------------------------------
+
+
+def test_an_unknown_architecture_is_refused_with_the_lines_that_describe_it(tmp_path: Path) -> None:
+    """And those lines work as they stand."""
+    place = folder(tmp_path, {**XLM, "architectures": ["FooModel"]})
+    with pytest.raises(ConfigError) as caught:
+        resolve(place)
+    message = str(caught.value)
+    known = "bge-m3 (XLMRobertaModel) or jina-embeddings-v4 (JinaEmbeddingsV4Model, Qwen2_5_VLForConditionalGeneration)"
+    assert f"model={place!r}: got architectures=['FooModel']; expected {known}. Other" in message
+    assert "their vectors would be wrong here" in message
+    made: dict[str, Any] = {}
+    exec("\n".join(line.removeprefix("    ") for line in message.splitlines()[1:]), made)
+    embedder = made["embedder"]
+    assert (embedder.checkpoint.row, embedder.checkpoint.max_length) == (made["row"], 512)
+    embedder.close()
+
+
+def test_each_way_in_which_a_folder_differs_is_named_with_both_values(tmp_path: Path) -> None:
+    prompts = {"prompts": {"query": "query: ", "passage": ""}}
+    place = folder(tmp_path, XLM, POOLING=MEAN, PROMPTS=prompts)
+    with pytest.raises(ConfigError) as caught:
+        resolve(place)
+    assert str(caught.value) == (
+        f"model={place!r}: XLMRobertaModel would be read as bge-m3, but 1_Pooling/config.json has the pooling mean; "
+        "expected cls and config_sentence_transformers.json has the prompts {'query': 'query: '}; expected none. "
+        "Other models have other prompts and another pooling: their vectors would be wrong here. Pass row= with a "
+        "description of this model (vllm_jina_embed.Model)."
+    )
+
+
+def test_a_folder_that_differs_from_every_row_names_them_all(tmp_path: Path) -> None:
+    register(ARCTIC)
+    with pytest.raises(ConfigError) as caught:
+        resolve(folder(tmp_path, XLM, POOLING=MEAN))
+    assert "as bge-m3, but" in str(caught.value)
+    assert "; or as Snowflake/snowflake-arctic-embed-l, but 1_Pooling" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "adapters", "message"),
+    [
+        (XLM, True, "it has a folder 'adapters'; expected none"),
+        ({**QWEN, "problem_type": "regression"}, False, "would be read as jina-embeddings-v4, but config.json has pro"),
+    ],
+)
+def test_adapters_are_a_sign_too(tmp_path: Path, config: dict[str, Any], adapters: bool, message: str) -> None:
+    """A folder without them is compared with merged checkpoints, not told to have some."""
+    if adapters:
+        (tmp_path / "adapters").mkdir()
+    with pytest.raises(ConfigError, match=message):
+        resolve(folder(tmp_path, config))
+
+
+def test_a_merged_checkpoint_may_have_the_prompts_that_are_added_here(tmp_path: Path) -> None:
+    own = {"prompts": {"query": "Query: ", "document": "Passage: ", "other": ""}}
+    assert resolve(folder(tmp_path, QWEN, PROMPTS=own)).row == JINA_V4
+    with pytest.raises(ConfigError, match=r"has the prompts {'query': 'Frage: '}; expected {.*'query': 'Query: '}"):
+        resolve(folder(tmp_path, QWEN, PROMPTS={"prompts": {"query": "Frage: "}}))
+
+
+# --- several rows of one architecture ---------------------------------------------------------------------------------
+
+
+def test_what_the_files_say_decides_among_rows_of_one_architecture(tmp_path: Path) -> None:
+    """A prompt is arctic's; nothing at all is assumed to be bge-m3's kind."""
+    register(ARCTIC)
+    said = {"prompts": {"query": PROMPT}}
+    assert resolve(folder(tmp_path / "a", XLM, POOLING=CLS, PROMPTS=said)).row == ARCTIC
+    assert resolve(folder(tmp_path / "b", XLM)).row == XLM_ROBERTA
+
+
+@pytest.mark.parametrize("by", ["folder", "config"])
+def test_a_name_decides_where_the_files_do_not(tmp_path: Path, by: str) -> None:
+    """The folder's, or that of the model that it was made of."""
+    register(ARCTIC)
+    made_of = {"_name_or_path": "Snowflake/snowflake-arctic-embed-l"} if by == "config" else {}
+    name = "my-snowflake-arctic-embed-l" if by == "folder" else "mine"
+    assert resolve(folder(tmp_path / name, XLM | made_of)).row == ARCTIC
+
+
+def test_a_folder_that_fits_several_rows_is_refused_with_their_names(tmp_path: Path) -> None:
+    register(BERT)
+    register(replace(BERT, name="other", prefixes={"query": "", "passage": ""}))
+    place = folder(tmp_path, {**XLM, "architectures": ["BertModel"]})
+    with pytest.raises(ConfigError) as caught:
+        resolve(place)
+    assert "BertModel fits 2 rows (arctic-embed-xs, other)" in str(caught.value)
+    assert "Pass row='arctic-embed-xs', or another of them." in str(caught.value)
+    assert check(model=place, row="other").checkpoint.row.name == "other"
+
+
+# --- a row of the caller's ----------------------------------------------------------------------------------------
+
+
+def test_a_registered_row_recognises_its_folders(tmp_path: Path) -> None:
+    """One row in one place is all that a new model of a known kind needs."""
+    register(BERT)
+    checkpoint = resolve(folder(tmp_path, {**XLM, "architectures": ["BertModel"], "max_position_embeddings": 300}))
+    assert (checkpoint.row, checkpoint.tasks, checkpoint.matryoshka_sizes) == (BERT, ("retrieval",), (96,))
+    assert (checkpoint.max_length, checkpoint.token_dimensions, checkpoint.has_adapters) == (300, 96, False)
+
+
+def test_a_row_needs_no_registration_where_it_is_passed(tmp_path: Path) -> None:
+    """It decides the prefix, the longest text and the fingerprint, and no other folder is taken for it."""
+    place = folder(tmp_path, XLM)
+    with JinaEmbedder(place, row=ARCTIC) as embedder:
+        settings = embedder.settings
+    assert (settings.checkpoint.row, settings.engine.row, settings.max_length) == (ARCTIC, ARCTIC, 512)
+    assert ARCTIC.digest in settings.fingerprint
+    assert settings.engine != check(model=place).engine
+    assert resolve(place).row == XLM_ROBERTA
+    assert "Snowflake/snowflake-arctic-embed-l" not in registry.ROWS
+
+
+def test_the_files_have_their_say_even_where_a_row_is_named(tmp_path: Path) -> None:
+    place = folder(tmp_path, XLM, POOLING=MEAN)
+    with pytest.raises(ConfigError, match=r"as Snowflake/snowflake-arctic-embed-l, but 1_Pooling/config\.json has"):
+        check(model=place, row=ARCTIC)
+    with pytest.raises(ConfigError, match=r"got architectures=\['XLMRobertaModel'\]; expected jina-embeddings-v4 \(J"):
+        check(model=folder(tmp_path, XLM), row="jina-v4")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("bge", "row='bge' is unknown; choose one of jina-v4, xlm-roberta, or call vllm_jina_embed.register"),
+        (5, "row=5 is a int; expected a vllm_jina_embed.Model"),
+        (replace(ARCTIC, tasks=("search",)), r"has tasks=\('search',\); expected some of retrieval"),
+    ],
+)
+def test_what_is_no_row_is_refused(row: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check(model="demo", row=row)
+
+
+def test_a_published_name_with_its_own_row_needs_no_download() -> None:
+    assert resolve(BGE_M3, None, XLM_ROBERTA) is resolve(BGE_M3)
+    assert check(model="demo", row="jina-v4") == check(model="demo")
+
+
+# --- warnings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "files", "row", "warns"),
+    [
+        (XLM, {}, None, True),
+        (XLM, {"POOLING": CLS}, None, False),
+        (XLM, {"MODULES": []}, None, True),
+        (XLM, {}, "xlm-roberta", False),
+        (XLM | {"_name_or_path": "BAAI/bge-m3"}, {}, None, False),
+        (QWEN, {}, None, True),
+        (QWEN, {"POOLING": MEAN}, None, True),
+        (QWEN, {}, "jina-v4", False),
+    ],
+)
+def test_a_row_that_is_assumed_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, config: Any, files: Any, row: str | None, warns: bool
+) -> None:
+    """Not where the files, a name, or the caller say which it is."""
+    check(model=folder(tmp_path, config, **files), row=row)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * warns
+    assert all("the vectors of any other" in record.message for record in caplog.records)
+
+
+def test_the_demo_is_known_wherever_it_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    for model in ("demo", str(DEMO_FOLDER), DEMO_FOLDER):
+        assert check(model=model).checkpoint.row == JINA_V4
+    assert caplog.records == []
