@@ -24,7 +24,7 @@ from vllm_jina_embed import ConfigError, InputError, settings
 from vllm_jina_embed.engine.local.arguments import engine_arguments
 from vllm_jina_embed.engine.local.engine import _unit
 from vllm_jina_embed.engine.local.image_threads import ImageThreads
-from vllm_jina_embed.engine.plugin_contract import TOKENIZER_MODE
+from vllm_jina_embed.engine.plugin_contract import ROW_KEY, TOKENIZER_MODE
 from vllm_jina_embed.inputs.images import MediaPolicy, open_image
 from vllm_jina_embed.inputs.items import TextItem
 from vllm_jina_embed.plugin import _register_for_server
@@ -222,7 +222,9 @@ def renderer() -> Iterator[Any]:
     from vllm.renderers import renderer_from_config
 
     _register_for_server()
-    arguments = engine_arguments(settings.check(model="demo").engine, cpu=True)
+    engine = settings.check(model="demo").engine
+    arguments = engine_arguments(engine, cpu=True)
+    arguments["hf_overrides"][ROW_KEY] = [engine.row.name, engine.row.digest]  # as serve does
     config = AsyncEngineArgs(**arguments, tokenizer_mode=TOKENIZER_MODE).create_engine_config()
     made = renderer_from_config(config)
     yield made
