@@ -114,7 +114,7 @@ def vllm_config() -> tuple[Any, list[int]]:
     config = AsyncEngineArgs(**engine_arguments(checked.engine, cpu=True)).create_engine_config()  # type: ignore[arg-type]
     builder = load_builder(checked.checkpoint, revision=None, policy=checked.media)
     (built,) = builder.build(
-        images([Image.new("RGB", (64, 64))]), role="passage", text_prefix="", max_length=99, truncate="end"
+        images([Image.new("RGB", (64, 64))]), role="passage", task="retrieval", max_length=99, truncate="end"
     )
     return config, list(built.token_ids)  # type: ignore[union-attr]
 

@@ -7,7 +7,7 @@ Importing this package loads neither vllm nor torch nor a framework.
 """
 
 from .cache.embedder import CachedEmbedder
-from .checkpoints.description import Layout, Model
+from .checkpoints.description import Layout, Model, Slot, Special
 from .checkpoints.registry import register
 from .embedder import JinaEmbedder
 from .errors import (
@@ -37,6 +37,8 @@ __all__ = [
     "MediaPolicy",
     "MissingExtraError",
     "Model",
+    "Slot",
+    "Special",
     "VllmJinaError",
     "__version__",
     "register",

@@ -15,13 +15,12 @@ from typing import Any
 from PIL import Image
 
 from tests.support.unigram import make_unigram
-from vllm_jina_embed.checkpoints.description import Checkpoint
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.errors import ConfigError, InputError
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.prompts.base import Builder
-from vllm_jina_embed.prompts.build import load_builder, prefix, read_builder
+from vllm_jina_embed.prompts.build import load_builder, read_builder
 
 FILE = Path(__file__).with_suffix(".json")
 TEXTS = [
@@ -53,16 +52,16 @@ def cases() -> Iterator[dict[str, Any]]:
                 }  # fmt: skip
 
 
-def builders() -> dict[str, tuple[Checkpoint, Builder]]:
-    """Return the checkpoint and the builder of each model; the text model's tokenizer is the tests' own."""
+def builders() -> dict[str, Builder]:
+    """Return the builder of each model; the text model's tokenizer is the tests' own."""
     demo, texts = resolve("demo"), resolve("BAAI/bge-m3")
     return {
-        "demo": (demo, load_builder(demo, revision=None, policy=MediaPolicy())),
-        "BAAI/bge-m3": (texts, read_builder(texts, make_unigram().to_str().encode(), policy=MediaPolicy())),
+        "demo": load_builder(demo, revision=None, policy=MediaPolicy()),
+        "BAAI/bge-m3": read_builder(texts, make_unigram().to_str().encode(), policy=MediaPolicy()),
     }
 
 
-def built(case: dict[str, Any], checkpoint: Checkpoint, builder: Builder) -> dict[str, Any]:
+def built(case: dict[str, Any], builder: Builder) -> dict[str, Any]:
     """Return the prompt of a case in numbers, or the message of its error."""
     item = case["item"]
     item = item if isinstance(item, str) else [Image.new("RGB", tuple(size)) for size in item]
@@ -73,7 +72,7 @@ def built(case: dict[str, Any], checkpoint: Checkpoint, builder: Builder) -> dic
         (prompt,) = builder.build(
             [checked],
             role=case["role"],
-            text_prefix=prefix(checkpoint.row, case["task"], case["role"]),
+            task=case["task"],
             max_length=case["max_length"],
             truncate=case["truncate"],
         )
@@ -88,7 +87,7 @@ def built(case: dict[str, Any], checkpoint: Checkpoint, builder: Builder) -> dic
 def main() -> None:
     """Write the file."""
     made = builders()
-    lines = [json.dumps([case, built(case, *made[case["model"]])]) for case in cases()]
+    lines = [json.dumps([case, built(case, made[case["model"]])]) for case in cases()]
     FILE.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 

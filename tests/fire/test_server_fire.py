@@ -21,15 +21,13 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.support.builders import SpecialIds
 from tests.support.hostile_bodies import END, START, Hostile, bomb, chat, hostile_bodies, image, uri
 from tests.support.image_files import image_files
 from tests.support.images import noise
 from tests.support.reference import distance
 from tests.support.servers import RealServer, served
 from vllm_jina_embed import InputError, JinaEmbedder
-from vllm_jina_embed.checkpoints.resolve import resolve
-from vllm_jina_embed.inputs.images import MediaPolicy
-from vllm_jina_embed.prompts.build import load_builder
 
 pytestmark = [pytest.mark.fire, pytest.mark.siege, pytest.mark.timeout(900)]
 
@@ -72,7 +70,7 @@ def besieged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Besieged]:
 
 def test_no_body_fails_anybody_else(besieged: Besieged) -> None:
     """Each of over 500 is answered with its vector or an error that says what is wrong; a good one follows each."""
-    ids = load_builder(resolve("demo"), revision=None, policy=MediaPolicy()).ids
+    ids = SpecialIds.of_demo()
     bodies = hostile_bodies(ids)
     assert len(bodies) >= 500
     counts: collections.Counter[int] = collections.Counter()
@@ -114,7 +112,7 @@ def test_a_text_is_a_text_on_every_path(besieged: Besieged) -> None:
 
 
 def test_the_item_of_a_refusal_is_named(besieged: Besieged) -> None:
-    ids = load_builder(resolve("demo"), revision=None, policy=MediaPolicy()).ids
+    ids = SpecialIds.of_demo()
     reply = besieged.client.post("/v1/embeddings", json={"model": "demo", "input": [[20], [20, 21, ids.vision_end]]})
     assert reply.status_code == 400
     assert f"input[1]: token 2 is {ids.vision_end}" in reply.json()["error"]["message"]

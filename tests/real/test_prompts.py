@@ -27,14 +27,14 @@ TEXTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("prefix", ["Query: ", "Passage: "])
+@pytest.mark.parametrize(("role", "prefix"), [("query", "Query: "), ("passage", "Passage: ")])
 def test_texts_have_the_ids_of_split_special_tokens(
-    random_checkpoint: Path, random_reference: Reference, prefix: str
+    random_checkpoint: Path, random_reference: Reference, role: str, prefix: str
 ) -> None:
     """Special tokens in a user's text are ordinary text, exactly as transformers can be told to read them."""
     builder = load_builder(resolve(str(random_checkpoint)), revision=None, policy=MediaPolicy())
     items = inputs.texts([text or "." for text in TEXTS])
-    prompts = builder.build(items, role="passage", text_prefix=prefix, max_length=100_000, truncate="error")
+    prompts = builder.build(items, role=role, task="retrieval", max_length=100_000, truncate="error")
     special = set(random_reference.tokenizer.convert_tokens_to_ids(SPECIAL))
     for text, prompt in zip(TEXTS, prompts, strict=True):
         encoded = random_reference.tokenizer(

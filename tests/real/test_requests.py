@@ -42,7 +42,7 @@ def engine(demo_embedder: JinaEmbedder) -> LocalEngine:
 def prompts(demo_embedder: JinaEmbedder) -> list[Prompt]:
     """One per image."""
     _, builder = demo_embedder.backend.ready()  # type: ignore[attr-defined]
-    return builder.build(images(IMAGES), role="passage", text_prefix="", max_length=9, truncate="end")
+    return builder.build(images(IMAGES), role="passage", task="retrieval", max_length=9, truncate="end")
 
 
 def test_vllm_warns_of_nothing(demo_embedder: JinaEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -306,7 +306,7 @@ def test_a_long_text_costs_what_can_be_in_its_prompt(renderer: Any, monkeypatch:
         def __getattr__(self, name: str) -> Any:
             return getattr(self.tokenizer, name)
 
-    monkeypatch.setattr(renderer, "_plain", Counting(text_builder()._tokenizer))
+    monkeypatch.setattr(renderer, "_plain", Counting(text_builder()._plain.tokenizer))
     with pytest.raises(VLLMValidationError, match="Split the text, or pass truncate_prompt_tokens"):
         tokenized(renderer, " " * 20_000_000 + "x")
     assert max(sizes) < 10_000_000
@@ -315,7 +315,7 @@ def test_a_long_text_costs_what_can_be_in_its_prompt(renderer: Any, monkeypatch:
 @pytest.mark.parametrize("keep", [1, 5, 300])
 def test_a_text_is_cut_as_the_embedder_cuts_it(renderer: Any, monkeypatch: pytest.MonkeyPatch, keep: int) -> None:
     builder = text_builder()
-    monkeypatch.setattr(renderer, "_plain", builder._tokenizer)
+    monkeypatch.setattr(renderer, "_plain", builder._plain.tokenizer)
     for text in ("the quick brown fox " * 3, "the quick brown fox " * 9000):
         if keep == 1:
             with pytest.raises(VLLMValidationError, match="leaves no room"):
@@ -323,7 +323,7 @@ def test_a_text_is_cut_as_the_embedder_cuts_it(renderer: Any, monkeypatch: pytes
             continue
         item = TextItem(text=text, where="x", position=0)
         side = "start" if renderer.get_tokenizer().truncation_side == "left" else "end"
-        (prompt,) = builder.build([item], role="passage", text_prefix="", max_length=keep, truncate=side)  # type: ignore[arg-type]
+        (prompt,) = builder.build([item], role="passage", task="retrieval", max_length=keep, truncate=side)  # type: ignore[arg-type]
         assert tokenized(renderer, text, keep) == list(prompt.token_ids)  # type: ignore[union-attr]
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.builders import SpecialIds
 from tests.support.images import encoded, noise
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
-from vllm_jina_embed.prompts.template import SpecialIds
 
-START, END, PAD = (JINA_V4.images.special_tokens[name] for name in ("vision_start", "vision_end", "image"))
+START, PAD, END = (piece.token for piece in JINA_V4.image)  # type: ignore[union-attr]
 INSTRUCTION = {"type": "text", "text": "Describe the image."}
 
 

@@ -57,7 +57,7 @@ def compute(folder: Path, dtype: str) -> Vectors:
     with JinaEmbedder(folder, engine_kwargs={"dtype": dtype}) as embedder:
         facts = embedder.checkpoint
         items = [item for item in ITEMS if facts.supports_images or isinstance(item, str)]
-        prefix = facts.row.prefixes["query"]
+        prefix = "".join(one for one in facts.row.template("text", "query", "retrieval") if isinstance(one, str))
         return Vectors(
             facts=facts,
             prompts=[prefix + item if isinstance(item, str) else item for item in items],

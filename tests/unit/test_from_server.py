@@ -12,6 +12,7 @@ import pytest
 from tests.support.fake_servers import FakeServers, facts_of
 from tests.support.images import noise
 from vllm_jina_embed import ClosedError, ConfigError, JinaEmbedder
+from vllm_jina_embed.checkpoints.description import Slot
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.pool import EnginePool
 from vllm_jina_embed.engine.remote.engine import RemoteEngine
@@ -157,7 +158,7 @@ def test_servers_that_are_no_list_are_named(servers: FakeServers, urls: Any) -> 
 
 def test_a_server_of_a_users_own_row_is_known_by_the_row(servers: FakeServers) -> None:
     """By ``row=``, or by the registered name; another row than the server's is refused with both digests."""
-    own = replace(JINA_V4, name="own", prefixes={"query": "q: ", "passage": ""})
+    own = replace(JINA_V4, name="own", templates=JINA_V4.templates | {("query", "text"): ("q: ", Slot.TEXT)})
     checkpoint = facts_of("embed")["checkpoint"] | {"family": "own", "row_digest": own.digest}
     servers.facts = {"checkpoint": checkpoint}
     with pytest.raises(ConfigError, match="'own' is a row that is unknown here"):

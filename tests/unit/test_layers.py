@@ -77,8 +77,8 @@ EXCEPTIONS = {
 PUBLIC = {
     "__init__.py": {
         "CachedEmbedder", "ClosedError", "ConfigError", "EngineDeadError", "EngineError", "ForkedError", "InputError",
-        "JinaEmbedder", "Layout", "MediaPolicy", "MissingExtraError", "Model", "VllmJinaError", "__version__",
-        "register",
+        "JinaEmbedder", "Layout", "MediaPolicy", "MissingExtraError", "Model", "Slot", "Special", "VllmJinaError",
+        "__version__", "register",
     },
     "langchain/__init__.py": {
         "LateInteractionRetriever", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",
@@ -171,7 +171,7 @@ def test_each_exception_is_needed() -> None:
         ("pooling/single_vector.py", "from torch.nn import functional", "torch is imported in"),
         ("langchain/embeddings.py", "from vllm.inputs import TokensPrompt", "vllm is imported in"),
         ("engine/local/engine.py", "def start():\n    import httpx", "httpx is imported in"),
-        ("prompts/encoder.py", "from huggingface_hub import hf_hub_download", "huggingface_hub is imported in"),
+        ("prompts/plain.py", "from huggingface_hub import hf_hub_download", "huggingface_hub is imported in"),
         ("checkpoints/resolve.py", "from huggingface_hub import hf_hub_download", "huggingface_hub is imported in"),
         ("inputs/items.py", "from ..checkpoints.description import Checkpoint", "checkpoints is not below inputs"),
         ("engine/pool.py", "from ..settings import Settings", "settings is not below engine"),

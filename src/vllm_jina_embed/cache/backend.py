@@ -12,7 +12,8 @@ from ..embedding.backend import Backend, Request
 from ..embedding.outcomes import Outcome
 from ..errors import InputError
 from ..inputs.items import Item, with_opened
-from ..prompts.build import prefix, role_of
+from ..prompts.base import check_role
+from ..prompts.build import role_of
 from ..settings import Settings
 from . import keys
 from .safety import ForgivingStore
@@ -82,7 +83,7 @@ class CacheBackend:
         """Check the request as an embedder does, and return its settings."""
         self._check_open()
         settings = self.settings.for_call(dimensions=request.dimensions, task=request.task)
-        prefix(settings.checkpoint.row, settings.task, request.prompt_name)
+        check_role(request.prompt_name)
         return settings
 
     def _parts(self, request: Request, settings: Settings) -> Iterator[_Part]:

@@ -10,9 +10,10 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
+from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 TASKS = ("retrieval", "text-matching", "code")
 
@@ -23,31 +24,22 @@ Pooling = Literal["vision_span_mean", "first_token"]
 """The mean over a text's tokens or an image's span; the state of the first token."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageTemplate:
-    """The tokens around an image, as the checkpoint's tokenizer spells them.
+@dataclass(frozen=True, slots=True)
+class Special:
+    """A special token by its name, such as ``<s>``; no user's text ever becomes one."""
 
-    Attributes:
-        vision_start: Opens an image.
-        vision_end: Closes it.
-        image: Stands for the image; the engine repeats it for each patch.
-        turn_start: Opens the user's turn.
-        turn_end: Closes it.
-        instruction: By role, the text behind the images.
-    """
+    token: str
 
-    vision_start: str
-    vision_end: str
-    image: str
-    turn_start: str
-    turn_end: str
-    instruction: Mapping[str, str]
 
-    @property
-    def special_tokens(self) -> dict[str, str]:
-        """The special tokens by attribute name."""
-        names = ("vision_start", "vision_end", "image", "turn_start", "turn_end")
-        return {name: getattr(self, name) for name in names}
+class Slot(Enum):
+    """Where the user's item stands in a prompt."""
+
+    TEXT = "text"
+    IMAGES = "images"
+
+
+Template: TypeAlias = "tuple[str | Special | Slot, ...]"
+"""A prompt in pieces: plain texts, special tokens and one slot. The user's text alone may be cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +82,12 @@ class Model:
         layouts: What a checkpoint's files say if it is one of this row's; a folder fits one of them.
         known_as: Names that a folder or repository of this row has as a part of its own; the first stands in errors.
         pooling: Which token states make the embedding.
-        prefixes: By role (``query``, ``passage``), the text put before each text.
-        symmetric_tasks: Tasks in which both roles get the prefix of a query.
-        images: The template of images; None where only texts have embeddings.
+        kind: How the tokenizer splits texts, which decides how a text is kept from becoming a special token.
+        templates: The prompts by role (``query``, ``passage``; ``any`` for both) and modality (``text``, ``image``).
+            Nothing but these pieces stands in a prompt: the first and last token are pieces too.
+        image: The pieces of one image; the engine repeats the token that stands for its patches. Empty where only texts
+            have embeddings.
+        symmetric_tasks: Tasks in which both roles get the prompt of a query.
         architecture: The plugin's architecture that vLLM loads; None for vLLM's own.
         adapter_architecture: The same for a checkpoint with an adapter per task.
         splits_prompts: Whether vLLM may compute a prompt in several steps, as causal attention allows.
@@ -105,7 +100,7 @@ class Model:
             counted from the padding token's id + 1).
         min_pixels: Smallest area of an image in pixels.
         max_pixels: Largest area of an image in pixels.
-        max_length: Longest text in tokens, prefix included.
+        max_length: Longest prompt of a text in tokens.
         source: By the name of another field, the paper, card or file that its value comes from.
         code: Version of the code that computes this row's vectors; raised when equal fields give other vectors.
         vectors_before: By digest, what ``vectors`` was before rows had digests. It holds for that digest alone, so a
@@ -116,9 +111,10 @@ class Model:
     layouts: tuple[Layout, ...]
     known_as: tuple[str, ...] = ()
     pooling: Pooling
-    prefixes: Mapping[str, str]
+    kind: Literal["bpe", "unigram", "wordpiece"]
+    templates: Mapping[tuple[str, str], Template]
+    image: Template = ()
     symmetric_tasks: tuple[str, ...] = ()
-    images: ImageTemplate | None = None
     architecture: str | None = None
     adapter_architecture: str | None = None
     splits_prompts: bool = False
@@ -140,6 +136,25 @@ class Model:
     def __repr__(self) -> str:
         """Return the name, which is what errors show."""
         return f"Model({self.name!r})"
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether images have embeddings too."""
+        return any(modality == "image" for _, modality in self.templates)
+
+    def template(self, modality: str, role: str, task: str) -> Template:
+        """Return the prompt of an item.
+
+        Args:
+            modality: ``text`` or ``image``.
+            role: ``query`` or ``passage``.
+            task: One of ``TASKS``.
+
+        Raises:
+            KeyError: There is none for this modality.
+        """
+        role = "query" if task in self.symmetric_tasks else role
+        return self.templates[(role if (role, modality) in self.templates else "any", modality)]
 
     @property
     def label(self) -> str:
@@ -167,20 +182,26 @@ NO_VECTORS = frozenset({"layouts", "known_as", "source", "vectors_before"})
 
 def canonical(row: Model) -> str:
     """Return the fields of ``row`` that decide vectors as JSON, one text for equal rows whatever the order of keys."""
-    values = {one.name: getattr(row, one.name) for one in fields(row) if one.name not in NO_VECTORS}
-    return json.dumps(values, sort_keys=True, default=_plain)
+    values = {one.name: _plain(getattr(row, one.name)) for one in fields(row) if one.name not in NO_VECTORS}
+    return json.dumps(values, sort_keys=True)
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    """Return a dataclass or mapping as a dict.
+def _plain(value: Any) -> Any:
+    """Return a value of a row as JSON has it: a slot is not the text of its name, nor a special token its spelling.
 
     Raises:
-        TypeError: It is neither.
+        TypeError: It is none.
     """
-    if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: getattr(value, one.name) for one in fields(value)}
+    if isinstance(value, Slot):
+        return {"slot": value.value}
+    if isinstance(value, Special):
+        return {"special": value.token}
     if isinstance(value, Mapping):
-        return dict(value)
+        return {" ".join(key) if isinstance(key, tuple) else str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
     raise TypeError(f"{value!r} is a {type(value).__name__}; expected what a row may hold")
 
 
@@ -199,7 +220,7 @@ class Checkpoint:
         has_adapters: Whether one engine serves every task by adapters, rather than with weights merged for one.
         min_pixels: Smallest area of an image in pixels; smaller images are enlarged to it.
         max_pixels: Largest area of an image in pixels; larger images are reduced to it.
-        max_length: Longest text in tokens, prefix included.
+        max_length: Longest prompt of a text in tokens.
         options: Default engine arguments of this checkpoint.
     """
 
@@ -231,7 +252,7 @@ class Checkpoint:
     @property
     def supports_images(self) -> bool:
         """Whether images have embeddings too."""
-        return self.row.images is not None
+        return self.row.takes_images
 
     @property
     def label(self) -> str:

@@ -174,9 +174,10 @@ def _how_to_describe(name: str, architecture: str) -> str:
     """Return the lines with which a user describes a model that no row does."""
     return (
         " If you know what it was trained with, describe it, and pass the description:\n"
-        "    from vllm_jina_embed import JinaEmbedder, Layout, Model\n"
+        "    from vllm_jina_embed import JinaEmbedder, Layout, Model, Slot, Special\n"
+        "    prompt = (Special('<s>'), Slot.TEXT, Special('</s>'))\n"
         f"    row = Model(name='my-model', layouts=(Layout(architecture={architecture[:100]!r}),), "
-        "pooling='first_token', prefixes={'query': '', 'passage': ''}, max_length=512)\n"
+        "pooling='first_token', kind='unigram', templates={('any', 'text'): prompt}, max_length=512)\n"
         f"    embedder = JinaEmbedder({name!r}, row=row)"
     )
 

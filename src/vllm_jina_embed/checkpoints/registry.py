@@ -6,6 +6,7 @@ Every module of ``table/`` is read, so a new one needs no line here. It has ``RO
 from __future__ import annotations
 
 import importlib
+import itertools
 import pkgutil
 from collections.abc import Mapping
 from types import ModuleType
@@ -13,13 +14,15 @@ from typing import Any, get_args
 
 from ..errors import ConfigError
 from . import table, values
-from .description import TASKS, Checkpoint, Layout, Model, Pooling, canonical
+from .description import TASKS, Checkpoint, Layout, Model, Pooling, Slot, Special, canonical
 from .table.jina_v4 import JINA_V4
 
 DEFAULT_ROW = JINA_V4
 """Row of the demo, the default model."""
 ROWS: dict[str, Model] = {}
 """Rows by name: those of the table, then registered ones."""
+ROLES = ("query", "passage", "any")
+SLOTS = {"text": Slot.TEXT, "image": Slot.IMAGES}
 
 
 def checked(row: Any) -> Model:
@@ -30,16 +33,28 @@ def checked(row: Any) -> Model:
     """
     if not isinstance(row, Model):
         raise ConfigError(f"row={values.short(row)} is a {type(row).__name__}; expected a vllm_jina_embed.Model.")
+    takes_images = _are_templates(row.templates) and row.takes_images
     rules = {
         "name": (isinstance(row.name, str) and bool(row.name.strip()), "a name"),
         "layouts": (_is_tuple_of(row.layouts, Layout), "a tuple of Layout, at least one"),
         "pooling": (row.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}"),
-        "prefixes": (_are_prefixes(row.prefixes), "a text for query and one for passage"),
+        "kind": (row.kind in ("bpe", "unigram", "wordpiece"), "bpe, unigram or wordpiece"),
+        "templates": (
+            _are_templates(row.templates),
+            (
+                "by (role, 'text' or 'image'), for both roles, a tuple of texts, Special and one Slot of that "
+                "modality, with no text directly behind Slot.TEXT"
+            ),
+        ),
+        "image": (
+            bool(row.image) == takes_images and _is_tuple_of(row.image, str | Special, empty=True),
+            "the pieces of one image, or none where no template takes images",
+        ),
         "tasks": (_is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, f"some of {', '.join(TASKS)}"),
         "positions": (row.positions in ("all", "after_padding"), "all or after_padding"),
         "max_length": (type(row.max_length) is int and row.max_length > 0, "a whole number over 0"),
         "max_pixels": (
-            row.images is None or 1 <= row.min_pixels <= row.max_pixels > 1,
+            not takes_images or 1 <= row.min_pixels <= row.max_pixels > 1,
             "the largest area of an image, at least min_pixels",
         ),
     }
@@ -55,16 +70,24 @@ def checked(row: Any) -> Model:
     return row
 
 
-def _is_tuple_of(value: Any, kind: type) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(isinstance(item, kind) for item in value)
+def _is_tuple_of(value: Any, kind: Any, *, empty: bool = False) -> bool:
+    return isinstance(value, tuple) and (empty or bool(value)) and all(isinstance(item, kind) for item in value)
 
 
-def _are_prefixes(value: Any) -> bool:
-    return isinstance(value, Mapping) and set(value) == {"query", "passage"} and all(map(_is_text, value.values()))
+def _are_templates(value: Any) -> bool:
+    """Tell whether these are prompts of texts, and perhaps of images, for both roles."""
+    if not isinstance(value, Mapping) or not {*value} <= set(itertools.product(ROLES, SLOTS)):
+        return False
+    modalities = {"text", *(modality for _, modality in value)}
+    complete = all({("query", name), ("passage", name)} <= {*value} or ("any", name) in value for name in modalities)
+    return complete and all(_is_template(pieces, SLOTS[modality]) for (_, modality), pieces in value.items())
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _is_template(pieces: Any, slot: Slot) -> bool:
+    if not _is_tuple_of(pieces, str | Special | Slot) or [one for one in pieces if isinstance(one, Slot)] != [slot]:
+        return False
+    behind = pieces[pieces.index(slot) + 1 :][:1]
+    return slot is not Slot.TEXT or not any(isinstance(piece, str) for piece in behind)
 
 
 def register(row: Model) -> None:

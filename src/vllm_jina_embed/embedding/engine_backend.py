@@ -12,8 +12,8 @@ from .._forks import fork_safe_lock
 from ..engine.pool import EnginePool
 from ..engine.protocol import Engine
 from ..errors import ClosedError, EngineError
-from ..prompts.base import Builder
-from ..prompts.build import load_builder, prefix
+from ..prompts.base import Builder, check_role
+from ..prompts.build import load_builder
 from ..settings import Settings
 from .backend import Request
 from .outcomes import Outcome
@@ -127,10 +127,10 @@ class EngineBackend:
         self._check_open()
         settings = self.settings.for_call(dimensions=request.dimensions, task=request.task)
         checkpoint = settings.checkpoint
+        check_role(request.prompt_name)
         return Plan(
             task=settings.task,
             role=request.prompt_name,
-            text_prefix=prefix(checkpoint.row, settings.task, request.prompt_name),
             dimensions=checkpoint.token_dimensions if request.multi_vector else settings.dimensions,
             max_length=settings.max_length,
             truncate=settings.truncate,

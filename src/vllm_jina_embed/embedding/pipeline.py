@@ -40,7 +40,6 @@ class Plan:
     Attributes:
         task: ``retrieval``, ``text-matching`` or ``code``.
         role: ``query`` or ``passage``.
-        text_prefix: Put before each text.
         dimensions: Length of an embedding, or of each row of a multi-vector.
         max_length: Longest text in tokens, prefix included.
         truncate: Which end of a longer text is cut, or ``error``.
@@ -50,7 +49,6 @@ class Plan:
 
     task: str
     role: str
-    text_prefix: str
     dimensions: int
     max_length: int
     truncate: Truncate
@@ -66,7 +64,7 @@ class Plan:
         return partial(
             builder.build,
             role=self.role,
-            text_prefix=self.text_prefix,
+            task=self.task,
             max_length=min(self.max_length, max_tokens),
             truncate=self.truncate,
         )

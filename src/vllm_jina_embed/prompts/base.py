@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from PIL import Image
 
-from ..errors import InputError
+from ..errors import ConfigError, InputError
 from ..inputs.items import Item
 
 PromptName = Literal["query", "passage"]
 Truncate = Literal["end", "start", "error"]
+
+
+def check_role(prompt_name: str) -> None:
+    """Check the role of a call.
+
+    Raises:
+        ConfigError: ``prompt_name`` is unknown.
+    """
+    if prompt_name not in get_args(PromptName):
+        raise ConfigError(f"prompt_name={prompt_name!r} is unknown; choose one of {', '.join(get_args(PromptName))}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +46,7 @@ class Builder(Protocol):
     """Turns items into prompts; safe to share between threads."""
 
     def build(
-        self, items: Sequence[Item], *, role: str, text_prefix: str, max_length: int, truncate: Truncate
+        self, items: Sequence[Item], *, role: str, task: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | InputError]:
-        """Return one prompt per item, or the error of this item; see ``PromptBuilder.build``."""
+        """Return one prompt per item, or the error of this item; see ``PieceBuilder.build``."""
         ...

@@ -1,34 +1,14 @@
-"""Choose a checkpoint's prefixes of texts and its prompt builder, as its row says."""
+"""Make the prompt builder of a checkpoint, and name the prompt of an item."""
 
 from __future__ import annotations
 
-from tokenizers import Tokenizer
-
 from ..checkpoints.description import Checkpoint, Model
 from ..checkpoints.files import TOKENIZER, locate
-from ..errors import ConfigError
 from ..inputs.items import Item, TextItem
 from ..inputs.policy import MediaPolicy
 from .base import Builder
-from .encoder import TextPromptBuilder, without_special_tokens
-from .template import PromptBuilder
-
-
-def prefix(row: Model, task: str, prompt_name: str) -> str:
-    """Return the prefix of a user's text.
-
-    Args:
-        row: The model's row.
-        task: ``retrieval``, ``text-matching`` or ``code``.
-        prompt_name: ``query`` or ``passage``.
-
-    Raises:
-        ConfigError: ``prompt_name`` is unknown.
-    """
-    prefixes = row.prefixes
-    if prompt_name not in prefixes:
-        raise ConfigError(f"prompt_name={prompt_name!r} is unknown; choose one of {', '.join(prefixes)}.")
-    return prefixes["query" if task in row.symmetric_tasks else prompt_name]
+from .pieces import PieceBuilder
+from .plain import plain_tokenizer
 
 
 def role_of(row: Model, item: Item, prompt_name: str) -> str:
@@ -38,8 +18,7 @@ def role_of(row: Model, item: Item, prompt_name: str) -> str:
     """
     if isinstance(item, TextItem):
         return prompt_name
-    instructions = set(row.images.instruction.values()) if row.images is not None else set()
-    return "image" if len(instructions) < 2 else f"image {prompt_name}"
+    return f"image {prompt_name}" if (prompt_name, "image") in row.templates else "image"
 
 
 def load_builder(checkpoint: Checkpoint, *, revision: str | None, policy: MediaPolicy) -> Builder:
@@ -66,28 +45,5 @@ def read_builder(
     Raises:
         ConfigError: ``tokenizer`` is not a tokenizer, or belongs to another model.
     """
-    template = checkpoint.row.images
-    plain = plain_tokenizer(checkpoint.row, tokenizer, origin=origin)
-    if template is None:
-        return TextPromptBuilder(plain)
-    return PromptBuilder(plain, template, policy=policy)
-
-
-def plain_tokenizer(row: Model, content: bytes, *, origin: str) -> Tokenizer:
-    """Return a tokenizer that neither cuts nor pads texts, and finds no special token in them.
-
-    Raises:
-        ConfigError: ``content`` is not a tokenizer, or belongs to another model.
-    """
-    try:
-        text = content.decode()
-        tokenizer = without_special_tokens(text) if row.images is None else Tokenizer.from_str(text)
-    except ConfigError:
-        raise
-    except Exception as error:  # tokenizers raises bare exceptions
-        raise ConfigError(f"{origin} cannot be read ({error}).") from None
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    if row.images is not None:
-        tokenizer.encode_special_tokens = True  # "<|image_pad|>" in a user's text stays ordinary text
-    return tokenizer
+    row = checkpoint.row
+    return PieceBuilder(plain_tokenizer(row, tokenizer, origin=origin), row, policy=policy)

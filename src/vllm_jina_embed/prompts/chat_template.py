@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from ..checkpoints.description import ImageTemplate
+from ..checkpoints.description import Model, Slot, Special, Template
 from ..checkpoints.registry import DEFAULT_ROW
 
 
-def chat_template(images: ImageTemplate | None = DEFAULT_ROW.images) -> str:
+def chat_template(row: Model = DEFAULT_ROW) -> str:
     """Return the Jinja template, on one line, by which a server makes the same prompts from messages.
 
     A message of text parts becomes their plain text. A message with images becomes the image template, whose
-    instruction may be sent or left out. Anything else is an error: the model was trained with no other prompt.
+    instruction (the text behind the images) may be sent or left out. Anything else is an error: the model was trained
+    with no other prompt.
+
+    Raises:
+        KeyError: The row has no prompt of images; a model of texts alone has no messages.
     """
-    assert images is not None, "a model of texts alone has no messages"
-    token, instruction = images.special_tokens, images.instruction["passage"]
-    image = token["vision_start"] + token["image"] + token["vision_end"]
-    opening, closing = f"{token['turn_start']}user\\n", f"{token['turn_end']}\\n"
+    pieces = row.template("image", "passage", row.tasks[0])
+    slot = pieces.index(Slot.IMAGES)
+    image, opening, closing = (_spelled(part) for part in (row.image, pieces[:slot], pieces[slot + 1 :]))
+    instruction = _spelled(pieces[slot + 1 : slot + 2]) if isinstance(pieces[slot + 1], str) else ""
     return (
         "{%- if messages | length != 1 or messages[0]['role'] != 'user' -%}"
         "{{- raise_exception('send one user message: a text, or images') -}}{%- endif -%}"
@@ -27,6 +31,12 @@ def chat_template(images: ImageTemplate | None = DEFAULT_ROW.images) -> str:
         "{%- if ns.images == 0 -%}{{- ns.text -}}"
         f"{{%- elif ns.text not in ['', '{instruction}'] -%}}"
         f"{{{{- raise_exception('beside images only the text \"{instruction}\" may stand') -}}}}"
-        f"{{%- else -%}}{{{{- '{opening}' + '{image}' * ns.images + '{instruction}{closing}' -}}}}"
+        f"{{%- else -%}}{{{{- '{opening}' + '{image}' * ns.images + '{closing}' -}}}}"
         "{%- endif -%}"
     )
+
+
+def _spelled(pieces: Template) -> str:
+    """Return pieces as the inside of a string in Jinja."""
+    text = "".join(piece.token if isinstance(piece, Special) else str(piece) for piece in pieces)
+    return text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")

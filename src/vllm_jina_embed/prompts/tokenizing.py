@@ -56,6 +56,7 @@ def tokenize(
     max_length: int,
     truncate: str,
     special_tokens: bool,
+    fixed: int = 0,
 ) -> Iterator[Tokens | InputError]:
     """Yield the tokens of each text after its prefix, or the error of this text.
 
@@ -67,6 +68,7 @@ def tokenize(
         truncate: ``end`` keeps the first tokens, ``start`` the last; ``error`` gives an error if a part of the text is
             already too long.
         special_tokens: Whether the tokenizer adds special tokens around each text.
+        fixed: How many of ``max_length`` tokens are the prompt's own and not tokenised here.
     """
     window = CHARACTERS * max_length + MARGIN
     whole = [text_prefix + item.text for item in items if len(item.text) <= window]
@@ -81,8 +83,9 @@ def tokenize(
         if isinstance(encoding, Exception):
             yield _unreadable(item, encoding)
         elif cut and truncate == "error":
-            most = len(encoding) > max_length
-            count = f"more than {max_length}" if most else f"{len(item.text)} characters and at least {len(encoding)}"
+            least = len(encoding) + fixed
+            many = f"{len(item.text)} characters and at least {least}"
+            count = f"more than {max_length}" if least > max_length else many
             yield too_long(item, count, max_length)
         else:
             yield Tokens(encoding, cut)

@@ -78,8 +78,8 @@ def serve_arguments(
     arguments["hf_overrides"] = {**arguments["hf_overrides"], ROW_KEY: [row.name, row.digest]}
     kind = "token_embed" if multi_vector else "embed"
     arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}
-    if row.images is not None:  # a text model has no messages
-        arguments |= {"chat_template": chat_template(row.images), "chat_template_content_format": "openai"}
+    if row.takes_images:  # a text model has no messages
+        arguments |= {"chat_template": chat_template(row), "chat_template_content_format": "openai"}
     flags: list[str] = []
     if adapters is not None:
         arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}

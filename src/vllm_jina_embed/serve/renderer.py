@@ -23,7 +23,7 @@ from ..engine.local.image_threads import ImageThreads
 from ..engine.plugin_contract import ROW_KEY
 from ..errors import InputError
 from ..inputs.items import TextItem
-from ..prompts.build import plain_tokenizer
+from ..prompts.plain import plain_tokenizer
 from ..prompts.tokenizing import Tokens, tokenize
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TextRenderer(HfRenderer):
         model = config.model_config
         file = locate(str(model.tokenizer), model.tokenizer_revision).file(TOKENIZER)
         row = row_named(*getattr(model.hf_config, ROW_KEY))
-        self._plain = plain_tokenizer(row, file.read_bytes(), origin=repr(str(file)))
+        self._plain = plain_tokenizer(row, file.read_bytes(), origin=repr(str(file))).tokenizer
         self._image_threads = ImageThreads()
         self._process_multimodal_async = self._on_our_threads  # vLLM's attribute; it has one thread
 

@@ -444,6 +444,10 @@ class TestErrors:
         embedder.embed(["a"])
         with pytest.raises(ConfigError, match="prompt_name='document'"):
             embedder.embed(["a"], prompt_name="document")  # type: ignore[arg-type]
+        image = noise(30, 30, seed=1)
+        embedder.embed([image])
+        with pytest.raises(ConfigError, match="prompt_name='document'"):  # its vector is in the cache for both roles
+            embedder.embed([image], prompt_name="document")  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match="dimensions=17"):
             embedder.embed(["a"], dimensions=17)
         with pytest.raises(InputError, match=r"texts\[1\]"):

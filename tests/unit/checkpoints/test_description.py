@@ -10,29 +10,27 @@ from typing import Any
 
 import pytest
 
-from vllm_jina_embed.checkpoints.description import NO_VECTORS, ImageTemplate, Layout, Model, canonical
+from vllm_jina_embed.checkpoints.description import NO_VECTORS, Layout, Model, Slot, Special, canonical
 from vllm_jina_embed.checkpoints.registry import ROWS
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.settings import check
 
-IMAGES = ImageTemplate(
-    vision_start="<v>", vision_end="</v>", image="<i>", turn_start="<t>", turn_end="</t>",
-    instruction={"query": "Look.", "passage": "See."},
-)  # fmt: skip
+LOOK = (Special("<t>"), "user", Slot.IMAGES, "Look.", Special("</t>"))
+TEMPLATES = {("query", "text"): ("q: ", Slot.TEXT), ("passage", "text"): ("p: ", Slot.TEXT), ("any", "image"): LOOK}
 ROW = Model(
-    name="small", layouts=(Layout(architecture="Tiny"),), pooling="first_token",
-    prefixes={"query": "q: ", "passage": "p: "}, symmetric_tasks=("code",), images=IMAGES, architecture="A",
-    adapter_architecture=None, splits_prompts=True, min_pixels=1, max_pixels=2, max_length=3,
-    source={"prefixes": "a card"},
+    name="small", layouts=(Layout(architecture="Tiny"),), pooling="first_token", kind="bpe", templates=TEMPLATES,
+    image=(Special("<v>"), Special("<i>")), symmetric_tasks=("code",), architecture="A", adapter_architecture=None,
+    splits_prompts=True, min_pixels=1, max_pixels=2, max_length=3, source={"templates": "a card"},
 )  # fmt: skip
 CHANGES: dict[str, Any] = {
     "name": "other",
     "layouts": (Layout(architecture="Tiny", absent=("head",)),),
     "known_as": ("small-and-fast",),
     "pooling": "vision_span_mean",
-    "prefixes": {"query": "q: ", "passage": "p:"},
+    "kind": "wordpiece",
+    "templates": TEMPLATES | {("passage", "text"): ("p:", Slot.TEXT)},
+    "image": (Special("<i>"),),
     "symmetric_tasks": (),
-    "images": None,
     "architecture": None,
     "adapter_architecture": "B",
     "splits_prompts": False,
@@ -43,7 +41,7 @@ CHANGES: dict[str, Any] = {
     "min_pixels": 2,
     "max_pixels": 3,
     "max_length": 4,
-    "source": {"prefixes": "another card"},
+    "source": {"templates": "another card"},
     "code": 2,
     "vectors_before": {"0123456789abcdef": "old"},
 }
@@ -61,44 +59,66 @@ def test_only_where_a_row_comes_from_and_how_it_is_recognised_decide_nothing() -
     assert {"layouts", "known_as", "source", "vectors_before"} == NO_VECTORS
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(ImageTemplate)])
-def test_each_part_of_an_image_template_is_in_the_digest(name: str) -> None:
-    other: Any = {"query": "Look."} if name == "instruction" else "<other>"
-    assert replace(ROW, images=replace(IMAGES, **{name: other})).digest != ROW.digest
+@pytest.mark.parametrize(
+    "image",
+    [
+        (Special("<t>"), "user", Slot.IMAGES, "Look.", Special("</t>"), "\n"),
+        (Special("<t>"), "user", Slot.IMAGES, "Look!", Special("</t>")),
+        (Special("<t>"), "user", Slot.IMAGES, "Look.", "</t>"),
+        (Special("<t>"), "user", "images", "Look.", Special("</t>")),
+        ("<t>", "user", Slot.IMAGES, "Look.", Special("</t>")),
+        ("user", Special("<t>"), Slot.IMAGES, "Look.", Special("</t>")),
+    ],
+)
+def test_each_piece_of_a_prompt_is_in_the_digest(image: Any) -> None:
+    """Its place too, and what it is: a special token is not the text that spells it, nor a slot its name."""
+    assert replace(ROW, templates=TEMPLATES | {("any", "image"): image}).digest != ROW.digest
 
 
 def test_the_digest_is_of_values_alone() -> None:
     """Neither the order of keys nor the kind of mapping or sequence counts; another process gets the same."""
-    mappings = (dict(reversed(ROW.prefixes.items())), MappingProxyType(dict(ROW.prefixes)))
-    assert {replace(ROW, prefixes=prefixes).digest for prefixes in mappings} == {ROW.digest}
-    assert replace(ROW, images=replace(IMAGES, instruction=MappingProxyType(IMAGES.instruction))).digest == ROW.digest
+    mappings = (dict(reversed(ROW.templates.items())), MappingProxyType(dict(ROW.templates)))
+    assert {replace(ROW, templates=templates).digest for templates in mappings} == {ROW.digest}
     listed: Any = ["code"]
     assert replace(ROW, symmetric_tasks=listed).digest == ROW.digest
-    assert ROW.digest == "8d8a048f1f3b1f61"
+    assert ROW.digest == "0232d9c6e8c63cf1"
 
 
 def test_what_cannot_be_written_down_has_no_digest() -> None:
     """Its address would be another one in each process."""
-    thing: Any = {"query": object()}
+    thing: Any = {("query", "text"): object()}
     with pytest.raises(TypeError, match="is a object; expected what a row may hold"):
-        canonical(replace(ROW, prefixes=thing))
+        canonical(replace(ROW, templates=thing))
 
 
 def test_the_canonical_text_is_json_of_the_fields() -> None:
     values = json.loads(canonical(ROW))
     assert set(values) == {field.name for field in fields(Model)} - NO_VECTORS
-    assert values["images"]["instruction"] == IMAGES.instruction
+    assert values["templates"]["query text"] == ["q: ", {"slot": "text"}]
 
 
 def test_equal_rows_are_equal_in_every_field() -> None:
     """A copy is the same key of a dict; a row of the same name with another prompt is not."""
-    other = replace(ROW, prefixes=CHANGES["prefixes"])
+    other = replace(ROW, templates=CHANGES["templates"])
     assert {ROW: 1, other: 2}[copy.deepcopy(ROW)] == 1
     assert (hash(ROW), repr(ROW)) == (hash(other), "Model('small')")
 
 
 def test_a_new_row_names_its_vectors_by_its_digest() -> None:
     assert ROW.vectors == f"vllm-jina-embed/2/{ROW.digest}"
+
+
+def test_a_symmetric_task_has_the_prompt_of_a_query() -> None:
+    """Whatever the role; an image has one prompt for both."""
+    assert [ROW.template("text", role, "code") for role in ("query", "passage")] == [TEMPLATES["query", "text"]] * 2
+    assert ROW.template("text", "passage", "retrieval") == TEMPLATES["passage", "text"]
+    assert {ROW.template("image", role, task) for role in ("query", "passage") for task in ("code", "retrieval")} == {
+        LOOK
+    }
+    texts = replace(ROW, templates={("any", "text"): (Slot.TEXT,)}, image=())
+    assert (ROW.takes_images, texts.takes_images) == (True, False)
+    with pytest.raises(KeyError):
+        texts.template("image", "query", "code")
 
 
 def test_a_row_is_called_as_users_know_it() -> None:
@@ -110,7 +130,7 @@ def test_the_rows_of_version_0_1_keep_the_name_of_their_vectors(name: str) -> No
     """Whoever changes what they compute gets another name, and so does a copy with another prompt."""
     row = ROWS[name]
     assert (row.vectors, list(row.vectors_before)) == ("vllm-jina-embed/1", [row.digest])
-    for changes in ({"prefixes": {"query": "?", "passage": ""}}, {"code": 2}):
+    for changes in ({"templates": {("any", "text"): (Slot.TEXT,)}}, {"code": 2}):
         changed = replace(row, **changes)
         assert changed.vectors == f"vllm-jina-embed/2/{changed.digest}"
     assert replace(row, source={}).vectors == "vllm-jina-embed/1"
@@ -118,14 +138,14 @@ def test_the_rows_of_version_0_1_keep_the_name_of_their_vectors(name: str) -> No
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=str)
 def test_a_row_names_the_sources_of_its_fields(row: Model) -> None:
-    assert {"pooling", "prefixes", "max_length"} <= set(row.source) <= {field.name for field in fields(Model)}
+    assert {"pooling", "templates", "max_length"} <= set(row.source) <= {field.name for field in fields(Model)}
     assert all(row.source.values())
 
 
 def test_a_fingerprint_follows_the_row() -> None:
     """The same checkpoint with another prompt has other vectors, so another key in every cache."""
     settings = check(model="jinaai/jina-embeddings-v4")
-    other = replace(JINA_V4, prefixes={"query": "", "passage": ""})
+    other = replace(JINA_V4, templates=JINA_V4.templates | {("query", "text"): (Slot.TEXT,)})
     changed = replace(settings, checkpoint=replace(settings.checkpoint, row=other))
     assert changed.fingerprint == settings.fingerprint.replace("vllm-jina-embed/1", other.vectors)
     assert changed.fingerprint != settings.fingerprint

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vllm_jina_embed import JinaEmbedder, Layout, Model, register
+from vllm_jina_embed import JinaEmbedder, Layout, Model, Slot, Special, register
 from vllm_jina_embed.checkpoints import registry
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 from vllm_jina_embed.checkpoints.resolve import resolve
@@ -22,7 +22,11 @@ from vllm_jina_embed.settings import check
 
 PROMPT = "Represent this sentence for searching relevant passages: "
 ARCTIC = Model(
-    name="Snowflake/snowflake-arctic-embed-l", pooling="first_token", prefixes={"query": PROMPT, "passage": ""},
+    name="Snowflake/snowflake-arctic-embed-l", pooling="first_token", kind="unigram",
+    templates={
+        ("query", "text"): (Special("<s>"), PROMPT, Slot.TEXT, Special("</s>")),
+        ("passage", "text"): (Special("<s>"), Slot.TEXT, Special("</s>")),
+    },
     layouts=(Layout(architecture="XLMRobertaModel", prompts={"query": PROMPT}),), positions="after_padding",
     max_length=512,
 )  # fmt: skip
@@ -135,7 +139,7 @@ def test_a_name_decides_where_the_files_do_not(tmp_path: Path, by: str) -> None:
 
 def test_a_folder_that_fits_several_rows_is_refused_with_their_names(tmp_path: Path) -> None:
     register(BERT)
-    register(replace(BERT, name="other", prefixes={"query": "", "passage": ""}))
+    register(replace(BERT, name="other", code=2))
     place = folder(tmp_path, {**XLM, "architectures": ["BertModel"]})
     with pytest.raises(ConfigError) as caught:
         resolve(place)
@@ -191,6 +195,14 @@ def test_what_is_no_row_is_refused(row: Any, message: str) -> None:
 def test_a_published_name_with_its_own_row_needs_no_download() -> None:
     assert resolve(BGE_M3, None, XLM_ROBERTA) is resolve(BGE_M3)
     assert check(model="demo", row="jina-v4") == check(model="demo")
+
+
+def test_a_published_name_with_another_row_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sizes are the table's, but the row is not, so the checkpoint's own files are compared."""
+    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(hub, "hf_hub_download", lambda repository, name, *, revision: 1 / 0)
+    with pytest.raises(ConfigError, match=r"'BAAI/bge-m3': config\.json could not be fetched .ZeroDivisionError"):
+        resolve(BGE_M3, None, replace(XLM_ROBERTA, code=2))
 
 
 # --- warnings ---------------------------------------------------------------------------------------------------------

@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from vllm_jina_embed.checkpoints import registry, table
+from vllm_jina_embed.checkpoints.description import Slot, Special
 from vllm_jina_embed.checkpoints.registry import PUBLISHED, ROWS, modules_of, register, row_at, row_named, serving
 from vllm_jina_embed.checkpoints.table.bge import BGE_M3, XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4, NATIVE
 from vllm_jina_embed.errors import ConfigError
 
-OWN = replace(XLM_ROBERTA, name="own", prefixes={"query": "q: ", "passage": ""})
+ENDS = XLM_ROBERTA.templates["any", "text"]
+QUERY = (ENDS[0], "q: ", *ENDS[1:])
+OWN = replace(XLM_ROBERTA, name="own", templates={("query", "text"): QUERY, ("passage", "text"): ENDS})
 
 
 @pytest.fixture(autouse=True)
@@ -75,14 +78,14 @@ def test_a_row_is_imported_from_where_a_user_describes_it(
 ) -> None:
     """By name, or as ``package.module:NAME``; a second import gives the same row."""
     (tmp_path / "my_rows.py").write_text(
-        "from vllm_jina_embed import Layout, Model\n"
-        "OWN = Model(name='mine', layouts=(Layout(architecture='A'),), pooling='first_token',\n"
-        "            prefixes={'query': 'q: ', 'passage': ''}, max_length=512)\n"
+        "from vllm_jina_embed import Layout, Model, Slot\n"
+        "OWN = Model(name='mine', layouts=(Layout(architecture='A'),), pooling='first_token', kind='bpe',\n"
+        "            templates={('any', 'text'): ('q: ', Slot.TEXT)}, max_length=512)\n"
         "OTHER = 5\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     row = row_at("my_rows:OWN")
-    assert (row_at("my_rows:OWN"), row_at("mine"), rows["mine"], row.prefixes["query"]) == (row, row, row, "q: ")
+    assert (row_at("my_rows:OWN"), row_at("mine"), rows["mine"], row.kind) == (row, row, row, "bpe")
     for place, message in {
         "my_rows:NONE": "row='my_rows:NONE' cannot be imported .AttributeError.*package.module:NAME",
         "no_such_rows:OWN": "cannot be imported .ModuleNotFoundError",
@@ -99,7 +102,8 @@ WRONG: dict[str, tuple[object, str]] = {
     "name": (" ", "a name"),
     "layouts": ((), "a tuple of Layout, at least one"),
     "pooling": ("last", "one of vision_span_mean, first_token"),
-    "prefixes": ({"query": "q: "}, "a text for query and one for passage"),
+    "kind": ("BPE", "bpe, unigram or wordpiece"),
+    "image": ((Slot.TEXT,), "the pieces of one image, or none where no template takes images"),
     "tasks": (("search",), "some of retrieval, text-matching, code"),
     "positions": ("some", "all or after_padding"),
     "max_length": (0, "a whole number over 0"),
@@ -118,9 +122,41 @@ def test_a_row_whose_field_means_nothing_is_refused(name: str, rows: dict[str, o
     assert "own" not in rows
 
 
+@pytest.mark.parametrize(
+    "templates",
+    [
+        {},
+        ["q: "],
+        {("query", "text"): (Slot.TEXT,)},
+        {("any", "image"): (Slot.IMAGES,)},
+        {("any", "text"): (Slot.TEXT,), ("query", "image"): (Slot.IMAGES,)},
+        {("any", "sound"): (Slot.TEXT,)},
+        {("document", "text"): (Slot.TEXT,), ("any", "text"): (Slot.TEXT,)},
+        {("any", "text"): ("query: ",)},
+        {("any", "text"): ()},
+        {("any", "text"): [Slot.TEXT]},
+        {("any", "text"): (Slot.TEXT, Slot.TEXT)},
+        {("any", "text"): (Slot.IMAGES,)},
+        {("any", "text"): (Slot.TEXT, Slot.IMAGES)},
+        {("any", "text"): (5, Slot.TEXT)},
+        {("any", "text"): (Slot.TEXT, "\n", Special("</s>"))},
+    ],
+    ids=str,
+)
+def test_prompts_that_cannot_be_built_are_refused(templates: Any) -> None:
+    """One for each role, with one place for the text or the images; behind a text that may be cut stands no text."""
+    with pytest.raises(ConfigError, match=r"has templates=.*; expected by \(role, 'text' or 'image'\), for both roles"):
+        register(replace(OWN, templates=templates))
+
+
+def test_prompts_with_a_place_for_each_are_taken() -> None:
+    for pieces in ((Slot.TEXT,), ("a", "b", Slot.TEXT, Special("</s>"), "\n"), (Special("<s>"), Slot.TEXT)):
+        register(replace(OWN, name=f"own {len(pieces)} {pieces[0]}", templates={("any", "text"): pieces}))
+
+
 def test_images_need_the_bounds_of_their_area() -> None:
     with pytest.raises(ConfigError, match="max_pixels=1; expected the largest area of an image"):
-        register(replace(OWN, images=JINA_V4.images, min_pixels=1, max_pixels=1))
+        register(replace(JINA_V4, name="own", min_pixels=1, max_pixels=1))
 
 
 def test_a_row_with_what_cannot_be_written_down_is_refused() -> None:

@@ -26,7 +26,7 @@ from vllm_jina_embed.embedding.pipeline import Outcome, Plan, embed_items
 from vllm_jina_embed.errors import ConfigError, EngineDeadError, EngineError, InputError
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.prompts.base import Prompt, Truncate
-from vllm_jina_embed.prompts.template import PromptBuilder
+from vllm_jina_embed.prompts.pieces import PieceBuilder
 
 BUILDER = template_builder()
 DIMENSIONS = 16
@@ -44,7 +44,6 @@ async def embed(
     plan = Plan(
         task="retrieval",
         role="passage",
-        text_prefix="Passage: ",
         dimensions=DIMENSIONS,
         max_length=max_length,
         truncate=truncate,
@@ -55,9 +54,7 @@ async def embed(
 
 def expected(items: list[Any]) -> np.ndarray:
     """Return what the engine gives for each item by itself."""
-    prompts = BUILDER.build(
-        inputs.mixed(items), role="passage", text_prefix="Passage: ", max_length=1000, truncate="end"
-    )
+    prompts = BUILDER.build(inputs.mixed(items), role="passage", task="retrieval", max_length=1000, truncate="end")
     return np.stack([vector_of(prompt, DIMENSIONS) for prompt in prompts if isinstance(prompt, Prompt)])
 
 
@@ -195,14 +192,13 @@ async def test_an_image_larger_than_the_bound_passes_alone() -> None:
     plan = Plan(
         task="retrieval",
         role="query",
-        text_prefix="",
         dimensions=DIMENSIONS,
         max_length=9,
         truncate="end",
         urgent=False,
     )
     items = inputs.mixed(["a"] * 6)
-    builder = cast(PromptBuilder, Builder())
+    builder = cast(PieceBuilder, Builder())
     async with asyncio.timeout(10):
         outcome = await embed_items(items, engine=engine, builder=builder, plan=plan, progress=lambda count: None)
     assert not np.isnan(outcome.embeddings).any()
@@ -244,7 +240,7 @@ async def build_with(
     builder: Any, items: list[Any], engine: FakeEngine, *, max_length: int = 1000, role: str = "passage"
 ) -> Outcome:
     plan = Plan(
-        task="retrieval", role=role, text_prefix="Passage: ", dimensions=DIMENSIONS, max_length=max_length,
+        task="retrieval", role=role, dimensions=DIMENSIONS, max_length=max_length,
         truncate="end", urgent=role == "query",
     )  # fmt: skip
     return await embed_items(
@@ -410,7 +406,6 @@ async def test_a_long_list_of_queries_is_bulk_work() -> None:
         plan = Plan(
             task="retrieval",
             role="query",
-            text_prefix="Query: ",
             dimensions=DIMENSIONS,
             max_length=1000,
             truncate="end",

@@ -20,6 +20,7 @@ from tests.support.in_memory import in_memory
 from tests.unit.late_interaction.conftest import MakeIndex
 from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed.checkpoints.description import Slot
 from vllm_jina_embed.errors import ConfigError, InputError
 from vllm_jina_embed.late_interaction import Hit, LateInteractionIndex, Storage, batches
 
@@ -355,7 +356,7 @@ class TestCollection:
         make(client=client).add(["a"])
         with in_memory([])(folder) as other:
             checkpoint = other.settings.checkpoint
-            row = replace(checkpoint.row, prefixes={"query": "", "passage": ""})
+            row = replace(checkpoint.row, templates=checkpoint.row.templates | {("query", "text"): (Slot.TEXT,)})
             other.settings = replace(other.settings, checkpoint=replace(checkpoint, row=row))
             with pytest.raises(ConfigError, match=f"vectors='vllm-jina-embed/1' .here '{row.vectors}'."):
                 make(of=other, client=client).count()

@@ -20,9 +20,8 @@ from vllm_jina_embed.errors import ConfigError, InputError
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.inputs.images import MediaPolicy
 from vllm_jina_embed.prompts.base import Prompt, Truncate
-from vllm_jina_embed.prompts.build import load_builder, prefix, read_builder, role_of
-from vllm_jina_embed.prompts.encoder import TextPromptBuilder
-from vllm_jina_embed.prompts.template import PromptBuilder
+from vllm_jina_embed.prompts.build import load_builder, read_builder, role_of
+from vllm_jina_embed.prompts.pieces import PieceBuilder
 
 TEXTS = [
     "the quick brown fox",
@@ -42,14 +41,16 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def builder() -> TextPromptBuilder:
+def builder() -> PieceBuilder:
     return text_builder()
 
 
 def build(
-    builder: TextPromptBuilder, items: list[Any], *, max_length: int = 100, truncate: Truncate = "end"
+    builder: PieceBuilder, items: list[Any], *, max_length: int = 100, truncate: Truncate = "end"
 ) -> list[Prompt | InputError]:
-    return builder.build(inputs.mixed(items), role="passage", text_prefix="", max_length=max_length, truncate=truncate)
+    return builder.build(
+        inputs.mixed(items), role="passage", task="retrieval", max_length=max_length, truncate=truncate
+    )
 
 
 def ids_of(prompt: Prompt | InputError) -> list[int]:
@@ -57,7 +58,7 @@ def ids_of(prompt: Prompt | InputError) -> list[int]:
     return list(prompt.token_ids)
 
 
-def test_ordinary_texts_have_the_tokenizers_own_ids(builder: TextPromptBuilder, tokenizer: Tokenizer) -> None:
+def test_ordinary_texts_have_the_tokenizers_own_ids(builder: PieceBuilder, tokenizer: Tokenizer) -> None:
     """Between <s> and </s>, in order."""
     prompts = build(builder, TEXTS)
     assert [ids_of(prompt) for prompt in prompts] == [tokenizer.encode(text).ids for text in TEXTS]
@@ -66,9 +67,7 @@ def test_ordinary_texts_have_the_tokenizers_own_ids(builder: TextPromptBuilder, 
 
 @pytest.mark.parametrize("token", [*SPECIAL, MASK])
 @pytest.mark.parametrize("form", ["{}", " {} ", "a{}b", "{0}{0}", "hi {} the fox"])
-def test_special_tokens_in_a_text_stay_text(
-    builder: TextPromptBuilder, tokenizer: Tokenizer, token: str, form: str
-) -> None:
+def test_special_tokens_in_a_text_stay_text(builder: PieceBuilder, tokenizer: Tokenizer, token: str, form: str) -> None:
     """They are segmented as sentencepiece does it; the vocabulary's own entries for them are never met."""
     text = form.format(token)
     (prompt,) = build(builder, [text])
@@ -77,13 +76,13 @@ def test_special_tokens_in_a_text_stay_text(
     assert special.isdisjoint(ids_of(prompt)[1:-1])
 
 
-def test_full_width_brackets_are_no_way_around(builder: TextPromptBuilder, tokenizer: Tokenizer) -> None:
+def test_full_width_brackets_are_no_way_around(builder: PieceBuilder, tokenizer: Tokenizer) -> None:
     """The normaliser makes a special token's name of them."""
     (prompt,) = build(builder, ["\uff1cs\uff1e"])
     assert ids_of(prompt) == [0, *segment(tokenizer, "<s>"), 2]
 
 
-def test_both_ends_are_kept_when_a_text_is_cut(builder: TextPromptBuilder, tokenizer: Tokenizer) -> None:
+def test_both_ends_are_kept_when_a_text_is_cut(builder: PieceBuilder, tokenizer: Tokenizer) -> None:
     """max_length counts them."""
     text = "the quick brown fox jumps over the lazy dog"
     ids = tokenizer.encode(text).ids
@@ -97,7 +96,7 @@ def test_both_ends_are_kept_when_a_text_is_cut(builder: TextPromptBuilder, token
         assert build(builder, [text], max_length=len(ids), truncate=truncate) == [Prompt(token_ids=tuple(ids))]  # type: ignore[arg-type]
 
 
-def test_error_names_the_position_and_both_numbers(builder: TextPromptBuilder) -> None:
+def test_error_names_the_position_and_both_numbers(builder: PieceBuilder) -> None:
     """The others are built."""
     first, second = build(builder, ["a", "the quick brown fox"], max_length=5, truncate="error")
     assert isinstance(first, Prompt)
@@ -106,13 +105,13 @@ def test_error_names_the_position_and_both_numbers(builder: TextPromptBuilder) -
     assert second.positions == (1,)
 
 
-def test_no_room_between_the_ends_is_a_setting_error(builder: TextPromptBuilder) -> None:
+def test_no_room_between_the_ends_is_a_setting_error(builder: PieceBuilder) -> None:
     """Whatever the texts."""
     with pytest.raises(ConfigError, match="max_length=2 leaves no room"):
         build(builder, ["a"], max_length=2)
 
 
-def test_an_image_is_an_error_in_its_place(builder: TextPromptBuilder) -> None:
+def test_an_image_is_an_error_in_its_place(builder: PieceBuilder) -> None:
     """It is not even opened."""
     first, second, third, fourth = build(builder, ["a", noise(5, 5, 1), Path("/no/such.png"), "b"])
     assert isinstance(first, Prompt)
@@ -130,10 +129,9 @@ def changed(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (changed(post_processor=None), "puts 0 tokens around a text"),
         (make_tokenizer().to_str(), "type 'BPE'"),
         (changed(pre_tokenizer=None), "finds its special tokens in a text"),
-        ("{}", "type None"),
+        ("{}", "cannot be read"),
     ],
 )
 def test_another_tokenizer_is_refused(content: str, message: str) -> None:
@@ -150,31 +148,23 @@ def write(folder: Path, model_type: str, tokenizer: Tokenizer | None) -> Path:
     return folder
 
 
-def test_the_row_decides_builder_and_prefix(tmp_path: Path) -> None:
-    """Roles are checked all the same."""
-    checkpoint = resolve(str(write(tmp_path, "xlm-roberta", make_unigram())))
-    assert isinstance(load_builder(checkpoint, revision=None, policy=MediaPolicy()), TextPromptBuilder)
-    assert isinstance(load_builder(resolve("demo"), revision=None, policy=MediaPolicy()), PromptBuilder)
-    assert [prefix(checkpoint.row, "retrieval", role) for role in ("query", "passage")] == ["", ""]
-    assert prefix(resolve("demo").row, "retrieval", "passage") == "Passage: "
-    for one in (checkpoint, resolve("demo")):
-        with pytest.raises(ConfigError, match="choose one of query, passage"):
-            prefix(one.row, "retrieval", "document")
+def test_both_ends_are_the_rows_and_not_the_tokenizers() -> None:
+    """A tokenizer.json whose post-processor adds none, or one too few, gives the same prompt."""
+    (prompt,) = build(text_builder(changed(post_processor=None)), ["a"])
+    assert ids_of(prompt) == make_unigram().encode("a").ids
 
 
 def test_a_servers_tokenizer_is_read_for_its_model(tmp_path: Path) -> None:
     """As the file of a folder is."""
     checkpoint = resolve(str(write(tmp_path, "xlm-roberta", None)))
     builder = read_builder(checkpoint, make_unigram().to_str().encode(), policy=MediaPolicy())
-    assert isinstance(builder, TextPromptBuilder)
     assert ids_of(build(builder, ["a"])[0]) == make_unigram().encode("a").ids
     with pytest.raises(ConfigError, match=r"server's tokenizer\.json cannot be read"):
         read_builder(checkpoint, b"no json", policy=MediaPolicy())
     with pytest.raises(ConfigError, match="type 'BPE'"):
         read_builder(checkpoint, make_tokenizer().to_str().encode(), policy=MediaPolicy())
-    assert isinstance(
-        read_builder(resolve("demo"), make_tokenizer().to_str().encode(), policy=MediaPolicy()), PromptBuilder
-    )
+    with pytest.raises(ConfigError, match="type 'Unigram'; expected the model's own, 'BPE'"):
+        read_builder(resolve("demo"), make_unigram().to_str().encode(), policy=MediaPolicy())
 
 
 def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
@@ -187,7 +177,7 @@ def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
         load_builder(checkpoint, revision=None, policy=MediaPolicy())
 
 
-def test_a_megabyte_of_one_letter_is_tokenised_in_time(builder: TextPromptBuilder) -> None:
+def test_a_megabyte_of_one_letter_is_tokenised_in_time(builder: PieceBuilder) -> None:
     """One word without a space."""
     (prompt,) = build(builder, ["a" * 1_000_000])
     assert isinstance(prompt, Prompt)
@@ -198,14 +188,16 @@ def test_images_of_another_role_have_another_name_where_their_prompt_differs() -
     """A row that asks for queries in other words than for passages; today's have one prompt for both."""
     (image,) = inputs.images([noise(9, 9)])
     (text,) = inputs.texts(["x"])
-    images = replace(JINA_V4.images, instruction={"query": "Find it.", "passage": "Describe the image."})
-    other = replace(JINA_V4, images=images)
+    templates = dict(JINA_V4.templates)
+    passage = templates.pop(("any", "image"))
+    query = tuple("Find it." if piece == "Describe the image." else piece for piece in passage)
+    other = replace(JINA_V4, templates=templates | {("query", "image"): query, ("passage", "image"): passage})
     assert [role_of(JINA_V4, image, role) for role in ("query", "passage")] == ["image", "image"]
     assert [role_of(other, image, role) for role in ("query", "passage")] == ["image query", "image passage"]
     assert [role_of(one, text, "query") for one in (JINA_V4, other)] == ["query", "query"]
-    builder = template_builder(images=images)
+    builder = template_builder(row=other)
     prompts = [
-        builder.build([image], role=role, text_prefix="", max_length=99, truncate="end")[0]
+        builder.build([image], role=role, task="retrieval", max_length=99, truncate="end")[0]
         for role in ("query", "passage")
     ]
     assert prompts[0].token_ids != prompts[1].token_ids

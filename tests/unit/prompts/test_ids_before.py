@@ -14,5 +14,5 @@ def test_the_ids_are_those_of_version_0_1() -> None:
     assert len(before) > 200
     assert {key for _, result in before for key in result} >= {"ids", "error", "refused"}
     made = builders()
-    changed = [(case, result) for case, result in before if built(case, *made[case["model"]]) != result]
+    changed = [(case, result) for case, result in before if built(case, made[case["model"]]) != result]
     assert changed == []

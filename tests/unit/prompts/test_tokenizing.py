@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -175,8 +176,8 @@ class TestBuilders:
         demo = load_builder(resolve("demo"), revision=None, policy=MediaPolicy())
         unigram = text_builder()
         return [
-            demo.build([item(text)], role="passage", text_prefix=PREFIX, max_length=max_length, truncate=truncate)[0],
-            unigram.build([item(text)], role="passage", text_prefix="", max_length=max_length, truncate=truncate)[0],
+            demo.build([item(text)], role="passage", task="retrieval", max_length=max_length, truncate=truncate)[0],
+            unigram.build([item(text)], role="passage", task="retrieval", max_length=max_length, truncate=truncate)[0],
         ]
 
     @pytest.mark.parametrize("truncate", ["end", "start"])
@@ -275,9 +276,9 @@ class TestFailingTokenizers:
 
         tokenizer: Any = Failing()
         builder = load_builder(resolve("demo"), revision=None, policy=MediaPolicy())
-        builder._tokenizer = tokenizer
+        builder._plain = replace(builder._plain, tokenizer=tokenizer)
         items = [item("good"), item("bad")]
-        good, bad = builder.build(items, role="passage", text_prefix="", max_length=10, truncate="end")
+        good, bad = builder.build(items, role="passage", task="retrieval", max_length=10, truncate="end")
         assert isinstance(good, Prompt)
         assert isinstance(bad, InputError)
         assert "(no unk_id)" in str(bad)

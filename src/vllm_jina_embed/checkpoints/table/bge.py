@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..description import Checkpoint, Layout, Model
+from ..description import Checkpoint, Layout, Model, Slot, Special
 
 BGE_M3 = "BAAI/bge-m3"
 
@@ -19,7 +19,8 @@ XLM_ROBERTA = Model(
     ),
     known_as=("bge-m3",),
     pooling="first_token",
-    prefixes={"query": "", "passage": ""},
+    kind="unigram",
+    templates={("any", "text"): (Special("<s>"), Slot.TEXT, Special("</s>"))},
     positions="after_padding",
     # Unused without images, but part of the fingerprints in the keys of users' caches.
     min_pixels=3136,
@@ -28,13 +29,13 @@ XLM_ROBERTA = Model(
     source={
         "pooling": "FlagEmbedding, M3Embedder: the first token's state, normalised",
         "layouts": "config.json, modules.json and config_sentence_transformers.json of BAAI/bge-m3",
-        "prefixes": "card of BAAI/bge-m3, FAQ: queries need no instructions",
+        "templates": "card of BAAI/bge-m3, FAQ: queries need no instructions; tokenizer.json of BAAI/bge-m3",
         # The table's first rows, up to the padding token's, are never used.
         "positions": "transformers, modeling_xlm_roberta.py, create_position_ids_from_input_ids",
         "max_length": "config.json of BAAI/bge-m3: 8194 positions, counted from the padding token's id + 1; also its "
         "tokenizer's model_max_length",
     },
-    vectors_before={"53e5fb1f164b5145": "vllm-jina-embed/1"},
+    vectors_before={"e45d9b8568a1e9ad": "vllm-jina-embed/1"},
 )
 
 ROWS = (XLM_ROBERTA,)

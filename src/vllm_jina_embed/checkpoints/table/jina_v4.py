@@ -6,7 +6,7 @@ and jinaai/jina-embeddings-v4-vllm-*.
 
 from __future__ import annotations
 
-from ..description import TASKS, Checkpoint, ImageTemplate, Layout, Model
+from ..description import TASKS, Checkpoint, Layout, Model, Slot, Special
 
 NATIVE = "jinaai/jina-embeddings-v4"
 NATIVE_ARCHITECTURE = "JinaEmbeddingsV4Model"
@@ -39,16 +39,21 @@ JINA_V4 = Model(
     ),
     known_as=("jina-embeddings-v4",),
     pooling="vision_span_mean",
-    prefixes={"query": "Query: ", "passage": "Passage: "},
+    kind="bpe",
+    templates={
+        ("query", "text"): ("Query: ", Slot.TEXT),
+        ("passage", "text"): ("Passage: ", Slot.TEXT),
+        ("any", "image"): (
+            Special("<|im_start|>"),
+            "user\n",
+            Slot.IMAGES,
+            "Describe the image.",
+            Special("<|im_end|>"),
+            "\n",
+        ),
+    },
+    image=(Special("<|vision_start|>"), Special("<|image_pad|>"), Special("<|vision_end|>")),
     symmetric_tasks=("text-matching",),
-    images=ImageTemplate(
-        vision_start="<|vision_start|>",
-        vision_end="<|vision_end|>",
-        image="<|image_pad|>",
-        turn_start="<|im_start|>",
-        turn_end="<|im_end|>",
-        instruction={"query": "Describe the image.", "passage": "Describe the image."},
-    ),
     architecture=ARCHITECTURE,
     adapter_architecture=NATIVE_ARCHITECTURE,
     splits_prompts=True,
@@ -63,15 +68,15 @@ JINA_V4 = Model(
         "matryoshka_sizes": "config.json of jinaai/jina-embeddings-v4, matryoshka_dims",
         "token_dimensions": "config.json of jinaai/jina-embeddings-v4, multi_vector_projector_dim",
         "pooling": "paper arXiv:2506.18902, section 4; modeling_jina_embeddings_v4.py of jinaai/jina-embeddings-v4",
-        "prefixes": "modeling_jina_embeddings_v4.py, PREFIX_DICT",
+        "templates": "modeling_jina_embeddings_v4.py, PREFIX_DICT and process_images",
         "symmetric_tasks": "the table of prefixes in the card of the GGUF checkpoints",
-        "images": "modeling_jina_embeddings_v4.py, process_images",
+        "image": "modeling_jina_embeddings_v4.py, process_images",
         "min_pixels": "preprocessor_config.json of jinaai/jina-embeddings-v4",
         # At most 768 image tokens. The merged checkpoints ship 12845056, which gives other vectors for larger images.
         "max_pixels": "preprocessor_config.json of jinaai/jina-embeddings-v4: 602112 = 768 * 28 * 28",
         "max_length": "modeling_jina_embeddings_v4.py, encode_text(max_length=32768)",
     },
-    vectors_before={"fcd10a0cce1c6859": "vllm-jina-embed/1"},
+    vectors_before={"e37bdd7fd395167c": "vllm-jina-embed/1"},
 )
 
 ROWS = (JINA_V4,)

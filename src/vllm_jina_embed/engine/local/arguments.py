@@ -74,7 +74,7 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
     # All models take ``dimensions`` with each request; ``settings`` checks them.
     overrides: dict[str, Any] = {"is_matryoshka": True}
     row = config.row
-    if row.images is not None:
+    if row.takes_images:
         defaults |= _images(config)
     if row.splits_prompts:  # small steps cut prompts; uncut long texts would have to wait
         defaults["scheduler_cls"] = "vllm_jina_embed.plugin.scheduler.QuestionsFirst"

@@ -62,7 +62,7 @@ def test_the_template_gives_the_builders_tokens() -> None:
     rendered = tokenizer.encode(render(user("IMAGE", "IMAGE")), add_special_tokens=False).ids
     builder = template_builder()
     (prompt,) = builder.build(
-        images([[noise(9, 9), noise(9, 9)]]), role="passage", text_prefix="", max_length=9, truncate="end"
+        images([[noise(9, 9), noise(9, 9)]]), role="passage", task="retrieval", max_length=9, truncate="end"
     )
     assert list(prompt.token_ids) == rendered
 
@@ -107,7 +107,7 @@ def test_large_images_stay_within_the_bounds(size: tuple[int, int]) -> None:
 
 def test_a_text_is_not_expanded() -> None:
     builder = template_builder()
-    (prompt,) = builder.build(images([noise(56, 84)]), role="passage", text_prefix="", max_length=9, truncate="end")
+    (prompt,) = builder.build(images([noise(56, 84)]), role="passage", task="retrieval", max_length=9, truncate="end")
     ids = expanded(prompt, min_pixels=3136, max_pixels=602112)
     assert len(ids) == len(prompt.token_ids) + 5
     assert sorted(set(ids)) == sorted(set(prompt.token_ids))

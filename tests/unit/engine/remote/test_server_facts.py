@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_servers import facts_of
-from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.description import Model, Slot
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.remote.server_facts import ServerFacts
@@ -59,7 +59,7 @@ def test_facts_of_version_0_1_are_read_and_written(told: dict[str, Any], model: 
     assert facts.fingerprint == fingerprint
 
 
-OWN = replace(JINA_V4, name="own", prefixes={"query": "q: ", "passage": ""})
+OWN = replace(JINA_V4, name="own", templates=JINA_V4.templates | {("query", "text"): ("q: ", Slot.TEXT)})
 
 
 def facts_with(row: Model) -> ServerFacts:
@@ -73,7 +73,7 @@ def test_a_row_of_the_users_own_is_told_with_its_digest() -> None:
     told = json.loads(json.dumps(facts.to_json()))
     assert (told["checkpoint"]["family"], told["checkpoint"]["row_digest"]) == ("own", OWN.digest)
     assert ServerFacts.from_json(told, "http://a", OWN) == facts
-    other = facts_with(replace(OWN, prefixes={"query": "other: ", "passage": ""}))
+    other = facts_with(replace(OWN, templates=JINA_V4.templates))
     assert len({facts.fingerprint, other.fingerprint, facts_with(JINA_V4).fingerprint}) == 3
 
 

@@ -1,0 +1,118 @@
+"""Read a checkpoint's tokenizer so that a user's text can never become a special token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from ..checkpoints.description import Model, Special
+from ..errors import ConfigError
+
+KINDS = {"bpe": "BPE", "unigram": "Unigram", "wordpiece": "WordPiece"}
+"""By a row's ``kind``, the type of the model in tokenizer.json."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainTokenizer:
+    """A tokenizer that neither cuts nor pads texts, and finds no special token in them.
+
+    Attributes:
+        tokenizer: The tokenizer.
+        by_name: The ids of all added tokens, by their spelling.
+    """
+
+    tokenizer: Tokenizer
+    by_name: Mapping[str, int]
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text, without special tokens around it."""
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def special(self, token: str) -> int:
+        """Return the id of a special token.
+
+        Raises:
+            ConfigError: The tokenizer has no such token.
+        """
+        if token not in self.by_name:
+            raise ConfigError(f"the tokenizer lacks {token}; it belongs to another model.")
+        return self.by_name[token]
+
+
+def plain_tokenizer(row: Model, content: bytes, *, origin: str) -> PlainTokenizer:
+    """Return the tokenizer of a checkpoint.
+
+    Args:
+        row: The checkpoint's row.
+        content: Its tokenizer.json.
+        origin: Where that came from, for errors.
+
+    Raises:
+        ConfigError: ``content`` is not a tokenizer, or belongs to another model.
+    """
+    try:
+        text = content.decode()
+        told = json.loads(text)
+        kind, expected = (told.get("model") or {}).get("type"), KINDS[row.kind]
+        if kind not in (None, expected):  # old files of BPE name none
+            raise ConfigError(
+                f"got a tokenizer of type {kind!r}; expected the model's own, {expected!r}. Copy the tokenizer.json of "
+                f"the model to {origin}."
+            )
+        added = told.get("added_tokens", [])
+        if row.kind == "unigram":
+            text = _without_special_tokens(told)
+        tokenizer = Tokenizer.from_str(text)
+    except ConfigError:
+        raise
+    except Exception as error:  # tokenizers raises bare exceptions
+        raise ConfigError(f"{origin} cannot be read ({error}).") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True  # "<|image_pad|>" in a user's text stays ordinary text
+    plain = PlainTokenizer(tokenizer, {token["content"]: token["id"] for token in added})
+    _check(plain, {*_tokens_of(row), *(token["content"] for token in added if token["special"])}, told["model"])
+    return plain
+
+
+def _tokens_of(row: Model) -> list[str]:
+    """Return the special tokens that a row's prompts name."""
+    pieces = [*row.image, *(piece for template in row.templates.values() for piece in template)]
+    return [piece.token for piece in pieces if isinstance(piece, Special)]
+
+
+def _check(plain: PlainTokenizer, names: Iterable[str], model: Mapping[str, Any]) -> None:
+    """Check that a text that spells special tokens has none of their ids; that of unknown letters may come out.
+
+    Raises:
+        ConfigError: The tokenizer lacks one of ``names``, or finds it in a text.
+    """
+    listed = sorted(names)
+    unknown = {model.get("unk_id"), plain.by_name.get(str(model.get("unk_token")))}
+    special = {plain.special(name) for name in listed} - unknown
+    for between in ("", " "):
+        if not special.isdisjoint(plain.ids(between + between.join(listed))):
+            raise ConfigError(
+                "the tokenizer finds its special tokens in a text, so users could write them: tokenizer.json does not "
+                "mark them as special. Copy the tokenizer.json of the model."
+            )
+
+
+def _without_special_tokens(content: dict[str, Any]) -> str:
+    """Change ``content`` so that a Unigram tokenizer finds no special token in a text, and return it as JSON.
+
+    The unigram vocabulary itself holds ``<s>``, with the best score of all, so switching off the added tokens
+    (``encode_special_tokens``) is not enough. A space is put before these entries, which a text never has after it was
+    split: ``<s>`` in a text is then tokenised as in sentencepiece, where control symbols match nothing.
+    """
+    vocabulary = content["model"]["vocab"]
+    special = [token for token in content["added_tokens"] if token["special"]]
+    for token in special:
+        if token["id"] < len(vocabulary):
+            vocabulary[token["id"]][0] = " " + token["content"]
+    content["added_tokens"] = [token for token in content["added_tokens"] if not token["special"]]
+    return json.dumps(content, ensure_ascii=False)
