@@ -20,9 +20,9 @@ from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.settings import check
 
-PROMPT = "Represent this sentence for searching relevant passages: "
-ARCTIC = Model(
-    name="Snowflake/snowflake-arctic-embed-l", pooling="first_token", kind="unigram",
+PROMPT = "query: "
+OWN = Model(
+    name="own/query-encoder", pooling="first_token", kind="unigram",
     templates={
         ("query", "text"): (Special("<s>"), PROMPT, Slot.TEXT, Special("</s>")),
         ("passage", "text"): (Special("<s>"), Slot.TEXT, Special("</s>")),
@@ -30,7 +30,7 @@ ARCTIC = Model(
     layouts=(Layout(architecture="XLMRobertaModel", prompts={"query": PROMPT}),), positions="after_padding",
     max_length=512,
 )  # fmt: skip
-BERT = replace(ARCTIC, name="arctic-embed-xs", layouts=(Layout(architecture="BertModel"),), positions="all")
+BERT = replace(OWN, name="arctic-embed-xs", layouts=(Layout(architecture="BertModel"),), positions="all")
 XLM = {"architectures": ["XLMRobertaModel"], "hidden_size": 96, "max_position_embeddings": 514}
 QWEN = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "hidden_size": 64}
 PROMPTS, POOLING, MODULES = "config_sentence_transformers.json", "1_Pooling/config.json", "modules.json"
@@ -88,11 +88,11 @@ def test_each_way_in_which_a_folder_differs_is_named_with_both_values(tmp_path: 
 
 
 def test_a_folder_that_differs_from_every_row_names_them_all(tmp_path: Path) -> None:
-    register(ARCTIC)
+    register(OWN)
     with pytest.raises(ConfigError) as caught:
         resolve(folder(tmp_path, XLM, POOLING=MEAN))
     assert "as bge-m3, but" in str(caught.value)
-    assert "; or as Snowflake/snowflake-arctic-embed-l, but 1_Pooling" in str(caught.value)
+    assert "; or as own/query-encoder, but 1_Pooling" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -121,20 +121,20 @@ def test_a_merged_checkpoint_may_have_the_prompts_that_are_added_here(tmp_path: 
 
 
 def test_what_the_files_say_decides_among_rows_of_one_architecture(tmp_path: Path) -> None:
-    """A prompt is arctic's; nothing at all is assumed to be bge-m3's kind."""
-    register(ARCTIC)
+    """A prompt is of the row that has it; nothing at all is assumed to be bge-m3's kind."""
+    register(OWN)
     said = {"prompts": {"query": PROMPT}}
-    assert resolve(folder(tmp_path / "a", XLM, POOLING=CLS, PROMPTS=said)).row == ARCTIC
+    assert resolve(folder(tmp_path / "a", XLM, POOLING=CLS, PROMPTS=said)).row == OWN
     assert resolve(folder(tmp_path / "b", XLM)).row == XLM_ROBERTA
 
 
 @pytest.mark.parametrize("by", ["folder", "config"])
 def test_a_name_decides_where_the_files_do_not(tmp_path: Path, by: str) -> None:
     """The folder's, or that of the model that it was made of."""
-    register(ARCTIC)
-    made_of = {"_name_or_path": "Snowflake/snowflake-arctic-embed-l"} if by == "config" else {}
-    name = "my-snowflake-arctic-embed-l" if by == "folder" else "mine"
-    assert resolve(folder(tmp_path / name, XLM | made_of)).row == ARCTIC
+    register(OWN)
+    made_of = {"_name_or_path": "own/query-encoder"} if by == "config" else {}
+    name = "my-query-encoder" if by == "folder" else "mine"
+    assert resolve(folder(tmp_path / name, XLM | made_of)).row == OWN
 
 
 def test_a_folder_that_fits_several_rows_is_refused_with_their_names(tmp_path: Path) -> None:
@@ -162,19 +162,19 @@ def test_a_registered_row_recognises_its_folders(tmp_path: Path) -> None:
 def test_a_row_needs_no_registration_where_it_is_passed(tmp_path: Path) -> None:
     """It decides the prefix, the longest text and the fingerprint, and no other folder is taken for it."""
     place = folder(tmp_path, XLM)
-    with JinaEmbedder(place, row=ARCTIC) as embedder:
+    with JinaEmbedder(place, row=OWN) as embedder:
         settings = embedder.settings
-    assert (settings.checkpoint.row, settings.engine.row, settings.max_length) == (ARCTIC, ARCTIC, 512)
-    assert ARCTIC.digest in settings.fingerprint
+    assert (settings.checkpoint.row, settings.engine.row, settings.max_length) == (OWN, OWN, 512)
+    assert OWN.digest in settings.fingerprint
     assert settings.engine != check(model=place).engine
     assert resolve(place).row == XLM_ROBERTA
-    assert "Snowflake/snowflake-arctic-embed-l" not in registry.ROWS
+    assert "own/query-encoder" not in registry.ROWS
 
 
 def test_the_files_have_their_say_even_where_a_row_is_named(tmp_path: Path) -> None:
     place = folder(tmp_path, XLM, POOLING=MEAN)
-    with pytest.raises(ConfigError, match=r"as Snowflake/snowflake-arctic-embed-l, but 1_Pooling/config\.json has"):
-        check(model=place, row=ARCTIC)
+    with pytest.raises(ConfigError, match=r"as own/query-encoder, but 1_Pooling/config\.json has"):
+        check(model=place, row=OWN)
     with pytest.raises(ConfigError, match=r"got architectures=\['XLMRobertaModel'\]; expected jina-embeddings-v4 \(J"):
         check(model=folder(tmp_path, XLM), row="jina-v4")
 
@@ -184,7 +184,7 @@ def test_the_files_have_their_say_even_where_a_row_is_named(tmp_path: Path) -> N
     [
         ("bge", "row='bge' is unknown; choose one of jina-v4, xlm-roberta, or call vllm_jina_embed.register"),
         (5, "row=5 is a int; expected a vllm_jina_embed.Model"),
-        (replace(ARCTIC, tasks=("search",)), r"has tasks=\('search',\); expected some of retrieval"),
+        (replace(OWN, tasks=("search",)), r"has tasks=\('search',\); expected some of retrieval"),
     ],
 )
 def test_what_is_no_row_is_refused(row: Any, message: str) -> None:

@@ -195,7 +195,7 @@ def test_what_sentence_transformers_is_told_about_another_model_is_a_refusal(
 
 
 def test_a_text_model_with_prompts_is_another_one(tmp_path: Path) -> None:
-    """arctic-embed-l has bge-m3's pooling, and a prompt that it was trained with."""
+    """It has bge-m3's pooling, and a prompt that it was trained with."""
     told = {"prompts": {"query": "query: ", "document": ""}}
     (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(told))
     with pytest.raises(ConfigError, match=r"has the prompts {'query': 'query: '}; expected none\..*Pass row="):
