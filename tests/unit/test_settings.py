@@ -227,6 +227,16 @@ def test_the_fingerprint_of_a_folder_is_that_of_version_0_1(kind: str, tmp_path:
     assert check(model=str(folder)).fingerprint == f"vllm-jina-embed/1|{folder}|None|{end}"
 
 
+@pytest.mark.parametrize(("positions", "padding", "longest"), [(16386, 1, 16384), (8194, 0, 8193), (8194, 1, 8192)])
+def test_a_long_text_model_keeps_its_fingerprint(positions: int, padding: int, longest: int, tmp_path: Path) -> None:
+    """Every position of its table is used, as in version 0.1."""
+    config = {**XLM_FILES["config.json"], "max_position_embeddings": positions, "pad_token_id": padding}
+    folder = written(tmp_path / "long", XLM_FILES | {"config.json": config})
+    start, end = f"vllm-jina-embed/1|{folder}|None|", f"|retrieval|96|3136|602112|end|{longest}|{{}}"
+    found = check(model=str(folder)).fingerprint
+    assert (found.startswith(start), found.endswith(end)) == (True, True)
+
+
 def test_the_fingerprint_of_the_demo_is_that_of_version_0_1() -> None:
     """The times of its files are those of the installation, so the state is computed here as that version did."""
     suffixes = {".safetensors", ".bin", ".json", ".txt", ".model"}

@@ -100,7 +100,7 @@ class Model:
             counted from the padding token's id + 1).
         min_pixels: Smallest area of an image in pixels.
         max_pixels: Largest area of an image in pixels.
-        max_length: Longest prompt of a text in tokens.
+        max_length: Longest prompt of a text in tokens; None for as many as the checkpoint has positions for.
         source: By the name of another field, the paper, card or file that its value comes from.
         code: Version of the code that computes this row's vectors; raised when equal fields give other vectors.
         vectors_before: By digest, what ``vectors`` was before rows had digests. It holds for that digest alone, so a
@@ -124,7 +124,7 @@ class Model:
     positions: Literal["all", "after_padding"] = "all"
     min_pixels: int = 1
     max_pixels: int = 1
-    max_length: int
+    max_length: int | None
     source: Mapping[str, str] = field(default_factory=dict)
     code: int = 1
     vectors_before: Mapping[str, str] = field(default_factory=dict)

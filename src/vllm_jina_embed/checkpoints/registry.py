@@ -52,7 +52,10 @@ def checked(row: Any) -> Model:
         ),
         "tasks": (_is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, f"some of {', '.join(TASKS)}"),
         "positions": (row.positions in ("all", "after_padding"), "all or after_padding"),
-        "max_length": (type(row.max_length) is int and row.max_length > 0, "a whole number over 0"),
+        "max_length": (
+            row.max_length is None or (type(row.max_length) is int and row.max_length > 0),
+            "a whole number over 0, or None",
+        ),
         "max_pixels": (
             not takes_images or 1 <= row.min_pixels <= row.max_pixels > 1,
             "the largest area of an image, at least min_pixels",

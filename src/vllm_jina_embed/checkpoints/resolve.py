@@ -101,9 +101,15 @@ def _sized(
         has_adapters=has_adapters,
         min_pixels=row.min_pixels,
         max_pixels=row.max_pixels,
-        max_length=min(row.max_length, _positions(where, text_config, row)),
+        max_length=_max_length(where, text_config, row),
         options=options,
     )
+
+
+def _max_length(where: str, config: Mapping[str, Any], row: Model) -> int:
+    """Return the row's ``max_length``, or how many tokens the model has positions for where those are fewer."""
+    positions = _positions(where, config, row)
+    return positions if row.max_length is None else min(row.max_length, positions)
 
 
 def _positions(where: str, config: Mapping[str, Any], row: Model) -> int:

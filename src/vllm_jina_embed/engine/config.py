@@ -10,6 +10,7 @@ from typing import Any
 from .._secrets import Secret
 from ..checkpoints.description import Checkpoint, Model
 from ..checkpoints.registry import DEFAULT_ROW
+from ..checkpoints.table.jina_v4 import MAX_LENGTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class LocalConfig(EngineConfig):
         options: The engine's own keyword arguments, passed on unchanged.
     """
 
-    max_tokens: int = DEFAULT_ROW.max_length
+    max_tokens: int = MAX_LENGTH
     tasks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 

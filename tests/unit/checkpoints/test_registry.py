@@ -106,7 +106,7 @@ WRONG: dict[str, tuple[object, str]] = {
     "image": ((Slot.TEXT,), "the pieces of one image, or none where no template takes images"),
     "tasks": (("search",), "some of retrieval, text-matching, code"),
     "positions": ("some", "all or after_padding"),
-    "max_length": (0, "a whole number over 0"),
+    "max_length": (0, "a whole number over 0, or None"),
 }
 
 

@@ -320,11 +320,21 @@ def test_bge_m3_needs_no_download() -> None:
     assert (RETRIEVAL.row, RETRIEVAL.supports_images) == (JINA_V4, True)
 
 
-@pytest.mark.parametrize(("padding", "longest"), [({}, 512), ({"pad_token_id": 0}, 513), ({"pad_token_id": 5}, 508)])
+@pytest.mark.parametrize(
+    ("padding", "longest"),
+    [
+        ({}, 512),
+        ({"pad_token_id": 0}, 513),
+        ({"pad_token_id": 5}, 508),
+        ({"max_position_embeddings": 8194}, 8192),
+        ({"max_position_embeddings": 8194, "pad_token_id": 0}, 8193),
+        ({"max_position_embeddings": 16386}, 16384),
+    ],
+)
 def test_an_xlm_roberta_folder_counts_positions_from_after_its_padding(
     tmp_path: Path, padding: dict[str, int], longest: int
 ) -> None:
-    """The rows of the position table up to the padding's are never used."""
+    """The rows of the position table up to the padding's are never used; all others are, as in version 0.1."""
     checkpoint = resolve(str(folder_with(tmp_path, xlm(**padding))))
     assert (checkpoint.row, checkpoint.hidden_size, checkpoint.max_length) == (XLM_ROBERTA, 96, longest)
 
