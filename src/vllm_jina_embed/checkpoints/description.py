@@ -10,10 +10,13 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+
+from .frozen import Frozen
 
 TASKS = ("retrieval", "text-matching", "code")
 
@@ -42,8 +45,8 @@ Template: TypeAlias = "tuple[str | Special | Slot, ...]"
 """A prompt in pieces: plain texts, special tokens and one slot. The user's text alone may be cut."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+@dataclass(frozen=True, kw_only=True)
+class Layout(Frozen):
     """What the files of a checkpoint say of themselves; a folder that says otherwise is another model.
 
     A key or a file that is missing says nothing.
@@ -73,9 +76,11 @@ class Layout:
     pooling_decides: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model(Frozen):
     """A row: how the checkpoints of one training are recognised, prompted, started and pooled.
+
+    Rows are equal if their names and digests are.
 
     Attributes:
         name: The name that servers report to their clients.
@@ -129,9 +134,13 @@ class Model:
     code: int = 1
     vectors_before: Mapping[str, str] = field(default_factory=dict)
 
+    def __eq__(self, other: object) -> bool:
+        """Compare what decides vectors: a corrected citation makes no second engine."""
+        return isinstance(other, Model) and (self.name, self.digest) == (other.name, other.digest)
+
     def __hash__(self) -> int:
-        """Hash the name alone: mappings have no hash. Equal rows are equal in every field."""
-        return hash(self.name)
+        """Hash what is compared."""
+        return hash((self.name, self.digest))
 
     def __repr__(self) -> str:
         """Return the name, which is what errors show."""
@@ -161,7 +170,7 @@ class Model:
         """The name that users know it by, to show in errors."""
         return self.known_as[0] if self.known_as else self.name
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits of everything that decides a vector, so of every field but ``NO_VECTORS``."""
         return hashlib.sha256(canonical(self).encode()).hexdigest()[:16]
@@ -181,8 +190,16 @@ NO_VECTORS = frozenset({"layouts", "known_as", "source", "vectors_before"})
 
 
 def canonical(row: Model) -> str:
-    """Return the fields of ``row`` that decide vectors as JSON, one text for equal rows whatever the order of keys."""
-    values = {one.name: _plain(getattr(row, one.name)) for one in fields(row) if one.name not in NO_VECTORS}
+    """Return the fields of ``row`` that decide vectors as JSON, one text for equal rows whatever the order of keys.
+
+    Fields at their defaults are left out, so that a new one does not change the digests of all rows. If a default
+    changes, ``code`` has to.
+    """
+    deciding = [one for one in fields(row) if one.name not in NO_VECTORS]
+    values = {one.name: _plain(getattr(row, one.name)) for one in deciding}
+    for one in deciding:
+        if one.default is not MISSING and values[one.name] == _plain(one.default):
+            del values[one.name]
     return json.dumps(values, sort_keys=True)
 
 

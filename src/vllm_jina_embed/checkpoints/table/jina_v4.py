@@ -76,7 +76,7 @@ JINA_V4 = Model(
         "max_pixels": "preprocessor_config.json of jinaai/jina-embeddings-v4: 602112 = 768 * 28 * 28",
         "max_length": "modeling_jina_embeddings_v4.py, encode_text(max_length=32768)",
     },
-    vectors_before={"e37bdd7fd395167c": "vllm-jina-embed/1"},
+    vectors_before={"dbe8ac259c63cff6": "vllm-jina-embed/1"},
 )
 
 ROWS = (JINA_V4,)

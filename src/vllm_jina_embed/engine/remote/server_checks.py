@@ -28,7 +28,8 @@ def compare_checkpoint(config: RemoteConfig, wanted: Checkpoint, served: Checkpo
 def compare_starts(before: ServerFacts, now: ServerFacts, url: str) -> None:
     """Check that a server that was lost is the same one again."""
     old, new = before.identity, now.identity
-    if changes := [f"{name}={old[name]!r}, now {new.get(name)!r}" for name in old if old[name] != new.get(name)]:
+    names = [name for name in old | new if old.get(name) != new.get(name)]
+    if changes := [f"{name}={old.get(name)!r}, now {new.get(name)!r}" for name in names]:
         raise started_anew(url, changes)
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeGuard, get_type_hints
 
 from ...checkpoints.description import TASKS, Checkpoint, Model
@@ -72,10 +72,7 @@ class ServerFacts:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the vectors, by name; a server keeps it when it is started anew, or is another one."""
-        own = {"revision": self.revision, "files": self.files, "dtype": self.dtype}
-        names = [one.name for one in fields(Checkpoint) if one.name != "options"]
-        values = {WIRE_NAMES.get(name, name): getattr(self.checkpoint, name) for name in names}
-        return values | _row_facts(self.checkpoint.row) | own
+        return self._of_checkpoint | {"revision": self.revision, "files": self.files, "dtype": self.dtype}
 
     @property
     def fingerprint(self) -> str:
@@ -84,9 +81,15 @@ class ServerFacts:
 
     def to_json(self) -> dict[str, Any]:
         """Return what a server answers."""
-        checkpoint = {WIRE_NAMES.get(name, name): value for name, value in asdict(self.checkpoint).items()}
-        del checkpoint["options"]
-        return asdict(self) | {"checkpoint": checkpoint | _row_facts(self.checkpoint.row)}
+        own = {one.name: getattr(self, one.name) for one in fields(self)}
+        return own | {"checkpoint": self._of_checkpoint, "models": dict(self.models)}
+
+    @property
+    def _of_checkpoint(self) -> dict[str, Any]:
+        """The checkpoint's facts as JSON has them; of its row, the name and the digest alone."""
+        names = [one.name for one in fields(Checkpoint) if one.name != "options"]
+        values = {WIRE_NAMES.get(name, name): getattr(self.checkpoint, name) for name in names}
+        return values | _row_facts(self.checkpoint.row)
 
     @classmethod
     def from_json(cls, told: Any, url: str, own: Model | None = None) -> ServerFacts:
