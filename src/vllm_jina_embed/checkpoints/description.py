@@ -57,13 +57,14 @@ class Layout(Frozen):
         absent: Keys that config.json does not have; null, and the ``id2label`` of every model, count as absent.
         modules: The kinds of modules that modules.json may list. Empty where the architecture alone says which model
             it is: then no file of sentence-transformers is compared.
-        prompts: By their names in config_sentence_transformers.json, the prompts that the row has too; empty ones may
-            be left out.
-        adapters: ``none``; ``folder``, in a folder ``adapters``; ``named``, where the architecture says that there are
-            some.
+        prompts: By their names in config_sentence_transformers.json, the prompts that the row has too; one that stands
+            there under any other name is empty. The name of a task may stand in front: ``retrieval.query``.
+        adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
+            ``named``, where the architecture says that there are some.
         assumed: Where other models have the same files: the words of a warning that this row is assumed. Empty where
             the files say enough.
-        pooling_decides: Whether nothing is assumed any more if 1_Pooling/config.json names the row's pooling.
+        pooling_decides: Whether nothing is assumed any more if 1_Pooling/config.json names the row's pooling, and there
+            is a config_sentence_transformers.json.
     """
 
     architecture: str
@@ -71,7 +72,7 @@ class Layout(Frozen):
     absent: tuple[str, ...] = ()
     modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
     prompts: Mapping[str, str] = field(default_factory=dict)
-    adapters: Literal["none", "folder", "named"] = "none"
+    adapters: Literal["none", "ignored", "folder", "named"] = "none"
     assumed: str = ""
     pooling_decides: bool = False
 
@@ -85,7 +86,7 @@ class Model(Frozen):
     Attributes:
         name: The name that servers report to their clients.
         layouts: What a checkpoint's files say if it is one of this row's; a folder fits one of them.
-        known_as: Names that a folder or repository of this row has as a part of its own; the first stands in errors.
+        known_as: Names that those of this row's folders and repositories begin with; the first stands in errors.
         pooling: Which token states make the embedding.
         kind: How the tokenizer splits texts, which decides how a text is kept from becoming a special token.
         templates: The prompts by role (``query``, ``passage``; ``any`` for both) and modality (``text``, ``image``).

@@ -153,9 +153,11 @@ def optional_json(location: Location, name: str) -> Any:
     Raises:
         ConfigError: The file cannot be read or fetched.
     """
-    file = location.find(name)
     try:
+        file = location.find(name)
         return None if file is None else json.loads(file.read_text(encoding="utf-8"))
+    except ConfigError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{str(location)!r}: {name} cannot be read ({type(error).__name__}: {error}).") from None
 

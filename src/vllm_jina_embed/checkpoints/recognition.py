@@ -6,6 +6,7 @@ some of them apart. Where they do not, the row is assumed and a warning says so,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,11 +28,11 @@ class Evidence:
     Attributes:
         name: The checkpoint, as the user passed it.
         location: Where its files are.
-        config: config.json, without keys that are null or that every model has.
+        config: config.json, without the labels that every model has.
         kinds: The modules in modules.json, by the last part of their types; empty if there is no such file.
         pooling_file: The file that names the pooling.
         modes: The poolings in that file, in the words of sentence-transformers.
-        prompts: The prompts in config_sentence_transformers.json that are not empty.
+        prompts: The prompts in config_sentence_transformers.json; None if there is no such file.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Evidence:
     kinds: Sequence[str] = ()
     pooling_file: str = ""
     modes: Collection[str] = ()
-    prompts: Mapping[str, str]
+    prompts: Mapping[str, str] | None = None
 
     @classmethod
     def of(cls, name: str, location: Location, config: Mapping[str, Any], *, modules: bool) -> Evidence:
@@ -57,7 +58,7 @@ class Evidence:
         """
         labels = values.mapping(f"model={name!r}: config.json", config, "id2label")
         no_sign = {"id2label"} if _are_default(labels) else set()
-        kept = {key: value for key, value in config.items() if value is not None and key not in no_sign}
+        kept = {key: value for key, value in config.items() if key not in no_sign}
         kinds, pooling_file = _modules(name, location) if modules else ((), "")
         return cls(
             name=name,
@@ -66,13 +67,26 @@ class Evidence:
             kinds=kinds,
             pooling_file=pooling_file,
             modes=_modes(name, location, pooling_file) if modules else (),
-            prompts=_prompts(name, location) if modules else {},
+            prompts=_prompts(name, location) if modules else None,
         )
 
     def names(self, row: Model) -> bool:
-        """Tell whether the checkpoint's own name, or that of the model that it was made of, is one of ``row``'s."""
-        own = f"{self.location} {self.config.get('_name_or_path', '')}".lower()
-        return any(name.lower() in own for name in row.known_as or (row.name.rpartition("/")[2],))
+        """Tell whether the checkpoint's own name, or that of the model that it was made of, begins with ``row``'s."""
+        made_of = self.config.get("_name_or_path")
+        own = [words(_repository(place)) for place in (str(self.location), made_of) if isinstance(place, str)]
+        names = [words(name) for name in row.known_as or (row.name,)]
+        return any(place[: len(name)] == name for place in own for name in names)
+
+
+def words(name: str) -> list[str]:
+    """Return the words of the last part of a name: ``bge`` and ``m3`` of ``BAAI/bge-m3``."""
+    return re.findall(r"[^\W_]+", name.lower().rstrip("/").rpartition("/")[2])
+
+
+def _repository(place: str) -> str:
+    """Return ``place`` itself; of a snapshot in the hub's cache, ``models--owner--name/snapshots/commit``, the name."""
+    snapshot = re.search(r"/models--([^/]+)/snapshots/[^/]+/?$", place)
+    return snapshot[1].replace("--", "/") if snapshot else place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +107,7 @@ class Decision:
 def decide(name: str, location: Location, config: Mapping[str, Any], rows: Collection[Model]) -> Decision:
     """Return the only one of ``rows`` that the checkpoint's files agree with.
 
-    If several do, the checkpoint's name decides, then which of them is assumed without a sign.
+    If several do, the checkpoint's name decides. What is assumed without a sign is so only where nothing else fits.
 
     Args:
         name: The checkpoint, as the user passed it.
@@ -113,7 +127,8 @@ def decide(name: str, location: Location, config: Mapping[str, Any], rows: Colle
     if not fits:
         raise ConfigError(_difference(name, architecture, apart))
     row, layout = _one_of(evidence, fits, architecture)
-    is_sure = evidence.names(row) or (layout.pooling_decides and bool(evidence.modes))
+    says_enough = bool(evidence.modes) and evidence.prompts is not None
+    is_sure = evidence.names(row) or (layout.pooling_decides and says_enough)
     return Decision(row=row, layout=layout, assumed="" if is_sure else layout.assumed)
 
 
@@ -123,7 +138,7 @@ def differences(row: Model, layout: Layout, evidence: Evidence) -> Iterator[str]
     for key, value in layout.config.items():
         if key in config and config[key] != value:
             yield f"config.json has {key}={values.short(config[key])}; expected {values.short(value)}"
-    if signs := [f"{key}={values.short(config[key])}" for key in layout.absent if key in config]:
+    if signs := [f"{key}={values.short(config[key])}" for key in layout.absent if config.get(key) is not None]:
         yield f"config.json has {', '.join(signs)}, as a classifier or a model of late interaction has; expected none"
     if not _has_its_adapters(layout, evidence.location):
         has, expected = ("a", "none") if evidence.location.has_adapters else ("no", "one")
@@ -135,14 +150,18 @@ def differences(row: Model, layout: Layout, evidence: Evidence) -> Iterator[str]
     mode = MODES[row.pooling]
     if evidence.modes and set(evidence.modes) != {mode}:
         yield f"{evidence.pooling_file} has the pooling {', '.join(sorted(evidence.modes))}; expected {mode}"
-    other = {key: text for key, text in evidence.prompts.items() if layout.prompts.get(key) != text}
-    if other:
+    if other := {key: text for key, text in (evidence.prompts or {}).items() if text != _expected(layout, key)}:
         expected = values.short(dict(layout.prompts)) if layout.prompts else "none"
         yield f"config_sentence_transformers.json has the prompts {values.short(other)}; expected {expected}"
 
 
+def _expected(layout: Layout, key: str) -> str:
+    """Return the prompt of this name, or of its last word, such as ``retrieval.query``; empty where there is none."""
+    return layout.prompts.get(key, layout.prompts.get("".join(words(key)[-1:]), ""))
+
+
 def _has_its_adapters(layout: Layout, location: Location) -> bool:
-    return layout.adapters == "named" or location.has_adapters == (layout.adapters == "folder")
+    return layout.adapters in ("named", "ignored") or location.has_adapters == (layout.adapters == "folder")
 
 
 def _architecture(name: str, config: Mapping[str, Any], rows: Collection[Model]) -> str:
@@ -158,12 +177,13 @@ def _architecture(name: str, config: Mapping[str, Any], rows: Collection[Model])
             f"model={name!r}: config.json of type {values.short(config.get('model_type'))} names no architectures, "
             f"so the model of the weights is unknown; {expected}. Copy the config.json that belongs to the weights."
         )
-    known = {layout.architecture for row in rows for layout in row.layouts}
-    if isinstance(architectures, list) and len(architectures) == 1 and architectures[0] in known:
-        return str(architectures[0])
     message = f"model={name!r}: got architectures={values.short(architectures)}; {expected}. {WRONG}"
     only = architectures[0] if isinstance(architectures, list) and len(architectures) == 1 else None
-    raise ConfigError(message + (_how_to_describe(name, only) if isinstance(only, str) else ""))
+    if not isinstance(only, str):
+        raise ConfigError(f"{message} Expected a list of one name: copy the config.json that belongs to the weights.")
+    if any(layout.architecture == only for row in rows for layout in row.layouts):
+        return only
+    raise ConfigError(message + _how_to_describe(name, only))
 
 
 def _architectures(row: Model) -> str:
@@ -173,11 +193,12 @@ def _architectures(row: Model) -> str:
 def _how_to_describe(name: str, architecture: str) -> str:
     """Return the lines with which a user describes a model that no row does."""
     return (
-        " If you know what it was trained with, describe it, and pass the description:\n"
+        " If you know what it was trained with, write it where dots stand, and pass this description:\n"
         "    from vllm_jina_embed import JinaEmbedder, Layout, Model, Slot, Special\n"
-        "    prompt = (Special('<s>'), Slot.TEXT, Special('</s>'))\n"
+        "    prompt = (..., Slot.TEXT, ...)  # texts, and special tokens such as Special('<s>')\n"
         f"    row = Model(name='my-model', layouts=(Layout(architecture={architecture[:100]!r}),), "
-        "pooling='first_token', kind='unigram', templates={('any', 'text'): prompt}, max_length=512)\n"
+        "pooling=..., kind=..., templates={('any', 'text'): prompt}, max_length=...)\n"
+        f"    # pooling: {' or '.join(MODES)}; kind: bpe, unigram or wordpiece\n"
         f"    embedder = JinaEmbedder({name!r}, row=row)"
     )
 
@@ -190,19 +211,19 @@ def _difference(name: str, architecture: str, apart: Sequence[tuple[Model, Layou
     clauses = [f"as {row.label}, but {' and '.join(different)}" for row, different in nearest.values()]
     return (
         f"model={name!r}: {architecture} would be read {'; or '.join(clauses)}. {WRONG} "
-        "Pass row= with a description of this model (vllm_jina_embed.Model)."
+        "Pass row= with a description of this model (vllm_jina_embed.Model). If the files are wrong, or your texts "
+        "have the prompts already, pass a copy of the row with other layouts: its vectors and its digest are the same."
     )
 
 
 def _one_of(evidence: Evidence, fits: Sequence[tuple[Model, Layout]], architecture: str) -> tuple[Model, Layout]:
-    """Return the row that the checkpoint's name has, or else the assumed one.
+    """Return the only row that fits, or the only one that the checkpoint's name has.
 
     Raises:
-        ConfigError: Neither is one row.
+        ConfigError: Neither is one row. One that is assumed is no better then than another that fits as well.
     """
     named = [fit for fit in fits if evidence.names(fit[0])]
-    assumed = [fit for fit in fits if fit[1].assumed]
-    for some in (fits, named, assumed):
+    for some in (fits, named):
         if len({row.name for row, _ in some}) == 1:
             return some[0]
     names = list(dict.fromkeys(row.name for row, _ in fits))
@@ -223,20 +244,24 @@ def _modules(name: str, location: Location) -> tuple[tuple[str, ...], str]:
     modules = values.as_mappings(f"{where} is ", optional_json(location, "modules.json"))
     kinds = tuple(values.text(where, module, "type").rpartition(".")[2] for module in modules)
     paths = [values.text(where, one, "path") for one, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
-    return kinds, f"{paths[0] if paths else '1_Pooling'}/config.json"
+    if len(paths) > 1:
+        raise ConfigError(f"{where} has {len(paths)} modules Pooling; expected one. {WRONG}")
+    return kinds, f"{''.join(paths) or '1_Pooling'}/config.json"
 
 
 def _modes(name: str, location: Location, file: str) -> set[str]:
     """Return the names of the poolings in sentence-transformers' configuration, old and new."""
-    settings = values.as_mapping(f"model={name!r}: {file} is ", optional_json(location, file))
-    on = [key for key in settings if settings[key] is True and key.startswith("pooling_mode_")]
+    where = f"model={name!r}: {file}"
+    settings = values.as_mapping(f"{where} is ", optional_json(location, file))
+    on = [key for key in settings if key.startswith("pooling_mode_") and values.switch(where, settings, key)]
     modes = {key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for key in on}
-    return modes | values.names(f"model={name!r}: {file}", settings, "pooling_mode")
+    return modes | values.names(where, settings, "pooling_mode")
 
 
-def _prompts(name: str, location: Location) -> dict[str, str]:
-    """Return the prompts of config_sentence_transformers.json that are not empty."""
+def _prompts(name: str, location: Location) -> dict[str, str] | None:
+    """Return the prompts of config_sentence_transformers.json; None if there is no such file."""
     file = "config_sentence_transformers.json"
     where = f"model={name!r}: {file}"
-    prompts = values.mapping(where, values.as_mapping(f"{where} is ", optional_json(location, file)), "prompts")
-    return {role: text for role in prompts if (text := values.text(where, prompts, role))}
+    said = optional_json(location, file)
+    prompts = values.mapping(where, values.as_mapping(f"{where} is ", said), "prompts")
+    return None if said is None else {role: values.text(where, prompts, role) for role in prompts}

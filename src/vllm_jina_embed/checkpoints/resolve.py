@@ -52,7 +52,7 @@ def resolve(model: str, revision: str | None = None, row: Model | None = None, *
         raise ConfigError(f"model={model!r}: no such folder. {KNOWN}.")
     else:
         config = _hub_config(location)
-    decision = decide(model, location, config, ROWS.values() if row is None else [row])
+    decision = decide(model, location, config, tuple(ROWS.values()) if row is None else [row])
     if warns and row is None and decision.assumed:
         _warn_once(model, decision.layout.architecture, decision.assumed)
     return _sized(model, location, config, decision, options)
@@ -78,7 +78,7 @@ def _sized(
     Raises:
         ConfigError: A value has another type, or is out of its range.
     """
-    row, has_adapters = decision.row, decision.layout.adapters != "none"
+    row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named")
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
     text_config = values.mapping(where, config, "text_config") or config
     hidden_size = values.whole(where, text_config, "hidden_size", most=most)

@@ -90,6 +90,14 @@ def text(where: str, values: Mapping[str, Any], key: str, default: str = "") -> 
     return value
 
 
+def switch(where: str, values: Mapping[str, Any], key: str) -> bool:
+    """Return true or false; the latter where the key is missing or null."""
+    value = values.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise ConfigError(f"{where} has {key}={short(value)}; expected true or false.")
+    return bool(value)
+
+
 def names(where: str, values: Mapping[str, Any], key: str) -> set[str]:
     """Return one string or a list of strings as a set; an empty one where the key is missing or null."""
     value = values.get(key)

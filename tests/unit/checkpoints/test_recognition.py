@@ -59,7 +59,7 @@ def folder(path: Path, config: dict[str, Any], **files: Any) -> str:
 
 
 def test_an_unknown_architecture_is_refused_with_the_lines_that_describe_it(tmp_path: Path) -> None:
-    """And those lines work as they stand."""
+    """They work once the dots are filled in; until then they are no guess."""
     place = folder(tmp_path, {**XLM, "architectures": ["FooModel"]})
     with pytest.raises(ConfigError) as caught:
         resolve(place)
@@ -68,7 +68,18 @@ def test_an_unknown_architecture_is_refused_with_the_lines_that_describe_it(tmp_
     assert f"model={place!r}: got architectures=['FooModel']; expected {known}. Other" in message
     assert "their vectors would be wrong here" in message
     made: dict[str, Any] = {}
-    exec("\n".join(line.removeprefix("    ") for line in message.splitlines()[1:]), made)
+    lines = "\n".join(line.removeprefix("    ") for line in message.splitlines()[1:])
+    with pytest.raises(ConfigError, match=r"has pooling=Ellipsis; expected one of vision_span_mean, first_token"):
+        exec(lines, {})
+    for dots, text in {
+        "pooling=...": "pooling='first_token'",
+        "kind=...": "kind='unigram'",
+        "max_length=...": "max_length=512",
+        "(..., Slot.TEXT, ...)": "(Special('<s>'), Slot.TEXT, Special('</s>'))",
+    }.items():
+        assert dots in lines
+        lines = lines.replace(dots, text)
+    exec(lines, made)
     embedder = made["embedder"]
     assert (embedder.checkpoint.row, embedder.checkpoint.max_length) == (made["row"], 512)
     embedder.close()
@@ -83,8 +94,11 @@ def test_each_way_in_which_a_folder_differs_is_named_with_both_values(tmp_path: 
         f"model={place!r}: XLMRobertaModel would be read as bge-m3, but 1_Pooling/config.json has the pooling mean; "
         "expected cls and config_sentence_transformers.json has the prompts {'query': 'query: '}; expected none. "
         "Other models have other prompts and another pooling: their vectors would be wrong here. Pass row= with a "
-        "description of this model (vllm_jina_embed.Model)."
+        "description of this model (vllm_jina_embed.Model). If the files are wrong, or your texts have the prompts "
+        "already, pass a copy of the row with other layouts: its vectors and its digest are the same."
     )
+    own_prompts = replace(XLM_ROBERTA, layouts=(Layout(architecture="XLMRobertaModel", modules=()),))
+    assert check(model=place, row=own_prompts).fingerprint.startswith(f"vllm-jina-embed/1|{place}|")
 
 
 def test_a_folder_that_differs_from_every_row_names_them_all(tmp_path: Path) -> None:
@@ -95,19 +109,47 @@ def test_a_folder_that_differs_from_every_row_names_them_all(tmp_path: Path) -> 
     assert "; or as own/query-encoder, but 1_Pooling" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("config", "adapters", "message"),
-    [
-        (XLM, True, "it has a folder 'adapters'; expected none"),
-        ({**QWEN, "problem_type": "regression"}, False, "would be read as jina-embeddings-v4, but config.json has pro"),
-    ],
-)
-def test_adapters_are_a_sign_too(tmp_path: Path, config: dict[str, Any], adapters: bool, message: str) -> None:
+def test_adapters_are_a_sign_too(tmp_path: Path) -> None:
     """A folder without them is compared with merged checkpoints, not told to have some."""
-    if adapters:
-        (tmp_path / "adapters").mkdir()
-    with pytest.raises(ConfigError, match=message):
-        resolve(folder(tmp_path, config))
+    with pytest.raises(ConfigError, match=r"would be read as jina-embeddings-v4, but config\.json has problem_type="):
+        resolve(folder(tmp_path, {**QWEN, "problem_type": "regression"}))
+    (tmp_path / "adapters").mkdir()
+    with pytest.raises(ConfigError, match="it has a folder 'adapters'; expected none"):
+        check(model=folder(tmp_path, XLM), row=OWN)
+
+
+def test_a_folder_that_a_training_left_beside_a_text_model_says_nothing(tmp_path: Path) -> None:
+    """As in version 0.1; the weights are those of the folder itself."""
+    (tmp_path / "adapters").mkdir()
+    checkpoint = resolve(folder(tmp_path, XLM))
+    assert (checkpoint.row, checkpoint.has_adapters) == (XLM_ROBERTA, False)
+
+
+def test_a_merged_checkpoint_that_sentence_transformers_saved_is_one(tmp_path: Path) -> None:
+    """It writes empty prompts by default; a prompt may be named by task and role."""
+    for prompts in (
+        {"query": "", "document": ""},
+        {"retrieval.query": "Query: ", "retrieval.passage": "Passage: "},
+        {"code_query": "Query: "},
+    ):
+        assert resolve(folder(tmp_path, QWEN, PROMPTS={"prompts": prompts})).row == JINA_V4
+    with pytest.raises(ConfigError, match=r"has the prompts {'document': 'Query: '}; expected"):
+        resolve(folder(tmp_path, QWEN, PROMPTS={"prompts": {"document": "Query: "}}))
+
+
+def test_an_empty_prompt_contradicts_a_row_that_has_one(tmp_path: Path) -> None:
+    """Otherwise every model without prompts would fit the row of one that has them."""
+    empty = {"prompts": {"query": "", "document": ""}}
+    with pytest.raises(ConfigError, match=r"has the prompts {'query': ''}; expected {'query': 'query: '}"):
+        check(model=folder(tmp_path, XLM, PROMPTS=empty), row=OWN)
+    register(OWN)
+    assert resolve(folder(tmp_path, XLM, PROMPTS=empty)).row == XLM_ROBERTA
+
+
+@pytest.mark.parametrize("architectures", [[["X"]], [{}], [5], ["A", "B"], "XLMRobertaModel", {"a": 1}])
+def test_architectures_that_are_no_list_of_one_name_are_refused(tmp_path: Path, architectures: Any) -> None:
+    with pytest.raises(ConfigError, match=r"got architectures=.*Expected a list of one name: copy the config\.json"):
+        resolve(folder(tmp_path, {**XLM, "architectures": architectures}))
 
 
 def test_a_merged_checkpoint_may_have_the_prompts_that_are_added_here(tmp_path: Path) -> None:
@@ -121,20 +163,41 @@ def test_a_merged_checkpoint_may_have_the_prompts_that_are_added_here(tmp_path: 
 
 
 def test_what_the_files_say_decides_among_rows_of_one_architecture(tmp_path: Path) -> None:
-    """A prompt is of the row that has it; nothing at all is assumed to be bge-m3's kind."""
+    """A prompt is of the row that has it; if nothing decides, none is assumed: a wrong guess would be silent."""
     register(OWN)
     said = {"prompts": {"query": PROMPT}}
     assert resolve(folder(tmp_path / "a", XLM, POOLING=CLS, PROMPTS=said)).row == OWN
-    assert resolve(folder(tmp_path / "b", XLM)).row == XLM_ROBERTA
+    for files in ({}, {"POOLING": CLS}):
+        with pytest.raises(ConfigError, match=r"fits 2 rows \(xlm-roberta, own/query-encoder\) and its files do not"):
+            resolve(folder(tmp_path / "b", XLM, **files))
 
 
-@pytest.mark.parametrize("by", ["folder", "config"])
-def test_a_name_decides_where_the_files_do_not(tmp_path: Path, by: str) -> None:
-    """The folder's, or that of the model that it was made of."""
+NAMES = [
+    ("query-encoder-v2", None, OWN),
+    ("Query_Encoder", None, OWN),
+    ("bge-m3-korean", None, XLM_ROBERTA),
+    ("models--own--query-encoder/snapshots/0123456789abcdef", None, OWN),
+    ("mine", "own/query-encoder", OWN),
+    ("mine", "/data/bge-m3/", XLM_ROBERTA),
+    ("my-query-encoder", None, None),
+    ("query-encoders", None, None),
+    ("query-encoder/other", None, None),
+    ("bge-m3-vs-others/multilingual-e5-large", None, None),
+    ("mine", ["own/query-encoder"], None),
+]
+
+
+@pytest.mark.parametrize(("name", "made_of", "row"), NAMES)
+def test_a_name_decides_where_the_files_do_not(tmp_path: Path, name: str, made_of: Any, row: Model | None) -> None:
+    """The folder's own, or that of the model that it was made of; not a part of a word, nor a folder above."""
     register(OWN)
-    made_of = {"_name_or_path": "own/query-encoder"} if by == "config" else {}
-    name = "my-query-encoder" if by == "folder" else "mine"
-    assert resolve(folder(tmp_path / name, XLM | made_of)).row == OWN
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    place = folder(tmp_path / name, XLM | {"_name_or_path": made_of})
+    if row is None:
+        with pytest.raises(ConfigError, match="fits 2 rows"):
+            resolve(place)
+    else:
+        assert resolve(place).row == row
 
 
 def test_a_folder_that_fits_several_rows_is_refused_with_their_names(tmp_path: Path) -> None:
@@ -157,6 +220,18 @@ def test_a_registered_row_recognises_its_folders(tmp_path: Path) -> None:
     checkpoint = resolve(folder(tmp_path, {**XLM, "architectures": ["BertModel"], "max_position_embeddings": 300}))
     assert (checkpoint.row, checkpoint.tasks, checkpoint.matryoshka_sizes) == (BERT, ("retrieval",), (96,))
     assert (checkpoint.max_length, checkpoint.token_dimensions, checkpoint.has_adapters) == (300, 96, False)
+
+
+def test_a_row_may_be_registered_while_a_folder_is_compared(tmp_path: Path) -> None:
+    """By another thread."""
+
+    class Registering(tuple[Layout, ...]):
+        def __iter__(self) -> Iterator[Layout]:
+            registry.ROWS[f"row {len(registry.ROWS)}"] = BERT
+            return super().__iter__()
+
+    registry.ROWS["own"] = replace(BERT, name="own", layouts=Registering(BERT.layouts))
+    assert resolve(folder(tmp_path, XLM)).row == XLM_ROBERTA
 
 
 def test_a_row_needs_no_registration_where_it_is_passed(tmp_path: Path) -> None:
@@ -212,7 +287,9 @@ def test_a_published_name_with_another_row_is_read(monkeypatch: pytest.MonkeyPat
     ("config", "files", "row", "warns"),
     [
         (XLM, {}, None, True),
-        (XLM, {"POOLING": CLS}, None, False),
+        (XLM, {"POOLING": CLS}, None, True),
+        (XLM, {"PROMPTS": {}}, None, True),
+        (XLM, {"POOLING": CLS, "PROMPTS": {}}, None, False),
         (XLM, {"MODULES": []}, None, True),
         (XLM, {}, "xlm-roberta", False),
         (XLM | {"_name_or_path": "BAAI/bge-m3"}, {}, None, False),

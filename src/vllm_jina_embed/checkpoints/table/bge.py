@@ -12,6 +12,7 @@ XLM_ROBERTA = Model(
         Layout(
             architecture="XLMRobertaModel",
             config={"position_embedding_type": "absolute"},
+            adapters="ignored",
             assumed=f"a model like {BGE_M3}: first token, no prompts; the vectors of any other model of this "
             "architecture are wrong",
             pooling_decides=True,

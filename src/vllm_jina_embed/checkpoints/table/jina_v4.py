@@ -6,6 +6,8 @@ and jinaai/jina-embeddings-v4-vllm-*.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..description import TASKS, Checkpoint, Layout, Model, Slot, Special
 
 NATIVE = "jinaai/jina-embeddings-v4"
@@ -25,17 +27,21 @@ CLASSIFIER = ("id2label", "problem_type", "classifier_from_token", "classifier_a
 LATE_INTERACTION = ("dim", "dims", "embedding_dim", "embed_dim", "projection_dim", "mask_non_image_embeddings")
 """Keys of config.json that models with another head on a Qwen2.5-VL have."""
 
+MERGED = Layout(
+    architecture=MERGED_ARCHITECTURE,
+    absent=(*CLASSIFIER, *LATE_INTERACTION),
+    prompts={"query": "Query: ", "passage": "Passage: ", "document": "Passage: "},
+    assumed="jina-embeddings-v4 merged for vLLM; the vectors of any other Qwen2.5-VL model are wrong",
+)
+
 JINA_V4 = Model(
     name="jina-v4",
     layouts=(
         Layout(architecture=NATIVE_ARCHITECTURE, modules=(), adapters="named"),
         Layout(architecture=MERGED_ARCHITECTURE, modules=(), adapters="folder"),
-        Layout(
-            architecture=MERGED_ARCHITECTURE,
-            absent=(*CLASSIFIER, *LATE_INTERACTION),
-            prompts={"query": "Query: ", "passage": "Passage: ", "document": "Passage: "},
-            assumed="jina-embeddings-v4 merged for vLLM; the vectors of any other Qwen2.5-VL model are wrong",
-        ),
+        MERGED,
+        # Saved by sentence-transformers, which writes empty prompts where nobody gave it any.
+        replace(MERGED, prompts={}),
     ),
     known_as=("jina-embeddings-v4",),
     pooling="vision_span_mean",

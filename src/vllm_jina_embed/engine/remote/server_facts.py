@@ -136,7 +136,7 @@ def _row(told: Mapping[str, Any], own: Model | None, url: str) -> Model:
             if "family" not in told
             else f"family: got {reprlib.repr(name)}, with {DIGEST} {reprlib.repr(digest)}; expected two names"
         )
-    rows = ROWS | ({} if own is None else {own.name: own})
+    rows = dict(ROWS) | ({} if own is None else {own.name: own})
     if name not in rows:
         raise ConfigError(
             f"{url}{FACTS_PATH}: the server's facts cannot be read: family {reprlib.repr(name)} is a row that is "
