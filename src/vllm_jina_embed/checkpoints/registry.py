@@ -10,11 +10,12 @@ import itertools
 import pkgutil
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from ..errors import ConfigError
 from . import table, values
-from .description import TASKS, Checkpoint, Layout, Model, Pooling, Slot, Special, canonical
+from .description import TASKS, Checkpoint, Layout, Model, Pooling, Slot, Special
+from .recognition import words
 from .table.jina_v4 import JINA_V4
 
 DEFAULT_ROW = JINA_V4
@@ -23,6 +24,8 @@ ROWS: dict[str, Model] = {}
 """Rows by name: those of the table, then registered ones."""
 ROLES = ("query", "passage", "any")
 SLOTS = {"text": Slot.TEXT, "image": Slot.IMAGES}
+Rule: TypeAlias = tuple[bool, str]
+"""Whether a field's value means something, and what does."""
 
 
 def checked(row: Any) -> Model:
@@ -33,10 +36,43 @@ def checked(row: Any) -> Model:
     """
     if not isinstance(row, Model):
         raise ConfigError(f"row={values.short(row)} is a {type(row).__name__}; expected a vllm_jina_embed.Model.")
-    takes_images = _are_templates(row.templates) and row.takes_images
-    rules = {
-        "name": (isinstance(row.name, str) and bool(row.name.strip()), "a name"),
+    own = _of_names(row) | _of_prompts(row) | _of_sizes(row)
+    rules = [(name, getattr(row, name), rule) for name, rule in own.items()]
+    for place, layout in enumerate(row.layouts if _is_tuple_of(row.layouts, Layout) else ()):
+        rules += [
+            (f"layouts[{place}].{name}", getattr(layout, name), rule) for name, rule in _of_layout(layout).items()
+        ]
+    for name, value, (is_right, expected) in rules:
+        if not is_right:
+            raise ConfigError(f"row={values.short(row.name)} has {name}={values.short(value)}; expected {expected}.")
+    return row
+
+
+def _of_names(row: Model) -> dict[str, Rule]:
+    """Return the rules of the fields by which a row is known."""
+    name = row.name
+    return {
+        "name": (
+            values.is_name(name) and bool(words(name)) and {*":@"}.isdisjoint(name),
+            f"a name of at most {values.LONGEST_NAME} printable characters, without : and @",
+        ),
         "layouts": (_is_tuple_of(row.layouts, Layout), "a tuple of Layout, at least one"),
+        "known_as": (
+            _is_tuple_of(row.known_as, str, empty=True) and all(map(words, row.known_as)),
+            "a tuple of names, each with a letter",
+        ),
+        "architecture": (_is_text_or_none(row.architecture), "an architecture, or None"),
+        "adapter_architecture": (_is_text_or_none(row.adapter_architecture), "an architecture, or None"),
+        "source": (_are_texts(row.source), "a mapping of texts"),
+        "vectors_before": (_are_texts(row.vectors_before), "a mapping of texts"),
+    }
+
+
+def _of_prompts(row: Model) -> dict[str, Rule]:
+    """Return the rules of the fields that make prompts, and of the pooling."""
+    takes_images = _are_templates(row.templates) and row.takes_images
+    tasks = f"some of {', '.join(TASKS)}"
+    return {
         "pooling": (row.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}"),
         "kind": (row.kind in ("bpe", "unigram", "wordpiece"), "bpe, unigram or wordpiece"),
         "templates": (
@@ -47,30 +83,68 @@ def checked(row: Any) -> Model:
             ),
         ),
         "image": (
-            bool(row.image) == takes_images and _is_tuple_of(row.image, str | Special, empty=True),
-            "the pieces of one image, or none where no template takes images",
+            _is_tuple_of(row.image, str | Special, empty=True) and len(row.image) == (3 if takes_images else 0),
+            "the three pieces of one image, or none where no template takes images",
         ),
-        "tasks": (_is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, f"some of {', '.join(TASKS)}"),
-        "positions": (row.positions in ("all", "after_padding"), "all or after_padding"),
-        "max_length": (
-            row.max_length is None or (type(row.max_length) is int and row.max_length > 0),
-            "a whole number over 0, or None",
-        ),
-        "max_pixels": (
-            not takes_images or 1 <= row.min_pixels <= row.max_pixels > 1,
-            "the largest area of an image, at least min_pixels",
+        "tasks": (_is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, tasks),
+        "symmetric_tasks": (
+            _is_tuple_of(row.symmetric_tasks, str, empty=True) and {*row.symmetric_tasks} <= {*TASKS},
+            f"a tuple of {tasks}, or an empty one",
         ),
     }
-    for name, (is_right, expected) in rules.items():
-        if not is_right:
-            raise ConfigError(
-                f"row={values.short(row.name)} has {name}={values.short(getattr(row, name))}; expected {expected}."
-            )
-    try:
-        canonical(row)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"row={row.name!r} has no digest: {error}.") from None
-    return row
+
+
+def _of_sizes(row: Model) -> dict[str, Rule]:
+    """Return the rules of numbers."""
+    takes_images = _are_templates(row.templates) and row.takes_images
+    low, high, number = row.min_pixels, row.max_pixels, "a whole number over 0"
+    return {
+        "splits_prompts": (isinstance(row.splits_prompts, bool), "True or False"),
+        "matryoshka_sizes": (
+            _is_tuple_of(row.matryoshka_sizes, int, empty=True) and all(map(_is_over_0, row.matryoshka_sizes)),
+            "a tuple of whole numbers over 0",
+        ),
+        "token_dimensions": (row.token_dimensions is None or _is_over_0(row.token_dimensions), f"{number}, or None"),
+        "positions": (row.positions in ("all", "after_padding"), "all or after_padding"),
+        "min_pixels": (_is_over_0(low), number),
+        "max_pixels": (
+            _is_over_0(low) and _is_over_0(high) and low <= high and (high > 1 or not takes_images),
+            "the largest area of an image, at least min_pixels",
+        ),
+        "max_length": (row.max_length is None or _is_over_0(row.max_length), f"{number}, or None"),
+        "code": (_is_over_0(row.code), number),
+    }
+
+
+def _of_layout(layout: Layout) -> dict[str, Rule]:
+    """Return the rules of a layout's fields."""
+    adapters = ("none", "ignored", "folder", "named")
+    return {
+        "architecture": (bool(layout.architecture) and _is_text_or_none(layout.architecture), "an architecture"),
+        "config": (_has_text_keys(layout.config), "a mapping of values by keys of config.json"),
+        "absent": (_is_tuple_of(layout.absent, str, empty=True), "a tuple of keys"),
+        "modules": (_is_tuple_of(layout.modules, str, empty=True), "a tuple of modules"),
+        "prompts": (_are_texts(layout.prompts), "a mapping of texts"),
+        "adapters": (layout.adapters in adapters, f"one of {', '.join(adapters)}"),
+        "assumed": (isinstance(layout.assumed, str), "a text"),
+        "pooling_decides": (isinstance(layout.pooling_decides, bool), "True or False"),
+    }
+
+
+def _is_over_0(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and bool(value))
+
+
+def _has_text_keys(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
+def _are_texts(value: Any) -> bool:
+    return _has_text_keys(value) and all(isinstance(text, str) for text in value.values())
 
 
 def _is_tuple_of(value: Any, kind: Any, *, empty: bool = False) -> bool:
@@ -94,12 +168,18 @@ def _is_template(pieces: Any, slot: Slot) -> bool:
 
 
 def register(row: Model) -> None:
-    """Add a row to ``ROWS``: its folders are recognised from then on. An equal one may be there already.
+    """Add a row to ``ROWS``: its folders are recognised from then on. It takes the place of an equal one.
 
     Raises:
         ConfigError: Another row has this name, or a field has a value that means nothing.
     """
-    if (known := ROWS.setdefault(checked(row).name, row)) != row:
+    _check_name(ROWS.setdefault(checked(row).name, row), row)
+    ROWS[row.name] = row  # an equal one may be recognised by other files
+
+
+def _check_name(known: Model, row: Model) -> None:
+    """Check that a row is the one that is known by its name: a name in JSON or in a server's facts means one row."""
+    if known != row:
         raise ConfigError(
             f"row={row.name!r}: there is another row of this name, with digest {known.digest} (here {row.digest}). "
             "Choose another name."
@@ -124,12 +204,14 @@ def row_named(name: str, digest: str | None = None) -> Model:
     """Return the row of this name.
 
     Args:
-        name: Its name.
+        name: Its name, or ``name@digest``.
         digest: What its digest must be, if that is known.
 
     Raises:
         ConfigError: There is no row of this name, or it has another digest.
     """
+    name, _, said = name.partition("@")
+    digest = digest or said or None
     if name not in ROWS:
         raise ConfigError(
             f"row={name!r} is unknown; choose one of {', '.join(sorted(ROWS))}, or call vllm_jina_embed.register(row)."
@@ -147,9 +229,12 @@ def row_given(row: Model | str | None) -> Model | None:
     """Return the row that a caller passed, or named; None where there is none.
 
     Raises:
-        ConfigError: It is unknown, or a field has a value that means nothing.
+        ConfigError: It is unknown, a field has a value that means nothing, or another row has its name.
     """
-    return None if row is None else row_named(row) if isinstance(row, str) else checked(row)
+    if row is None or isinstance(row, str):
+        return None if row is None else row_named(row)
+    _check_name(ROWS.get(checked(row).name, row), row)
+    return row
 
 
 def row_at(place: str) -> Model:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..errors import ConfigError
 
@@ -15,9 +15,16 @@ LARGEST_SIZE = 65_536
 """Most numbers of a vector."""
 MOST_TOKENS = 10_000_000
 """Most tokens of a text."""
+LONGEST_NAME = 1000
+"""Most characters of a name."""
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
+
+
+def is_name(value: Any) -> TypeGuard[str]:
+    """Tell whether ``value`` is a printable text of at most ``LONGEST_NAME`` characters."""
+    return isinstance(value, str) and len(value) <= LONGEST_NAME and value.isprintable()
 
 
 def short(value: Any) -> str:

@@ -52,9 +52,9 @@ ModelName = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isi
 Row = Annotated[
     Model | str | None,
     PlainValidator(lambda row: row),  # the core checks it; pydantic would rebuild it
-    PlainSerializer(lambda row: row.name if isinstance(row, Model) else row, return_type=str | None),
+    PlainSerializer(lambda row: f"{row.name}@{row.digest}" if isinstance(row, Model) else row, return_type=str | None),
 ]
-"""A row, or the name of a registered one, which is all that JSON keeps of it."""
+"""A row, or the name of a registered one; JSON keeps the name, and the digest that the row of this name must have."""
 
 
 @runtime_checkable

@@ -5,15 +5,24 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vllm_jina_embed.checkpoints import registry, table
-from vllm_jina_embed.checkpoints.description import Slot, Special
-from vllm_jina_embed.checkpoints.registry import PUBLISHED, ROWS, modules_of, register, row_at, row_named, serving
+from vllm_jina_embed.checkpoints.description import Layout, Model, Slot, Special
+from vllm_jina_embed.checkpoints.registry import (
+    PUBLISHED,
+    ROWS,
+    modules_of,
+    register,
+    row_at,
+    row_given,
+    row_named,
+    serving,
+)
 from vllm_jina_embed.checkpoints.table.bge import BGE_M3, XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4, NATIVE
 from vllm_jina_embed.errors import ConfigError
@@ -61,6 +70,13 @@ def test_a_row_is_registered_once(rows: dict[str, object]) -> None:
     assert row_named("jina-v4") == JINA_V4
 
 
+def test_an_equal_row_takes_the_place_of_the_registered_one() -> None:
+    """It computes the same, and may be recognised by other files."""
+    register(OWN)
+    register(other := replace(OWN, known_as=("other",)))
+    assert row_named("own") is other
+
+
 def test_an_unknown_row_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="row='own' is unknown; choose one of jina-v4, xlm-roberta"):
         row_named("own")
@@ -71,6 +87,17 @@ def test_a_row_of_another_digest_is_another_row() -> None:
     assert row_named("jina-v4", JINA_V4.digest) == JINA_V4
     with pytest.raises(ConfigError, match=rf"'jina-v4' has digest {JINA_V4.digest} here, expected {'0' * 16}"):
         row_named("jina-v4", "0" * 16)
+    assert row_named(f"jina-v4@{JINA_V4.digest}") == JINA_V4
+    with pytest.raises(ConfigError, match=rf"'jina-v4' has digest {JINA_V4.digest} here, expected {'0' * 16}"):
+        row_named(f"jina-v4@{'0' * 16}")
+
+
+def test_a_row_that_is_passed_may_not_have_the_name_of_another() -> None:
+    """JSON keeps the name of a row; a copy that computes the same may have it."""
+    assert row_given(OWN) is OWN
+    assert row_given(looser := replace(JINA_V4, layouts=(Layout(architecture="A"),))) is looser
+    with pytest.raises(ConfigError, match="'jina-v4': there is another row of this name"):
+        row_given(replace(JINA_V4, code=2))
 
 
 def test_a_row_is_imported_from_where_a_user_describes_it(
@@ -99,13 +126,15 @@ def test_a_row_is_imported_from_where_a_user_describes_it(
 
 
 WRONG: dict[str, tuple[object, str]] = {
-    "name": (" ", "a name"),
+    "name": (" ", "a name of at most 1000 printable characters, without : and @"),
+    "known_as": ("my-model", "a tuple of names, each with a letter"),
     "layouts": ((), "a tuple of Layout, at least one"),
     "pooling": ("last", "one of vision_span_mean, first_token"),
     "kind": ("BPE", "bpe, unigram or wordpiece"),
-    "image": ((Slot.TEXT,), "the pieces of one image, or none where no template takes images"),
+    "image": ((Slot.TEXT,), "the three pieces of one image, or none where no template takes images"),
     "tasks": (("search",), "some of retrieval, text-matching, code"),
     "positions": ("some", "all or after_padding"),
+    "min_pixels": (None, "a whole number over 0"),
     "max_length": (0, "a whole number over 0, or None"),
 }
 
@@ -159,10 +188,45 @@ def test_images_need_the_bounds_of_their_area() -> None:
         register(replace(JINA_V4, name="own", min_pixels=1, max_pixels=1))
 
 
-def test_a_row_with_what_cannot_be_written_down_is_refused() -> None:
-    thing: Any = (object(),)
-    with pytest.raises(ConfigError, match="'own' has no digest"):
-        register(replace(OWN, symmetric_tasks=thing))
+@pytest.mark.parametrize("value", [object(), (object(),)], ids=["object", "tuple"])
+@pytest.mark.parametrize("name", [field.name for field in fields(Model)])
+def test_each_field_of_a_row_is_checked(name: str, value: object) -> None:
+    """A new one too: what means nothing is named, and never an error of Python's."""
+    changes: dict[str, Any] = {name: value}
+    with pytest.raises(ConfigError, match=rf"has {name}=.*; expected "):
+        register(replace(OWN, **changes))
+
+
+@pytest.mark.parametrize("value", [object(), (object(),)], ids=["object", "tuple"])
+@pytest.mark.parametrize("name", [field.name for field in fields(Layout)])
+def test_each_field_of_a_layout_is_checked(name: str, value: object) -> None:
+    changes: dict[str, Any] = {name: value}
+    layout = replace(OWN.layouts[0], **changes)
+    with pytest.raises(ConfigError, match=rf"has layouts\[1\]\.{name}=.*; expected "):
+        register(replace(OWN, layouts=(OWN.layouts[0], layout)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("name", "own@home"),
+        ("name", "own:home"),
+        ("name", "a" * 1200),
+        ("name", "-/"),
+        ("known_as", ("",)),
+        ("known_as", ("/",)),
+        ("code", True),
+        ("matryoshka_sizes", "32"),
+        ("symmetric_tasks", "text-matching"),
+        ("vectors_before", None),
+        ("source", {"kind": 1}),
+    ],
+)
+def test_what_python_would_take_for_something_else_is_refused(name: str, value: object) -> None:
+    """A text is a sequence of letters, true a number, and an empty name a part of every other."""
+    changes: dict[str, Any] = {name: value}
+    with pytest.raises(ConfigError, match=rf"has {name}="):
+        register(replace(OWN, **changes))
 
 
 def test_who_serves_a_task_is_named_with_the_default_model_first() -> None:

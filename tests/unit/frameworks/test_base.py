@@ -62,13 +62,15 @@ def test_every_keyword_reaches_the_core(adapter: Any) -> None:
 
 
 @both
-def test_a_row_is_the_callers_own_object_and_json_keeps_its_name(adapter: Any) -> None:
+def test_a_row_is_the_callers_own_object_and_json_keeps_its_name_and_digest(adapter: Any) -> None:
     """A copy and a pickle keep the description; what is none is refused at construction."""
     made = adapter(model="demo", row=JINA_V4)
     assert made.row is JINA_V4
     assert pickle.loads(pickle.dumps(made)).row == made.model_copy().row == JINA_V4
-    assert made.model_dump()["row"] == "jina-v4"
-    assert adapter(model="demo", row="jina-v4").fingerprint == made.fingerprint
+    assert (kept := made.model_dump()["row"]) == f"jina-v4@{JINA_V4.digest}"
+    assert {adapter(model="demo", row=row).fingerprint for row in ("jina-v4", kept)} == {made.fingerprint}
+    with pytest.raises(ValueError, match=f"'jina-v4' has digest {JINA_V4.digest} here, expected {'0' * 16}"):
+        adapter(model="demo", row=f"jina-v4@{'0' * 16}")
     for row in ("none", 5):
         with pytest.raises(ValueError, match=rf"row={row!r} is"):
             adapter(model="demo", row=row)

@@ -18,10 +18,11 @@ import numpy as np
 from PIL import Image
 
 from ..._arrays import Floats
+from ...checkpoints.values import is_name
 from ...errors import ConfigError, EngineError, InputError
 from ...pooling.single_vector import NORM_LIMIT, norm_error
 from ...prompts.base import Prompt
-from .server_facts import MOST_TOKENS, is_name, is_within
+from .server_facts import MOST_TOKENS, is_within
 
 ENCODING = {"encoding_format": "base64", "embed_dtype": "float32", "endianness": "little"}
 Kind = Literal["embed", "multi", "states"]

@@ -15,6 +15,7 @@ from typing import Any, TypeGuard, get_type_hints
 
 from ...checkpoints.description import TASKS, Checkpoint, Model
 from ...checkpoints.registry import ROWS
+from ...checkpoints.values import is_name
 from ...errors import ConfigError
 
 FACTS_PATH, TOKENIZER_PATH = "/jina/checkpoint", "/jina/tokenizer.json"
@@ -25,8 +26,8 @@ WIRE_NAMES = {"matryoshka_sizes": "dimensions", "row": "family"}
 one; a row is its name there. Remove when no 0.1 is left to talk to."""
 DIGEST = "row_digest"
 """Key beside ``family``, only of rows that version 0.1 did not have: equal names must mean equal rows."""
-LONGEST_NAME, LONGEST_LIST = 1000, 100
-"""Characters of a text, and entries of a list, that are believed."""
+LONGEST_LIST = 100
+"""Entries of a list that are believed."""
 MOST_TOKENS = 10_000_000
 """Tokens of a prompt that are believed."""
 MOST = {
@@ -154,11 +155,6 @@ def _row(told: Mapping[str, Any], own: Model | None, url: str) -> Model:
 def is_within(value: Any, most: int) -> TypeGuard[int]:
     """Tell whether ``value`` is a whole number from 1 to ``most``."""
     return type(value) is int and 1 <= value <= most
-
-
-def is_name(value: Any) -> TypeGuard[str]:
-    """Tell whether ``value`` is a printable text of at most ``LONGEST_NAME`` characters."""
-    return isinstance(value, str) and len(value) <= LONGEST_NAME and value.isprintable()
 
 
 def _known(kind: type[Any], told: Any, *, without: tuple[str, ...]) -> dict[str, Any]:
