@@ -83,12 +83,43 @@ class PieceBuilder:
         for item in items:
             try:
                 if isinstance(item, TextItem):
-                    prompts.append(_text_prompt(next(tokens), item, parts, max_length, truncate))
+                    prompts.append(self._text_prompt(next(tokens), item, parts, max_length, truncate))
                 else:
                     prompts.append(self._image_prompt(item, role, task))
             except InputError as error:
                 prompts.append(error)
         return prompts
+
+    def _text_prompt(
+        self, tokens: Tokens | InputError, item: TextItem, parts: Parts, max_length: int, truncate: Truncate
+    ) -> Prompt:
+        """Return the prompt of a text whose tokens are known.
+
+        Raises:
+            InputError: The text cannot be tokenised, has the id of a special token, or is too long and must not be cut.
+        """
+        if isinstance(tokens, InputError):
+            raise tokens
+        ids, truncated = tokens.encoding.ids, tokens.cut
+        fixed = len(parts.before) + len(parts.after)
+        room = max_length - fixed
+        if len(ids) > room:
+            if truncate == "error":
+                raise too_long(item, len(ids) + fixed, max_length)
+            head, truncated = 0, True
+            if truncate == "start":
+                head = sum(1 for start, _ in tokens.encoding.offsets if start < len(parts.prefix.rstrip()))
+            if head >= room:
+                raise too_long(item, len(ids) + fixed, max_length)
+            ids = ids[:room] if truncate == "end" else [*ids[:head], *ids[len(ids) - (room - head) :]]
+        if not self._plain.special_ids.isdisjoint(ids):  # no list of checks at the start knows every tokenizer
+            raise InputError(
+                "the tokenizer finds a special token in this text. Write it otherwise, or copy the tokenizer.json of "
+                "the model.",
+                where=item.where,
+                positions=[item.position],
+            )
+        return Prompt(token_ids=(*parts.before, *ids, *parts.after), truncated=truncated)
 
     def _image_prompt(self, item: ImageItem, role: str, task: str) -> Prompt:
         if not self._row.takes_images:
@@ -127,26 +158,3 @@ class PieceBuilder:
             elif isinstance(piece, str):
                 text += piece
         return (*ids, *self._plain.ids(text))
-
-
-def _text_prompt(
-    tokens: Tokens | InputError, item: TextItem, parts: Parts, max_length: int, truncate: Truncate
-) -> Prompt:
-    """Return the prompt of a text whose tokens are known.
-
-    Raises:
-        InputError: The text cannot be tokenised, or is too long and must not be cut.
-    """
-    if isinstance(tokens, InputError):
-        raise tokens
-    ids, truncated = tokens.encoding.ids, tokens.cut
-    fixed = len(parts.before) + len(parts.after)
-    room = max_length - fixed
-    if len(ids) > room:
-        if truncate == "error":
-            raise too_long(item, len(ids) + fixed, max_length)
-        head, truncated = 0, True
-        if truncate == "start":
-            head = sum(1 for start, _ in tokens.encoding.offsets if start < len(parts.prefix.rstrip()))
-        ids = ids[:room] if truncate == "end" else [*ids[:head], *ids[len(ids) - (room - head) :]]
-    return Prompt(token_ids=(*parts.before, *ids, *parts.after), truncated=truncated)

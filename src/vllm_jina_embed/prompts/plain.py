@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tokenizers import Tokenizer
 
 from ..checkpoints.description import Model, Special
 from ..errors import ConfigError
+from .tokenizing import encode
 
 KINDS = {"bpe": "BPE", "unigram": "Unigram", "wordpiece": "WordPiece"}
 """By a row's ``kind``, the type of the model in tokenizer.json."""
@@ -23,10 +24,14 @@ class PlainTokenizer:
     Attributes:
         tokenizer: The tokenizer.
         by_name: The ids of all added tokens, by their spelling.
+        origin: Where it came from, for errors.
+        special_ids: Ids that no text may have.
     """
 
     tokenizer: Tokenizer
     by_name: Mapping[str, int]
+    origin: str
+    special_ids: Set[int] = frozenset()
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text, without special tokens around it."""
@@ -39,7 +44,7 @@ class PlainTokenizer:
             ConfigError: The tokenizer has no such token.
         """
         if token not in self.by_name:
-            raise ConfigError(f"the tokenizer lacks {token}; it belongs to another model.")
+            raise ConfigError(f"{self.origin}: the tokenizer lacks {token}; it belongs to another model.")
         return self.by_name[token]
 
 
@@ -60,8 +65,8 @@ def plain_tokenizer(row: Model, content: bytes, *, origin: str) -> PlainTokenize
         kind, expected = (told.get("model") or {}).get("type"), KINDS[row.kind]
         if kind not in (None, expected):  # old files of BPE name none
             raise ConfigError(
-                f"got a tokenizer of type {kind!r}; expected the model's own, {expected!r}. Copy the tokenizer.json of "
-                f"the model to {origin}."
+                f"{origin}: got a tokenizer of type {kind!r}; expected the model's own, {expected!r}. Copy the "
+                "tokenizer.json of the model."
             )
         added = told.get("added_tokens", [])
         if row.kind == "unigram":
@@ -74,9 +79,9 @@ def plain_tokenizer(row: Model, content: bytes, *, origin: str) -> PlainTokenize
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True  # "<|image_pad|>" in a user's text stays ordinary text
-    plain = PlainTokenizer(tokenizer, {token["content"]: token["id"] for token in added})
-    _check(plain, {*_tokens_of(row), *(token["content"] for token in added if token["special"])}, told["model"])
-    return plain
+    plain = PlainTokenizer(tokenizer, {token["content"]: token["id"] for token in added}, origin)
+    marked = {token["content"] for token in added if token["special"]} - _words_of(told["model"])
+    return _checked(plain, {*_tokens_of(row), *marked}, told["model"])
 
 
 def _tokens_of(row: Model) -> list[str]:
@@ -85,21 +90,32 @@ def _tokens_of(row: Model) -> list[str]:
     return [piece.token for piece in pieces if isinstance(piece, Special)]
 
 
-def _check(plain: PlainTokenizer, names: Iterable[str], model: Mapping[str, Any]) -> None:
-    """Check that a text that spells special tokens has none of their ids; that of unknown letters may come out.
+def _words_of(model: Mapping[str, Any]) -> set[str]:
+    """Return the tokens that BPE merges: one is the same piece of a text whether or not it is marked as special."""
+    pairs = model.get("merges") or ()
+    return {pair.replace(" ", "", 1) if isinstance(pair, str) else "".join(pair) for pair in pairs}
+
+
+def _checked(plain: PlainTokenizer, names: Collection[str], model: Mapping[str, Any]) -> PlainTokenizer:
+    """Return ``plain`` with the ids of ``names``, which it finds in no text; that of unknown letters may come out.
 
     Raises:
         ConfigError: The tokenizer lacks one of ``names``, or finds it in a text.
     """
-    listed = sorted(names)
     unknown = {model.get("unk_id"), plain.by_name.get(str(model.get("unk_token")))}
-    special = {plain.special(name) for name in listed} - unknown
-    for between in ("", " "):
-        if not special.isdisjoint(plain.ids(between + between.join(listed))):
+    special = {name: plain.special(name) for name in sorted(names)}
+    kept = frozenset(special.values()) - unknown
+    together = [between + between.join(special) for between in ("", " ")]
+    alone = [form.format(name) for name in special for form in ("{}", "a{}a", ",{},", "\n{}\n")]
+    for text in (*together, *alone):
+        encoding = encode(plain.tokenizer, text, special_tokens=False)
+        ids: Set[int] = kept.intersection(() if isinstance(encoding, Exception) else encoding.ids)
+        if found := [name for name, one in special.items() if one in ids]:
             raise ConfigError(
-                "the tokenizer finds its special tokens in a text, so users could write them: tokenizer.json does not "
-                "mark them as special. Copy the tokenizer.json of the model."
+                f"{plain.origin}: the tokenizer finds its special tokens in a text, so users could write them: "
+                f"{', '.join(found)}. Copy the tokenizer.json of the model."
             )
+    return replace(plain, special_ids=kept)
 
 
 def _without_special_tokens(content: dict[str, Any]) -> str:

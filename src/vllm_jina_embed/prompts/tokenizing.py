@@ -114,10 +114,11 @@ def _all(tokenizer: Tokenizer, texts: list[str], special_tokens: bool) -> list[E
     together = _translated(lambda: tokenizer.encode_batch(texts, add_special_tokens=special_tokens))
     if isinstance(together, list):
         return together
-    return [_encode(tokenizer, text, special_tokens) for text in texts]
+    return [encode(tokenizer, text, special_tokens) for text in texts]
 
 
-def _encode(tokenizer: Tokenizer, text: str, special_tokens: bool) -> Encoding | Exception:
+def encode(tokenizer: Tokenizer, text: str, special_tokens: bool) -> Encoding | Exception:
+    """Return the encoding of a text, or the error of the tokenizer."""
     encoding: Encoding | Exception = _translated(lambda: tokenizer.encode(text, add_special_tokens=special_tokens))
     return encoding
 
@@ -150,7 +151,7 @@ def _part(
     size, most = CHARACTERS * max_length, 0
     while size + MARGIN < len(text):
         part = text[-size - MARGIN :] if from_end else _beginning(text, size + MARGIN)
-        encoding = _encode(tokenizer, text_prefix + part, special_tokens)
+        encoding = encode(tokenizer, text_prefix + part, special_tokens)
         if isinstance(encoding, Exception) or _safe(encoding, len(text_prefix), size, from_end) > max_length:
             return encoding, True
         most = most or max_length * max(DROPPED, COMPOSED * max(map(len, tokenizer.get_vocab())))
@@ -165,7 +166,7 @@ def _part(
             encoding, _ = _part(tokenizer, left, text_prefix, max_length, from_end, special_tokens)
             return encoding, True
         size *= 2
-    return _encode(tokenizer, text_prefix + text, special_tokens), False
+    return encode(tokenizer, text_prefix + text, special_tokens), False
 
 
 def _beginning(text: str, length: int) -> str:

@@ -41,7 +41,7 @@ class TextRenderer(HfRenderer):
         model = config.model_config
         file = locate(str(model.tokenizer), model.tokenizer_revision).file(TOKENIZER)
         row = row_named(*getattr(model.hf_config, ROW_KEY))
-        self._plain = plain_tokenizer(row, file.read_bytes(), origin=repr(str(file))).tokenizer
+        self._plain = plain_tokenizer(row, file.read_bytes(), origin=repr(str(file)))
         self._image_threads = ImageThreads()
         self._process_multimodal_async = self._on_our_threads  # vLLM's attribute; it has one thread
 
@@ -83,7 +83,8 @@ class TextRenderer(HfRenderer):
         """Return the token ids of a text; tokenise no more of it than fits into the prompt.
 
         Raises:
-            VLLMValidationError: It is too long and must not be truncated, or cannot be tokenised.
+            VLLMValidationError: It is too long and must not be truncated, cannot be tokenised, or has the id of a
+                special token.
         """
         most, keep = self.model_config.max_model_len, params.truncate_prompt_tokens
         if keep is not None and keep < 0:
@@ -93,7 +94,7 @@ class TextRenderer(HfRenderer):
         keep = None if keep is None else min(keep, most + 1)  # vLLM refuses a text that is still too long
         truncate = "error" if keep is None else self._truncate(params)
         (tokens,) = tokenize(
-            self._plain,
+            self._plain.tokenizer,
             [TextItem(text=text, where="input", position=0)],
             text_prefix="",
             max_length=most if keep is None else keep,
@@ -102,7 +103,10 @@ class TextRenderer(HfRenderer):
         )
         if isinstance(tokens, InputError):
             raise VLLMValidationError(_refusal(text, tokens), parameter="input")
-        return tokens.encoding.ids if keep is None else _shortened(tokens, keep, truncate)
+        ids, own = tokens.encoding.ids, tokens.encoding.special_tokens_mask
+        if any(one in self._plain.special_ids for one, is_own in zip(ids, own, strict=True) if not is_own):
+            raise VLLMValidationError("the tokenizer finds a special token in this text.", parameter="input")
+        return ids if keep is None else _shortened(tokens, keep, truncate)
 
     def _truncate(self, params: Any) -> str:
         side = getattr(params, "truncation_side", None) or self.get_tokenizer().truncation_side

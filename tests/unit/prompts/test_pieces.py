@@ -213,6 +213,78 @@ def test_a_tokenizer_that_would_find_them_is_refused(row: Model, content: str) -
         builder_of(row, json.dumps(told))
 
 
+@pytest.mark.parametrize("split", [None, "\n", ","])
+def test_a_tokenizer_that_finds_one_by_itself_is_refused(split: str | None) -> None:
+    """A vocabulary of whole words holds it, and nothing in front of it splits it."""
+    row = replace(of(XLM_ROBERTA, (Special("[CLS]"), Slot.TEXT, Special("[SEP]"))), kind="wordpiece")
+    tokenizer = make_wordpiece()
+    tokenizer.normalizer = normalizers.NFC()
+    told = json.loads(tokenizer.to_str())
+    splitting = pre_tokenizers.Split(split or "", "removed")
+    tokenizer.pre_tokenizer = splitting
+    told["pre_tokenizer"] = None if split is None else json.loads(tokenizer.to_str())["pre_tokenizer"]
+    with pytest.raises(ConfigError, match=r"^test: the tokenizer finds its special tokens .*: \[.*\]\. Copy the tok"):
+        builder_of(row, json.dumps(told))
+
+
+def test_a_vocabulary_that_needs_no_merges_is_no_way_around() -> None:
+    """BPE with ``ignore_merges`` takes a whole piece from its vocabulary."""
+    vocabulary = {"</s>": 0, "a": 1, "<": 2, "/": 3, "s": 4, ">": 5}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], ignore_merges=True))
+    tokenizer.add_special_tokens(["</s>"])
+    with pytest.raises(ConfigError, match=r"finds its special tokens in a text, .*: </s>"):
+        builder_of(of(JINA_V4, (Slot.TEXT, Special("</s>"))), tokenizer.to_str())
+
+
+def test_a_special_token_that_no_check_at_the_start_foresees_is_an_error_of_its_text() -> None:
+    """Here the normaliser makes it of another letter. The other texts are embedded."""
+    row = replace(of(XLM_ROBERTA, (Special("[CLS]"), Slot.TEXT, Special("[SEP]"))), kind="wordpiece")
+    tokenizer = make_wordpiece()
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace("§", "[SEP]")])
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    first, second = builder_of(row, tokenizer.to_str()).build(
+        inputs.mixed(["the fox", "the §"]), role="query", task="retrieval", max_length=99, truncate="end"
+    )
+    assert isinstance(first, Prompt)
+    assert isinstance(second, InputError)
+    assert (second.positions, "finds a special token in this text" in str(second)) == ((1,), True)
+
+
+def test_a_tokenizer_that_fails_on_what_it_does_not_know_is_one_all_the_same() -> None:
+    """The texts that it fails on are errors of their own."""
+    row = replace(of(XLM_ROBERTA, (Special("[CLS]"), Slot.TEXT, Special("[SEP]"))), kind="wordpiece")
+    told = json.loads(make_wordpiece().to_str())
+    told["model"]["unk_token"] = "[NONE]"
+    first, second = builder_of(row, json.dumps(told)).build(
+        inputs.mixed(["the fox", "日本"]), role="query", task="retrieval", max_length=99, truncate="end"
+    )
+    assert isinstance(first, Prompt)
+    assert isinstance(second, InputError)
+
+
+def test_a_word_that_somebody_marked_as_special_is_a_word() -> None:
+    """It has the id that BPE gives it anyway, as in version 0.1."""
+    tokenizer = make_tokenizer()
+    merged = [token for token in sorted(tokenizer.get_vocab()) if token.isascii() and token.isalpha() and token[1:]]
+    tokenizer.add_special_tokens(merged[:3])
+    for word in merged[:3]:
+        ids = ids_of(template_builder(tokenizer), word)
+        assert ids == make_tokenizer().encode(f"Query: {word}").ids
+
+
+def test_a_prompt_that_grows_into_the_text_is_never_longer_than_it_may_be() -> None:
+    """The text begins with a mark that goes with the prompt's last letter, so more tokens hold a part of the prompt."""
+    builder = template_builder(row=of(JINA_V4, ("the qu", Slot.TEXT)))
+    text = "\u0301" + " fox" * 9
+    for limit in range(4, 12):
+        (prompt,) = builder.build(
+            inputs.mixed([text]), role="query", task="retrieval", max_length=limit, truncate="start"
+        )
+        assert isinstance(prompt, InputError) or len(prompt.token_ids) == limit
+    (error,) = builder.build(inputs.mixed([text]), role="query", task="retrieval", max_length=4, truncate="start")
+    assert isinstance(error, InputError)
+
+
 def test_a_special_token_that_the_tokenizer_lacks_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"lacks <\|endoftext-x\|>; it belongs to another model"):
+    with pytest.raises(ConfigError, match=r"test: the tokenizer lacks <\|endoftext-x\|>; it belongs to another model"):
         template_builder(row=of(JINA_V4, (Slot.TEXT, Special("<|endoftext-x|>"))))

@@ -108,7 +108,7 @@ def test_a_tokenizer_whose_template_tokens_are_not_special_is_refused() -> None:
     """Texts could hold them: better no vector than a wrong one."""
     tokenizer = make_tokenizer()
     plain = tokenizer.to_str().replace('"special":true', '"special":false')
-    with pytest.raises(ConfigError, match="does not "):
+    with pytest.raises(ConfigError, match="finds its special tokens in a text"):
         template_builder(Tokenizer.from_str(plain))
 
 
