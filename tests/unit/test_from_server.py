@@ -166,6 +166,11 @@ def test_a_server_of_a_users_own_row_is_known_by_the_row(servers: FakeServers) -
     with Remote.from_server("http://a", row=own) as embedder:
         assert embedder.checkpoint.row == own
         embedder.embed_queries(["a"])
+    images = {("query", "image"): ("Find: ", Slot.IMAGES), ("passage", "image"): (Slot.IMAGES,)}
+    both = replace(own, templates={key: own.templates[key] for key in own.templates if key[1] == "text"} | images)
+    servers.facts = {"checkpoint": checkpoint | {"row_digest": both.digest}}
+    with pytest.raises(ConfigError, match="row='own' has 2 prompts of images; a server can make one"):
+        Remote.from_server("http://a", row=both)
     servers.facts = {}
     with pytest.raises(ConfigError, match=rf"row='own' \(digest {own.digest}\), but the servers serve demo as 'jina-v"):
         Remote.from_server("http://a", row=own)

@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from ..checkpoints.description import Model, Slot, Special, Template
 from ..checkpoints.registry import DEFAULT_ROW
+from ..errors import ConfigError
+
+
+def image_template(row: Model) -> Template:
+    """Return the prompt of images that a server can make: images travel without their role and task.
+
+    Raises:
+        ConfigError: It depends on these.
+        KeyError: The row has no prompt of images.
+    """
+    prompts = {row.template("image", role, task) for role in ("query", "passage") for task in row.tasks}
+    if len(prompts) > 1:
+        raise ConfigError(
+            f"row={row.name!r} has {len(prompts)} prompts of images; a server can make one, whatever the role and the "
+            "task. Use JinaEmbedder in the process that needs the vectors."
+        )
+    return prompts.pop()
 
 
 def chat_template(row: Model = DEFAULT_ROW) -> str:
@@ -14,12 +33,13 @@ def chat_template(row: Model = DEFAULT_ROW) -> str:
     with no other prompt.
 
     Raises:
+        ConfigError: The prompt of images depends on the role or the task.
         KeyError: The row has no prompt of images; a model of texts alone has no messages.
     """
-    pieces = row.template("image", "passage", row.tasks[0])
+    pieces = image_template(row)
     slot = pieces.index(Slot.IMAGES)
     image, opening, closing = (_spelled(part) for part in (row.image, pieces[:slot], pieces[slot + 1 :]))
-    instruction = _spelled(pieces[slot + 1 : slot + 2]) if isinstance(pieces[slot + 1], str) else ""
+    instruction = _spelled(tuple(takewhile(lambda piece: isinstance(piece, str), pieces[slot + 1 :])))
     return (
         "{%- if messages | length != 1 or messages[0]['role'] != 'user' -%}"
         "{{- raise_exception('send one user message: a text, or images') -}}{%- endif -%}"

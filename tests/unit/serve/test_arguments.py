@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vllm_jina_embed import ConfigError, cli, settings
+from vllm_jina_embed.checkpoints.description import Slot
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.checkpoints.weights.lora import Adapters
 from vllm_jina_embed.prompts.chat_template import chat_template
 from vllm_jina_embed.serve.arguments import cores_per_rank, serve_arguments
@@ -37,6 +40,15 @@ def test_a_server_gets_the_name_and_the_digest_of_its_row() -> None:
     """Its renderer and its check at the start look it up by both."""
     row = settings.check(model="demo").checkpoint.row
     assert json.loads(value(line(), "--hf-overrides"))["jina_row"] == ["jina-v4", row.digest]
+
+
+def test_a_row_whose_images_have_a_prompt_for_each_role_is_not_served() -> None:
+    """A server's template sees no role: queries would get the prompt of passages, without an error."""
+    images = {("query", "image"): ("Find: ", Slot.IMAGES), ("passage", "image"): (Slot.IMAGES,)}
+    texts = {key: pieces for key, pieces in JINA_V4.templates.items() if key[1] == "text"}
+    engine = replace(settings.check(model="demo").engine, row=replace(JINA_V4, name="own", templates=texts | images))
+    with pytest.raises(ConfigError, match="row='own' has 2 prompts of images; a server can make one"):
+        serve_arguments(engine, name="demo", task="code", cpu=True, multi_vector=False)
 
 
 def test_multi_vectors_are_another_task() -> None:

@@ -14,6 +14,7 @@ from ...checkpoints.description import Checkpoint, Model
 from ...checkpoints.files import locate
 from ...checkpoints.registry import DEFAULT_ROW
 from ...errors import ConfigError
+from ...prompts.chat_template import image_template
 from ..config import RemoteConfig
 from ..pool import EnginePool
 from .server_facts import ServerFacts
@@ -41,7 +42,13 @@ class Remote:
     facts: ServerFacts | None = None
 
     def config(self, checkpoint: Checkpoint, *, revision: str | None, min_pixels: int, max_pixels: int) -> RemoteConfig:
-        """Return the configuration of their engine; where they are decides no vector."""
+        """Return the configuration of their engine; where they are decides no vector.
+
+        Raises:
+            ConfigError: The row has several prompts of images, which a server does not tell apart.
+        """
+        if checkpoint.supports_images:
+            image_template(checkpoint.row)
         if self.facts is None:
             location, state = checkpoint.location, locate(checkpoint.location).state()
         else:  # a server names its checkpoint as it likes; that is not a path on this machine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from io import BytesIO
 
@@ -15,13 +16,15 @@ from PIL import Image
 from tests.support.builders import template_builder
 from tests.support.images import noise
 from tests.support.tokenizer import make_tokenizer
+from vllm_jina_embed.checkpoints.description import Model, Slot
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.remote.http import message, retry_after
 from vllm_jina_embed.engine.remote.messages import data_uri, expanded, image_tokens
 from vllm_jina_embed.inputs.items import images
 from vllm_jina_embed.prompts.chat_template import chat_template
 
 
-def render(*messages: dict[str, object]) -> str:
+def render(*messages: dict[str, object], row: Model = JINA_V4) -> str:
     """Render the chat template as transformers does: both block options on."""
 
     def refuse(reason: str) -> None:
@@ -29,7 +32,7 @@ def render(*messages: dict[str, object]) -> str:
 
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = refuse
-    return environment.from_string(chat_template()).render(messages=messages, add_generation_prompt=True)
+    return environment.from_string(chat_template(row)).render(messages=messages, add_generation_prompt=True)
 
 
 def user(*parts: str) -> dict[str, object]:
@@ -54,6 +57,23 @@ def test_the_template_gives_the_trained_prompt(parts: list[str], wanted: str) ->
     """The reference's prompt of an image, its newlines too; a text is itself."""
     assert render(user(*parts)) == wanted
     assert "\n" not in chat_template()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "instruction", "wanted"),
+    [
+        (("See ", Slot.IMAGES), "", f"See {IMAGE}"),
+        ((Slot.IMAGES, "What is ", "it?"), "What is it?", f"{IMAGE}What is it?"),
+    ],
+)
+def test_what_stands_behind_the_images_is_the_instruction(
+    pieces: tuple[str | Slot, ...], instruction: str, wanted: str
+) -> None:
+    """All of its texts, or none."""
+    row = replace(JINA_V4, templates=JINA_V4.templates | {("any", "image"): pieces})
+    assert render(user("IMAGE"), row=row) == render(user("IMAGE", instruction), row=row) == wanted
+    with pytest.raises(jinja2.TemplateError, match="beside images only"):
+        render(user("IMAGE", "What is "), row=row)
 
 
 def test_the_template_gives_the_builders_tokens() -> None:
