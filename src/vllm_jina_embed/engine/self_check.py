@@ -71,8 +71,8 @@ async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
     Raises:
         EngineError: They differ.
     """
-    ends = (config.bos_token_id, config.eos_token_id)
-    plain = [token_id for token_id in range(64) if token_id not in {*ends, config.pad_token_id}]
+    first, last = ([one] * (one is not None) for one in (config.bos_token_id, config.eos_token_id))  # BERT has none
+    plain = [token_id for token_id in range(64) if token_id not in {*first, *last, config.pad_token_id}]
 
     async def check(prompt: Prompt) -> None:
         states = (await engine.token_states(prompt, task=task)).states
@@ -84,7 +84,7 @@ async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
                 "vector). Its own modules.json may ask for another pooling."
             )
 
-    await together(check(Prompt(token_ids=(ends[0], *plain[:count], ends[1]))) for count in (9, 5))
+    await together(check(Prompt(token_ids=(*first, *plain[:count], *last))) for count in (9, 5))
 
 
 CHECKS: dict[Pooling, Check] = {"vision_span_mean": check_pooling, "first_token": check_first_token}

@@ -171,6 +171,19 @@ async def test_an_engine_that_takes_another_is_refused(mistake: str) -> None:
         await check_first_token(FirstTokenEngine(mistake), ENDS, task="retrieval")
 
 
+async def test_a_model_without_first_and_last_ids_is_checked_too() -> None:
+    """BERT's configuration names none."""
+    no_ends = SimpleNamespace(bos_token_id=None, eos_token_id=None, pad_token_id=0)
+
+    class Engine(PoolingEngine):
+        async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+            """Take the first token."""
+            assert all(type(token_id) is int and token_id > 0 for token_id in prompt.token_ids)
+            return single_vector.normalize((await self.token_states(prompt, task=task)).states[0])
+
+    await check_first_token(Engine(), no_ends, task="retrieval")
+
+
 class SpoilingEngine(ProjectingEngine, FirstTokenEngine):
     """Pools rightly, then spoils what it gives: the vectors, or the token states that they are compared with."""
 
