@@ -262,14 +262,15 @@ class Adapter(Closing, BaseModel):
 def keywords(settings: Settings) -> dict[str, Any]:
     """Return the keywords (``model`` and ``SETTINGS``) that make an embedder with equal settings."""
     engine = settings.engine
+    has_pixels = settings.checkpoint.supports_images  # of texts, the settings have bounds that nobody may pass
     return {
         "model": settings.checkpoint.name,
         "task": settings.task,
         "dimensions": settings.dimensions,
         "truncate": settings.truncate,
         "max_length": settings.max_length,
-        "min_pixels": engine.min_pixels,
-        "max_pixels": engine.max_pixels,
+        "min_pixels": engine.min_pixels if has_pixels else None,
+        "max_pixels": engine.max_pixels if has_pixels else None,
         "media": settings.media,
         "show_progress": settings.show_progress,
         "on_error": settings.on_error,

@@ -148,7 +148,7 @@ def _facts(embedder: Any) -> dict[str, Any]:
     Raises:
         ConfigError: The checkpoint's name is not valid Unicode on one line.
     """
-    engine = embedder.settings.engine
+    engine, checkpoint = embedder.settings.engine, embedder.settings.checkpoint
     if visible(embedder.model) != embedder.model:
         raise ConfigError(f"the checkpoint's path {embedder.model!r} is not valid Unicode on one line; rename it.")
     return {
@@ -157,8 +157,9 @@ def _facts(embedder: Any) -> dict[str, Any]:
         "revision": engine.revision,
         "task": embedder.task,
         "dimensions": embedder.settings.dimensions,
-        "min_pixels": engine.min_pixels,
-        "max_pixels": engine.max_pixels,
+        "min_pixels": engine.min_pixels if checkpoint.supports_images else None,
+        "max_pixels": engine.max_pixels if checkpoint.supports_images else None,
+        "vectors": checkpoint.row.vectors,
     }
 
 

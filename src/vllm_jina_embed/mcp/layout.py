@@ -39,8 +39,11 @@ SETTINGS: Mapping[str, tuple[type, ...]] = {
     "dimensions": (int,),
     "min_pixels": (int, type(None)),
     "max_pixels": (int, type(None)),
+    "vectors": (str,),
 }
 """Settings that decide an embedding beside the weights; stored so that questions are embedded in the same way."""
+VECTORS = "vllm-jina-embed/1"
+"""``vectors`` of an index that version 0.1 wrote, which had no word for the row."""
 FACTS_BYTES = 1024 * 1024
 LINE_BYTES = 16 * 1024 * 1024
 """Longest line of places.jsonl; a page has at most 1,000,000 characters."""
@@ -102,6 +105,7 @@ def _read_settings(path: Path) -> tuple[int, dict[str, Any]]:
     """Return the format and the settings."""
     with _open(path) as file:
         facts = _object(path, None, file.read(FACTS_BYTES + 1), FACTS_BYTES)
+    facts.setdefault("vectors", VECTORS)
     number = facts.get("format")
     if type(number) is not int or number not in WORDS:
         raise _broken(path, f"has format {_short(number)} and was written by another version; expected {FORMAT}")

@@ -194,7 +194,15 @@ def server_of(
     bounds = Bounds(max_images=max_images, max_side=max_side, max_bytes=max_bytes, max_characters=max_characters)
     policy = replace(own_media(media), allow_local_files=False)
     index = Index(folder)
-    embedder = JinaEmbedder(**index.settings, media=policy, engine_kwargs=engine_kwargs)
+    keywords = {name: value for name, value in index.settings.items() if name != "vectors"}
+    embedder = JinaEmbedder(**keywords, media=policy, engine_kwargs=engine_kwargs)
+    if (vectors := embedder.checkpoint.row.vectors) != index.settings["vectors"]:
+        embedder.close()
+        raise ConfigError(
+            f"{str(folder)!r} was made with vectors={index.settings['vectors']!r}, and the files of {embedder.model!r} "
+            f"give the row {embedder.checkpoint.row.name!r} with {vectors!r}: questions would have other prompts. "
+            "Index it anew, or search it in a program that registers its row."
+        )
     service = Service(index, embedder, bounds)
     server: MCPServer[None] = MCPServer(
         "vllm-jina-embed", instructions=INSTRUCTIONS, version=__version__, lifespan=service.lifespan

@@ -77,6 +77,14 @@ def test_a_row_is_the_callers_own_object_and_json_keeps_its_name_and_digest(adap
 
 
 @both
+def test_an_adapter_of_a_text_model_can_be_cached(adapter: Any, tmp_path: Path) -> None:
+    """The bounds of images, which such a model refuses, are not handed on."""
+    with adapter(model="BAAI/bge-m3", revision="0" * 40) as made, made.cached(tmp_path / "cache.sqlite") as cached:
+        assert cached.fingerprint == made.fingerprint
+        assert (cached.min_pixels, cached.max_pixels) == (None, None)
+
+
+@both
 def test_both_spellings_of_every_doubled_keyword_are_accepted(adapter: Any) -> None:
     """Users bring their habits from other classes: model_name, truncate_dim, model_kwargs."""
     first = adapter(model=RETRIEVAL, dimensions=128, engine_kwargs={"dtype": "float32"})

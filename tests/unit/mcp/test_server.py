@@ -21,6 +21,8 @@ from mcp.types import CallToolResult, TextContent
 from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import ConfigError, EngineError, JinaEmbedder, MediaPolicy
+from vllm_jina_embed.checkpoints.description import Slot
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.frameworks.found_images import ABOUT_QUERY, DESCRIPTION, NAME, Bounds
 from vllm_jina_embed.frameworks.shown_text import visible
 from vllm_jina_embed.mcp.index import Index, build
@@ -60,6 +62,15 @@ def ask(
 
 def texts(result: CallToolResult) -> list[str]:
     return [block.text for block in result.content if isinstance(block, TextContent)]
+
+
+def test_an_index_of_another_row_is_refused(tmp_path: Path, places: list[Place]) -> None:
+    """The files give another row than the one that it was made with, so questions would have another prompt."""
+    own = replace(JINA_V4, name="own", templates=JINA_V4.templates | {("query", "text"): ("q: ", Slot.TEXT)})
+    with in_memory([])(write_folder(tmp_path / "model"), dimensions=32, row=own) as embedder:
+        build(places, tmp_path / "index", embedder)
+    with pytest.raises(ConfigError, match=rf"made with vectors='{own.vectors}', .* 'jina-v4' with 'vllm-jina-embed/1'"):
+        server_of(tmp_path / "index")
 
 
 @pytest.fixture
