@@ -177,5 +177,5 @@ class JinaEmbedder(Calls):
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
 
     def __repr__(self) -> str:
-        """Return the call that makes an equal embedder."""
+        """Return the model, the task and the dimensions as in a call."""
         return f"JinaEmbedder({self.model!r}, task={self.task!r}, dimensions={self.dimensions})"

@@ -171,6 +171,9 @@ def _meta(embedder: JinaEmbedder, settings: dict[str, Any]) -> ModelMeta:
             "similarity_fn_name": ScoringFunction.COSINE,
             "use_instructions": True,
             "framework": [f"vllm-jina-embed {__version__}"],
-            "experiment_kwargs": {key: str(value) for key, value in settings.items()} or None,
+            "experiment_kwargs": {
+                key: checkpoint.row.vectors if key == "row" else str(value) for key, value in settings.items()
+            }
+            or None,
         }
     )

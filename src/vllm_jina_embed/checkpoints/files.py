@@ -49,22 +49,14 @@ class Folder:
         """Whether the folder has adapters of several tasks."""
         return (self.path / "adapters").is_dir()
 
-    def state(self, also: tuple[str, ...] = ()) -> str:
+    def state(self) -> str:
         """Return a fingerprint of the files that decide vectors: names, sizes and modification times.
 
         Hashing gigabytes of weights would take too long.
-
-        Args:
-            also: Glob patterns of further files, such as ``1_Pooling/*.json``. A model that has none keeps the
-                fingerprints that it always had.
         """
         files = [*sorted(self.path.iterdir()), *sorted(self.path.glob("adapters/*"))]
         deciding = [path for path in files if path.suffix in _DECIDING and path.is_file()]
-        further = {path for pattern in also for path in self.path.glob(pattern) if path.is_file()}
-        stats = [
-            (path.relative_to(self.path).as_posix(), path.stat())
-            for path in [*deciding, *sorted(further.difference(deciding))]
-        ]
+        stats = [(path.relative_to(self.path).as_posix(), path.stat()) for path in deciding]
         facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -92,7 +84,7 @@ class Repository:
     def __str__(self) -> str:
         return self.name
 
-    def state(self, also: tuple[str, ...] = ()) -> str:
+    def state(self) -> str:
         """Return "": the revision identifies the files."""
         return ""
 

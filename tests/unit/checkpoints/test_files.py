@@ -52,7 +52,7 @@ def test_a_repository_gives_the_same(hub: dict[str, Any], tmp_path: Path) -> Non
     repository = Repository("some/name", None)
     assert (repository.find("a.json"), repository.find("b.json")) == (tmp_path / "a.json", None)
     assert (optional_json(repository, "a.json"), optional_json(repository, "b.json")) == ([1], None)
-    assert (repository.state(("*.pt",)), repository.has_adapters) == ("", False)
+    assert (repository.state(), repository.has_adapters) == ("", False)
     with pytest.raises(ConfigError, match=r"'some/name': b\.json could not be fetched \(EntryNotFoundError"):
         repository.file("b.json")
 
@@ -70,23 +70,6 @@ def test_a_file_that_the_repository_gets_later_is_found(hub: dict[str, Any]) -> 
     assert repository.find("a.json") is None
     hub["a.json"] = "[1]"
     assert optional_json(repository, "a.json") == [1]
-
-
-def test_the_state_of_a_folder_takes_further_files_only_where_they_are_asked_for(tmp_path: Path) -> None:
-    """One that is there twice counts once, so a pattern that adds nothing changes nothing."""
-    folder = Folder(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
-    before = folder.state()
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "1_Pooling" / "config.json").write_text("{}")
-    (tmp_path / "head.pt").write_bytes(b"weights")
-    assert folder.state() == folder.state(("*.json", "no/*", "1_Pooling")) == before
-    states = [folder.state(also) for also in (("*.pt",), ("1_Pooling/*.json",), ("*.pt", "1_Pooling/*.json", "*.pt"))]
-    assert len({before, *states}) == 4
-    assert folder.state(("1_Pooling/*.json", "*.pt")) == states[2]
-    (tmp_path / "head.pt").write_bytes(b"other weights")
-    assert folder.state() == before
-    assert folder.state(("*.pt",)) != states[0]
 
 
 def test_a_folder_named_like_a_repository_has_no_say_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
