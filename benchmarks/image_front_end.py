@@ -17,8 +17,9 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -27,9 +28,16 @@ from PIL import Image, ImageDraw
 
 from benchmarks import loads
 from benchmarks.machine import machine
+from vllm_jina_embed.engine.local.arguments import environment
 
 TILE = 25
 REPEATS = 8
+STEPS = (
+    "read and decode",
+    "resize, normalise, cut into patches",
+    "pack for the engine's process",
+    "send and receive, threads of both ends",
+)
 
 
 def main() -> None:
@@ -77,6 +85,7 @@ def pages(number: int, kind: str) -> list[bytes]:
 
 def steps() -> dict[str, tuple[float, float]]:
     """Return the milliseconds of each step, of a JPEG and of a PNG."""
+    os.environ.update(environment())  # before vLLM is imported: quiet
     from vllm.renderers import renderer_from_config
     from vllm.v1.serial_utils import MsgpackEncoder
 
@@ -85,15 +94,15 @@ def steps() -> dict[str, tuple[float, float]]:
 
     config, prompt = vllm_config()
     renderer = renderer_from_config(config)
-    found = {"read and decode": [], "resize, normalise, cut into patches": [], "pack for the engine's process": []}  # type: ignore[var-annotated]
+    found: dict[str, list[float]] = {step: [] for step in STEPS}
     for kind in ("JPEG", "PNG"):
         seconds: dict[str, list[float]] = {step: [] for step in found}
         for content in pages(REPEATS + 1, kind):
             image, opened = timed(lambda content=content: open_image(content, MediaPolicy()))
             request = {"prompt_token_ids": prompt, "multi_modal_data": {"image": [image]}}
             (inputs,), resized = timed(partial(renderer.render_cmpl, [request]))
-            _, packed = timed(partial(MsgpackEncoder().encode, inputs["mm_kwargs"]["image"]))
-            for step, took in zip(found, (opened, resized, packed), strict=True):
+            buffers, packed = timed(partial(MsgpackEncoder().encode, inputs["mm_kwargs"]["image"]))
+            for step, took in zip(found, (opened, resized, packed, sent(buffers)), strict=True):
                 seconds[step].append(took)
         for step, each in seconds.items():
             found[step].append(1000 * statistics.median(each[1:]))
@@ -123,6 +132,24 @@ def timed(job: Callable[[], Any]) -> tuple[Any, float]:
     """Return what the job returns, and the processor time of this thread in seconds."""
     began = time.thread_time()
     return job(), time.thread_time() - began
+
+
+def sent(buffers: Sequence[Any]) -> float:
+    """Return the processor time of sending and receiving a message as vLLM does, in seconds."""
+    import zmq
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        zmq.Context() as context,
+        context.socket(zmq.PULL) as receiver,
+        context.socket(zmq.PUSH) as sender,
+    ):
+        receiver.bind(f"ipc://{folder}/socket")
+        sender.connect(f"ipc://{folder}/socket")
+        began = time.process_time()
+        sender.send_multipart(buffers, copy=False)
+        receiver.recv_multipart(copy=False)
+        return time.process_time() - began
 
 
 def race(kind: str, cores: list[int], number: int, rounds: int) -> list[list[float]]:

@@ -239,6 +239,9 @@ def lay_over(folder: Path, release: str) -> None:
     built = subprocess.run(command, cwd="/", check=True, capture_output=True, text=True).stdout.strip()
     for library in Path(built).glob("*.so"):
         shutil.copy(library, folder / "vllm")
+    for part in (folder / "vllm" / "third_party").iterdir():  # kernels for GPUs, which no CPU build holds
+        if part.is_dir() and not (Path(built) / "third_party" / part.name).exists():
+            shutil.rmtree(part)
     # vLLM takes its CPU platform by the version's name.
     info = folder / f"vllm-{release}.dist-info"
     replace(info / "METADATA", f"\nVersion: {release}", f"\nVersion: {release}+cpu")

@@ -19,6 +19,7 @@ from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, MediaConnector
 from vllm.multimodal.media.image import ImageMediaIO
 
 from .._cores import usable_cores
+from ..engine.local.image_threads import MOST
 from ..engine.plugin_contract import MEDIA_CONNECTOR
 from ..errors import InputError
 from ..inputs.images import MediaPolicy, open_image
@@ -27,7 +28,7 @@ from .arguments import MAX_BODY_BYTES
 
 POLICY = MediaPolicy(max_bytes=MAX_BODY_BYTES, allow_local_files=False)
 """Pixels are bounded as in the embedder; bytes by the request's bound, since clients send images as PNG."""
-_THREADS = ThreadPoolExecutor(min(8, usable_cores()), thread_name_prefix="image")
+_THREADS = ThreadPoolExecutor(min(MOST, usable_cores()), thread_name_prefix="image")
 """They decode; together they hold no more memory meanwhile than ``image_files.BUDGET``."""
 
 

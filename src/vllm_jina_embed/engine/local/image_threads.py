@@ -23,7 +23,7 @@ from ...inputs.image_files import BUDGET
 Result = TypeVar("Result")
 
 MOST = 8
-"""Most threads; one for each core of smaller machines."""
+"""Most threads, also of those that decode in a server; one for each core of smaller machines."""
 BYTES = 10
 """Memory that preparing an image takes for each of its pixels, beside the image: measured with vLLM 0.32."""
 
