@@ -36,6 +36,11 @@ class Engine(Protocol):
         """Longest prompt in tokens, images expanded."""
         ...
 
+    @property
+    def in_flight(self) -> int:
+        """Prompts of one call that it works on best at the same time."""
+        ...
+
     def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
         """Start ``job`` on the engine's own loop; callable from any thread."""
         ...
