@@ -15,7 +15,6 @@ import io
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from PIL import Image, ImageDraw
 
 from benchmarks import loads
 from benchmarks.machine import machine
+from benchmarks.processes import Worker
 from vllm_jina_embed.engine.local.arguments import environment
 
 TILE = 25
@@ -154,61 +154,28 @@ def sent(buffers: Sequence[Any]) -> float:
 
 def race(kind: str, cores: list[int], number: int, rounds: int) -> list[list[float]]:
     """Return pages a second, by round and number of cores; another number of cores begins each round."""
-    workers: list[Worker] = []
     found = []
     with contextlib.ExitStack() as stack:
-        for count in cores:
-            worker = Worker(kind, count, number)
-            stack.callback(worker.close)
-            workers.append(worker)
+        workers = [stack.enter_context(contextlib.closing(bound(kind, count, number))) for count in cores]
         for turn in range(rounds):
             order = [(turn + place) % len(workers) for place in range(len(workers))]
-            speeds = {place: workers[place].ask() for place in order}
+            speeds = {place: float(workers[place].order("go")) for place in order}
             found.append([speeds[place] for place in range(len(workers))])
     return found
 
 
-class Worker:
-    """A process that is bound to some cores, and stopped with its children while others work."""
-
-    def __init__(self, kind: str, cores: int, images: int) -> None:
-        mine = sorted(os.sched_getaffinity(0))
-        bound = ["taskset", "-c", ",".join(map(str, mine[:cores]))]
-        command = [sys.executable, "-m", "benchmarks.image_front_end", "--worker", kind, "--images", str(images)]
-        self._process = subprocess.Popen(
-            [*bound, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
-        )
-        try:
-            if self._answer() != "ready":
-                raise RuntimeError(f"the process on {cores} cores ended before it was ready; see its output above")
-        except BaseException:
-            self.close()
-            raise
-        self._signal(signal.SIGSTOP)
-
-    def ask(self) -> float:
-        """Return the pages a second of one round."""
-        assert self._process.stdin is not None
-        self._signal(signal.SIGCONT)
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-        answer = self._answer()
-        self._signal(signal.SIGSTOP)
-        return float(answer)
-
-    def close(self) -> None:
-        """End it; its engine ends with it."""
-        self._signal(signal.SIGCONT)
-        with contextlib.suppress(BrokenPipeError):
-            self._process.communicate()
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+def bound(kind: str, cores: int, images: int) -> Worker:
+    """Return a process that is bound to some cores and ready."""
+    mine = sorted(os.sched_getaffinity(0))
+    command = [sys.executable, "-m", "benchmarks.image_front_end", "--worker", kind, "--images", str(images)]
+    worker = Worker(["taskset", "-c", ",".join(map(str, mine[:cores])), *command])
+    try:
+        if worker.ready() != "ready":
+            raise RuntimeError(f"the process on {cores} cores ended before it was ready; see its output above")
+    except BaseException:
+        worker.close()
+        raise
+    return worker
 
 
 def work(kind: str, number: int) -> None:

@@ -1,6 +1,6 @@
-"""A contestant's process, seen from the run: orders, answers, and the memory of its whole tree.
+"""A benchmark's process, seen from the run: orders, answers, and the memory of its whole tree.
 
-Between its orders a contestant is stopped (SIGSTOP), all its processes: vLLM's poll while they wait, and threads of
+Between its orders a process is stopped (SIGSTOP), all its processes: vLLM's poll while they wait, and threads of
 torch spin. Memory is watched in orders that are not timed, because looking at it takes a core of its own.
 """
 
@@ -16,43 +16,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
 
-class Contestant:
-    """One worker process and what it starts, in a process group of its own."""
+class Worker:
+    """A process that answers orders line by line, with what it starts, in a process group of its own."""
 
-    def __init__(self, name: str, folder: Path, dtype: str, options: dict[str, Any], log: Path) -> None:
-        self.name = name
-        command = [sys.executable, "-m", "benchmarks.worker", name, str(folder), dtype, json.dumps(options)]
-        with log.open("ab") as file:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, process_group=0
-            )
+    def __init__(self, command: list[str], errors: IO[bytes] | None = None) -> None:
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, process_group=0
+        )
         self._tree = psutil.Process(self._process.pid)
-        self.peak_bytes = 0
 
-    def started(self) -> float | None:
-        """Return the seconds from the process's start to its first vector, or None where it cannot start."""
-        answer = self._answer()
-        if answer is None:
-            return None
+    def ready(self) -> str:
+        """Return its first line, empty where it ended before, and stop it until it is asked."""
+        line = self._line()
         self._signal(signal.SIGSTOP)
-        return float(answer["start_seconds"])
+        return line
 
-    def ask(self, do: str, *, watched: bool = False, **arguments: Any) -> dict[str, Any]:
-        """Give an order and return the answer; with ``watched`` its peak memory counts, and its times do not."""
+    def order(self, line: str) -> str:
+        """Return the line that answers ``line``; empty where it ended."""
         assert self._process.stdin is not None
         self._signal(signal.SIGCONT)
-        with self._watch() if watched else nullcontext():
-            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-            self._process.stdin.flush()
-            answer = self._answer()
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        answer = self._line()
         self._signal(signal.SIGSTOP)
-        if answer is None:
-            raise RuntimeError(f"{self.name} ended while it was asked to {do}; see the log")
         return answer
 
     def close(self) -> None:
@@ -70,15 +61,39 @@ class Contestant:
             if child.is_running():
                 child.kill()
 
-    def _answer(self) -> dict[str, Any] | None:
+    def _line(self) -> str:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        answer: dict[str, Any] | None = json.loads(line) if line else None
-        return answer
+        return self._process.stdout.readline().strip()
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+class Contestant(Worker):
+    """One way to the same vectors: ``benchmarks.worker`` in a process."""
+
+    def __init__(self, name: str, folder: Path, dtype: str, options: dict[str, Any], log: Path) -> None:
+        self.name = name
+        self.peak_bytes = 0
+        with log.open("ab") as file:
+            super().__init__(
+                [sys.executable, "-m", "benchmarks.worker", name, str(folder), dtype, json.dumps(options)], file
+            )
+
+    def started(self) -> float | None:
+        """Return the seconds from the process's start to its first vector, or None where it cannot start."""
+        line = self.ready()
+        return float(json.loads(line)["start_seconds"]) if line else None
+
+    def ask(self, do: str, *, watched: bool = False, **arguments: Any) -> dict[str, Any]:
+        """Give an order and return the answer; with ``watched`` its peak memory counts, and its times do not."""
+        with self._watch() if watched else nullcontext():
+            line = self.order(json.dumps({"do": do, **arguments}))
+        if not line:
+            raise RuntimeError(f"{self.name} ended while it was asked to {do}; see the log")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     @contextmanager
     def _watch(self) -> Iterator[None]:

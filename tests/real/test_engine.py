@@ -237,6 +237,11 @@ class TestLife:
         steps = random_embedder.backend.engine._llm.vllm_config.scheduler_config  # type: ignore[union-attr]
         assert (steps.max_num_seqs, steps.max_num_batched_tokens) == (256, 4096)
 
+    def test_two_steps_of_prompts_are_in_the_engine(self, random_embedder: JinaEmbedder) -> None:
+        """While one is computed, the other one's are packed and sent."""
+        random_embedder.embed(ITEMS[:1])
+        assert random_embedder.backend.engine.in_flight == 512  # type: ignore[union-attr]
+
     def test_other_pixel_bounds_are_another_engine_that_closes_while_busy(self, random_checkpoint: Path) -> None:
         """Both bounds reach the image processor; the last close() stops the engine and answers who still waits.
 

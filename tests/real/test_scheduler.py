@@ -22,8 +22,8 @@ class Planned(QuestionsFirst):
         self.max_num_scheduled_tokens = self._full_step = 4096
         self._last_question = float("-inf")
         self.added: list[Any] = []
-        self.running: list[Any] = [SimpleNamespace(num_tokens=3000, num_computed_tokens=1000)]
-        self.waiting: list[Any] = [SimpleNamespace(num_tokens=15000, num_computed_tokens=0)]
+        self.running: list[Any] = [SimpleNamespace(num_tokens=1500, num_computed_tokens=1000, priority=PATIENT)]
+        self.waiting: list[Any] = [SimpleNamespace(num_tokens=15000, num_computed_tokens=0, priority=PATIENT)]
 
 
 @pytest.fixture
@@ -53,11 +53,18 @@ def test_a_question_makes_steps_small_for_a_moment(planned: Planned, monkeypatch
 
 def test_little_work_is_done_in_full_steps(planned: Planned) -> None:
     """Many single callers are as fast as one call; a question waits for one step at most."""
-    planned.waiting[0].num_tokens = 6000
+    planned.waiting[0].num_tokens = 1500
     planned.add_request(SimpleNamespace(priority=URGENT))
     assert planned.schedule() == 4096
-    planned.waiting[0].num_tokens = 6400
+    planned.waiting[0].num_tokens = 1600
     assert planned.schedule() == 256
+
+
+def test_many_questions_alone_are_done_in_full_steps(planned: Planned) -> None:
+    """Small steps would make all of them wait longer."""
+    planned.waiting[0].priority = URGENT
+    planned.add_request(SimpleNamespace(priority=URGENT))
+    assert planned.schedule() == 4096
 
 
 def test_a_small_step_is_never_larger_than_a_full_one(planned: Planned) -> None:

@@ -46,6 +46,7 @@ class FakeEngine:
 
     Attributes:
         max_tokens: As in ``Engine``.
+        in_flight: As in ``Engine``.
         token_dimensions: Length of a multi-vector's rows.
         prompts: What was embedded, in the order of arrival.
         tasks: The task of each.
@@ -61,6 +62,7 @@ class FakeEngine:
         config: EngineConfig | None = None,
         *,
         max_tokens: int = 4096,
+        in_flight: int = 512,
         token_dimensions: int = 64,
         fail: Callable[[Prompt], Exception | None] = lambda prompt: None,
         delay: Callable[[Prompt], float] = lambda prompt: 0.0,
@@ -68,6 +70,7 @@ class FakeEngine:
     ) -> None:
         self.config = config
         self.max_tokens = max_tokens
+        self.in_flight = in_flight
         self.token_dimensions = token_dimensions
         self.prompts: list[Prompt] = []
         self.tasks: list[str] = []

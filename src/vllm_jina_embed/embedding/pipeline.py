@@ -27,10 +27,8 @@ Progress = Callable[[int], object]
 
 QUESTIONS = 32
 """Most queries of one call that are urgent; a longer list is bulk work and overtakes nothing."""
-IN_FLIGHT = 512
-"""Slots of one call in the engine: a prompt takes one slot, and one more for each ``PIXELS`` of its images."""
-PIXELS = 500_000
-"""Pixels per slot, so that a call's decoded images in the engine hold at most 1 GB, however large they are."""
+PIXELS = 256_000_000
+"""Pixels of one call's images in the engine: decoded they hold at most 1 GB, however large they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +92,7 @@ async def embed_items(
 ) -> Outcome:
     """Embed ``items`` in order; ``progress`` is called with 1 for each finished item."""
     outcome = Outcome(embeddings=plan.empty(len(items)))
-    slots = asyncio.Semaphore(IN_FLIGHT)
+    slots = asyncio.Semaphore(engine.in_flight)
     urgent = plan.urgent and len(items) <= QUESTIONS
 
     async def embed_one(row: int, prompt: Prompt, needed: int) -> None:
@@ -120,7 +118,7 @@ async def embed_items(
                     continue
                 if prompt.truncated:
                     outcome.truncated.append(items[row].position)
-                needed = _places(prompt)
+                needed = _slots(prompt, engine.in_flight)
                 for _ in range(needed):
                     await slots.acquire()
                 tasks.create_task(embed_one(row, prompt, needed))
@@ -134,6 +132,7 @@ async def embed_items(
     return outcome
 
 
-def _places(prompt: Prompt) -> int:
+def _slots(prompt: Prompt, in_flight: int) -> int:
+    """Return how many of the engine's slots a prompt takes: one, and more for its images."""
     pixels = sum(image.width * image.height for image in prompt.images)
-    return min(IN_FLIGHT, 1 + pixels // PIXELS)
+    return min(in_flight, 1 + pixels * in_flight // PIXELS)

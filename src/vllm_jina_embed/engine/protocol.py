@@ -25,20 +25,11 @@ class TokenStates:
     states: Floats
 
 
-class Engine(Protocol):
-    """One running checkpoint. Its async methods are awaited inside a coroutine passed to ``run``.
+class VectorSource(Protocol):
+    """Computes the vectors and states of prompts.
 
-    The caller has checked the task; an engine whose weights are merged for one task ignores it.
+    The caller has checked the task; a source whose weights are merged for one task ignores it.
     """
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest prompt in tokens, images expanded."""
-        ...
-
-    def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
-        """Start ``job`` on the engine's own loop; callable from any thread."""
-        ...
 
     async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
         """Return the float32 embedding ``(dimensions,)`` of L2 norm 1; urgent requests overtake the others.
@@ -60,6 +51,24 @@ class Engine(Protocol):
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """Return every token's state."""
+        ...
+
+
+class Engine(VectorSource, Protocol):
+    """One running checkpoint. Its async methods are awaited inside a coroutine passed to ``run``."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest prompt in tokens, images expanded."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Prompts of one call that it works on best at the same time."""
+        ...
+
+    def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
+        """Start ``job`` on the engine's own loop; callable from any thread."""
         ...
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from ..checkpoints.description import Pooling
 from ..errors import EngineError
 from ..pooling import single_vector
 from ..prompts.base import Prompt
-from .protocol import Engine
+from .protocol import VectorSource
 
 Check = Callable[..., Coroutine[Any, Any, None]]
 
@@ -41,7 +41,7 @@ async def together(checks: Iterable[Coroutine[Any, Any, None]]) -> None:
             check.cancel()
 
 
-async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
+async def check_pooling(engine: VectorSource, config: Any, *, task: str) -> None:
     """Compare the engine's embeddings of a text and an image with host pooling of its own token states.
 
     Raises:
@@ -65,7 +65,7 @@ async def check_pooling(engine: Engine, config: Any, *, task: str) -> None:
     await together(check(prompt) for prompt in _prompts(config))
 
 
-async def check_first_token(engine: Engine, config: Any, *, task: str) -> None:
+async def check_first_token(engine: VectorSource, config: Any, *, task: str) -> None:
     """Compare the engine's embeddings of two texts with the states of their first tokens.
 
     Raises:
@@ -91,7 +91,9 @@ CHECKS: dict[Pooling, Check] = {"vision_span_mean": check_pooling, "first_token"
 """The check of each pooling."""
 
 
-async def check_multi_vector(engine: Engine, config: Any, *, task: str, expected: Callable[[Floats], Floats]) -> None:
+async def check_multi_vector(
+    engine: VectorSource, config: Any, *, task: str, expected: Callable[[Floats], Floats]
+) -> None:
     """Compare the engine's multi-vectors of a text and an image with ``expected`` of its token states.
 
     Raises:

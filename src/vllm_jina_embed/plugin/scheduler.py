@@ -23,8 +23,8 @@ MOMENT = 2.0
 """Seconds after a question during which steps stay small, for the next one."""
 SMALL_STEP = 256
 """Tokens of a small step, or a sixteenth of a full one where that is more."""
-MUCH = 2
-"""Full steps of waiting tokens from which steps are made small; less is computed too soon to be noticed."""
+MUCH = 0.5
+"""Full steps of waiting tokens of documents from which steps are made small; less is computed soon anyway."""
 
 
 class QuestionsFirst(Scheduler):
@@ -47,10 +47,14 @@ class QuestionsFirst(Scheduler):
         """Plan a step, a small one shortly after a question."""
         recent_question = time.monotonic() - self._last_question < MOMENT
         small = min(self._full_step, max(SMALL_STEP, self._full_step // 16))
-        is_small = recent_question and self._waiting_tokens() > MUCH * self._full_step
+        is_small = recent_question and self._waiting_documents() > MUCH * self._full_step
         self.max_num_scheduled_tokens = small if is_small else self._full_step
         return super().schedule(*args, **kwargs)
 
-    def _waiting_tokens(self) -> int:
-        """Return how many tokens of all requests are still to be computed."""
-        return sum(request.num_tokens - request.num_computed_tokens for request in chain(self.waiting, self.running))
+    def _waiting_documents(self) -> int:
+        """Return how many tokens of documents are still to be computed; many questions alone are best in full steps."""
+        return sum(
+            request.num_tokens - request.num_computed_tokens
+            for request in chain(self.waiting, self.running)
+            if request.priority != URGENT
+        )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from vllm import PoolingParams
 
@@ -22,37 +21,29 @@ from ..engine.protocol import TokenStates
 from ..engine.self_check import CHECKS, check_multi_vector, together
 from ..prompts.base import Prompt
 
-Result = TypeVar("Result")
-
 
 class ClientEngine:
-    """vLLM's engine client inside the server as an ``Engine``, without HTTP; it gives both kinds of vectors."""
+    """vLLM's engine client inside the server as a ``VectorSource``, without HTTP; it gives both kinds of vectors."""
 
     def __init__(self, client: Any, adapters: Mapping[str, Any]) -> None:
         """Keep vLLM's client, and its adapters by task."""
         self._client, self._adapters, self._threads = client, adapters, ImageThreads(1)
         self._numbers = itertools.count()
-        self.max_tokens = int(client.model_config.max_model_len)
-
-    def run(self, job: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
-        """Not needed: the server's own loop runs the check."""
-        job.close()
-        raise NotImplementedError
 
     async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
-        """See ``Engine.embed``."""
+        """See ``VectorSource.embed``."""
         output = await self._answer(prompt, task, {"task": "embed", "dimensions": dimensions})
         embedding: Floats = output.outputs.data.numpy()
         return embedding
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
-        """See ``Engine.multi_vector``."""
+        """See ``VectorSource.multi_vector``."""
         output = await self._answer(prompt, task, {"task": "token_embed", "use_activation": True})
         rows: Floats = output.outputs.data.float().numpy()
         return rows
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
-        """See ``Engine.token_states``."""
+        """See ``VectorSource.token_states``."""
         params: dict[str, Any] = {"task": "token_embed", "use_activation": False}
         if self._adapters:
             params["extra_kwargs"] = {TASK_KEY: None}  # raw states, although the server has a default task
@@ -60,7 +51,7 @@ class ClientEngine:
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
 
     def close(self) -> None:
-        """End the thread; the server closes its engine."""
+        """End the threads; the server closes its engine."""
         self._threads.close()
 
     async def _answer(self, prompt: Prompt, task: str, params: dict[str, Any]) -> Any:

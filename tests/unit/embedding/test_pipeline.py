@@ -160,8 +160,8 @@ async def test_progress_counts_every_item_once() -> None:
 async def test_prompts_in_flight_are_bounded() -> None:
     """A million texts do not become a million requests."""
     engine = FakeEngine(delay=lambda prompt: 0.5)
-    await embed([f"text {n}" for n in range(2 * pipeline.IN_FLIGHT)], engine)
-    assert engine.most_at_once == pipeline.IN_FLIGHT
+    await embed([f"text {n}" for n in range(2 * engine.in_flight)], engine)
+    assert engine.most_at_once == engine.in_flight
 
 
 async def test_decoded_images_in_flight_are_bounded_by_their_pixels() -> None:
@@ -171,7 +171,7 @@ async def test_decoded_images_in_flight_are_bounded_by_their_pixels() -> None:
     async with asyncio.timeout(300):
         outcome = await embed([photograph] * 40, engine)
     assert outcome.errors == []
-    assert engine.most_pixels <= pipeline.IN_FLIGHT * pipeline.PIXELS
+    assert engine.most_pixels <= pipeline.PIXELS
 
 
 async def test_an_image_larger_than_the_bound_passes_alone() -> None:
@@ -273,10 +273,9 @@ async def test_long_texts_are_tokenised_on_several_cores(monkeypatch: pytest.Mon
 async def test_what_is_built_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoded images do not pile up while the engine is busy."""
     monkeypatch.setattr(building, "usable_cores", lambda: 2)
-    monkeypatch.setattr(pipeline, "IN_FLIGHT", 3)
     builder = SlowBuilder(1)
     ready = asyncio.Event()
-    engine = FakeEngine(until=lambda engine: ready.is_set())
+    engine = FakeEngine(in_flight=3, until=lambda engine: ready.is_set())
     task = asyncio.create_task(build_with(builder, [noise(20 + n, 30, n) for n in range(40)], engine))
     await asyncio.to_thread(wait_until, lambda: builder.built == 3 + 1 + 1)  # in the engine, waiting for a slot, ahead
     await asyncio.sleep(0.2)

@@ -133,8 +133,9 @@ class LocalEngine:
         self.max_tokens = int(settings.model_config.max_model_len)
         self._dimensions = int(settings.model_config.embedding_size)
         self._restart_lock = asyncio.Lock()
-        # The requests of one step: with more in the engine, answers come in bursts, and questions wait for them.
-        self._slots = asyncio.Semaphore(settings.scheduler_config.max_num_seqs)
+        # The requests of two steps: while one is computed, the next one's are packed and sent.
+        self.in_flight = 2 * int(settings.scheduler_config.max_num_seqs)
+        self._slots = asyncio.Semaphore(self.in_flight)
         await self._check(settings.model_config.hf_config)
 
     async def _stop(self) -> None:

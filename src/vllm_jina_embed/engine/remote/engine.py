@@ -100,6 +100,8 @@ class HttpConnection:
 class RemoteEngine:
     """One or several vLLM servers as one ``Engine``. Start-up waits until one of them answers."""
 
+    in_flight = 512
+
     def __init__(self, config: RemoteConfig, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         """Meet the servers.
 
