@@ -21,6 +21,7 @@ from vllm_jina_embed.engine.local.engine import LocalEngine, _start_vllm
 from vllm_jina_embed.engine.local.image_threads import ImageThreads
 from vllm_jina_embed.engine.local.requests import rendered
 from vllm_jina_embed.engine.local.vllm_versions import warn_if_newer
+from vllm_jina_embed.engine.plugin_contract import QUESTION_SECONDS
 from vllm_jina_embed.inputs.budget import Budget
 from vllm_jina_embed.inputs.items import images
 from vllm_jina_embed.prompts.base import Prompt
@@ -230,7 +231,7 @@ def test_a_vllm_newer_than_the_tested_ones_is_named(
 async def test_a_request_that_meets_a_closed_engine_says_so() -> None:
     """Closed while its image was being prepared, before its first try and before its second."""
     engine = LocalEngine.__new__(LocalEngine)
-    engine._llm, engine._slots = None, asyncio.Semaphore(1)
+    engine._llm, engine._slots, engine._last_question = None, asyncio.Semaphore(1), 0.0
     prompt = Prompt(token_ids=(1,))
     with pytest.raises(ClosedError):
         await engine._answer(prompt, "", False, None)
@@ -242,3 +243,38 @@ async def test_a_request_that_meets_a_closed_engine_says_so() -> None:
     engine._try = closed_meanwhile  # type: ignore[method-assign]
     with pytest.raises(ClosedError):
         await engine._answer(prompt, "", False, None)
+
+
+async def test_after_a_question_half_as_many_documents_are_in_the_engine() -> None:
+    """For a moment; the question itself waits for no document."""
+    engine = LocalEngine.__new__(LocalEngine)
+    engine._llm, engine._last_question = MagicMock(errored=False), float("-inf")
+    engine._slots, engine._fewer_slots = asyncio.Semaphore(4), asyncio.Semaphore(2)
+    entered, answered = 0, asyncio.Event()
+
+    async def enter(*_: Any) -> str:
+        nonlocal entered
+        entered += 1
+        await answered.wait()
+        return "answer"
+
+    async def in_engine(urgent: int, documents: int) -> int:
+        nonlocal entered
+        entered = 0
+        answered.clear()
+        prompt = Prompt(token_ids=(1,))
+        every = [engine._answer(prompt, "", number < urgent, None) for number in range(urgent + documents)]
+        together = asyncio.gather(*every)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        most = entered
+        answered.set()
+        assert await together == ["answer"] * len(every)
+        return most
+
+    engine._try = enter  # type: ignore[method-assign]
+    assert await in_engine(0, 9) == 4
+    assert await in_engine(5, 9) == 5 + 2
+    assert await in_engine(0, 9) == 2
+    engine._last_question -= QUESTION_SECONDS
+    assert await in_engine(0, 9) == 4

@@ -22,7 +22,7 @@ class Planned(QuestionsFirst):
         self.max_num_scheduled_tokens = self._full_step = 4096
         self._last_question = float("-inf")
         self.added: list[Any] = []
-        self.running: list[Any] = [SimpleNamespace(num_tokens=1500, num_computed_tokens=1000, priority=PATIENT)]
+        self.running: list[Any] = [SimpleNamespace(num_tokens=3000, num_computed_tokens=1000, priority=PATIENT)]
         self.waiting: list[Any] = [SimpleNamespace(num_tokens=15000, num_computed_tokens=0, priority=PATIENT)]
 
 
@@ -47,16 +47,16 @@ def test_a_question_makes_steps_small_for_a_moment(planned: Planned, monkeypatch
     planned.add_request(SimpleNamespace(priority=URGENT))
     assert planned.schedule() == 256
     now = scheduler.time.monotonic()
-    monkeypatch.setattr(scheduler.time, "monotonic", lambda: now + scheduler.MOMENT)
+    monkeypatch.setattr(scheduler.time, "monotonic", lambda: now + scheduler.QUESTION_SECONDS)
     assert planned.schedule() == 4096
 
 
 def test_little_work_is_done_in_full_steps(planned: Planned) -> None:
     """Many single callers are as fast as one call; a question waits for one step at most."""
-    planned.waiting[0].num_tokens = 1500
+    planned.waiting[0].num_tokens = 6000
     planned.add_request(SimpleNamespace(priority=URGENT))
     assert planned.schedule() == 4096
-    planned.waiting[0].num_tokens = 1600
+    planned.waiting[0].num_tokens = 6400
     assert planned.schedule() == 256
 
 

@@ -29,6 +29,10 @@ Zero is vLLM's own default, so that the documents of a server's other clients ar
 """
 
 
+QUESTION_SECONDS = 2.0
+"""Seconds after a question for which documents take less room, for the next one."""
+
+
 OWNER_VARIABLE = "JINA_EMBED_ENGINE_OWNER"
 """Environment variable with the id of our server's process: the processes that vLLM starts for it end with it."""
 

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from vllm.v1.core.sched.scheduler import Scheduler
 
-from ..engine.plugin_contract import URGENT
+from ..engine.plugin_contract import QUESTION_SECONDS, URGENT
 
 if TYPE_CHECKING:
     from vllm.v1.request import Request
 
-MOMENT = 2.0
-"""Seconds after a question during which steps stay small, for the next one."""
 SMALL_STEP = 256
 """Tokens of a small step, or a sixteenth of a full one where that is more."""
-MUCH = 0.5
+MUCH = 2
 """Full steps of waiting tokens of documents from which steps are made small; less is computed soon anyway."""
 
 
@@ -45,7 +43,7 @@ class QuestionsFirst(Scheduler):
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """Plan a step, a small one shortly after a question."""
-        recent_question = time.monotonic() - self._last_question < MOMENT
+        recent_question = time.monotonic() - self._last_question < QUESTION_SECONDS
         small = min(self._full_step, max(SMALL_STEP, self._full_step // 16))
         is_small = recent_question and self._waiting_documents() > MUCH * self._full_step
         self.max_num_scheduled_tokens = small if is_small else self._full_step
