@@ -213,7 +213,7 @@ def test_a_vllm_newer_than_the_tested_ones_is_named(
     assert isinstance(config, LocalConfig)
 
     def serve() -> None:
-        choices = {"model": "demo", "dtype": None}
+        choices = {"model": "demo", "dtype": None, "row": None}
         server_process.run(
             model_settings=choices, host="127.0.0.1", port=0, api_key=None, multi_vector=False, passed=[]
         )

@@ -7,6 +7,7 @@ import http.server
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -306,7 +307,8 @@ def test_a_long_text_costs_what_can_be_in_its_prompt(renderer: Any, monkeypatch:
         def __getattr__(self, name: str) -> Any:
             return getattr(self.tokenizer, name)
 
-    monkeypatch.setattr(renderer, "_plain", Counting(text_builder()._plain.tokenizer))
+    plain = text_builder()._plain
+    monkeypatch.setattr(renderer, "_plain", replace(plain, tokenizer=Counting(plain.tokenizer)))
     with pytest.raises(VLLMValidationError, match="Split the text, or pass truncate_prompt_tokens"):
         tokenized(renderer, " " * 20_000_000 + "x")
     assert max(sizes) < 10_000_000
@@ -315,7 +317,7 @@ def test_a_long_text_costs_what_can_be_in_its_prompt(renderer: Any, monkeypatch:
 @pytest.mark.parametrize("keep", [1, 5, 300])
 def test_a_text_is_cut_as_the_embedder_cuts_it(renderer: Any, monkeypatch: pytest.MonkeyPatch, keep: int) -> None:
     builder = text_builder()
-    monkeypatch.setattr(renderer, "_plain", builder._plain.tokenizer)
+    monkeypatch.setattr(renderer, "_plain", builder._plain)
     for text in ("the quick brown fox " * 3, "the quick brown fox " * 9000):
         if keep == 1:
             with pytest.raises(VLLMValidationError, match="leaves no room"):
@@ -337,7 +339,7 @@ def test_what_the_tokenizer_fails_on_is_the_clients_error(
 
         encode_batch = encode
 
-    monkeypatch.setattr(renderer, "_plain", Failing())
+    monkeypatch.setattr(renderer, "_plain", replace(renderer._plain, tokenizer=Failing()))
     with pytest.raises(VLLMValidationError, match="no search"):
         tokenized(renderer, "a fox")
 
