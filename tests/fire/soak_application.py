@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -255,13 +256,15 @@ def tenths(memory: list[tuple[float, float, float]]) -> list[list[int]]:
     return [[round(median(column)) for column in zip(*part, strict=True)] for part in parts if part]
 
 
-def state() -> dict[str, set[str]]:
-    """Return what can be left behind inside this process: descriptors and threads."""
+def state() -> dict[str, Collection[str]]:
+    """Return what can be left behind inside this process: descriptors and threads, those of libraries by class."""
     links = []
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
             links.append(str(link.readlink()))
-    return {"files": set(links), "threads": {thread.name for thread in threading.enumerate()}}
+    plain = threading.Thread
+    names = [thread.name if type(thread) is plain else type(thread).__name__ for thread in threading.enumerate()]
+    return {"files": set(links), "threads": names}
 
 
 def main() -> None:

@@ -42,7 +42,8 @@ def test_mixed_requests_survive_kills_forks_and_ctrl_c(pytestconfig: pytest.Conf
     assert (figures["kills"], figures["interrupts"]) == (2, 1)
     first, last = figures["memory of the first tenth, MB"], figures["memory of the last tenth, MB"]
     assert last <= 1.05 * first
-    assert set(figures["threads left"]) <= {"MainThread", "Thread-1", "tqdm_monitor"}, "tqdm has one for all its bars"
+    libraries = [["GarbageCollectorThread", "TMonitor", "_MainThread"], ["GarbageCollectorThread", "_MainThread"]]
+    assert figures["threads left"] in libraries, "pyzmq has one, and tqdm one for all its bars"
     assert figures["sockets and shared memory left"] == []
     assert figures["shared memory left"] == []
     assert files_left == []
