@@ -7,7 +7,8 @@ Importing this package loads neither vllm nor torch nor a framework.
 """
 
 from .cache.embedder import CachedEmbedder
-from .checkpoints.description import Layout, Model, Slot, Special
+from .checkpoints.description import Model, Slot, Special
+from .checkpoints.layout import Layout
 from .checkpoints.registry import register
 from .embedder import JinaEmbedder
 from .errors import (

@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from .frozen import Frozen
+from .layout import Layout
 
 TASKS = ("retrieval", "text-matching", "code")
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parent.parent / "demo" / "checkpoint"
 
-Pooling = Literal["vision_span_mean", "first_token"]
-"""The mean over a text's tokens or an image's span; the state of the first token."""
+Pooling = Literal["vision_span_mean", "first_token", "last_token", "mean"]
+"""The mean over a text's tokens or an image's span; the state of the first token, or of the last; the mean over all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,38 +46,6 @@ Template: TypeAlias = "tuple[str | Special | Slot, ...]"
 """A prompt in pieces: plain texts, special tokens and one slot. The user's text alone may be cut."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layout(Frozen):
-    """What the files of a checkpoint say of themselves; a folder that says otherwise is another model.
-
-    A key or a file that is missing says nothing.
-
-    Attributes:
-        architecture: The one entry of ``architectures`` in config.json.
-        config: Values of keys in config.json.
-        absent: Keys that config.json does not have; null, and the ``id2label`` of every model, count as absent.
-        modules: The kinds of modules that modules.json may list. Empty where the architecture alone says which model
-            it is: then no file of sentence-transformers is compared.
-        prompts: By their names in config_sentence_transformers.json, the prompts that the row has too; one that stands
-            there under any other name is empty. The name of a task may stand in front: ``retrieval.query``.
-        adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
-            ``named``, where the architecture says that there are some.
-        assumed: Where other models have the same files: the words of a warning that this row is assumed. Empty where
-            the files say enough.
-        pooling_decides: Whether nothing is assumed any more if 1_Pooling/config.json names the row's pooling, and there
-            is a config_sentence_transformers.json.
-    """
-
-    architecture: str
-    config: Mapping[str, Any] = field(default_factory=dict)
-    absent: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    adapters: Literal["none", "ignored", "folder", "named"] = "none"
-    assumed: str = ""
-    pooling_decides: bool = False
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model(Frozen):
     """A row: how the checkpoints of one training are recognised, prompted, started and pooled.
@@ -88,14 +57,18 @@ class Model(Frozen):
         layouts: What a checkpoint's files say if it is one of this row's; a folder fits one of them.
         known_as: Names that those of this row's folders and repositories begin with; the first stands in errors.
         pooling: Which token states make the embedding.
+        layer_norm: Whether what is pooled gets a layer norm without weights, over the full length, before it is cut.
         kind: How the tokenizer splits texts, which decides how a text is kept from becoming a special token.
         templates: The prompts by role (``query``, ``passage``; ``any`` for both) and modality (``text``, ``image``).
             Nothing but these pieces stands in a prompt: the first and last token are pieces too.
         image: The pieces of one image; the engine repeats the token that stands for its patches. Empty where only texts
             have embeddings.
         symmetric_tasks: Tasks in which both roles get the prompt of a query.
-        architecture: The plugin's architecture that vLLM loads; None for vLLM's own.
+        architecture: The plugin's architecture that vLLM loads; None for vLLM's own, with this row's pooling.
         adapter_architecture: The same for a checkpoint with an adapter per task.
+        attention: Whether a token sees those before it (``causal``) or on ``both`` sides; None is not checked.
+        overrides: Further keys of ``hf_overrides`` that vLLM needs.
+        arguments: Further arguments that vLLM needs; a user's win.
         splits_prompts: Whether vLLM may compute a prompt in several steps, as causal attention allows.
         tasks: Tasks out of ``TASKS``, the default first; ``task_names`` of config.json may choose among several.
         matryoshka_sizes: Lengths below the full one that were trained, where ``matryoshka_dims`` of config.json does
@@ -117,12 +90,16 @@ class Model(Frozen):
     layouts: tuple[Layout, ...]
     known_as: tuple[str, ...] = ()
     pooling: Pooling
+    layer_norm: bool = False
     kind: Literal["bpe", "unigram", "wordpiece"]
     templates: Mapping[tuple[str, str], Template]
     image: Template = ()
     symmetric_tasks: tuple[str, ...] = ()
     architecture: str | None = None
     adapter_architecture: str | None = None
+    attention: Literal["causal", "both"] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     splits_prompts: bool = False
     tasks: tuple[str, ...] = ("retrieval",)
     matryoshka_sizes: tuple[int, ...] = ()
@@ -199,7 +176,8 @@ def canonical(row: Model) -> str:
     deciding = [one for one in fields(row) if one.name not in NO_VECTORS]
     values = {one.name: _plain(getattr(row, one.name)) for one in deciding}
     for one in deciding:
-        if one.default is not MISSING and values[one.name] == _plain(one.default):
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if default is not MISSING and values[one.name] == _plain(default):
             del values[one.name]
     return json.dumps(values, sort_keys=True)
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import values
-from .description import Layout, Model
+from .description import Model
 from .files import Location, optional_json
+from .layout import Layout
 
-MODES = {"vision_span_mean": "mean", "first_token": "cls"}
+MODES = {"vision_span_mean": "mean", "first_token": "cls", "last_token": "lasttoken", "mean": "mean"}
 """By the row's pooling, its name in sentence-transformers' 1_Pooling/config.json."""
 WRONG = "Other models have other prompts and another pooling: their vectors would be wrong here."
 

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias, get_args
 
 from ..errors import ConfigError
 from . import table, values
-from .description import TASKS, Checkpoint, Layout, Model, Pooling, Slot, Special
+from .description import TASKS, Checkpoint, Model, Pooling, Slot, Special
+from .layout import Layout
 from .recognition import words
 from .table.jina_v4 import JINA_V4
 
@@ -36,7 +37,7 @@ def checked(row: Any) -> Model:
     """
     if not isinstance(row, Model):
         raise ConfigError(f"row={values.short(row)} is a {type(row).__name__}; expected a vllm_jina_embed.Model.")
-    own = _of_names(row) | _of_prompts(row) | _of_sizes(row)
+    own = _of_names(row) | _of_start(row) | _of_prompts(row) | _of_sizes(row)
     rules = [(name, getattr(row, name), rule) for name, rule in own.items()]
     for place, layout in enumerate(row.layouts if _is_tuple_of(row.layouts, Layout) else ()):
         rules += [
@@ -61,10 +62,26 @@ def _of_names(row: Model) -> dict[str, Rule]:
             _is_tuple_of(row.known_as, str, empty=True) and all(map(words, row.known_as)),
             "a tuple of names, each with a letter",
         ),
-        "architecture": (_is_text_or_none(row.architecture), "an architecture, or None"),
-        "adapter_architecture": (_is_text_or_none(row.adapter_architecture), "an architecture, or None"),
         "source": (_are_texts(row.source), "a mapping of texts"),
         "vectors_before": (_are_texts(row.vectors_before), "a mapping of texts"),
+    }
+
+
+def _of_start(row: Model) -> dict[str, Rule]:
+    """Return the rules of the fields that decide how vLLM is started; no row switches on a checkpoint's own code."""
+    return {
+        "architecture": (_is_text_or_none(row.architecture), "an architecture, or None"),
+        "adapter_architecture": (_is_text_or_none(row.adapter_architecture), "an architecture, or None"),
+        "attention": (row.attention in ("causal", "both", None), "causal or both, or None"),
+        "splits_prompts": (
+            isinstance(row.splits_prompts, bool) and not (row.splits_prompts and row.attention == "both"),
+            "True or False, and False with attention='both'",
+        ),
+        "overrides": (_has_json(row.overrides), "a mapping of JSON values by names"),
+        "arguments": (
+            _has_json(row.arguments) and "trust_remote_code" not in row.arguments,
+            "a mapping of JSON values by names, without trust_remote_code",
+        ),
     }
 
 
@@ -74,6 +91,7 @@ def _of_prompts(row: Model) -> dict[str, Rule]:
     tasks = f"some of {', '.join(TASKS)}"
     return {
         "pooling": (row.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}"),
+        "layer_norm": (isinstance(row.layer_norm, bool), "True or False"),
         "kind": (row.kind in ("bpe", "unigram", "wordpiece"), "bpe, unigram or wordpiece"),
         "templates": (
             _are_templates(row.templates),
@@ -99,7 +117,6 @@ def _of_sizes(row: Model) -> dict[str, Rule]:
     takes_images = _are_templates(row.templates) and row.takes_images
     low, high, number = row.min_pixels, row.max_pixels, "a whole number over 0"
     return {
-        "splits_prompts": (isinstance(row.splits_prompts, bool), "True or False"),
         "matryoshka_sizes": (
             _is_tuple_of(row.matryoshka_sizes, int, empty=True) and all(map(_is_over_0, row.matryoshka_sizes)),
             "a tuple of whole numbers over 0",
@@ -141,6 +158,17 @@ def _is_text_or_none(value: Any) -> bool:
 
 def _has_text_keys(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
+def _has_json(values: Any) -> bool:
+    """Tell whether this is a mapping of JSON's values by texts."""
+    return _has_text_keys(values) and all(map(_is_json, values.values()))
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_json, value))
+    return _has_json(value) if isinstance(value, Mapping) else value is None or isinstance(value, str | int | float)
 
 
 def _are_texts(value: Any) -> bool:

@@ -10,6 +10,14 @@ DEFAULT_TASK_KEY = "jina_multi_vector_task"
 """Key of ``hf_overrides``: the task of the multi-vectors where a request names none; without it, raw token states."""
 
 
+POOLING_KEY, LAYER_NORM_KEY = "jina_pooling", "jina_layer_norm"
+"""Keys of ``hf_overrides``: the row's pooling, and whether a layer norm follows it (absent: none)."""
+
+
+POOLED_PREFIX = "Pooled"
+"""Begins the architectures that are vLLM's own with our pooling: ``PooledQwen3ForCausalLM``."""
+
+
 ROW_KEY = "jina_row"
 """Key of ``hf_overrides`` of a server: name and digest of the row that it serves."""
 

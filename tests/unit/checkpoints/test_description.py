@@ -28,12 +28,16 @@ CHANGES: dict[str, Any] = {
     "layouts": (Layout(architecture="Tiny", absent=("head",)),),
     "known_as": ("small-and-fast",),
     "pooling": "vision_span_mean",
+    "layer_norm": True,
     "kind": "wordpiece",
     "templates": TEMPLATES | {("passage", "text"): ("p:", Slot.TEXT)},
     "image": (Special("<i>"),),
     "symmetric_tasks": (),
     "architecture": None,
     "adapter_architecture": "B",
+    "attention": "both",
+    "overrides": {"is_causal": False},
+    "arguments": {"dtype": "float32"},
     "splits_prompts": False,
     "tasks": ("code",),
     "matryoshka_sizes": (8,),
@@ -102,7 +106,7 @@ def test_a_field_at_its_default_is_not_in_the_digest() -> None:
     least = Model(name="a", layouts=(), pooling="first_token", kind="bpe", templates=TEMPLATES, max_length=3)
     assert set(json.loads(canonical(least))) == {"name", "pooling", "kind", "templates", "max_length"}
     listed: Any = []
-    assert replace(least, image=listed).digest == least.digest
+    assert replace(least, image=listed, overrides={}).digest == least.digest
 
 
 def test_equal_rows_have_the_same_name_and_digest() -> None:

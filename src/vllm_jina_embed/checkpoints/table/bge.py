@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..description import Checkpoint, Layout, Model, Slot, Special
+from ..description import Checkpoint, Model, Slot, Special
+from ..layout import Layout
 
 BGE_M3 = "BAAI/bge-m3"
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..description import TASKS, Checkpoint, Layout, Model, Slot, Special
+from ..description import TASKS, Checkpoint, Model, Slot, Special
+from ..layout import Layout
 
 NATIVE = "jinaai/jina-embeddings-v4"
 NATIVE_ARCHITECTURE = "JinaEmbeddingsV4Model"

@@ -1,0 +1,41 @@
+"""What the files of a checkpoint say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .frozen import Frozen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout(Frozen):
+    """What the files of a checkpoint say of themselves; a folder that says otherwise is another model.
+
+    A key or a file that is missing says nothing.
+
+    Attributes:
+        architecture: The one entry of ``architectures`` in config.json.
+        config: Values of keys in config.json.
+        absent: Keys that config.json does not have; null, and the ``id2label`` of every model, count as absent.
+        modules: The kinds of modules that modules.json may list. Empty where the architecture alone says which model
+            it is: then no file of sentence-transformers is compared.
+        prompts: By their names in config_sentence_transformers.json, the prompts that the row has too; one that stands
+            there under any other name is empty. The name of a task may stand in front: ``retrieval.query``.
+        adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
+            ``named``, where the architecture says that there are some.
+        assumed: Where other models have the same files: the words of a warning that this row is assumed. Empty where
+            the files say enough.
+        pooling_decides: Whether nothing is assumed any more if 1_Pooling/config.json names the row's pooling, and there
+            is a config_sentence_transformers.json.
+    """
+
+    architecture: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    adapters: Literal["none", "ignored", "folder", "named"] = "none"
+    assumed: str = ""
+    pooling_decides: bool = False
