@@ -104,6 +104,7 @@ def check(
             max_pixels=high,
             files=locate(checkpoint.location).state(),
             row=checkpoint.row,
+            architecture=checkpoint.architecture,
             max_tokens=checkpoint.max_length,
             tasks=checkpoint.tasks if checkpoint.has_adapters else (),
             options={**checkpoint.options, **(engine_kwargs or {})},

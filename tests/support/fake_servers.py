@@ -198,7 +198,7 @@ def facts_of(kind: str, **changes: Any) -> dict[str, Any]:
     """Return the facts that a server of the demo checkpoint tells, some of them changed."""
     checkpoint = resolve.resolve("demo")
     demo = asdict(checkpoint) | {"location": "demo"}
-    del demo["options"]
+    del demo["options"], demo["architecture"]
     demo["dimensions"], demo["family"] = demo.pop("matryoshka_sizes"), demo.pop("row")["name"]  # the wire's names
     return {
         "checkpoint": demo, "revision": None, "files": "0123", "dtype": "float32", "pooler_task": kind,

@@ -163,8 +163,8 @@ class Model(Frozen):
         return self.vectors_before.get(digest, f"vllm-jina-embed/2/{digest}")
 
 
-NO_VECTORS = frozenset({"layouts", "known_as", "source", "vectors_before"})
-"""Fields that decide no vector: a corrected citation, or a stricter check of folders, must not empty a cache."""
+NO_VECTORS = frozenset({"layouts", "known_as", "attention", "source", "vectors_before"})
+"""Fields that decide no vector: a corrected citation, or a stricter check, must not empty a cache."""
 
 
 def canonical(row: Model) -> str:
@@ -217,6 +217,7 @@ class Checkpoint:
         min_pixels: Smallest area of an image in pixels; smaller images are enlarged to it.
         max_pixels: Largest area of an image in pixels; larger images are reduced to it.
         max_length: Longest prompt of a text in tokens.
+        architecture: The one in config.json; empty for that of the row's first layout.
         options: Default engine arguments of this checkpoint.
     """
 
@@ -231,6 +232,7 @@ class Checkpoint:
     min_pixels: int
     max_pixels: int
     max_length: int
+    architecture: str = field(default="", compare=False)
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property

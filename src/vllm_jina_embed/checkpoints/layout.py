@@ -25,10 +25,10 @@ class Layout(Frozen):
             there under any other name is empty. The name of a task may stand in front: ``retrieval.query``.
         adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
             ``named``, where the architecture says that there are some.
-        assumed: Where other models have the same files: the words of a warning that this row is assumed. Empty where
-            the files say enough.
-        pooling_decides: Whether nothing is assumed any more if 1_Pooling/config.json names the row's pooling, and there
-            is a config_sentence_transformers.json.
+        assumed: Where other models have the same files: the words of a warning that this row is assumed.
+        pooling_decides: Whether 1_Pooling/config.json with the row's pooling, and a config_sentence_transformers.json
+            with ``prompts``, say which model it is. A folder without them is assumed to be one of this row's if there
+            is an ``assumed``; if not, it is refused unless its name is one of the row's, or the caller names the row.
     """
 
     architecture: str

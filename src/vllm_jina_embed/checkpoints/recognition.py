@@ -105,7 +105,9 @@ class Decision:
     assumed: str = ""
 
 
-def decide(name: str, location: Location, config: Mapping[str, Any], rows: Collection[Model]) -> Decision:
+def decide(
+    name: str, location: Location, config: Mapping[str, Any], rows: Collection[Model], *, is_named: bool = False
+) -> Decision:
     """Return the only one of ``rows`` that the checkpoint's files agree with.
 
     If several do, the checkpoint's name decides. What is assumed without a sign is so only where nothing else fits.
@@ -115,9 +117,11 @@ def decide(name: str, location: Location, config: Mapping[str, Any], rows: Colle
         location: Its folder or repository.
         config: The content of its config.json.
         rows: The rows to choose from.
+        is_named: Whether the caller named the row: then the files need not say that it is one of its.
 
     Raises:
-        ConfigError: No row has this architecture, each differs, or several are left. The message says what to do.
+        ConfigError: No row has this architecture, each differs, none is told by the files, or several are left. The
+            message says what to do.
     """
     architecture = _architecture(name, config, rows)
     found = [(row, layout) for row in rows for layout in row.layouts if layout.architecture == architecture]
@@ -127,10 +131,35 @@ def decide(name: str, location: Location, config: Mapping[str, Any], rows: Colle
     fits = [(row, layout) for row, layout, different in apart if not different]
     if not fits:
         raise ConfigError(_difference(name, architecture, apart))
-    row, layout = _one_of(evidence, fits, architecture)
+    taken = [(row, layout) for row, layout in fits if is_named or _may_be_taken(row, layout, evidence)]
+    if not taken:
+        raise ConfigError(_no_sign(name, architecture, fits))
+    row, layout = _one_of(evidence, taken, architecture)
+    return Decision(row=row, layout=layout, assumed="" if _is_sure(row, layout, evidence) else layout.assumed)
+
+
+def _is_sure(row: Model, layout: Layout, evidence: Evidence) -> bool:
+    """Tell whether the checkpoint's name, or its pooling and its prompts, say that it is one of ``row``'s."""
+    prompts = (evidence.prompts or {}).values()
     says_enough = bool(evidence.modes) and evidence.prompts is not None
-    is_sure = evidence.names(row) or (layout.pooling_decides and says_enough)
-    return Decision(row=row, layout=layout, assumed="" if is_sure else layout.assumed)
+    says_enough = says_enough and all(text in prompts for text in layout.prompts.values() if text)
+    return evidence.names(row) or (layout.pooling_decides and says_enough)
+
+
+def _may_be_taken(row: Model, layout: Layout, evidence: Evidence) -> bool:
+    """Tell whether the files say that the checkpoint is one of ``row``'s, or it may be assumed."""
+    return bool(layout.assumed) or not layout.pooling_decides or _is_sure(row, layout, evidence)
+
+
+def _no_sign(name: str, architecture: str, fits: Sequence[tuple[Model, Layout]]) -> str:
+    """Return the message for a checkpoint whose files contradict no row, and name none."""
+    rows = list(dict.fromkeys(row for row, _ in fits))
+    return (
+        f"model={name!r}: {architecture} is the architecture of other models too, such as chat models, and neither its "
+        f"name nor its files say that it is one of {' or '.join(row.label for row in rows)}. {WRONG} Copy the files "
+        "1_Pooling/config.json and config_sentence_transformers.json of the model, or, if it is one, pass "
+        f"{' or '.join(f'row={row.name!r}' for row in rows)}."
+    )
 
 
 def differences(row: Model, layout: Layout, evidence: Evidence) -> Iterator[str]:

@@ -52,7 +52,8 @@ def resolve(model: str, revision: str | None = None, row: Model | None = None, *
         raise ConfigError(f"model={model!r}: no such folder. {KNOWN}.")
     else:
         config = _hub_config(location)
-    decision = decide(model, location, config, tuple(ROWS.values()) if row is None else [row])
+    rows = tuple(ROWS.values()) if row is None else [row]
+    decision = decide(model, location, config, rows, is_named=row is not None)
     if warns and row is None and decision.assumed:
         _warn_once(model, decision.layout.architecture, decision.assumed)
     return _sized(model, location, config, decision, options)
@@ -102,6 +103,7 @@ def _sized(
         min_pixels=row.min_pixels,
         max_pixels=row.max_pixels,
         max_length=_max_length(where, text_config, row),
+        architecture=decision.layout.architecture,
         options=options,
     )
 

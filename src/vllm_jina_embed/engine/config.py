@@ -42,11 +42,13 @@ class LocalConfig(EngineConfig):
     """An engine in this process.
 
     Attributes:
+        architecture: The checkpoint's own; empty for that of the row's first layout.
         max_tokens: Longest prompt in tokens, images expanded, unless the options say otherwise.
         tasks: Tasks that the checkpoint has an adapter for; empty where its weights are merged for one.
         options: The engine's own keyword arguments, passed on unchanged.
     """
 
+    architecture: str = ""
     max_tokens: int = MAX_LENGTH
     tasks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)

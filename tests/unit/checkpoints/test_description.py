@@ -59,8 +59,8 @@ def test_each_field_that_decides_vectors_is_in_the_digest(name: str) -> None:
     assert (changed.digest != ROW.digest) == (changed != ROW) == (name not in NO_VECTORS)
 
 
-def test_only_where_a_row_comes_from_and_how_it_is_recognised_decide_nothing() -> None:
-    assert {"layouts", "known_as", "source", "vectors_before"} == NO_VECTORS
+def test_only_where_a_row_comes_from_and_how_it_is_recognised_and_checked_decide_nothing() -> None:
+    assert {"layouts", "known_as", "attention", "source", "vectors_before"} == NO_VECTORS
 
 
 @pytest.mark.parametrize(

@@ -64,12 +64,12 @@ def test_an_unknown_architecture_is_refused_with_the_lines_that_describe_it(tmp_
     with pytest.raises(ConfigError) as caught:
         resolve(place)
     message = str(caught.value)
-    known = "bge-m3 (XLMRobertaModel) or jina-embeddings-v4 (JinaEmbeddingsV4Model, Qwen2_5_VLForConditionalGeneration)"
-    assert f"model={place!r}: got architectures=['FooModel']; expected {known}. Other" in message
+    assert f"model={place!r}: got architectures=['FooModel']; expected bge-m3 (XLMRobertaModel) or " in message
+    assert "jina-embeddings-v4 (JinaEmbeddingsV4Model, Qwen2_5_VLForConditionalGeneration)" in message
     assert "their vectors would be wrong here" in message
     made: dict[str, Any] = {}
     lines = "\n".join(line.removeprefix("    ") for line in message.splitlines()[1:])
-    with pytest.raises(ConfigError, match=r"has pooling=Ellipsis; expected one of vision_span_mean, first_token"):
+    with pytest.raises(ConfigError, match=r"has pooling=Ellipsis; expected one of vision_span_mean, first_"):
         exec(lines, {})
     for dots, text in {
         "pooling=...": "pooling='first_token'",
@@ -257,7 +257,7 @@ def test_the_files_have_their_say_even_where_a_row_is_named(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("bge", "row='bge' is unknown; choose one of jina-v4, xlm-roberta, or call vllm_jina_embed.register"),
+        ("bge", "row='bge' is unknown; choose one of jina-v4, .*xlm-roberta, or call vllm_jina_embed.register"),
         (5, "row=5 is a int; expected a vllm_jina_embed.Model"),
         (replace(JINA_V4, code=2), "'jina-v4': there is another row of this name, with digest"),
         (replace(OWN, tasks=("search",)), r"has tasks=\('search',\); expected some of retrieval"),

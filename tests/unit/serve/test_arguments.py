@@ -138,6 +138,9 @@ def test_a_text_model_has_no_messages() -> None:
     flags = serve_arguments(engine, name="m", task="retrieval", cpu=True, multi_vector=True)
     assert json.loads(value(flags, "--pooler-config")) == {"task": "token_embed", "use_activation": True}
     row = ["xlm-roberta", engine.row.digest]
-    assert json.loads(value(flags, "--hf-overrides")) == {"is_matryoshka": True, "jina_row": row}
+    assert json.loads(value(flags, "--hf-overrides")) == {
+        "is_matryoshka": True, "jina_row": row, "architectures": ["PooledXLMRobertaModel"],
+        "jina_pooling": "first_token",
+    }  # fmt: skip
     assert value(flags, "--max-model-len") == "8192"
     assert not [flag for flag in flags if flag.startswith(("--chat-template", "--mm-", "--scheduler-cls"))]

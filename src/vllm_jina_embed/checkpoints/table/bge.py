@@ -23,6 +23,7 @@ XLM_ROBERTA = Model(
     pooling="first_token",
     kind="unigram",
     templates={("any", "text"): (Special("<s>"), Slot.TEXT, Special("</s>"))},
+    attention="both",
     positions="after_padding",
     # Unused without images, but part of the fingerprints in the keys of users' caches.
     min_pixels=3136,
@@ -32,6 +33,7 @@ XLM_ROBERTA = Model(
         "pooling": "FlagEmbedding, M3Embedder: the first token's state, normalised",
         "layouts": "config.json, modules.json and config_sentence_transformers.json of BAAI/bge-m3",
         "templates": "card of BAAI/bge-m3, FAQ: queries need no instructions; tokenizer.json of BAAI/bge-m3",
+        "attention": "transformers, modeling_xlm_roberta.py, an encoder",
         # The table's first rows, up to the padding token's, are never used.
         "positions": "transformers, modeling_xlm_roberta.py, create_position_ids_from_input_ids",
         "max_length": "config.json of BAAI/bge-m3: 8194 positions, counted from the padding token's id + 1, so 8192; "

@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from ...checkpoints.files import Folder, Location, locate
+from ...checkpoints import values
+from ...checkpoints.description import Model
+from ...checkpoints.files import Folder, Location, locate, optional_json
 from ...checkpoints.weights.lora import Adapters
 from ...errors import ConfigError
 from ..config import LocalConfig
-from ..plugin_contract import ADAPTERS_KEY, TASKS_KEY
+from ..plugin_contract import ADAPTERS_KEY, LAYER_NORM_KEY, POOLED_PREFIX, POOLING_KEY, TASKS_KEY
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | None = None) -> dict[str, Any]:
-    """Return the arguments of ``AsyncEngineArgs``: ours, overridden by the user's options.
+    """Return the arguments of ``AsyncEngineArgs``: ours, overridden by the row's, and by the user's options.
 
     Args:
         config: The engine to start.
@@ -71,21 +73,21 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
-    # All models take ``dimensions`` with each request; ``settings`` checks them.
-    overrides: dict[str, Any] = {"is_matryoshka": True}
     row = config.row
+    # All models take ``dimensions`` with each request; ``settings`` checks them.
+    overrides: dict[str, Any] = {"is_matryoshka": True, **row.overrides}
     if row.takes_images:
         defaults |= _images(config)
     if row.splits_prompts:  # small steps cut prompts; uncut long texts would have to wait
         defaults["scheduler_cls"] = "vllm_jina_embed.plugin.scheduler.QuestionsFirst"
     if row.architecture is not None:
         overrides["architectures"] = [row.architecture]
-    else:  # vLLM's own pooler must normalise, even where modules.json does not say so
-        defaults["pooler_config"] = {"task": "embed", "use_activation": True}
+    else:
+        defaults["pooler_config"] = _pooler_config(row)
+        overrides |= _pooled(row, config.architecture or row.layouts[0].architecture)
     if cpu:
         location = locate(config.location)
-        cache = SMALL_CACHE_BYTES if _is_small(location) else CPU_CACHE_BYTES
-        defaults |= {"kv_cache_memory_bytes": cache, "distributed_executor_backend": "mp"}
+        defaults |= {"kv_cache_memory_bytes": _cache_bytes(config, location), "distributed_executor_backend": "mp"}
         if row.splits_prompts:  # with whole texts vLLM sizes the step by their length
             defaults["max_num_batched_tokens"] = CPU_STEP_TOKENS
         if "enforce_eager" not in config.options:
@@ -97,16 +99,16 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
         overrides |= {"architectures": [row.adapter_architecture], ADAPTERS_KEY: str(adapters.source)}
         overrides[TASKS_KEY] = list(adapters.folders)
     fixed = {"model": config.location, "tokenizer": config.location, "hf_overrides": overrides}
-    return defaults | dict(config.options) | fixed
+    return defaults | dict(row.arguments) | dict(config.options) | fixed
 
 
 def environment() -> dict[str, str]:
     """Return variables to set before vLLM is imported, where the user has not: quiet, private, on every core."""
-    values = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", **TOKENIZERS}
+    settings = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", **TOKENIZERS}
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if 0 < len(cores) <= SMALL_MACHINE:
-        values["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))  # read by the CPU build only
-    return values
+        settings["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))  # read by the CPU build only
+    return settings
 
 
 def memory_kept(*, cpu: bool) -> AbstractContextManager[None]:
@@ -115,9 +117,9 @@ def memory_kept(*, cpu: bool) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def variables(values: Mapping[str, str]) -> Iterator[None]:
+def variables(settings: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables that are not set, and unset them afterwards."""
-    unset = {name: value for name, value in values.items() if name not in os.environ}
+    unset = {name: value for name, value in settings.items() if name not in os.environ}
     os.environ.update(unset)
     try:
         yield
@@ -135,6 +137,42 @@ def _images(config: LocalConfig) -> dict[str, Any]:
         # Off: after a failed request vLLM 0.32 answers the next one with the same image with an empty tensor.
         "mm_processor_cache_gb": 0,
     }
+
+
+def _pooled(row: Model, architecture: str) -> dict[str, Any]:
+    """Return the overrides for vLLM's own ``architecture`` with the pooling of ``row``."""
+    norm = {LAYER_NORM_KEY: True} if row.layer_norm else {}
+    return {"architectures": [f"{POOLED_PREFIX}{architecture}"], POOLING_KEY: row.pooling, **norm}
+
+
+def _pooler_config(row: Model) -> dict[str, Any]:
+    """Return vLLM's pooling settings, whatever modules.json says: vectors are normalised, and prompts may be cut.
+
+    Our pooler adds up over cuts; vLLM's means could not, so it would switch cuts off for any other type than LAST.
+    """
+    uncut = {"seq_pooling_type": "LAST"} if row.splits_prompts else {}
+    return {"task": "embed", "use_activation": True, **uncut}
+
+
+def _cache_bytes(config: LocalConfig, location: Location) -> int:
+    """Return the memory for keys and values on the CPU: at least the default, and what the longest text takes."""
+    least = SMALL_CACHE_BYTES if _is_small(location) else CPU_CACHE_BYTES
+    if config.row.attention == "both":  # an encoder keeps none
+        return least
+    own = optional_json(location, "config.json") or {}
+    sizes = {key: value for key, value in (own.get("text_config") or own).items() if value is not None}
+
+    def size(key: str, default: int = 1) -> int:
+        return values.whole(f"{str(location)!r}: config.json", sizes, key, default, most=values.MOST_TOKENS)
+
+    heads = size("num_attention_heads")
+    per_head = size("head_dim", max(1, size("hidden_size") // heads))
+    options = {**config.row.arguments, **config.options}
+    numbers = 2 * size("num_hidden_layers") * size("num_key_value_heads", heads) * per_head
+    tokens = int(options.get("max_model_len") or config.max_tokens)
+    longest = tokens * numbers * (4 if options.get("dtype") == "float32" else 2)
+    # A sixteenth more: vLLM keeps blocks of tokens, one of them empty.
+    return max(least, longest + longest // 16)
 
 
 def _lora_rank(adapters: Adapters) -> int:

@@ -24,6 +24,8 @@ FINGERPRINT_HEADER = "x-jina-checkpoint"
 WIRE_NAMES = {"matryoshka_sizes": "dimensions", "row": "family"}
 """Fields that have another name in the JSON: the one of version 0.1, so that servers and clients may be updated one by
 one; a row is its name there. Remove when no 0.1 is left to talk to."""
+NOT_TOLD = ("options", "architecture")
+"""Fields of a checkpoint that clients need not know."""
 DIGEST = "row_digest"
 """Key beside ``family``, only of rows that version 0.1 did not have: equal names must mean equal rows."""
 LONGEST_LIST = 100
@@ -88,7 +90,7 @@ class ServerFacts:
     @property
     def _of_checkpoint(self) -> dict[str, Any]:
         """The checkpoint's facts as JSON has them; of its row, the name and the digest alone."""
-        names = [one.name for one in fields(Checkpoint) if one.name != "options"]
+        names = [one.name for one in fields(Checkpoint) if one.name not in NOT_TOLD]
         values = {WIRE_NAMES.get(name, name): getattr(self.checkpoint, name) for name in names}
         return values | _row_facts(self.checkpoint.row)
 
@@ -106,7 +108,7 @@ class ServerFacts:
         """
         try:
             known = _known(cls, told, without=("checkpoint",))
-            values = _known(Checkpoint, told.get("checkpoint"), without=("options", "row"))
+            values = _known(Checkpoint, told.get("checkpoint"), without=(*NOT_TOLD, "row"))
             checkpoint = Checkpoint(**values, row=_row(told["checkpoint"], own, url))
             facts = cls(checkpoint=checkpoint, **known)
             _check(facts)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from vllm_jina_embed.checkpoints.layout import Layout
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.weights.lora import Adapters
 from vllm_jina_embed.engine.config import LocalConfig
@@ -19,6 +23,13 @@ from vllm_jina_embed.engine.local.arguments import (
     memory_kept,
 )
 from vllm_jina_embed.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fetched."""
+    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
 
 
 def config(**options: object) -> LocalConfig:
@@ -91,13 +102,15 @@ def test_processes_keep_their_memory_while_an_engine_starts(monkeypatch: pytest.
     assert os.environ[ALLOCATOR] == "glibc.malloc.check=0"
 
 
-def test_xlm_roberta_is_vllms_own_model() -> None:
-    """No architecture of ours, nothing about images, and no scheduler that cuts prompts into steps."""
+def test_xlm_roberta_is_vllms_own_model_with_our_pooling() -> None:
+    """Nothing about images, and no scheduler that cuts prompts into steps."""
     config = LocalConfig(
         location="org/name", revision=None, min_pixels=1, max_pixels=2, max_tokens=512, row=XLM_ROBERTA
     )
     arguments = engine_arguments(config, cpu=True)
-    assert arguments["hf_overrides"] == {"is_matryoshka": True}
+    assert arguments["hf_overrides"] == {
+        "is_matryoshka": True, "architectures": ["PooledXLMRobertaModel"], "jina_pooling": "first_token"
+    }  # fmt: skip
     assert arguments["pooler_config"] == {"task": "embed", "use_activation": True}
     assert arguments["enable_prefix_caching"] is False
     assert arguments["max_model_len"] == 512
@@ -112,6 +125,65 @@ def test_the_scheduler_and_the_pixel_bounds_are_jinas() -> None:
     assert arguments["mm_processor_kwargs"] == {"size": {"shortest_edge": 1, "longest_edge": 2}}
     assert (arguments["limit_mm_per_prompt"], arguments["mm_processor_cache_gb"]) == ({"video": 0}, 0)
     assert arguments["pooler_config"] == {"task": "embed"}
+
+
+def of_row(architecture: str = "", **changes: Any) -> dict[str, Any]:
+    """Return the arguments for a copy of bge-m3's row with some other fields."""
+    options = changes.pop("options", {})
+    row = replace(XLM_ROBERTA, name="own", **changes)
+    config = LocalConfig(
+        location="org/name", revision=None, min_pixels=1, max_pixels=2, row=row, architecture=architecture,
+        options=options,
+    )  # fmt: skip
+    return engine_arguments(config, cpu=True)
+
+
+def test_the_checkpoints_own_architecture_is_the_one_that_is_pooled() -> None:
+    """A row has several; that of its first layout stands for a published name, whose files are not read."""
+    layouts = (Layout(architecture="FirstModel"), Layout(architecture="SecondModel"))
+    for own, expected in (("", "PooledFirstModel"), ("SecondModel", "PooledSecondModel")):
+        assert of_row(own, layouts=layouts)["hf_overrides"]["architectures"] == [expected]
+
+
+def test_the_layer_norm_is_told_to_the_plugin() -> None:
+    assert of_row(layer_norm=True)["hf_overrides"]["jina_layer_norm"] is True
+    assert "jina_layer_norm" not in of_row()["hf_overrides"]
+
+
+def test_what_a_row_needs_is_passed_on_and_the_users_options_win() -> None:
+    """Except for the keys that are ours: they decide what is pooled."""
+    overrides = {"is_causal": False, "architectures": ["Other"], "jina_pooling": "mean", "names": ("a",)}
+    arguments = of_row(overrides=overrides, arguments={"dtype": "float32", "max_num_seqs": 4})
+    assert arguments["hf_overrides"] == {
+        "is_matryoshka": True, "is_causal": False, "architectures": ["PooledXLMRobertaModel"],
+        "jina_pooling": "first_token", "names": ("a",),
+    }  # fmt: skip
+    assert (arguments["dtype"], arguments["max_num_seqs"]) == ("float32", 4)
+    arguments = of_row(arguments={"dtype": "float32", "model": "other"}, options={"dtype": "bfloat16"})
+    assert (arguments["dtype"], arguments["model"]) == ("bfloat16", "org/name")
+
+
+def test_a_decoder_whose_mean_is_pooled_may_be_cut_all_the_same() -> None:
+    """vLLM's own pooler of means could not be, so it would switch cuts off; ours adds up."""
+    arguments = of_row(pooling="mean", attention="causal", splits_prompts=True)
+    assert arguments["pooler_config"]["seq_pooling_type"] == "LAST"
+    assert "seq_pooling_type" not in of_row(pooling="mean", attention="both")["pooler_config"]
+
+
+def test_keys_and_values_of_the_longest_text_have_room(tmp_path: Path) -> None:
+    """Where a model has many heads of keys, the room for the published checkpoints is too small for one text."""
+    sizes = {"num_hidden_layers": 28, "num_key_value_heads": 8, "num_attention_heads": 16, "head_dim": 128}
+    (tmp_path / "config.json").write_text(json.dumps(sizes))
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(COMPILE_FROM_BYTES)
+    place = LocalConfig(location=str(tmp_path), revision=None, min_pixels=1, max_pixels=2)
+    per_token = 2 * 28 * 8 * 128 * 2
+    assert engine_arguments(place, cpu=True)["kv_cache_memory_bytes"] >= 32768 * per_token > CPU_CACHE_BYTES
+    for options in ({"dtype": "float32"}, {"max_model_len": 65536}):
+        cache = engine_arguments(replace(place, options=options), cpu=True)["kv_cache_memory_bytes"]
+        assert cache >= 32768 * per_token * 2
+    short = replace(place, max_tokens=512)
+    assert engine_arguments(short, cpu=True)["kv_cache_memory_bytes"] == CPU_CACHE_BYTES
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
