@@ -18,6 +18,8 @@ from tests.support.servers import plain_text, served
 from tests.support.unigram import segment
 from tests.support.xlm_roberta import HIDDEN, POSITIONS, XlmReference, make_xlm_roberta, unit
 from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed.engine.local import engine as local
+from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.errors import ConfigError, EngineError, InputError
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
@@ -232,15 +234,21 @@ def test_weights_in_a_bin_file_as_they_are_published(tmp_path: Path) -> None:
 
 
 @pytest.mark.wide
-def test_a_checkpoint_of_another_pooling_does_not_serve(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_pooling_does_not_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was trained for the mean would give vectors of the wrong kind: its files say so, and so do its vectors.
 
     vLLM is told of another pooling here, so that the check at the start has something to find.
     """
+    right = local.engine_arguments
+
+    def planted(*args: Any, **options: Any) -> dict[str, Any]:
+        arguments = right(*args, **options)
+        return arguments | {"hf_overrides": arguments["hf_overrides"] | {POOLING_KEY: "mean"}}
+
     folder = make_xlm_roberta(tmp_path / "mean", pooling="mean_tokens")
     with pytest.raises(ConfigError, match="has the pooling mean"):
         JinaEmbedder(folder, **FLOAT32)
-    options = {**FLOAT32["engine_kwargs"], "pooler_config": {"task": "embed", "pooling_type": "MEAN"}}
+    monkeypatch.setattr(local, "engine_arguments", planted)
     folder = make_xlm_roberta(tmp_path / "cls")
-    with JinaEmbedder(folder, engine_kwargs=options) as embedder, pytest.raises(EngineError, match="first token"):
+    with JinaEmbedder(folder, **FLOAT32) as embedder, pytest.raises(EngineError, match="first token"):
         embedder.embed(["a"])

@@ -1,94 +1,185 @@
-"""Checks that a started engine must pass before it serves: its vectors equal host pooling of its own token states.
+"""Checks that a started engine must pass before it serves, on the prompts of its own row.
 
-They catch a plugin that vLLM did not load, a version that ignores the pooler, an active prefix cache, and an adapter or
-a projector of another task.
+Pooling: its vectors equal host pooling of its own token states, as the row says. This catches a plugin that vLLM did
+not load, a version that ignores the pooler, an active prefix cache, and an adapter or a projector of another task.
+Token ids: vLLM computes those that were sent, not others of its own processor.
+Attention: the states of a prompt's first tokens depend on what follows, or not, as the model was trained.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from .._arrays import Floats
-from ..checkpoints.description import Pooling
+from ..checkpoints.description import Model, Pooling
 from ..errors import EngineError
+from ..inputs.items import ImageItem, Item, TextItem
 from ..pooling import single_vector
-from ..prompts.base import Prompt
-from .protocol import VectorSource
+from ..prompts.base import Builder, Prompt
+from .protocol import TokenStates, VectorSource
 
-Check = Callable[..., Coroutine[Any, Any, None]]
+Result = TypeVar("Result")
 
 LIMIT = 1e-3
-"""Largest ``_distance``; bfloat16 rounding stays under 1e-4, another pooling is over 1e-2."""
+"""Largest ``_distance``; bfloat16 rounding stays under 1e-4, another pooling or attention is over 1e-2."""
+LONGEST = 256
+"""Most tokens of a text's prompt here."""
+TEXTS = ("a check of the engine", "a check of the engine, which begins like the other text and then ends otherwise")
+"""Two lengths with one beginning, which tells the kind of attention."""
+NOT_POOLED: dict[Pooling, str] = {
+    "vision_span_mean": "does not average the vision spans",
+    "first_token": "does not pool by the first token",
+    "last_token": "does not pool by the last token",
+    "mean": "does not average all tokens",
+}
+"""By a row's pooling, what is said of an engine that gives another vector."""
 
 
-async def together(checks: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run checks at the same time, so that vLLM batches their prompts: each step reads all weights once.
+async def together(checks: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Return what checks give, run at the same time, so that vLLM batches their prompts: a step reads all weights once.
 
     Raises:
         EngineError: One failed, the first that did; the others are cancelled.
     """
     running = [asyncio.ensure_future(check) for check in checks]
     try:
-        await asyncio.gather(*running)
+        return await asyncio.gather(*running)
     finally:
         for check in running:
             check.cancel()
 
 
-async def check_pooling(engine: VectorSource, config: Any, *, task: str) -> None:
-    """Compare the engine's embeddings of a text and an image with host pooling of its own token states.
+async def check_engine(
+    engine: VectorSource, builder: Builder, config: Any, *, row: Model, task: str, max_tokens: int
+) -> None:
+    """Check pooling, token ids and attention on a few prompts of ``row``: texts of both roles, and an image.
+
+    Args:
+        engine: The engine.
+        builder: Makes the prompts of ``row``.
+        config: The checkpoint's configuration, as vLLM has read it.
+        row: What the engine should do.
+        task: The task of the prompts.
+        max_tokens: Longest prompt that the engine takes.
 
     Raises:
-        EngineError: They differ.
+        EngineError: The engine does something else.
     """
-    span = {"vision_start": config.vision_start_token_id, "vision_end": config.vision_end_token_id}
 
-    async def check(prompt: Prompt) -> None:
+    async def check(prompt: Prompt) -> TokenStates:
         tokens = await engine.token_states(prompt, task=task)
-        mask = single_vector.vision_mask(tokens.token_ids, **span)
-        expected = single_vector.finish(single_vector.mean(tokens.states, mask), tokens.states.shape[1])
-        for _ in range(2):  # the second time a prefix cache would answer
-            got = await engine.embed(prompt, dimensions=len(expected), task=task)
+        _check_ids(prompt, tokens)
+        pooled = _pooled(tokens, row, config)
+        sizes = (len(pooled), min([*row.matryoshka_sizes, len(pooled)]))
+        for size in sizes:  # the second time a prefix cache would answer
+            expected = single_vector.finish(pooled, size)
+            got = await engine.embed(prompt, dimensions=size, task=task)
             if not _distance(got, expected) <= LIMIT:
                 raise EngineError(
-                    f"vLLM does not average the vision spans as this checkpoint needs (got {_described(got, expected)} "
-                    "to the right vector). Was the plugin 'vllm_jina_embed' loaded? Check VLLM_PLUGINS, and "
-                    "that this package is installed in the environment that vLLM runs in."
+                    f"vLLM {NOT_POOLED[row.pooling]} as this checkpoint needs (got {_described(got, expected)} to the "
+                    "right vector). Was the plugin 'vllm_jina_embed' loaded? Check VLLM_PLUGINS, and that this package "
+                    "is installed in the environment that vLLM runs in."
                 )
+        return tokens
 
-    await together(check(prompt) for prompt in _prompts(config))
+    checked = await together(map(check, _of_row(builder, row, task, max_tokens)))
+    _check_attention(checked, row)
 
 
-async def check_first_token(engine: VectorSource, config: Any, *, task: str) -> None:
-    """Compare the engine's embeddings of two texts with the states of their first tokens.
+def _pooled(tokens: TokenStates, row: Model, config: Any) -> Floats:
+    """Return what the row's pooling makes of token states, not yet cut or normalised."""
+    mask = None
+    if row.pooling == "vision_span_mean":
+        span = {"vision_start": config.vision_start_token_id, "vision_end": config.vision_end_token_id}
+        mask = single_vector.vision_mask(tokens.token_ids, **span)
+    return single_vector.pooled(tokens.states, row.pooling, mask=mask, layer_norm=row.layer_norm)
+
+
+def _check_ids(prompt: Prompt, tokens: TokenStates) -> None:
+    """Check that the engine computed the tokens that were sent, the token of each image repeated.
 
     Raises:
-        EngineError: They differ.
+        EngineError: It computed others, or has another number of states.
     """
-    first, last = ([one] * (one is not None) for one in (config.bos_token_id, config.eos_token_id))  # BERT has none
-    plain = [token_id for token_id in range(64) if token_id not in {*first, *last, config.pad_token_id}]
-
-    async def check(prompt: Prompt) -> None:
-        states = (await engine.token_states(prompt, task=task)).states
-        expected = single_vector.finish(states[0], states.shape[1])
-        got = await engine.embed(prompt, dimensions=len(expected), task=task)
-        if not _distance(got, expected) <= LIMIT:
-            raise EngineError(
-                f"vLLM does not pool this checkpoint by its first token (got {_described(got, expected)} to the right "
-                "vector). Its own modules.json may ask for another pooling."
-            )
-
-    await together(check(Prompt(token_ids=(*first, *plain[:count], *last))) for count in (9, 5))
+    got, sent = _unexpanded(tokens.token_ids, prompt), _unexpanded(prompt.token_ids, prompt)
+    if got != sent:
+        place = _first_difference(got, sent)
+        raise EngineError(
+            f"vLLM computes other tokens than those sent: from place {place} on, got {list(got[place : place + 8])}, "
+            f"sent {list(sent[place : place + 8])}. Its processor for this model makes tokens of the prompt anew, so "
+            "that special tokens in a text would take effect. It cannot be served so; try another version of vLLM."
+        )
+    if len(tokens.states) != len(tokens.token_ids):
+        raise EngineError(
+            f"vLLM gives {len(tokens.states)} token states for {len(tokens.token_ids)} tokens; expected one for each."
+        )
 
 
-CHECKS: dict[Pooling, Check] = {"vision_span_mean": check_pooling, "first_token": check_first_token}
-"""The check of each pooling."""
+def _unexpanded(ids: Sequence[int], prompt: Prompt) -> tuple[int, ...]:
+    """Return the ids; where ``prompt`` has images, those between its texts without repetitions next to each other."""
+    if not prompt.images:
+        return tuple(ids)
+    before, end = prompt.around[0], len(ids) - prompt.around[1]
+    return (*ids[:before], *(one for one, _ in itertools.groupby(ids[before:end])), *ids[end:])
+
+
+def _first_difference(ids: Sequence[int], others: Sequence[int]) -> int:
+    """Return how many ids two sequences have in common before they differ."""
+    pairs = enumerate(zip(ids, others, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(ids), len(others)))
+
+
+def _check_attention(checked: Sequence[TokenStates], row: Model) -> None:
+    """Check how the states of the first two prompts differ in the tokens that both begin with.
+
+    Nothing is checked if there are none: so few tokens may be sent that both texts are cut to the same.
+
+    Raises:
+        EngineError: They differ, and attention is causal; or they do not, and it is to both sides.
+    """
+    count = 0 if len(checked) == 1 else _first_difference(checked[0].token_ids, checked[1].token_ids)
+    if row.attention is None or count == 0:
+        return
+    distance = _distance(*(single_vector.normalize(tokens.states[:count]) for tokens in checked[:2]))
+    if row.attention == "causal" and not distance <= LIMIT:
+        raise EngineError(
+            f"vLLM lets the first tokens of a prompt see what follows (their states are {distance:.4f} apart), but "
+            "this checkpoint was trained with causal attention. If its config.json has is_causal=false, set it to "
+            "true, or give the row overrides={'is_causal': True}."
+        )
+    if row.attention == "both" and not distance > LIMIT:
+        raise EngineError(
+            f"vLLM does not let the first tokens of a prompt see what follows (their states are {distance:.4f} apart), "
+            "but this checkpoint was trained with attention to both sides. Give the row overrides={'is_causal': "
+            "False}; where vLLM's class does not read it, it cannot serve this checkpoint."
+        )
+
+
+def _of_row(builder: Builder, row: Model, task: str, max_tokens: int) -> list[Prompt]:
+    """Return the different prompts of ``row``: first a query's texts of two lengths, then passages and images.
+
+    Raises:
+        InputError: One cannot be built.
+        ConfigError: The longest prompt has no room for a text.
+    """
+    texts: list[Item] = [TextItem(position=0, where="check", text=text) for text in TEXTS]
+    pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (84, 56, 3), dtype=np.uint8))
+    images: list[Item] = [ImageItem(position=0, where="check", images=(pixels,))] * row.takes_images
+    prompts: dict[tuple[tuple[int, ...], bool], Prompt] = {}
+    for role, items in (("query", [*texts, *images]), ("passage", [texts[1], *images])):
+        built = builder.build(items, role=role, task=task, max_length=min(LONGEST, max_tokens), truncate="end")
+        for prompt in built:
+            if isinstance(prompt, Exception):
+                raise prompt
+            prompts.setdefault((prompt.token_ids, bool(prompt.images)), prompt)
+    return list(prompts.values())
 
 
 async def check_multi_vector(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..checkpoints.description import Checkpoint, Model
-from ..checkpoints.files import TOKENIZER, locate
+from ..checkpoints.files import TOKENIZER, Location, locate
 from ..inputs.items import Item, TextItem
 from ..inputs.policy import MediaPolicy
 from .base import Builder
@@ -27,8 +27,17 @@ def load_builder(checkpoint: Checkpoint, *, revision: str | None, policy: MediaP
     Raises:
         ConfigError: tokenizer.json is missing, or belongs to another model.
     """
-    file = locate(checkpoint.location, revision).file(TOKENIZER)
-    return read_builder(checkpoint, file.read_bytes(), policy=policy, origin=f"{checkpoint.location!r}: {TOKENIZER}")
+    return row_builder(checkpoint.row, locate(checkpoint.location, revision), policy=policy)
+
+
+def row_builder(row: Model, location: Location, *, policy: MediaPolicy) -> Builder:
+    """Return the builder of a row's prompts with the tokenizer of the checkpoint at ``location``.
+
+    Raises:
+        ConfigError: tokenizer.json is missing, or belongs to another model.
+    """
+    content, origin = location.file(TOKENIZER).read_bytes(), f"{str(location)!r}: {TOKENIZER}"
+    return PieceBuilder(plain_tokenizer(row, content, origin=origin), row, policy=policy)
 
 
 def read_builder(

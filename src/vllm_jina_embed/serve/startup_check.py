@@ -18,8 +18,10 @@ from ..engine.local.image_threads import ImageThreads
 from ..engine.local.requests import rendered
 from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, ROW_KEY, TASK_KEY, TASKS_KEY
 from ..engine.protocol import TokenStates
-from ..engine.self_check import CHECKS, check_multi_vector, together
+from ..engine.self_check import check_engine, check_multi_vector, together
+from ..inputs.policy import MediaPolicy
 from ..prompts.base import Prompt
+from ..prompts.build import row_builder
 
 
 class ClientEngine:
@@ -71,11 +73,14 @@ async def prove(state: Any) -> None:
     model = state.vllm_config.model_config
     config = model.hf_config
     adapters = dict(state.openai_serving_models.lora_requests)
-    check = CHECKS[row_named(*getattr(config, ROW_KEY)).pooling]
+    row, location = row_named(*getattr(config, ROW_KEY)), locate(str(model.model), model.revision)
+    builder, longest = row_builder(row, location, policy=MediaPolicy()), model.max_model_len
     with closing(ClientEngine(state.engine_client, adapters)) as engine:
-        await together(check(engine, config, task=task) for task in adapters or ("",))
+        await together(
+            check_engine(engine, builder, config, row=row, task=task, max_tokens=longest) for task in adapters or ("",)
+        )
         task = getattr(config, DEFAULT_TASK_KEY, None)
         if task is not None and model.pooler_config.task == "token_embed":
-            location, source = locate(str(model.model), model.revision), Path(getattr(config, ADAPTERS_KEY))
-            task_projections = projections(location, source, tuple(getattr(config, TASKS_KEY)))
+            source, tasks = Path(getattr(config, ADAPTERS_KEY)), tuple(getattr(config, TASKS_KEY))
+            task_projections = projections(location, source, tasks)
             await check_multi_vector(engine, config, task=task, expected=task_projections[task].multi_vector)

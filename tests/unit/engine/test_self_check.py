@@ -1,4 +1,4 @@
-"""An engine that pools wrongly may not serve."""
+"""An engine that gives other vectors than its row says may not serve."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.fake_engine import FakeEngine, vector_of
+from tests.support.layered_engine import CONFIG as LAYERED
+from tests.support.layered_engine import PAD, LayeredEngine, builder_for
 from vllm_jina_embed._arrays import Floats
+from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
+from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
 from vllm_jina_embed.engine.protocol import TokenStates
-from vllm_jina_embed.engine.self_check import check_first_token, check_multi_vector, check_pooling, together
+from vllm_jina_embed.engine.self_check import check_engine, check_multi_vector, together
 from vllm_jina_embed.errors import EngineError
 from vllm_jina_embed.pooling import single_vector
 from vllm_jina_embed.prompts.base import Prompt
@@ -22,48 +29,133 @@ START, END, IMAGE, VIDEO = 3, 4, 6, 7
 CONFIG = SimpleNamespace(
     vision_start_token_id=START, vision_end_token_id=END, image_token_id=IMAGE, video_token_id=VIDEO
 )
+MEAN = replace(QWEN3_EMBEDDING, name="mean", pooling="mean")
+BOTH = replace(MEAN, name="both", attention="both", splits_prompts=False)
+NORMED = replace(XLM_ROBERTA, name="normed", layer_norm=True, matryoshka_sizes=(64,))
+ROWS = {row.name: row for row in (JINA_V4, XLM_ROBERTA, QWEN3_EMBEDDING, MEAN, BOTH, NORMED)}
+
+
+async def check(engine: LayeredEngine, *, row: Model | None = None, task: str = "retrieval", most: int = 4096) -> None:
+    """Check an engine for its own row."""
+    row = row or engine.row
+    await check_engine(engine, builder_for(row), LAYERED, row=row, task=task, max_tokens=most)
+
+
+# --- pooling ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_an_engine_that_does_what_its_row_says_passes(name: str) -> None:
+    """Nothing is raised; few prompts are sent: texts of two lengths, both roles, and an image if the row takes any."""
+    engine = LayeredEngine(ROWS[name])
+    await check(engine)
+    roles = 1 if name in ("xlm-roberta", "normed") else 2
+    assert len(engine.asked) == len({*engine.asked}) == 1 + roles + ROWS[name].takes_images
+
+
+POOLED = {
+    "jina-v4": ["last_token", "first_token", "mean", "no markers"],
+    "xlm-roberta": ["last_token", "mean"],
+    "qwen3-embedding": ["first_token", "mean", "token before the last"],
+    "mean": ["first_token", "last_token", "prefix cache"],
+    "both": ["first_token", "last_token", "prefix cache"],
+    "normed": ["mean", "no layer norm", "norm after the cut"],
+}
+MESSAGES = {
+    "jina-v4": "does not average the vision spans",
+    "xlm-roberta": "does not pool by the first token",
+    "qwen3-embedding": "does not pool by the last token",
+    "mean": "does not average all tokens",
+    "both": "does not average all tokens",
+    "normed": "does not pool by the first token",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [(name, one) for name in ROWS for one in (*POOLED[name], "not normalised", "another size")],
+)
+async def test_an_engine_that_pools_otherwise_is_refused(name: str, mistake: str) -> None:
+    """Whatever it does instead: the check is on the host, and of the row."""
+    with pytest.raises(EngineError, match=MESSAGES[name]):
+        await check(LayeredEngine(ROWS[name], mistake))
+
+
+async def test_a_prefix_cache_is_found_where_images_are_pooled() -> None:
+    """The second answer would miss what is cached."""
+    with pytest.raises(EngineError, match="does not average the vision spans"):
+        await check(LayeredEngine(JINA_V4, "prefix cache"))
+
+
+# --- token ids --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["jina-v4", "qwen3-embedding", "xlm-roberta"])
+@pytest.mark.parametrize("mistake", ["tokens made anew", "one token more"])
+async def test_an_engine_that_computes_other_tokens_is_refused(name: str, mistake: str) -> None:
+    """Its vectors equal the pooling of its own states, and yet are those of another prompt."""
+    with pytest.raises(
+        EngineError, match=r"computes other tokens than those sent: from place \d+ on, got \[.*\], sent \["
+    ):
+        await check(LayeredEngine(ROWS[name], mistake))
+
+
+async def test_an_engine_that_leaves_a_token_out_is_refused() -> None:
+    with pytest.raises(EngineError, match=r"gives \d+ token states for \d+ tokens"):
+        await check(LayeredEngine(XLM_ROBERTA, "one state less"))
+
+
+# --- attention --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_attention_of_the_other_kind_is_refused(name: str) -> None:
+    """Its vectors equal the pooling of its own states here too; what a row does not say is not checked."""
+    row = ROWS[name]
+    message = "lets the first tokens .*is_causal': True" if row.attention == "causal" else "does not let the first"
+    with pytest.raises(EngineError, match=message):
+        await check(LayeredEngine(row, "other attention"))
+    await check(LayeredEngine(replace(row, attention=None), "other attention"))
+
+
+async def test_rounding_is_not_taken_for_attention() -> None:
+    """Kernels of another batch round bfloat16 otherwise."""
+
+    class Rounding(LayeredEngine):
+        def _states(self, prompt: Prompt) -> TokenStates:
+            tokens = super()._states(prompt)
+            noise = np.random.default_rng(len(tokens.states)).normal(size=tokens.states.shape)
+            return replace(tokens, states=np.asarray(tokens.states * (1 + 2e-3 * noise), dtype=np.float32))
+
+    await check(Rounding(QWEN3_EMBEDDING))
+    with pytest.raises(EngineError, match="does not let the first tokens"):
+        await check(Rounding(BOTH, "other attention"))
+
+
+async def test_an_engine_of_short_prompts_is_checked_with_what_it_takes() -> None:
+    """Both texts are cut to the same tokens there, which tells nothing of attention."""
+    for row, most in ((XLM_ROBERTA, 5), (JINA_V4, 9)):
+        engine = LayeredEngine(row)
+        await check(engine, most=most)
+        texts = [ids for ids in engine.asked if PAD not in ids]
+        assert [len(ids) for ids in texts] == [most] * len(texts)
+
+
+# --- multi-vectors ----------------------------------------------------------------------------------------------------
 
 
 class PoolingEngine(FakeEngine):
-    """Pools its own token states, rightly or wrongly."""
+    """Has token states of its own; a mistake is made with them."""
 
     def __init__(self, mistake: str = "") -> None:
         super().__init__()
         self.mistake = mistake
-        self.seen: list[tuple[int, ...]] = []
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """Expand the image to five tokens; each place has its own state."""
         ids = [one for token in prompt.token_ids for one in [token] * (5 if token == IMAGE else 1)]
         rows = [vector_of(Prompt(token_ids=(token, place)), 128) * (1 + place) for place, token in enumerate(ids)]
         return TokenStates(token_ids=tuple(ids), states=np.stack(rows))
-
-    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
-        """Average as told."""
-        tokens = await self.token_states(prompt, task=task)
-        mask = single_vector.vision_mask(tokens.token_ids, vision_start=START, vision_end=END)
-        if self.mistake == "last token":
-            return single_vector.finish(tokens.states[-1], dimensions)
-        if self.mistake == "all tokens":
-            mask[:] = True
-        if self.mistake == "no markers":
-            mask &= ~np.isin(tokens.token_ids, (START, END))
-        if self.mistake == "prefix cache" and prompt.token_ids in self.seen:
-            mask[: int(np.flatnonzero(mask)[0]) + 2] = False
-        self.seen.append(prompt.token_ids)
-        return single_vector.finish(single_vector.mean(tokens.states, mask), dimensions)
-
-
-async def test_an_engine_that_pools_rightly_passes() -> None:
-    """Nothing is raised."""
-    await check_pooling(PoolingEngine(), CONFIG, task="retrieval")
-
-
-@pytest.mark.parametrize("mistake", ["last token", "all tokens", "no markers", "prefix cache"])
-async def test_an_engine_that_pools_wrongly_is_refused(mistake: str) -> None:
-    """Whatever it does instead."""
-    with pytest.raises(EngineError, match="does not average the vision spans"):
-        await check_pooling(PoolingEngine(mistake), CONFIG, task="retrieval")
 
 
 class ProjectingEngine(PoolingEngine):
@@ -99,29 +191,28 @@ async def test_an_engine_that_projects_wrongly_is_refused(mistake: str) -> None:
         await check_multi_vector(ProjectingEngine(mistake), CONFIG, task="code", expected=ProjectingEngine.project)
 
 
-class WaitingEngine(ProjectingEngine):
+# --- all checks together ----------------------------------------------------------------------------------------------
+
+
+class WaitingEngine(LayeredEngine):
     """Answers when as many prompts are inside as can be."""
 
-    def __init__(self, inside: int, mistake: str = "") -> None:
-        super().__init__(mistake)
+    def __init__(self, row: Model, inside: int) -> None:
+        super().__init__(row)
         self.barrier = asyncio.Barrier(inside)
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
-        """Wait for the others, where a check asks."""
-        if task:
-            await self.barrier.wait()
-        return await super().token_states(prompt, task="")
-
-    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
-        """Pool, without waiting for the token states."""
-        return await super().embed(prompt, dimensions=dimensions, task="")
+        """Wait for the others."""
+        await self.barrier.wait()
+        return await super().token_states(prompt, task=task)
 
 
 async def test_the_prompts_of_all_checks_are_in_the_engine_at_once() -> None:
     """One after the other, each would read all weights of a large model by itself."""
-    engine = WaitingEngine(6)
+    tasks = {"retrieval": 4, "text-matching": 3, "code": 4}  # both roles are one in the second
+    engine = WaitingEngine(JINA_V4, sum(tasks.values()))
     async with asyncio.timeout(20):
-        await together(check_pooling(engine, CONFIG, task=task) for task in ("retrieval", "text-matching", "code"))
+        await together(check(engine, task=task) for task in tasks)
 
 
 async def test_the_first_failure_is_told_and_the_rest_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
@@ -136,71 +227,45 @@ async def test_the_first_failure_is_told_and_the_rest_is_cancelled(caplog: pytes
             ended.set()
 
     with pytest.raises(EngineError, match="does not average"):
-        await together([endless(), check_pooling(PoolingEngine("last token"), CONFIG, task="code")])
+        await together([endless(), check(LayeredEngine(JINA_V4, "last_token"), task="code")])
     assert begun.is_set()
     async with asyncio.timeout(20):
         await ended.wait()
     assert not caplog.records
 
 
-ENDS = SimpleNamespace(bos_token_id=0, eos_token_id=2, pad_token_id=1)
+# --- numbers that are none --------------------------------------------------------------------------------------------
 
 
-class FirstTokenEngine(PoolingEngine):
-    """Pools its own token states, rightly or wrongly."""
-
-    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
-        """Take a token as told."""
-        assert (prompt.token_ids[0], prompt.token_ids[-1]) == (0, 2)
-        assert not {0, 1, 2} & set(prompt.token_ids[1:-1])
-        states = (await self.token_states(prompt, task=task)).states
-        pooled = {"last token": states[-1], "mean": states.mean(0), "another size": states[0, :64]}
-        found = single_vector.normalize(pooled.get(self.mistake, states[0]))
-        return found * np.float32(0.5) if self.mistake == "not normalised" else found
-
-
-async def test_an_engine_that_takes_the_first_token_passes() -> None:
-    """Nothing is raised."""
-    await check_first_token(FirstTokenEngine(), ENDS, task="retrieval")
-
-
-@pytest.mark.parametrize("mistake", ["last token", "mean", "another size", "not normalised"])
-async def test_an_engine_that_takes_another_is_refused(mistake: str) -> None:
-    """Whatever it does instead."""
-    with pytest.raises(EngineError, match="by its first token"):
-        await check_first_token(FirstTokenEngine(mistake), ENDS, task="retrieval")
-
-
-async def test_a_model_without_first_and_last_ids_is_checked_too() -> None:
-    """BERT's configuration names none."""
-    no_ends = SimpleNamespace(bos_token_id=None, eos_token_id=None, pad_token_id=0)
-
-    class Engine(PoolingEngine):
-        async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
-            """Take the first token."""
-            assert all(type(token_id) is int and token_id > 0 for token_id in prompt.token_ids)
-            return single_vector.normalize((await self.token_states(prompt, task=task)).states[0])
-
-    await check_first_token(Engine(), no_ends, task="retrieval")
-
-
-class SpoilingEngine(ProjectingEngine, FirstTokenEngine):
+class Spoiling(LayeredEngine):
     """Pools rightly, then spoils what it gives: the vectors, or the token states that they are compared with."""
 
-    def __init__(self, spoil: Callable[[Floats], Floats], *, states: bool = False, first: bool = False) -> None:
-        super().__init__()
-        self.spoil, self.spoils_states, self.first = spoil, states, first
+    def __init__(self, row: Model, spoil: Callable[[Floats], Floats], *, states: bool = False) -> None:
+        super().__init__(row)
+        self.spoil, self.spoils_states = spoil, states
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """Spoil them, or not."""
         tokens = await super().token_states(prompt, task=task)
         return replace(tokens, states=self.spoil(tokens.states)) if self.spoils_states else tokens
 
-    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
-        """Pool as the check wants it."""
-        kind = FirstTokenEngine if self.first else PoolingEngine
-        found = await kind.embed(self, prompt, dimensions=dimensions, task=task)
+    async def embed(self, prompt: Prompt, **others: Any) -> Floats:
+        """Spoil it, or not."""
+        found = await super().embed(prompt, **others)
         return found if self.spoils_states else self.spoil(found)
+
+
+class SpoilingEngine(ProjectingEngine):
+    """Projects rightly, then spoils what it gives, or the token states."""
+
+    def __init__(self, spoil: Callable[[Floats], Floats], *, states: bool = False) -> None:
+        super().__init__()
+        self.spoil, self.spoils_states = spoil, states
+
+    async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
+        """Spoil them, or not."""
+        tokens = await super().token_states(prompt, task=task)
+        return replace(tokens, states=self.spoil(tokens.states)) if self.spoils_states else tokens
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """Project."""
@@ -236,10 +301,9 @@ SPOILT = {
 async def test_vectors_that_are_no_unit_vectors_are_refused(name: str) -> None:
     """NaN compares with no limit, and 37 times the right vector has a dot product over 1: neither passes."""
     spoil = SPOILT[name]
-    with pytest.raises(EngineError, match="does not average the vision spans"):
-        await check_pooling(SpoilingEngine(spoil), CONFIG, task="retrieval")
-    with pytest.raises(EngineError, match="by its first token"):
-        await check_first_token(SpoilingEngine(spoil, first=True), ENDS, task="retrieval")
+    for row in (JINA_V4, XLM_ROBERTA, QWEN3_EMBEDDING):
+        with pytest.raises(EngineError, match=MESSAGES[row.name]):
+            await check(Spoiling(row, spoil))
     with pytest.raises(EngineError, match="multi-vectors of task 'code'"):
         await check_multi_vector(SpoilingEngine(spoil), CONFIG, task="code", expected=ProjectingEngine.project)
 
@@ -249,10 +313,9 @@ async def test_vectors_that_are_no_unit_vectors_are_refused(name: str) -> None:
 async def test_token_states_that_are_not_finite_are_refused() -> None:
     """There is nothing to compare with then, and what is compared with nothing does not pass."""
     spoil = SPOILT["all nan"]
-    with pytest.raises(EngineError, match="does not average the vision spans"):
-        await check_pooling(SpoilingEngine(spoil, states=True), CONFIG, task="retrieval")
-    with pytest.raises(EngineError, match="by its first token"):
-        await check_first_token(SpoilingEngine(spoil, states=True, first=True), ENDS, task="retrieval")
+    for row in (JINA_V4, XLM_ROBERTA, QWEN3_EMBEDDING):
+        with pytest.raises(EngineError, match=MESSAGES[row.name]):
+            await check(Spoiling(row, spoil, states=True))
     engine = SpoilingEngine(spoil, states=True)
     with pytest.raises(EngineError, match="multi-vectors"):
         await check_multi_vector(engine, CONFIG, task="code", expected=ProjectingEngine.project)

@@ -28,13 +28,15 @@ from ...checkpoints.files import locate
 from ...checkpoints.weights.lora import Adapters, split_adapters
 from ...checkpoints.weights.projector import projections
 from ...errors import ClosedError, EngineDeadError, EngineError, InputError
+from ...inputs.policy import MediaPolicy
 from ...pooling.single_vector import NORM_LIMIT
 from ...prompts.base import Prompt
+from ...prompts.build import row_builder
 from ..config import LocalConfig
 from ..loop import LoopThread
 from ..plugin_contract import PATIENT, QUESTION_SECONDS, URGENT
 from ..protocol import TokenStates
-from ..self_check import CHECKS, check_multi_vector, together
+from ..self_check import check_engine, check_multi_vector, together
 from .arguments import TOKENIZERS, engine_arguments, environment, memory_kept, variables
 from .image_threads import ImageThreads
 from .processes import check_process, engine_processes, make_folder
@@ -152,8 +154,11 @@ class LocalEngine:
     async def _check(self, hf_config: Any) -> None:
         """Run the self-checks, with each adapter if there are any."""
         config, adapters = self._config, self._adapters
-        check = CHECKS[config.row.pooling]
-        checks = [check(self, hf_config, task=task) for task in config.tasks or ("",)]
+        builder = row_builder(config.row, self._location, policy=MediaPolicy())
+        checks = [
+            check_engine(self, builder, hf_config, row=config.row, task=task, max_tokens=self.max_tokens)
+            for task in config.tasks or ("",)
+        ]
         if adapters is not None:
             task_projections = projections(self._location, adapters.source, config.tasks)
             checks += [

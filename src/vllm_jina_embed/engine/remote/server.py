@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..._arrays import Floats
 from ...errors import ConfigError, EngineError, InputError
@@ -220,9 +221,10 @@ class Server(Member):
     def _pooled(self, prompt: Prompt, states: Floats, request: VectorRequest) -> Floats:
         """Return the embedding ``(dimensions,)`` of a prompt's token states, as the checkpoint pools them."""
         with np.errstate(over="ignore"):  # of numbers that no model gives; the norm tells it
-            if self._config.row.pooling == "first_token":
-                return single_vector.finish(states[0], request.dimensions)
-            return _mean(prompt, states, request.dimensions)
+            row = self._config.row
+            mask = _spans(prompt, len(states)) if row.pooling == "vision_span_mean" else None
+            pooled = single_vector.pooled(states, row.pooling, mask=mask, layer_norm=row.layer_norm)
+            return single_vector.finish(pooled, request.dimensions)
 
     async def _ask(
         self,
@@ -265,9 +267,9 @@ def _of_length(embedding: Floats, dimensions: int, where: str) -> Floats:
     return embedding
 
 
-def _mean(prompt: Prompt, states: Floats, dimensions: int) -> Floats:
-    """Return the embedding ``(dimensions,)``: the mean of the vision spans, which stand side by side, or of a text."""
+def _spans(prompt: Prompt, count: int) -> npt.NDArray[np.bool_]:
+    """Return a mask ``(count,)`` of the vision spans, which stand side by side, or of a text's whole prompt."""
     before, after = prompt.around
-    mask = np.zeros(len(states), dtype=bool)
-    mask[before : len(states) - after] = True
-    return single_vector.finish(single_vector.mean(states, mask), dimensions)
+    mask = np.zeros(count, dtype=bool)
+    mask[before : count - after] = True
+    return mask

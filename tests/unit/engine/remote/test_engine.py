@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -18,6 +19,8 @@ from PIL import Image
 from tests.support.fake_engine import vector_of
 from tests.support.fake_servers import PATHS, WIDTH, FakeServers, config_of, facts_of, image_prompt, state_of
 from tests.support.images import SIZES, noise
+from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
+from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
 from vllm_jina_embed.engine.remote import balancer
 from vllm_jina_embed.engine.remote.engine import RemoteEngine
 from vllm_jina_embed.errors import ConfigError, EngineDeadError, EngineError, InputError
@@ -108,6 +111,21 @@ def test_texts_of_a_plain_server_are_averaged_here(start: Start) -> None:
     wanted = np.mean([state_of(token, place) for place, token in enumerate((5, 6, 7))], axis=0)
     np.testing.assert_allclose(got[0], wanted / np.linalg.norm(wanted), atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
+
+
+def test_a_plain_server_of_another_row_is_pooled_as_the_row_says(start: Start) -> None:
+    """Last and first token, mean, and a layer norm over the full length before the cut."""
+    states = np.stack([state_of(token, place) for place, token in enumerate((5, 6, 7))]).astype(np.float64)
+    normed = (states[0] - states[0].mean()) / np.sqrt(states[0].var() + 1e-5)
+    rows = {
+        replace(QWEN3_EMBEDDING, name="last"): states[-1],
+        replace(QWEN3_EMBEDDING, name="mean", pooling="mean"): states.mean(0),
+        XLM_ROBERTA: states[0],
+        replace(XLM_ROBERTA, name="normed", layer_norm=True): normed,
+    }
+    for row, pooled in rows.items():
+        (got,) = embed(start(FakeServers(a="plain"), row=row), text(5, 6, 7), dimensions=64)
+        np.testing.assert_allclose(got, pooled[:64] / np.linalg.norm(pooled[:64]), atol=1e-6)
 
 
 def test_multi_vectors_have_a_row_per_token(start: Start) -> None:
