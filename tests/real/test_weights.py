@@ -1,7 +1,8 @@
-"""Any checkpoint of jina-embeddings-v4 or of bge-m3's kind against transformers: the demo, or others by an option.
+"""Any checkpoint of a row that has a reference here, against transformers: the demo, or others by an option.
 
     python -m pytest tests/real/test_weights.py -s --checkpoint jinaai/jina-embeddings-v4
     python -m pytest tests/real/test_weights.py -s --checkpoint BAAI/bge-m3
+    python -m pytest tests/real/test_weights.py -s --checkpoint Qwen/Qwen3-Embedding-0.6B
 
 vLLM ends before transformers loads the same files in float32 on the CPU, one task after the other. A
 generated one in jina-embeddings-v4's own layout goes through the same check in test_native.py.

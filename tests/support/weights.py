@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tests.support.images import noise
 from tests.support.native import NativeReference
+from tests.support.qwen3 import Qwen3Reference
 from tests.support.reference import Reference, device, distance
 from tests.support.xlm_roberta import XlmReference
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.checkpoints.description import Checkpoint
+from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
 
 GATES = {"float32": 1e-5, "bfloat16": 1e-2}
 """Largest 1 - cosine: of vectors, of the mean over a multi-vector's rows and of the worst of them. Deep models round
 more than tiny ones."""
 WORST_ROW = "worst row"
+AnyReference: TypeAlias = Reference | XlmReference | Qwen3Reference
 
 ITEMS: list[Any] = [
     "Ein wunderschöner Sonnenuntergang am Strand",
@@ -70,7 +73,7 @@ def compute(folder: Path, dtype: str) -> Vectors:
         )
 
 
-def distances(ours: Vectors, task: str, reference: Reference | XlmReference) -> dict[str, float]:
+def distances(ours: Vectors, task: str, reference: AnyReference) -> dict[str, float]:
     """Return the largest 1 - cosine of each kind of vector to the reference's."""
     full = np.stack([reference.embed(prompt) for prompt in ours.prompts])
     found = {
@@ -90,9 +93,9 @@ def report(found: dict[str, float]) -> None:
         print(f"{name:>32}  1 - cosine at most {worst:.1e}")
 
 
-def _reference(folder: Path, facts: Checkpoint, task: str) -> Reference | XlmReference:
+def _reference(folder: Path, facts: Checkpoint, task: str) -> AnyReference:
     if not facts.supports_images:
-        return XlmReference(folder)
+        return Qwen3Reference(folder) if facts.row == QWEN3_EMBEDDING else XlmReference(folder)
     place = device()
     return NativeReference(folder, task, device=place) if facts.has_adapters else Reference(folder, device=place)
 

@@ -16,6 +16,7 @@ from tests.support.images import noise
 from tests.support.qwen3 import END, HIDDEN, INSTRUCTION, QUERY, Qwen3Reference, make_qwen3_embedding
 from tests.support.reference import distance
 from tests.support.servers import plain_text, served
+from tests.support.weights import check_weights
 from tests.support.xlm_roberta import unit
 from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
@@ -159,6 +160,11 @@ def test_prompts_that_are_cut_into_steps(checkpoint: Path, reference: Qwen3Refer
             assert distance(got, expected(reference, role, TEXTS)) <= FLOAT32_GATE
         rows = embedder.embed_multi_vector(TEXTS[-1:], prompt_name="query")[0]
         assert distance(rows, reference.multi_vector(QUERY + TEXTS[-1])) <= FLOAT32_GATE
+
+
+def test_the_check_of_real_weights_passes(embedder: JinaEmbedder, checkpoint: Path) -> None:
+    """The one that docs/accuracy.md names, on this checkpoint and its engine."""
+    check_weights(checkpoint, "float32")
 
 
 def test_what_this_checkpoint_cannot_honour_is_refused(checkpoint: Path, embedder: JinaEmbedder) -> None:
