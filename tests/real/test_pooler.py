@@ -11,7 +11,7 @@ from vllm import PoolingParams
 from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
 
 from vllm_jina_embed import EngineError
-from vllm_jina_embed.plugin.mean_pooler import VisionSpanMean
+from vllm_jina_embed.plugin.span_pooler import SpanPooler
 from vllm_jina_embed.pooling import single_vector
 
 START, PAD, END, HIDDEN = 7, 8, 9, 32
@@ -40,7 +40,7 @@ def request(ids: list[int], seed: int = 0, dtype: torch.dtype = torch.float32) -
     return Request(ids=ids, states=states, kept=PoolingStates())
 
 
-def step(pooler: VisionSpanMean, parts: list[tuple[Request, int]], dimensions: int | None = None) -> list[object]:
+def step(pooler: SpanPooler, parts: list[tuple[Request, int]], dimensions: int | None = None) -> list[object]:
     """Run one engine step that schedules so many tokens of each request."""
     width = max(len(one.ids) for one, _ in parts)
     ids = torch.tensor([one.ids + [0] * (width - len(one.ids)) for one, _ in parts])
@@ -61,14 +61,14 @@ def step(pooler: VisionSpanMean, parts: list[tuple[Request, int]], dimensions: i
 
 
 @pytest.fixture
-def pooler() -> VisionSpanMean:
+def pooler() -> SpanPooler:
     """The pooler under test."""
-    return VisionSpanMean(START, END)
+    return SpanPooler("vision_span_mean", START, END)
 
 
 @pytest.mark.parametrize("ids", [TEXT, IMAGE, TWO_IMAGES])
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
-def test_chunks_of_any_size_give_the_whole_mean(pooler: VisionSpanMean, ids: list[int], size: int) -> None:
+def test_chunks_of_any_size_give_the_whole_mean(pooler: SpanPooler, ids: list[int], size: int) -> None:
     """A prompt that is computed in pieces is averaged once over all of them."""
     one = request(ids)
     results: list[object] = []
@@ -78,7 +78,7 @@ def test_chunks_of_any_size_give_the_whole_mean(pooler: VisionSpanMean, ids: lis
     np.testing.assert_allclose(results[-1].numpy(), one.expected(), atol=1e-6)  # type: ignore[attr-defined]
 
 
-def test_a_mixed_step_keeps_its_requests_apart(pooler: VisionSpanMean) -> None:
+def test_a_mixed_step_keeps_its_requests_apart(pooler: SpanPooler) -> None:
     """Whole texts and images beside one that is not finished."""
     parts = [request(TEXT, 1), request(IMAGE, 2), request(TWO_IMAGES, 3), request(TEXT, 4)]
     results = step(pooler, [(one, 3 if index == 2 else len(one.ids)) for index, one in enumerate(parts)])
@@ -87,7 +87,7 @@ def test_a_mixed_step_keeps_its_requests_apart(pooler: VisionSpanMean) -> None:
         np.testing.assert_allclose(results[index].numpy(), parts[index].expected(), atol=1e-6)  # type: ignore[attr-defined]
 
 
-def test_a_preempted_request_does_not_count_its_first_chunks_twice(pooler: VisionSpanMean) -> None:
+def test_a_preempted_request_does_not_count_its_first_chunks_twice(pooler: SpanPooler) -> None:
     """vLLM starts a preempted request again at its first token and keeps its pooling state."""
     one = request(IMAGE)
     assert step(pooler, [(one, 5)]) == [None]
@@ -98,7 +98,7 @@ def test_a_preempted_request_does_not_count_its_first_chunks_twice(pooler: Visio
 
 
 @pytest.mark.fire
-def test_a_request_whose_beginning_was_never_seen_gets_nan(pooler: VisionSpanMean) -> None:
+def test_a_request_whose_beginning_was_never_seen_gets_nan(pooler: SpanPooler) -> None:
     """As after a hit in the prefix cache: no wrong mean, in whatever steps the rest comes."""
     one = request(TEXT)
     one.done = 2
@@ -118,7 +118,7 @@ UNPAIRED = [
 @pytest.mark.parametrize("ids", UNPAIRED, ids=lambda ids: " ".join(map(str, ids[:6])))
 @pytest.mark.parametrize("size", [1, 2, 4000])
 def test_markers_without_a_partner_give_nan_and_the_rest_their_vectors(
-    pooler: VisionSpanMean, ids: list[int], size: int
+    pooler: SpanPooler, ids: list[int], size: int
 ) -> None:
     """In one step with good requests, whole and in pieces: an error in the pooler would end vLLM for everybody."""
     bad, good, later = request(ids, 1), request(IMAGE, 2), request(TEXT, 3)
@@ -138,13 +138,13 @@ def test_markers_without_a_partner_give_nan_and_the_rest_their_vectors(
 @pytest.mark.fire
 def test_a_profile_run_survives_where_token_0_opens_an_image() -> None:
     """vLLM's own run at the start has prompts of zeros."""
-    (result,) = step(VisionSpanMean(0, 1), [(request([0] * 64), 64)])
+    (result,) = step(SpanPooler("vision_span_mean", 0, 1), [(request([0] * 64), 64)])
     assert result.shape == (HIDDEN,)  # type: ignore[attr-defined]
 
 
 @pytest.mark.fire
 @pytest.mark.parametrize("seed", range(20))
-def test_random_markers_are_averaged_as_the_reference_does_or_not_at_all(pooler: VisionSpanMean, seed: int) -> None:
+def test_random_markers_are_averaged_as_the_reference_does_or_not_at_all(pooler: SpanPooler, seed: int) -> None:
     random = np.random.default_rng(seed)
     for _ in range(50):
         one = request(random.choice([START, END, PAD, 1], size=random.integers(1, 9)).tolist(), seed)
@@ -157,14 +157,14 @@ def test_random_markers_are_averaged_as_the_reference_does_or_not_at_all(pooler:
             np.testing.assert_allclose(result.numpy(), expected, atol=1e-6)  # type: ignore[attr-defined]
 
 
-def test_dimensions_are_cut_before_the_norm(pooler: VisionSpanMean) -> None:
+def test_dimensions_are_cut_before_the_norm(pooler: SpanPooler) -> None:
     """A Matryoshka embedding has norm 1 as well."""
     one = request(IMAGE)
     (result,) = step(pooler, [(one, len(IMAGE))], dimensions=8)
     np.testing.assert_allclose(result.numpy(), one.expected(8), atol=1e-6)  # type: ignore[attr-defined]
 
 
-def test_bfloat16_states_are_summed_in_float32(pooler: VisionSpanMean) -> None:
+def test_bfloat16_states_are_summed_in_float32(pooler: SpanPooler) -> None:
     """A sum of 5,000 states in bfloat16 would be wrong in the second digit."""
     one = request([20] * 5000, dtype=torch.bfloat16)
     (result,) = step(pooler, [(one, 5000)])
@@ -174,7 +174,7 @@ def test_bfloat16_states_are_summed_in_float32(pooler: VisionSpanMean) -> None:
 
 @pytest.mark.fire
 @pytest.mark.parametrize("value", [0.0, 1e20, 3e38])
-def test_states_without_a_norm_give_nan(pooler: VisionSpanMean, value: float) -> None:
+def test_states_without_a_norm_give_nan(pooler: SpanPooler, value: float) -> None:
     """Zeros would be a finite vector; so would the square of a large number, which overflows."""
     one = request(TEXT)
     one.states[:] = value

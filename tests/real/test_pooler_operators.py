@@ -18,7 +18,7 @@ from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
 
 from vllm_jina_embed.errors import EngineError
 from vllm_jina_embed.plugin.jina_v4_native import MultiVectorProjector
-from vllm_jina_embed.plugin.mean_pooler import VisionSpanMean
+from vllm_jina_embed.plugin.span_pooler import SpanPooler
 from vllm_jina_embed.plugin.token_states_pooler import TokenVectors
 from vllm_jina_embed.pooling import single_vector
 
@@ -116,8 +116,20 @@ def projector(device: str = "cpu") -> MultiVectorProjector:
     return made.to(device)
 
 
-def mean_pooler(device: str = "cpu") -> VisionSpanMean:
-    return VisionSpanMean(START, END)
+def span_pooler(device: str = "cpu") -> SpanPooler:
+    return SpanPooler("vision_span_mean", START, END)
+
+
+def mean_with_norm(device: str = "cpu") -> SpanPooler:
+    return SpanPooler("mean", layer_norm=True)
+
+
+def first_pooler(device: str = "cpu") -> SpanPooler:
+    return SpanPooler("first_token")
+
+
+def last_pooler(device: str = "cpu") -> SpanPooler:
+    return SpanPooler("last_token")
 
 
 def token_pooler(device: str = "cpu") -> TokenVectors:
@@ -126,7 +138,11 @@ def token_pooler(device: str = "cpu") -> TokenVectors:
 
 
 def sizes(index: int) -> dict[str, Any]:
-    return {"task": "embed", "dimensions": (None, 8, 16)[index % 3]}
+    return {
+        "task": "embed",
+        "dimensions": (None, 8, 16)[index % 3],
+        "use_activation": (None, True, False)[index // 3 % 3],
+    }
 
 
 def tasks(index: int) -> dict[str, Any]:
@@ -140,7 +156,14 @@ def tasks(index: int) -> dict[str, Any]:
     }
 
 
-BOTH = pytest.mark.parametrize(("make", "asks"), [(mean_pooler, sizes), (token_pooler, tasks)], ids=["mean", "tokens"])
+MAKERS = {
+    "span": (span_pooler, sizes),
+    "mean": (mean_with_norm, sizes),
+    "first": (first_pooler, sizes),
+    "last": (last_pooler, sizes),
+    "tokens": (token_pooler, tasks),
+}
+EACH = pytest.mark.parametrize(("make", "asks"), MAKERS.values(), ids=MAKERS.keys())
 
 
 # --- counting and refusing --------------------------------------------------------------------------------------------
@@ -184,7 +207,7 @@ def _without_gradients() -> Iterator[None]:
         yield
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_a_step_of_any_size_launches_few_operators(
     make: Callable[[str], Pooler], asks: Callable[[int], dict[str, Any]], device: str
@@ -204,7 +227,7 @@ def test_a_step_of_any_size_launches_few_operators(
     assert found[1].counts == found[2].counts
 
 
-@BOTH
+@EACH
 def test_whole_requests_alone_launch_few_operators(
     make: Callable[[str], Pooler], asks: Callable[[int], dict[str, Any]]
 ) -> None:
@@ -213,7 +236,7 @@ def test_whole_requests_alone_launch_few_operators(
     assert counts[0] == counts[1] == counts[2] <= 24
 
 
-class PerRequest(VisionSpanMean):
+class PerRequest(SpanPooler):
     """Sums each request by itself."""
 
     def forward(self, hidden_states: torch.Tensor, pooling_metadata: PoolingMetadata) -> Any:
@@ -221,11 +244,11 @@ class PerRequest(VisionSpanMean):
         return [part.sum(0) for part in hidden_states.split(counts)]
 
 
-class Planted(VisionSpanMean):
+class Planted(SpanPooler):
     """Does one thing more with the states than the pooler does."""
 
     def __init__(self, fault: Callable[[torch.Tensor], object]) -> None:
-        super().__init__(START, END)
+        super().__init__("vision_span_mean", START, END)
         self.fault = fault
 
     def forward(self, hidden_states: torch.Tensor, pooling_metadata: PoolingMetadata) -> Any:
@@ -234,7 +257,9 @@ class Planted(VisionSpanMean):
 
 
 def test_the_counter_sees_one_operator_per_request() -> None:
-    _, operators = run(PerRequest(START, END), [request(i, text(9), **sizes(0)) for i in range(LIMIT + 1)])
+    _, operators = run(
+        PerRequest("vision_span_mean", START, END), [request(i, text(9), **sizes(0)) for i in range(LIMIT + 1)]
+    )
     assert operators.total > LIMIT
 
 
@@ -264,7 +289,7 @@ def bits(outputs: Sequence[torch.Tensor | None]) -> list[bytes | None]:
     return [None if one is None else one.contiguous().numpy().tobytes() for one in outputs]
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("seed", range(3))
 def test_any_order_of_a_batch_and_a_rerun_give_the_same_bits(
     make: Callable[[str], Pooler], asks: Callable[[int], dict[str, Any]], seed: int
@@ -284,8 +309,8 @@ def test_any_order_of_a_batch_and_a_rerun_give_the_same_bits(
 def test_a_mean_does_not_depend_on_its_companions() -> None:
     """Alone, beside short ones and beside a long one, which takes more levels of sums."""
     batch = [request(i, text(n), task="embed") for i, n in enumerate((1, 9, 63, 64, 65, 100, 128, 129, 300, 5000))]
-    together = bits(run(mean_pooler(), batch)[0])
-    assert together == [bits(run(mean_pooler(), [one])[0])[0] for one in batch]
+    together = bits(run(span_pooler(), batch)[0])
+    assert together == [bits(run(span_pooler(), [one])[0])[0] for one in batch]
 
 
 @pytest.mark.parametrize("ids", [text(32_768), image(10_000, spans=3)], ids=["text", "images"])
@@ -299,7 +324,7 @@ def test_long_prompts_are_averaged_as_the_reference_does(ids: list[int], dtype: 
     for begin in range(0, len(ids), size):
         part = Request(ids, long.params, long.states, begin, min(size, len(ids) - begin), long.kept)
         (_, result, _), _ = run(
-            mean_pooler(), [request(2, text(7), task="embed"), part, request(3, image(4), task="embed")]
+            span_pooler(), [request(2, text(7), task="embed"), part, request(3, image(4), task="embed")]
         )
     expected = single_vector.finish(single_vector.mean(long.states.float().numpy(), mask), HIDDEN)
     assert result is not None
@@ -322,7 +347,7 @@ MARKERS = {
 def test_markers_are_paired_as_the_reference_pairs_them(ids: list[int]) -> None:
     """Among others that are well: they keep their vectors, whatever stands beside them."""
     batch = [request(i, one, task="embed") for i, one in enumerate((image(3), ids, text(5), ids, image(2, spans=2)))]
-    for one, output in zip(batch, run(mean_pooler(), batch)[0], strict=True):
+    for one, output in zip(batch, run(span_pooler(), batch)[0], strict=True):
         try:
             mask = single_vector.vision_mask(one.ids, vision_start=START, vision_end=END)
         except EngineError:
@@ -334,7 +359,7 @@ def test_markers_are_paired_as_the_reference_pairs_them(ids: list[int]) -> None:
 
 def test_a_request_that_starts_again_forgets_its_first_chunk() -> None:
     """As after a preemption: vLLM computes it from its first token on, and the pooler has sums or rows of before."""
-    for pooler, asks in ((mean_pooler(), sizes(0)), (token_pooler(), tasks(1))):
+    for pooler, asks in ((span_pooler(), sizes(0)), (token_pooler(), tasks(1))):
         new, again = request(1, text(60), **asks), request(1, text(60), **asks)
         run(pooler, [Request(again.ids, again.params, again.states, 0, 20, again.kept)])
         assert bits(run(pooler, [again])[0]) == bits(run(pooler, [new])[0])
@@ -345,8 +370,8 @@ def test_a_mean_that_has_no_direction_is_nan(value: float) -> None:
     """Zero, or too large to be squared; the vector beside it is as ever."""
     bad, good = request(1, text(9), task="embed"), request(2, text(9), task="embed")
     bad.states = torch.full_like(bad.states, value)
-    alone = bits(run(mean_pooler(), [copy.deepcopy(good)])[0])
-    outputs, _ = run(mean_pooler(), [bad, good])
+    alone = bits(run(span_pooler(), [copy.deepcopy(good)])[0])
+    outputs, _ = run(span_pooler(), [bad, good])
     assert outputs[0].isnan().all()
     assert bits(outputs)[1] == alone[0]
 
@@ -367,7 +392,7 @@ def test_mixed_steps_equal_their_requests_one_by_one() -> None:
 
 
 def test_mixed_means_equal_the_reference() -> None:
-    pooler = mean_pooler()
+    pooler = span_pooler()
     batch = with_earlier_chunks(pooler, requests(140, sizes))
     for index, output in enumerate(run(pooler, batch)[0]):
         one = batch[index]
@@ -377,8 +402,9 @@ def test_mixed_means_equal_the_reference() -> None:
             assert output.isnan().all()
         else:
             mask = single_vector.vision_mask(one.ids, vision_start=START, vision_end=END)
-            mean = single_vector.mean(one.states.numpy(), mask)
-            np.testing.assert_allclose(output.numpy(), single_vector.finish(mean, one.params.dimensions), atol=1e-6)
+            mean = single_vector.mean(one.states.numpy(), mask)[: one.params.dimensions]
+            expected = mean if one.params.use_activation is False else single_vector.normalize(mean)
+            np.testing.assert_allclose(output.numpy(), expected, atol=1e-6)
 
 
 # --- what vLLM is handed ----------------------------------------------------------------------------------------------
@@ -387,17 +413,17 @@ def test_mixed_means_equal_the_reference() -> None:
 def test_a_step_that_finishes_all_with_one_size_is_one_tensor() -> None:
     """Which vLLM 0.28 to 0.33 copy at once; a list otherwise."""
     whole = [request(i, text(9), task="embed", dimensions=8) for i in range(5)]
-    outputs, _ = run(mean_pooler(), whole)
+    outputs, _ = run(span_pooler(), whole)
     assert isinstance(outputs, torch.Tensor)
     assert outputs.shape == (5, 8)
     other_size, chunk = request(6, text(9), task="embed"), request(7, text(9), 0, 4, task="embed", dimensions=8)
     for other in (other_size, chunk):
-        outputs, _ = run(mean_pooler(), [*copy.deepcopy(whole), other])
+        outputs, _ = run(span_pooler(), [*copy.deepcopy(whole), other])
         assert isinstance(outputs, list)
         assert [None if one is None else len(one) for one in outputs] == [8] * 5 + [None if other is chunk else HIDDEN]
 
 
-@BOTH
+@EACH
 def test_a_step_without_requests_is_no_error(
     make: Callable[[str], Pooler], asks: Callable[[int], dict[str, Any]]
 ) -> None:
@@ -415,7 +441,7 @@ def test_token_vectors_are_a_list() -> None:
     assert isinstance(outputs, list)
 
 
-@BOTH
+@EACH
 def test_nothing_is_kept_of_the_step_but_what_goes_on(
     make: Callable[[str], Pooler], asks: Callable[[int], dict[str, Any]]
 ) -> None:
@@ -423,6 +449,7 @@ def test_nothing_is_kept_of_the_step_but_what_goes_on(
     last = request(9, text(50), 0, 5, **asks(1))
     batch = [*(request(i, text(50), **asks(1)) for i in range(20)), last]
     run(make("cpu"), batch)
-    (kept,) = last.kept.hidden_states_cache
-    assert kept.untyped_storage().nbytes() == kept.nbytes
+    kept = last.kept.hidden_states_cache
+    assert len(kept) == (0 if make is last_pooler else 1)
+    assert all(one.untyped_storage().nbytes() == one.nbytes for one in kept)
     assert all(one.kept.hidden_states_cache == [] for one in batch[:-1])

@@ -70,7 +70,7 @@ EXCEPTIONS = {
     ("plugin/end_with_parent.py", f"{NAME}.engine.local.processes.end_with_thread"),
     ("plugin/main_module.py", f"{NAME}.engine.local.processes.begin"),
     # What counts as a vector of length 1 is one number for the pooler and its reference.
-    ("plugin/mean_pooler.py", f"{NAME}.pooling.single_vector.NORM_LIMIT"),
+    ("plugin/span_pooler.py", f"{NAME}.pooling.single_vector.NORM_LIMIT"),
 }
 """Imports that break a rule, each with its reason."""
 
@@ -181,7 +181,7 @@ def test_each_exception_is_needed() -> None:
         ("engine/remote/engine.py", "from ..local.engine import LocalEngine", "the two are apart"),
         ("engine/local/engine.py", "from ..remote import http", "the two are apart"),
         ("settings.py", "from .engine.pool import POOL", "the two are apart"),
-        ("plugin/mean_pooler.py", "from ..inputs.items import TextItem", "plugin/ is narrow"),
+        ("plugin/span_pooler.py", "from ..inputs.items import TextItem", "plugin/ is narrow"),
         ("embedder.py", "from .engine.loop import _cancel_all", "a name with _ stays in its room"),
     ],
 )

@@ -2,7 +2,7 @@
 
 ``register`` adds the architectures that pool inside the engine; nothing else in vLLM changes.
 ``hf_overrides={"architectures": [ARCHITECTURE]}``, set by ``engine/local/``, selects the one for merged weights;
-jinaai/jina-embeddings-v4 itself names the other.
+jinaai/jina-embeddings-v4 itself names the other. All other rows select a class of ``pooled``.
 This folder imports vllm and torch only when vLLM asks for the model.
 """
 
@@ -13,8 +13,21 @@ import os
 
 from ..checkpoints.registry import row_at
 from ..checkpoints.table.jina_v4 import ARCHITECTURE, NATIVE_ARCHITECTURE
-from ..engine.plugin_contract import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, ROWS_VARIABLE, TOKENIZER_MODE
+from ..engine.plugin_contract import (
+    CONNECTOR_VARIABLE,
+    MEDIA_CONNECTOR,
+    POOLED_PREFIX,
+    ROWS_VARIABLE,
+    TOKENIZER_MODE,
+)
 from .end_with_parent import end_with_parent
+
+EMBEDDING_SUFFIXES = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "ChatModel", "Model", "ForMaskedLM")
+"""How vLLM's architectures that return a state for each token end; others are heads that judge, or drafts."""
+
+
+OWN = {ARCHITECTURE: "jina_v4_merged", NATIVE_ARCHITECTURE: "jina_v4_native"}
+"""Our architectures, and the modules of their classes."""
 
 
 def register() -> None:
@@ -22,12 +35,27 @@ def register() -> None:
     end_with_parent()
     from vllm import ModelRegistry
 
-    registered = ModelRegistry.get_supported_archs()
-    for name, module in ((ARCHITECTURE, "jina_v4_merged"), (NATIVE_ARCHITECTURE, "jina_v4_native")):
-        if name not in registered:
+    _register_pooled()
+    for name, module in OWN.items():
+        if name not in ModelRegistry.get_supported_archs():
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")
     if os.environ.get(CONNECTOR_VARIABLE) == MEDIA_CONNECTOR:
         _register_for_server()
+
+
+def _register_pooled() -> None:
+    """Register each of vLLM's architectures that can be an embedding model once more, with our pooling."""
+    from vllm import ModelRegistry
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+
+    registered = frozenset(ModelRegistry.get_supported_archs())
+    for name in registered - OWN.keys():
+        pooled = POOLED_PREFIX + name
+        if name.startswith(POOLED_PREFIX) or pooled in registered or not name.endswith(EMBEDDING_SUFFIXES):
+            continue
+        ModelRegistry.register_model(pooled, f"{__name__}.pooled:{pooled}")
+        if name in MODELS_CONFIG_MAP:  # what vLLM changes in the configuration of an architecture, by its name
+            MODELS_CONFIG_MAP[pooled] = MODELS_CONFIG_MAP[name]
 
 
 def _register_for_server() -> None:

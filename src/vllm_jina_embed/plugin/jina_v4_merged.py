@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vllm.model_executor.models.adapters import as_embedding_model
 from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 
-from .mean_pooler import VisionSpanMean
+from .span_pooler import SpanPooler
 from .token_states_pooler import TokenVectors
 from .vision_attention import join_windows
 
@@ -30,5 +30,7 @@ class JinaV4VisionSpanModel(as_embedding_model(Qwen2_5_VLForConditionalGeneratio
         pooler = super()._init_pooler(vllm_config, prefix=prefix)
         config = vllm_config.model_config.hf_config
         pooler.poolers_by_task["token_embed"] = TokenVectors()
-        pooler.poolers_by_task["embed"] = VisionSpanMean(config.vision_start_token_id, config.vision_end_token_id)
+        pooler.poolers_by_task["embed"] = SpanPooler(
+            "vision_span_mean", config.vision_start_token_id, config.vision_end_token_id
+        )
         return pooler

@@ -5,7 +5,7 @@ request that it finishes gets float32 ``(n_tokens, token_dimensions)``, the othe
 comes, so what is kept between steps is narrow. Each task is one matrix product a step, and whatever else the step
 holds, the same few operators run. ``vllm_jina_embed.checkpoints.weights.projector`` is the reference.
 
-As in ``mean_pooler.py``, nothing that a request holds may raise here; rows that cannot be computed are NaN.
+As in ``span_pooler.py``, nothing that a request holds may raise here; rows that cannot be computed are NaN.
 """
 
 from __future__ import annotations

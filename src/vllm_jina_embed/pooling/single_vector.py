@@ -1,7 +1,9 @@
 """Token states to embeddings, in numpy: the reference for the pooling inside vLLM.
 
 Token states have the shape ``(n_tokens, hidden_size)``; they come after the final norm and are not normalised.
-Source: modeling_jina_embeddings_v4.py, get_single_vector_embeddings; paper arXiv:2506.18902, section 4.
+Source: modeling_jina_embeddings_v4.py, get_single_vector_embeddings; paper arXiv:2506.18902, section 4;
+sentence_transformers/models/Pooling.py for the first token, the last and the mean; the model card of
+nomic-ai/nomic-embed-text-v1.5 for the layer norm, which stands before the cut.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from .._arrays import Floats
 from ..errors import EngineError
 
 EPSILON = 1e-12  # torch.nn.functional.normalize's
+LAYER_NORM_EPSILON = 1e-5  # torch.nn.functional.layer_norm's
 NORM_LIMIT = 1e-2
 """How far an L2 norm may be from 1: a row rounded to bfloat16, whose numbers have 8 bits, is at most 4e-3 off."""
 
@@ -49,6 +52,48 @@ def vision_mask(token_ids: Sequence[int], *, vision_start: int, vision_end: int)
     for start, end in zip(starts, ends, strict=True):
         mask[start : end + 1] = True
     return mask
+
+
+def pooled(
+    states: npt.NDArray[np.floating],
+    kind: str,
+    *,
+    mask: npt.NDArray[np.bool_] | None = None,
+    layer_norm: bool = False,
+) -> Floats:
+    """Return what a pooling makes of token states, float32 ``(hidden_size,)``: neither cut nor normalised.
+
+    Args:
+        states: Shape ``(n_tokens, hidden_size)``.
+        kind: A ``Pooling`` of ``checkpoints/description.py``.
+        mask: The tokens that count, ``(n_tokens,)``, such as those of ``vision_mask``; all without it.
+        layer_norm: Whether a layer norm without weights follows.
+
+    Raises:
+        EngineError: ``states`` and ``mask`` differ in length, no token counts, or ``kind`` is unknown.
+    """
+    mask = np.ones(len(states), dtype=bool) if mask is None else mask
+    if len(states) != len(mask):
+        raise EngineError(f"got {len(states)} token states for {len(mask)} tokens.")
+    if not mask.any():
+        raise EngineError(f"got {len(mask)} tokens, of which none is pooled.")
+    if kind == "first_token":
+        vector = np.asarray(states[mask][0], dtype=np.float32)
+    elif kind == "last_token":
+        vector = np.asarray(states[mask][-1], dtype=np.float32)
+    elif kind in {"mean", "vision_span_mean"}:
+        vector = mean(states, mask)
+    else:
+        raise EngineError(f"got the pooling {kind!r}; expected first_token, last_token, mean or vision_span_mean.")
+    return layer_normed(vector) if layer_norm else vector
+
+
+def layer_normed(values: npt.NDArray[np.floating]) -> Floats:
+    """Return ``values`` ``(..., n)`` with mean 0 and variance 1 along the last axis, float32."""
+    exact = values.astype(np.float64)
+    centred = exact - exact.mean(axis=-1, keepdims=True)
+    variance = np.square(centred).mean(axis=-1, keepdims=True)
+    return np.asarray(centred / np.sqrt(variance + LAYER_NORM_EPSILON), dtype=np.float32)
 
 
 def mean(states: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_]) -> Floats:

@@ -81,3 +81,52 @@ def test_a_zero_vector_stays_zero() -> None:
     np.testing.assert_array_equal(single_vector.normalize(np.zeros((2, 3), np.float32)), np.zeros((2, 3)))
     tiny = np.array([1e-13, 0.0], np.float32)
     np.testing.assert_allclose(single_vector.normalize(tiny), tiny / 1e-12, rtol=1e-5)
+
+
+STATES = np.array([[1.0, 2.0, 3.0], [10.0, 0.0, 2.0], [-5.0, 4.0, 7.0]], dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("first_token", [1, 2, 3]),
+        ("last_token", [-5, 4, 7]),
+        ("mean", [2, 2, 4]),
+        ("vision_span_mean", [2, 2, 4]),
+    ],
+)
+def test_each_pooling_takes_its_tokens(kind: str, expected: list[float]) -> None:
+    got = single_vector.pooled(STATES, kind)
+    np.testing.assert_array_equal(got, np.float32(expected))
+    assert got.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("first_token", [10, 0, 2]), ("last_token", [-5, 4, 7]), ("mean", [2.5, 2, 4.5])]
+)
+def test_what_is_masked_does_not_count(kind: str, expected: list[float]) -> None:
+    """The first and the last token too are those of the mask."""
+    mask = np.array([False, True, True])
+    np.testing.assert_array_equal(single_vector.pooled(STATES, kind, mask=mask), np.float32(expected))
+
+
+def test_the_layer_norm_is_that_of_torch() -> None:
+    """By its formula, with the biased variance and 1e-5 under the root; of the whole vector, before any cut."""
+    got = single_vector.pooled(STATES, "first_token", layer_norm=True)
+    expected = np.array([-1.0, 0.0, 1.0]) / np.sqrt(2 / 3 + 1e-5)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    cut_before = single_vector.finish(single_vector.layer_normed(STATES[0, :2]), 2)
+    assert 1 - cut_before @ single_vector.finish(got, 2) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("kind", "mask", "match"),
+    [
+        ("max", None, "got the pooling 'max'"),
+        ("mean", np.ones(2, dtype=bool), "got 3 token states for 2 tokens"),
+        ("last_token", np.zeros(3, dtype=bool), "none is pooled"),
+    ],
+)
+def test_what_cannot_be_pooled_is_an_error(kind: str, mask: np.ndarray | None, match: str) -> None:
+    with pytest.raises(EngineError, match=match):
+        single_vector.pooled(STATES, kind, mask=mask)

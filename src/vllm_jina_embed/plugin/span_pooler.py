@@ -1,13 +1,14 @@
-"""Vision-span mean pooling inside vLLM, in float32.
+"""Token states to embeddings inside vLLM, in float32: the pooling of every row.
 
 A step holds the hidden states ``(n_scheduled_tokens, hidden_size)`` of many requests, each whole or a chunk. A request
-that ends in this step gets one embedding ``(dimensions,)`` of L2 norm 1, the others None. The same few operators run
-whatever the step holds, and none waits for the device.
+that ends in this step gets one embedding ``(dimensions,)``, the others None. ``token_choice`` says which rows are
+averaged; a first or last token is the mean of one. Then, in this order: layer norm, cut, L2 norm. The same few
+operators run whatever the step holds, and none waits for the device.
 
 Nothing in a request may raise here: an exception in vLLM's worker ends the engine for everybody. A request that cannot
 be pooled gets NaN, which the caller turns into that request's error (``engine/local/``, ``serve/request_checks.py``).
 ``vllm_jina_embed.pooling.single_vector`` is the reference and gives the same vectors.
-Source: get_single_vector_embeddings in modeling_jina_embeddings_v4.py.
+Source: get_single_vector_embeddings in modeling_jina_embeddings_v4.py; sentence_transformers/models/Pooling.py.
 """
 
 from __future__ import annotations
@@ -21,30 +22,53 @@ import torch
 from vllm.model_executor.layers.pooler import PoolingParamsUpdate
 from vllm.model_executor.layers.pooler.abstract import Pooler
 
+from ..checkpoints.description import Pooling
 from ..pooling.single_vector import NORM_LIMIT
 from .pooling_step import Integers, Step, before, sum_plan, sums, to_device
-from .vision_spans import Spans, find_spans
+from .token_choice import Spans, find_spans, one_span
 
 if TYPE_CHECKING:
     from vllm.tasks import PoolingTask
     from vllm.v1.pool.metadata import PoolingMetadata
 
 
-class VisionSpanMean(Pooler):
-    """Averages the vision spans with their markers, or every token where there is none."""
+class SpanPooler(Pooler):
+    """Averages some of each prompt's token states, and shapes the embedding."""
 
-    def __init__(self, vision_start: int, vision_end: int) -> None:
+    def __init__(
+        self,
+        pooling: Pooling,
+        vision_start: int = -1,
+        vision_end: int = -1,
+        *,
+        layer_norm: bool = False,
+    ) -> None:
+        """Make a pooler.
+
+        Args:
+            pooling: Which tokens.
+            vision_start: Token id that opens a vision span; only ``vision_span_mean`` has them.
+            vision_end: Token id that closes it.
+            layer_norm: Whether a layer norm without weights comes before the cut.
+
+        Raises:
+            ValueError: ``vision_span_mean`` without the ids of its markers.
+        """
         super().__init__()
+        if pooling == "vision_span_mean" and min(vision_start, vision_end) < 0:
+            raise ValueError(f"{pooling} needs the token ids of its markers; got {vision_start} and {vision_end}.")
+        self.pooling = pooling
         self.vision_start = vision_start
         self.vision_end = vision_end
+        self.layer_norm = layer_norm
 
     def get_supported_tasks(self) -> Set[PoolingTask]:
         """Return the one task that this pooler serves."""
         return {"embed"}
 
     def get_pooling_updates(self, task: PoolingTask) -> PoolingParamsUpdate:
-        """Ask vLLM for the prompt's token ids."""
-        return PoolingParamsUpdate(requires_token_ids=True)
+        """Ask vLLM for the prompt's token ids where they decide what is averaged."""
+        return PoolingParamsUpdate(requires_token_ids=self.pooling == "vision_span_mean")
 
     def forward(
         self, hidden_states: torch.Tensor, pooling_metadata: PoolingMetadata
@@ -62,18 +86,21 @@ class VisionSpanMean(Pooler):
                 cache.clear()  # new, or started again after a preemption: what was summed before does not count
         seen = np.array([bool(cache) for cache in caches])
         spans = self._spans(pooling_metadata)
-        sound = spans.paired & (seen | (step.begins == 0))  # else the first tokens were never seen
-        finished, going_on = np.flatnonzero(step.finished), np.flatnonzero(sound & ~step.finished)
+        ends_alone = self.pooling == "last_token"  # the last step of a prompt holds all that is pooled
+        sound = spans.paired & (seen | (step.begins == 0) | ends_alone)  # else the first tokens were never seen
+        finished, going_on = np.flatnonzero(step.finished), np.flatnonzero(sound & ~step.finished & (not ends_alone))
         divisors = np.where(sound, np.maximum(spans.tokens(), 1), 0)[finished]  # 0 gives NaN
 
         width = hidden_states.shape[-1]
-        sizes = [len(range(width)[: pooling_metadata.pooling_params[index].dimensions]) for index in finished]
+        asked = [pooling_metadata.pooling_params[index] for index in finished]
+        sizes = [len(range(width)[: params.dimensions]) for params in asked]
+        active = np.array([params.use_activation is not False for params in asked], dtype=np.int64)
         levels = sum_plan(*spans.rows(step))
         own = 2 * len(levels)
         if seen.any():
             levels.append(_plan_with_earlier(seen))
-        *plan, taken, left, by, cut = to_device(
-            [*(array for level in levels for array in level), finished, going_on, divisors, np.array(sizes)],
+        *plan, taken, left, by, cut, marks = to_device(
+            [*(array for level in levels for array in level), finished, going_on, divisors, np.array(sizes), active],
             hidden_states.device,
         )
         totals = sums(hidden_states.float(), plan[:own])
@@ -82,16 +109,39 @@ class VisionSpanMean(Pooler):
         _keep(totals, caches, finished, going_on, left)
         if len(finished) == 0:
             return [None] * len(caches)
-        means = totals.index_select(0, taken)[:, : max(sizes)] / by[:, None]
-        if len(set(sizes)) > 1:
-            means = torch.where(torch.arange(means.shape[-1], device=means.device) < cut[:, None], means, 0.0)
-        return _outputs(_normalized(means), finished, sizes, len(caches))
+        means = totals.index_select(0, taken) / by[:, None]
+        vectors = self._embeddings(means, sizes, cut, None if active.all() else marks)
+        return _outputs(vectors, finished, sizes, len(caches))
 
     def _spans(self, metadata: PoolingMetadata) -> Spans:
-        """Return the spans of the prompts, whose ids vLLM has on the CPU."""
+        """Return what is averaged of each prompt."""
+        if self.pooling != "vision_span_mean":
+            return one_span(self.pooling, metadata.prompt_lens.numpy().astype(np.int64))
         ids = metadata.prompt_token_ids_cpu.numpy()
         prompts = [row[:length] for row, length in zip(ids, metadata.prompt_lens.tolist(), strict=True)]
         return find_spans(prompts, vision_start=self.vision_start, vision_end=self.vision_end)
+
+    def _embeddings(
+        self, means: torch.Tensor, sizes: Sequence[int], cut: torch.Tensor, active: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the embeddings ``(n, largest size)`` of means ``(n, hidden_size)``.
+
+        Args:
+            means: What was pooled.
+            sizes: The size of each; what lies behind a smaller one is 0.
+            cut: The same on the device.
+            active: 0 where an embedding is not to be normalised; None if all are.
+        """
+        if self.layer_norm:
+            means = torch.nn.functional.layer_norm(means, means.shape[-1:])
+        means = means[:, : max(sizes)]
+        if len(set(sizes)) > 1:
+            means = torch.where(torch.arange(means.shape[-1], device=means.device) < cut[:, None], means, 0.0)
+        vectors = _normalized(means)
+        if active is None:
+            return vectors
+        raw = torch.where(means.isfinite().all(-1, keepdim=True), means, float("nan"))
+        return torch.where(active[:, None] > 0, vectors, raw)
 
 
 def _plan_with_earlier(seen: npt.NDArray[np.bool_]) -> tuple[Integers, Integers]:

@@ -1,6 +1,7 @@
 """Which tokens of each prompt of a step are averaged, in numpy for all prompts at once.
 
-``vllm_jina_embed.pooling.single_vector.vision_mask`` is the reference, prompt by prompt.
+Every pooling is a mean over ranges of tokens: a first or last token is a range of one.
+``vllm_jina_embed.pooling.single_vector`` is the reference, prompt by prompt.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..checkpoints.description import Pooling
 from .pooling_step import Integers, Step, before, ranges
 
 
@@ -45,6 +47,14 @@ class Spans:
         )
 
 
+def one_span(pooling: Pooling, lengths: Integers) -> Spans:
+    """Return what is averaged of prompts of ``lengths`` ``(n,)``, by a pooling that looks at no token ids."""
+    zeros = np.zeros_like(lengths)
+    bounds = {"mean": (zeros, lengths), "first_token": (zeros, zeros + 1), "last_token": (lengths - 1, lengths)}
+    firsts, lasts = bounds[pooling]
+    return Spans(owners=np.arange(len(lengths)), firsts=firsts, lasts=lasts, paired=np.ones(len(lengths), dtype=bool))
+
+
 def find_spans(prompts: Sequence[npt.NDArray[np.integer]], *, vision_start: int, vision_end: int) -> Spans:
     """Return what is averaged of each prompt's token ids ``(n_tokens,)``.
 
@@ -55,7 +65,7 @@ def find_spans(prompts: Sequence[npt.NDArray[np.integer]], *, vision_start: int,
     every_id = np.concatenate(prompts)
     places = [np.flatnonzero(every_id == marker) for marker in (vision_start, vision_end)]
     if len(places[0]) == 0:  # texts alone
-        return Spans(owners=np.arange(n), firsts=np.zeros_like(lengths), lasts=lengths, paired=np.ones(n, dtype=bool))
+        return one_span("mean", lengths)
     of = [np.searchsorted(np.cumsum(lengths), found, side="right") for found in places]
     n_starts, n_ends = (np.bincount(owners, minlength=n) for owners in of)
     paired = n_starts == n_ends

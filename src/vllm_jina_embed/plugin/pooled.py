@@ -1,0 +1,76 @@
+"""vLLM's own model classes with our pooling: ``PooledQwen3ForCausalLM`` is ``Qwen3ForCausalLM`` with ``SpanPooler``.
+
+Weights, forward, processors and quantisation are vLLM's; only the pooler is replaced, as a whole. So vLLM's limits do
+not hold: a mean, or a first token, of a prompt that is cut over several steps ends vLLM's own engine (0.32: "partial
+prefill is not supported with MEAN pooling"). ``hf_overrides`` chooses the class and says which pooling.
+
+vLLM imports a class by its name only when a checkpoint asks for it, so a class is made when this module is asked.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_args
+
+from vllm import ModelRegistry
+from vllm.model_executor.layers.pooler import DispatchPooler
+from vllm.model_executor.models.adapters import as_embedding_model
+
+from ..checkpoints.description import Pooling
+from ..engine.plugin_contract import LAYER_NORM_KEY, POOLED_PREFIX, POOLING_KEY
+from .span_pooler import SpanPooler
+from .token_states_pooler import TokenVectors
+
+if TYPE_CHECKING:
+    import torch
+    from vllm.config import VllmConfig
+    from vllm.model_executor.layers.pooler import Pooler
+
+
+def __getattr__(name: str) -> type[torch.nn.Module]:
+    """Return the class of that name.
+
+    Raises:
+        AttributeError: It is not one of vLLM's after ``POOLED_PREFIX``.
+    """
+    architecture = name.removeprefix(POOLED_PREFIX)
+    if architecture == name or architecture not in ModelRegistry.models:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _pooled(architecture)
+
+
+def pooler_of(config: Any) -> Pooler:
+    """Return the pooler of both tasks that a checkpoint's configuration asks for.
+
+    Raises:
+        RuntimeError: It asks for none, or for one that is not known.
+    """
+    pooling: Any = getattr(config, POOLING_KEY, None)
+    if pooling not in get_args(Pooling):
+        raise RuntimeError(
+            f"this model class needs a pooling and got {pooling!r} (one of {', '.join(get_args(Pooling))}): its "
+            "vectors would be wrong. Use vllm_jina_embed.JinaEmbedder, or the command vllm-jina-embed."
+        )
+    with_markers = pooling == "vision_span_mean"
+    markers = (config.vision_start_token_id, config.vision_end_token_id) if with_markers else (-1, -1)
+    embed = SpanPooler(pooling, *markers, layer_norm=bool(getattr(config, LAYER_NORM_KEY, False)))
+    return DispatchPooler({"token_embed": TokenVectors(), "embed": embed})
+
+
+@cache
+def _pooled(architecture: str) -> type[torch.nn.Module]:
+    """Return the class of one of vLLM's architectures; one that is a pooling model already is extended as it is."""
+    base: Any = as_embedding_model(ModelRegistry.models[architecture].load_model_cls())
+
+    class Pooled(base):
+        def __init__(self, *, vllm_config: VllmConfig, prefix: str = "", **kwargs: Any) -> None:
+            pooler = pooler_of(vllm_config.model_config.hf_config)  # before any weight is made
+            super().__init__(vllm_config=vllm_config, prefix=prefix, **kwargs)
+            self.pooler = pooler
+
+        def _init_pooler(self, vllm_config: VllmConfig, prefix: str = "") -> Pooler:
+            """Return ours at once: vLLM's would load the layers of sentence-transformers too."""
+            return pooler_of(vllm_config.model_config.hf_config)
+
+    Pooled.__name__ = Pooled.__qualname__ = POOLED_PREFIX + architecture
+    return Pooled
