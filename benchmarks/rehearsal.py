@@ -49,7 +49,18 @@ Result = TypeVar("Result")
 
 
 class WideningReference(NativeReference):
-    """The same as ``NativeReference``, with weights in bfloat16 that each module widens while it computes."""
+    """The same as ``NativeReference``, with weights in bfloat16 that each module widens while it computes.
+
+    The states of the last item are kept: both kinds of vectors come from them.
+    """
+
+    last: tuple[Any, tuple[torch.Tensor, torch.Tensor]] = (None, (torch.empty(0), torch.empty(0)))
+
+    def token_states(self, item: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return token ids and states, as ``NativeReference`` does."""
+        if item is not self.last[0]:
+            self.last = item, super().token_states(item)
+        return self.last[1]
 
     def load(self, folder: Path) -> Qwen2_5_VLForConditionalGeneration:
         """Return the model with hooks; keeps the projector, adapter added."""

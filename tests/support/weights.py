@@ -82,13 +82,13 @@ def compute(folder: Path, dtype: str, *, items: Sequence[Any] = ITEMS, cut: int 
 
 def distances(ours: Vectors, task: str, reference: Reference | XlmReference) -> dict[str, float]:
     """Return the largest 1 - cosine of each kind of vector to the reference's."""
-    full = np.stack([reference.embed(prompt) for prompt in ours.prompts])
+    both = [(reference.embed(prompt), reference.multi_vector(prompt)) for prompt in ours.prompts]
+    full = np.stack([vector for vector, _ in both])
     found = {
         f"{task}, {size} numbers": distance(rows := ours.singles[task, size], full[: len(rows), :size])
         for size in ours.facts.matryoshka_sizes
     }
-    pairs = zip(ours.multis[task], map(reference.multi_vector, ours.prompts), strict=True)
-    by_row = [_row_distances(got, expected) for got, expected in pairs]
+    by_row = [_row_distances(got, rows) for got, (_, rows) in zip(ours.multis[task], both, strict=True)]
     found[f"{task}, multi-vectors"] = max(float(each.mean()) for each in by_row)
     found[f"{task}, {WORST_ROW}"] = max(float(each.max()) for each in by_row)
     return found
