@@ -129,11 +129,11 @@ class Memory:
 
 @contextmanager
 def peak_memory(root: psutil.Process) -> Iterator[list[Memory]]:
-    """Yield a list of the most memory that the process tree has held, looked at ten times a second."""
+    """Yield a list of the most memory that the process tree has held, looked at twice a second."""
     done, peak = threading.Event(), [Memory()]
 
     def watch() -> None:
-        while not done.wait(0.1):
+        while not done.wait(0.5):
             peak[0] = max(peak[0], tree_memory(root), key=lambda memory: memory.total)
 
     watcher = threading.Thread(target=watch, daemon=True)

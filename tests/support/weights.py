@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -37,7 +38,7 @@ ITEMS: list[Any] = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vectors:
-    """What this package gives for ``ITEMS``, and the whole prompts that a reference gets."""
+    """What this package gives for some items, and the whole prompts that a reference gets."""
 
     facts: Checkpoint
     prompts: list[Any]
@@ -55,35 +56,44 @@ def check_weights(folder: Path, dtype: str) -> None:
     assert all(value <= GATES[dtype] for value in found.values()), found
 
 
-def compute(folder: Path, dtype: str) -> Vectors:
-    """Return the vectors of every task, of every Matryoshka size, and the multi-vectors."""
+def compute(folder: Path, dtype: str, *, items: Sequence[Any] = ITEMS, cut: int | None = None) -> Vectors:
+    """Return the vectors of every task, of every Matryoshka size, and the multi-vectors.
+
+    Args:
+        folder: The checkpoint.
+        dtype: That of the engine.
+        items: Texts and images; a checkpoint of texts gets the texts alone.
+        cut: Of how many items the sizes below the full one are computed; None for all of them.
+    """
     with JinaEmbedder(folder, engine_kwargs={"dtype": dtype}) as embedder:
         facts = embedder.checkpoint
-        items = [item for item in ITEMS if facts.supports_images or isinstance(item, str)]
+        taken = [item for item in items if facts.supports_images or isinstance(item, str)]
         prefix = "".join(one for one in facts.row.template("text", "query", "retrieval") if isinstance(one, str))
         return Vectors(
             facts=facts,
-            prompts=[prefix + item if isinstance(item, str) else item for item in items],
+            prompts=[prefix + item if isinstance(item, str) else item for item in taken],
             singles={
-                (task, size): embedder.embed(items, task=task, dimensions=size, prompt_name="query")
+                (task, size): embedder.embed(
+                    taken if size == facts.hidden_size else taken[:cut], task=task, dimensions=size, prompt_name="query"
+                )
                 for task in facts.tasks
                 for size in facts.matryoshka_sizes
             },
-            multis={task: embedder.embed_multi_vector(items, task=task, prompt_name="query") for task in facts.tasks},
+            multis={task: embedder.embed_multi_vector(taken, task=task, prompt_name="query") for task in facts.tasks},
         )
 
 
 def distances(ours: Vectors, task: str, reference: AnyReference) -> dict[str, float]:
     """Return the largest 1 - cosine of each kind of vector to the reference's."""
-    full = np.stack([reference.embed(prompt) for prompt in ours.prompts])
+    both = [(reference.embed(prompt), reference.multi_vector(prompt)) for prompt in ours.prompts]
+    full = np.stack([vector for vector, _ in both])
     found = {
-        f"{task}, {size} numbers": distance(ours.singles[task, size], full[:, :size])
+        f"{task}, {size} numbers": distance(rows := ours.singles[task, size], full[: len(rows), :size])
         for size in ours.facts.matryoshka_sizes
     }
-    pairs = zip(ours.multis[task], map(reference.multi_vector, ours.prompts), strict=True)
-    rows = [_row_distances(got, expected) for got, expected in pairs]
-    found[f"{task}, multi-vectors"] = max(float(each.mean()) for each in rows)
-    found[f"{task}, {WORST_ROW}"] = max(float(each.max()) for each in rows)
+    by_row = [_row_distances(got, rows) for got, (_, rows) in zip(ours.multis[task], both, strict=True)]
+    found[f"{task}, multi-vectors"] = max(float(each.mean()) for each in by_row)
+    found[f"{task}, {WORST_ROW}"] = max(float(each.max()) for each in by_row)
     return found
 
 

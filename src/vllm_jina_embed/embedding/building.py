@@ -41,7 +41,7 @@ async def built_prompts(
         build: Returns the prompts of a list.
         urgent: Whether to wait for no thread that builds other calls' prompts.
     """
-    if _is_quick(items):
+    if is_quick(items):
         for prompt in build(items):
             yield prompt
         return
@@ -64,7 +64,7 @@ async def _built(
     building: deque[asyncio.Future[list[Prompt | InputError]]] = deque()
     try:
         for chunk in chunks:
-            if _is_quick(chunk) and not building:
+            if is_quick(chunk) and not building:
                 yield build(chunk)
                 continue
             building.append(asyncio.get_running_loop().run_in_executor(pool, build, chunk))
@@ -92,7 +92,7 @@ def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _is_quick(items: Sequence[Item]) -> bool:
+def is_quick(items: Sequence[Item]) -> bool:
     """Tell whether tokenising takes less time than a round trip to a thread, as for a question."""
     if len(items) > CHUNK:
         return False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from ..engine.protocol import Engine
 from ..errors import InputError
 from ..inputs.items import Item
 from ..prompts.base import Builder, Prompt, Truncate
-from .building import Build, built_prompts
+from .building import Build, built_prompts, is_quick
 from .outcomes import Outcome, empty_rows
 
 Progress = Callable[[int], object]
@@ -82,6 +82,51 @@ class Plan:
         return rows
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One call on its way: what it asks, and the outcome that its answers fill."""
+
+    items: Sequence[Item]
+    engine: Engine
+    plan: Plan
+    progress: Progress
+    urgent: bool
+    outcome: Outcome
+
+    async def answer(self, row: int, prompt: Prompt | InputError) -> None:
+        """Put the vector of an item into the outcome, or its error."""
+        item = self.items[row]
+        try:
+            if isinstance(prompt, InputError):
+                self.outcome.errors.append(prompt)
+                return
+            if prompt.truncated:
+                self.outcome.truncated.append(item.position)
+            self.outcome.embeddings[row] = await self.plan.ask(self.engine, prompt, urgent=self.urgent)
+        except InputError as error:
+            self.outcome.errors.append(error.at(item.where, item.position))
+        finally:
+            self.progress(1)
+
+    async def answer_all(self, prompts: AsyncIterator[Prompt | InputError], tasks: asyncio.TaskGroup) -> None:
+        """Start the answers, no more at a time than the engine has slots."""
+        slots = asyncio.Semaphore(self.engine.in_flight)
+
+        async def answer(row: int, prompt: Prompt | InputError, needed: int) -> None:
+            try:
+                await self.answer(row, prompt)
+            finally:
+                for _ in range(needed):
+                    slots.release()
+
+        rows = itertools.count()
+        async for prompt in prompts:
+            needed = _slots(prompt, self.engine.in_flight)
+            for _ in range(needed):
+                await slots.acquire()
+            tasks.create_task(answer(next(rows), prompt, needed))
+
+
 async def embed_items(
     items: Sequence[Item],
     *,
@@ -92,47 +137,24 @@ async def embed_items(
 ) -> Outcome:
     """Embed ``items`` in order; ``progress`` is called with 1 for each finished item."""
     outcome = Outcome(embeddings=plan.empty(len(items)))
-    slots = asyncio.Semaphore(engine.in_flight)
     urgent = plan.urgent and len(items) <= QUESTIONS
-
-    async def embed_one(row: int, prompt: Prompt, needed: int) -> None:
-        try:
-            outcome.embeddings[row] = await plan.ask(engine, prompt, urgent=urgent)
-        except InputError as error:
-            outcome.errors.append(error.at(items[row].where, items[row].position))
-        finally:
-            for _ in range(needed):
-                slots.release()
-            progress(1)
-
     build = plan.build(builder, engine.max_tokens)
-
-    async def embed_all(tasks: asyncio.TaskGroup) -> None:
-        rows = itertools.count()
-        async with aclosing(built_prompts(items, build, urgent=urgent)) as prompts:
-            async for prompt in prompts:
-                row = next(rows)
-                if isinstance(prompt, InputError):
-                    outcome.errors.append(prompt)
-                    progress(1)
-                    continue
-                if prompt.truncated:
-                    outcome.truncated.append(items[row].position)
-                needed = _slots(prompt, engine.in_flight)
-                for _ in range(needed):
-                    await slots.acquire()
-                tasks.create_task(embed_one(row, prompt, needed))
-
+    call = _Call(items=items, engine=engine, plan=plan, progress=progress, urgent=urgent, outcome=outcome)
+    if len(items) == 1 and is_quick(items):  # a question: tasks would take half of its time here
+        await call.answer(0, *build(items))
+        return outcome
     try:
-        async with asyncio.TaskGroup() as tasks:
-            await embed_all(tasks)
+        async with asyncio.TaskGroup() as tasks, aclosing(built_prompts(items, build, urgent=urgent)) as prompts:
+            await call.answer_all(prompts, tasks)
     except BaseExceptionGroup as group:  # callers catch EngineError and its like, never a group
         raise group.exceptions[0] from group.exceptions[0].__cause__
     outcome.errors.sort(key=lambda error: error.positions)
     return outcome
 
 
-def _slots(prompt: Prompt, in_flight: int) -> int:
-    """Return how many of the engine's slots a prompt takes: one, and more for its images."""
+def _slots(prompt: Prompt | InputError, in_flight: int) -> int:
+    """Return how many of the engine's slots a prompt takes: one, and more for its images; an error takes none."""
+    if isinstance(prompt, InputError):
+        return 0
     pixels = sum(image.width * image.height for image in prompt.images)
     return min(in_flight, 1 + pixels * in_flight // PIXELS)

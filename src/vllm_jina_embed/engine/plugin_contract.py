@@ -49,5 +49,10 @@ TOKENIZER_MODE = "vllm_jina_embed"
 """Name in vLLM of our way to make prompts of strings (``serve/renderer.py``)."""
 
 
+ALLOCATOR, RETURN_MEMORY = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1048576"
+"""The C library's variable, read when a process starts, and our value until a model has loaded: large blocks in huge
+pages, which go back to the system. The plugin keeps them afterwards (``plugin/kept_memory.py``)."""
+
+
 CONNECTOR_VARIABLE, MEDIA_CONNECTOR = "VLLM_MEDIA_CONNECTOR", "vllm_jina_embed"
 """vLLM's variable, and our value: how a server opens the images of requests (``serve/media_connector.py``)."""

@@ -30,7 +30,8 @@ class Answer:
     @property
     def bad(self) -> list[int]:
         """Positions without an embedding."""
-        return [int(row) for row in np.flatnonzero(~np.isfinite(self.rows).all(axis=1))]
+        finite = np.isfinite(self.rows)
+        return [] if finite.all() else np.flatnonzero(~finite.all(axis=1)).tolist()
 
     @property
     def problem(self) -> InputError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vllm.model_executor.models.adapters import as_embedding_model
 from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 
+from .kept_memory import keep_after_loading
 from .span_pooler import SpanPooler
 from .token_states_pooler import TokenVectors
 from .vision_attention import join_windows
@@ -25,6 +26,7 @@ class JinaV4VisionSpanModel(as_embedding_model(Qwen2_5_VLForConditionalGeneratio
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         join_windows(self.visual)
+        keep_after_loading(self)
 
     def _init_pooler(self, vllm_config: VllmConfig, prefix: str = "") -> Pooler:
         pooler = super()._init_pooler(vllm_config, prefix=prefix)

@@ -18,6 +18,7 @@ from vllm.model_executor.models.adapters import as_embedding_model
 
 from ..checkpoints.description import Pooling
 from ..engine.plugin_contract import LAYER_NORM_KEY, POOLED_PREFIX, POOLING_KEY
+from .kept_memory import keep_after_loading
 from .span_pooler import SpanPooler
 from .token_states_pooler import TokenVectors
 
@@ -67,6 +68,7 @@ def _pooled(architecture: str) -> type[torch.nn.Module]:
             pooler = pooler_of(vllm_config.model_config.hf_config)  # before any weight is made
             super().__init__(vllm_config=vllm_config, prefix=prefix, **kwargs)
             self.pooler = pooler
+            keep_after_loading(self)
 
         def _init_pooler(self, vllm_config: VllmConfig, prefix: str = "") -> Pooler:
             """Return ours at once: vLLM's would load the layers of sentence-transformers too."""

@@ -12,6 +12,7 @@ from ..errors import ConfigError, InputError
 from ..inputs.items import Item
 
 PromptName = Literal["query", "passage"]
+_ROLES = get_args(PromptName)
 Truncate = Literal["end", "start", "error"]
 
 
@@ -21,8 +22,8 @@ def check_role(prompt_name: str) -> None:
     Raises:
         ConfigError: ``prompt_name`` is unknown.
     """
-    if prompt_name not in get_args(PromptName):
-        raise ConfigError(f"prompt_name={prompt_name!r} is unknown; choose one of {', '.join(get_args(PromptName))}.")
+    if prompt_name not in _ROLES:
+        raise ConfigError(f"prompt_name={prompt_name!r} is unknown; choose one of {', '.join(_ROLES)}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

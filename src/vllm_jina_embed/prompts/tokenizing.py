@@ -111,6 +111,8 @@ def _unreadable(item: TextItem, error: Exception) -> InputError:
 
 def _all(tokenizer: Tokenizer, texts: list[str], special_tokens: bool) -> list[Encoding | Exception]:
     """Return the encoding or the error of each text."""
+    if len(texts) == 1:
+        return [encode(tokenizer, texts[0], special_tokens)]
     together = _translated(lambda: tokenizer.encode_batch(texts, add_special_tokens=special_tokens))
     if isinstance(together, list):
         return together

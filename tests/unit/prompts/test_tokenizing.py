@@ -283,13 +283,18 @@ class TestFailingTokenizers:
         assert isinstance(bad, InputError)
         assert "(no unk_id)" in str(bad)
 
-    def test_an_interrupt_passes(self) -> None:
+    @pytest.mark.parametrize("texts", ["x", "xy"])
+    def test_an_interrupt_passes(self, texts: str) -> None:
         """Ctrl-C is no failure of a text."""
 
         class Interrupted:
+            def encode(self, text: str, **_: Any) -> Encoding:
+                raise KeyboardInterrupt
+
             def encode_batch(self, texts: list[str], **_: Any) -> list[Encoding]:
                 raise KeyboardInterrupt
 
         tokenizer: Any = Interrupted()
+        items = [item(text) for text in texts]
         with pytest.raises(KeyboardInterrupt):
-            list(tokenize(tokenizer, [item("x")], text_prefix="", max_length=9, truncate="end", special_tokens=False))
+            list(tokenize(tokenizer, items, text_prefix="", max_length=9, truncate="end", special_tokens=False))

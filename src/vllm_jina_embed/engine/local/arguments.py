@@ -18,7 +18,15 @@ from ...checkpoints.files import Folder, Location, locate, optional_json
 from ...checkpoints.weights.lora import Adapters
 from ...errors import ConfigError
 from ..config import LocalConfig
-from ..plugin_contract import ADAPTERS_KEY, LAYER_NORM_KEY, POOLED_PREFIX, POOLING_KEY, TASKS_KEY
+from ..plugin_contract import (
+    ADAPTERS_KEY,
+    ALLOCATOR,
+    LAYER_NORM_KEY,
+    POOLED_PREFIX,
+    POOLING_KEY,
+    RETURN_MEMORY,
+    TASKS_KEY,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +43,6 @@ SMALL_CACHE_BYTES = 256 * 1024**2
 
 CPU_STEP_TOKENS = 4096
 """Tokens of a full step on the CPU: with texts a tenth faster than 2048, the default of vLLM's servers."""
-
-ALLOCATOR = "GLIBC_TUNABLES"
-"""Variable of the C library, read when a process starts."""
-KEEP_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
-"""Large blocks stay with the process, in huge pages. By default the C library returns each to the system, which clears
-it again for the next layer: a tenth of the time of an image."""
 
 TOKENIZERS = {"TOKENIZERS_PARALLELISM": "false"}
 """Set while an engine runs: with images vLLM's tokenizer would start threads in the application, and warn in each of
@@ -112,8 +114,8 @@ def environment() -> dict[str, str]:
 
 
 def memory_kept(*, cpu: bool) -> AbstractContextManager[None]:
-    """Let processes that start in this block keep their memory, on the CPU, unless ``ALLOCATOR`` is set."""
-    return variables({ALLOCATOR: KEEP_MEMORY} if cpu else {})
+    """Let processes that start in this block keep memory once a model has loaded, on the CPU; not if it is set."""
+    return variables({ALLOCATOR: RETURN_MEMORY} if cpu else {})
 
 
 @contextmanager
