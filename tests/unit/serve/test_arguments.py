@@ -28,7 +28,8 @@ def value(flags: list[str], name: str) -> str:
 
 def test_a_server_is_started_as_the_engine_in_this_process_is() -> None:
     flags = line()
-    assert json.loads(value(flags, "--pooler-config")) == {"task": "embed"}
+    pooler = {"task": "embed", "use_activation": True, "seq_pooling_type": "LAST"}
+    assert json.loads(value(flags, "--pooler-config")) == pooler
     assert json.loads(value(flags, "--hf-overrides"))["architectures"] == ["JinaV4VisionSpanModel"]
     assert json.loads(value(flags, "--mm-processor-kwargs"))["size"]["longest_edge"] == 602112
     assert value(flags, "--chat-template") == chat_template()
@@ -52,7 +53,7 @@ def test_a_row_whose_images_have_a_prompt_for_each_role_is_not_served() -> None:
 
 
 def test_multi_vectors_are_another_task() -> None:
-    assert json.loads(value(line(multi_vector=True), "--pooler-config")) == {"task": "token_embed"}
+    assert json.loads(value(line(multi_vector=True), "--pooler-config"))["task"] == "token_embed"
 
 
 def test_each_adapter_is_a_model_by_its_tasks_name() -> None:

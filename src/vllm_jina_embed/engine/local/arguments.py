@@ -27,6 +27,7 @@ from ..plugin_contract import (
     RETURN_MEMORY,
     TASKS_KEY,
 )
+from .vllm_versions import image_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
         "revision": config.revision,
         "runner": "pooling",
         "max_model_len": config.max_tokens,
-        "pooler_config": {"task": "embed"},
+        "pooler_config": _pooler_config(config.row),
         "scheduling_policy": "priority",
         # Off: cached first tokens would be missing from the average.
         "enable_prefix_caching": False,
@@ -85,7 +86,6 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
     if row.architecture is not None:
         overrides["architectures"] = [row.architecture]
     else:
-        defaults["pooler_config"] = _pooler_config(row)
         overrides |= _pooled(row, config.architecture or row.layouts[0].architecture)
     if cpu:
         location = locate(config.location)
@@ -138,6 +138,7 @@ def _images(config: LocalConfig) -> dict[str, Any]:
         "mm_processor_kwargs": {"size": {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}},
         # Off: after a failed request vLLM 0.32 answers the next one with the same image with an empty tensor.
         "mm_processor_cache_gb": 0,
+        **image_arguments(),
     }
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import logging
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ...errors import EngineError
@@ -22,6 +24,9 @@ PARSER = ("vllm.entrypoints.common.cli_args", "vllm.entrypoints.launchers.cli_ar
 """Modules with ``make_arg_parser`` and ``validate_parsed_serve_args``: 0.33, 0.32, 0.28."""
 STARTUP = ("vllm.entrypoints.common.startup", "vllm.entrypoints.serve.utils.api_utils")
 """Modules with ``cli_env_setup``: 0.33, before."""
+
+INPUT_NORM = "model_executor/layers/fusion/mm_input_norm.py"
+"""The file, since 0.31, that normalises images on the device by the files of the checkpoint alone."""
 
 
 @cache
@@ -53,3 +58,11 @@ def first_of(modules: tuple[str, ...], name: str) -> Any:
     from vllm import __version__
 
     raise EngineError(f"vLLM {__version__} has {name} in none of {', '.join(modules)}; this version is not supported.")
+
+
+def image_arguments() -> dict[str, Any]:
+    """Return what releases before 0.31 need: to normalise images on the device they want the checkpoint's own code."""
+    package = find_spec("vllm")
+    folders = [] if package is None else package.submodule_search_locations or []
+    is_older = folders and not any((Path(folder) / INPUT_NORM).exists() for folder in folders)
+    return {"mm_device_do_normalize": False} if is_older else {}

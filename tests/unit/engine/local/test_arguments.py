@@ -15,21 +15,21 @@ from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.weights.lora import Adapters
 from vllm_jina_embed.engine.config import LocalConfig
 from vllm_jina_embed.engine.local.arguments import (
-    ALLOCATOR,
     COMPILE_FROM_BYTES,
     CPU_CACHE_BYTES,
     SMALL_CACHE_BYTES,
     engine_arguments,
     memory_kept,
 )
+from vllm_jina_embed.engine.plugin_contract import ALLOCATOR, RETURN_MEMORY
 from vllm_jina_embed.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
 def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is fetched."""
-    hub = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
 def config(**options: object) -> LocalConfig:
@@ -91,7 +91,7 @@ def test_processes_keep_their_memory_while_an_engine_starts(monkeypatch: pytest.
     with memory_kept(cpu=False):
         assert ALLOCATOR not in os.environ
     with memory_kept(cpu=True):
-        assert "trim_threshold" in os.environ[ALLOCATOR]
+        assert os.environ[ALLOCATOR] == RETURN_MEMORY
     assert ALLOCATOR not in os.environ
     with pytest.raises(RuntimeError), memory_kept(cpu=True):
         raise RuntimeError
@@ -124,7 +124,8 @@ def test_the_scheduler_and_the_pixel_bounds_are_jinas() -> None:
     assert arguments["scheduler_cls"] == "vllm_jina_embed.plugin.scheduler.QuestionsFirst"
     assert arguments["mm_processor_kwargs"] == {"size": {"shortest_edge": 1, "longest_edge": 2}}
     assert (arguments["limit_mm_per_prompt"], arguments["mm_processor_cache_gb"]) == ({"video": 0}, 0)
-    assert arguments["pooler_config"] == {"task": "embed"}
+    # Even where the folder's modules.json does not list Normalize.
+    assert arguments["pooler_config"] == {"task": "embed", "use_activation": True, "seq_pooling_type": "LAST"}
 
 
 def of_row(architecture: str = "", **changes: Any) -> dict[str, Any]:

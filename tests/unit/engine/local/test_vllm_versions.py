@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from vllm_jina_embed import EngineError
+from vllm_jina_embed.engine.local import vllm_versions
 from vllm_jina_embed.engine.local.vllm_versions import NEWEST_TESTED, first_of, warn_if_newer
 
 MATRIX = Path(__file__).resolve().parents[4] / "scripts" / "matrix.py"
@@ -65,3 +66,24 @@ def test_what_moved_is_looked_for_in_each_place(monkeypatch: pytest.MonkeyPatch)
     assert first_of(("no.such.module", "textwrap", "shutil"), "copyfile").__module__ == "shutil"
     with pytest.raises(EngineError, match=re.escape("vLLM 0.34.0 has nothing in none of json, no.such.module")):
         first_of(("json", "no.such.module"), "nothing")
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+def test_older_releases_normalise_images_on_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_file: bool
+) -> None:
+    """On the device, 0.28 to 0.30 want the checkpoint's own code, which jina-embeddings-v4 has, and do not start."""
+    file = tmp_path / "vllm" / vllm_versions.INPUT_NORM
+    file.parent.mkdir(parents=True)
+    (tmp_path / "vllm" / "__init__.py").touch()
+    if has_file:
+        file.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "vllm", raising=False)
+    expected = {} if has_file else {"mm_device_do_normalize": False}
+    assert vllm_versions.image_arguments() == expected
+
+
+def test_without_vllm_nothing_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_versions, "find_spec", lambda name: None)
+    assert vllm_versions.image_arguments() == {}
