@@ -88,6 +88,18 @@ def texts(values: Iterable[object], *, name: str = "texts") -> list[Checked]:
     return _each(values, name, _text)
 
 
+def checked_text(value: object, *, name: str = "text") -> str:
+    """Return a text that can be embedded, unchanged.
+
+    Raises:
+        InputError: It is not a string, or empty, or not valid Unicode.
+    """
+    try:
+        return _text(value, 0, name).text
+    except InputError as error:
+        raise InputError(error.reason, where=name) from None
+
+
 def images(values: Iterable[object], *, name: str = "images") -> list[Checked]:
     """Return one ``ImageItem`` per value, a ``BadItem`` where no image has its type; a string is a path or a URI.
 
