@@ -257,6 +257,7 @@ def test_a_string_of_both_is_both(text: str, image: str) -> None:
     string = both_string(text, image)
     assert both_parts(string) == both_parts(f"\n {string} ") == (text, image)
     assert item_of(string) == BothItem(position=1, where="items[1]", text=text, images=(image,))
+    assert both_parts(Text(string)) is None
     assert item_of(Text(string)) == TextItem(position=1, where="items[1]", text=string)
     (item,) = inputs.texts([string])
     assert isinstance(item, TextItem)
