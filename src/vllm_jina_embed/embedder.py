@@ -21,7 +21,7 @@ from .errors import ConfigError
 from .inputs.images import MediaPolicy
 from .prompts.base import Builder, Truncate
 from .prompts.build import read_builder
-from .settings import OnError
+from .settings import Fusion, OnError
 
 
 class JinaEmbedder(Calls):
@@ -50,6 +50,7 @@ class JinaEmbedder(Calls):
         engine_kwargs: Mapping[str, Any] | None = None,
         revision: str | None = None,
         row: description.Model | str | None = None,
+        fusion: Fusion | None = None,
         truncate_dim: int | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
@@ -72,6 +73,8 @@ class JinaEmbedder(Calls):
             engine_kwargs: Keyword arguments for vLLM, for example ``{"dtype": "float32"}``.
             revision: Commit or tag of a hub repository.
             row: The description of ``model`` (a ``Model``), or a registered one's name; None decides by its files.
+            fusion: ``mean`` gives an item of text and image together the normalised mean of its text's and its images'
+                embedding, where the model was trained for neither; None refuses such items of such a model.
             truncate_dim: Alias of ``dimensions``.
             model_kwargs: Alias of ``engine_kwargs``.
 
@@ -93,6 +96,7 @@ class JinaEmbedder(Calls):
                 on_error=on_error,
                 engine_kwargs=settings.one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
                 row=row,
+                fusion=fusion,
             )
         )
 
@@ -122,7 +126,8 @@ class JinaEmbedder(Calls):
             timeout: Seconds for one request, until the last byte of its answer.
             truncate_dim: Alias of ``dimensions``.
             **keywords: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
-                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``.
+                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``,
+                ``fusion``.
 
         Raises:
             ConfigError: The servers do not support a setting, or a plain server needs ``model``.

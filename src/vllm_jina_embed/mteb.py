@@ -38,7 +38,8 @@ TEXT_MATCHING = ("STS", "PairClassification")
 class VllmJinaEncoder(AbsEncoder):
     """An encoder of mteb for texts and images, computed by vLLM in this process.
 
-    The embedding of a row with text and image is the normalised sum of both, as in mteb's own wrapper of this model.
+    A row with text and image is one item for a model that was trained with both together. Of any other model its
+    embedding is the normalised sum of both, as in mteb's own wrapper of jina-embeddings-v4.
     An empty row is zero, and a warning counts such rows.
 
     Attributes:
@@ -84,7 +85,7 @@ class VllmJinaEncoder(AbsEncoder):
         embedder = self._embedder(task_metadata)
         counts: list[int] = []
         embeddings = embedder.embed_stream(
-            _items(inputs, counts),
+            _items(inputs, counts, together=self._checkpoint.row.takes_both),
             prompt_name="passage" if getattr(prompt_type, "value", prompt_type) == "document" else "query",
             show_progress=kwargs.get("show_progress_bar"),
         )
@@ -125,10 +126,15 @@ def task_of(metadata: Any, tasks: tuple[str, ...]) -> str:
     return task if task in tasks else tasks[0]
 
 
-def _items(inputs: Any, counts: list[int]) -> Iterator[EmbedInput]:
+def _items(inputs: Any, counts: list[int], *, together: bool = False) -> Iterator[EmbedInput]:
     """Yield every text and image of the batches in order; append the number in each row to ``counts``.
 
     Values under ``text`` are always texts: collections of code hold data URIs.
+
+    Args:
+        inputs: Batches with a list under ``text``, under ``image``, or under both.
+        counts: Where the numbers go.
+        together: Whether a text and an image of one row make one item.
     """
     for batch in inputs:
         columns = [batch[name] for name in ("text", "image") if name in batch]
@@ -136,6 +142,8 @@ def _items(inputs: Any, counts: list[int]) -> Iterator[EmbedInput]:
             columns[0] = [Text(item) if isinstance(item, str) else item for item in columns[0]]
         for row in zip(*columns, strict=True):
             items = [item for item in row if item is not None and not (isinstance(item, str) and not item.strip())]
+            if together and len(items) == 2:
+                items = [{"text": items[0], "image": items[1]}]
             counts.append(len(items))
             yield from items
 

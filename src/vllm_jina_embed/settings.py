@@ -18,6 +18,7 @@ from .inputs.images import MediaPolicy
 from .prompts.base import Truncate
 
 OnError = Literal["raise", "skip"]
+Fusion = Literal["mean"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Settings:
     show_progress: bool
     on_error: OnError
     engine: EngineConfig
+    fusion: Fusion | None = None
 
     def for_call(self, *, dimensions: int | None = None, task: str | None = None) -> Settings:
         """Return the settings of one call, which may have its own ``dimensions`` and ``task``.
@@ -46,6 +48,11 @@ class Settings:
         if task is not None:
             changes["task"] = check_task(self.checkpoint, task)
         return replace(self, **changes) if changes else self
+
+    @property
+    def takes_both(self) -> bool:
+        """Whether a text with its images, as one item, gets an embedding."""
+        return self.checkpoint.row.takes_both or self.fusion is not None
 
     @property
     def fingerprint(self) -> str:
@@ -63,6 +70,7 @@ class Settings:
             self.truncate,
             self.max_length,
             engine.options_key,
+            *(() if self.fusion is None else (f"fusion={self.fusion}",)),  # not for others: their vectors are kept
         )
         return "|".join(map(str, parts))
 
@@ -82,6 +90,7 @@ def check(
     on_error: OnError = "raise",
     engine_kwargs: Mapping[str, Any] | None = None,
     row: Model | str | None = None,
+    fusion: Fusion | None = None,
     remote: Remote | None = None,
 ) -> Settings:
     """Return the settings with every default filled in.
@@ -121,7 +130,27 @@ def check(
         show_progress=show_progress,
         on_error=check_on_error(on_error),
         engine=engine,
+        fusion=_check_fusion(checkpoint, fusion),
     )
+
+
+def _check_fusion(checkpoint: Checkpoint, fusion: Fusion | None) -> Fusion | None:
+    """Return ``fusion`` itself.
+
+    Raises:
+        ConfigError: It is unknown, or the model has a vector for a text with its images itself, or for no image.
+    """
+    if fusion is None:
+        return None
+    checked: Fusion = _choice("fusion", fusion, get_args(Fusion))
+    if checkpoint.row.takes_both:
+        raise ConfigError(
+            f"fusion={fusion!r}: {checkpoint.name} was trained with text and image together, and its own vector is "
+            "better than a mean of two. Leave fusion out."
+        )
+    if not checkpoint.supports_images:
+        raise ConfigError(f"fusion={fusion!r} means nothing to {checkpoint.name}, which takes texts only.")
+    return checked
 
 
 def _check_row(checkpoint: Checkpoint, row: Model | None) -> None:

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CHAPTERS = [
-    "Install", "First vectors", "Images", "One ranking", "Queries by image", "Stores", "Caches", "Agents", "Errors",
-    "Closing",
+    "Install", "First vectors", "Images", "One ranking", "Text and image together", "Queries by image", "Stores",
+    "Caches", "Agents", "Errors", "Closing",
 ]  # fmt: skip
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^\s*(```|~~~)\s*(py|python)", re.MULTILINE | re.IGNORECASE)

@@ -69,13 +69,31 @@ class Reference:
         )
         return ids[0], output.last_hidden_state[0].cpu()
 
+    @torch.inference_mode()
+    def prompt_states(self, ids: Sequence[int], images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what ``token_states`` does of a prompt in token ids, with one ``<|image_pad|>`` for each image."""
+        processed = self.images(images=list(images), size=self.size, return_tensors="pt")
+        counts = iter([int(grid.prod()) // 4 for grid in processed["image_grid_thw"]])
+        every = torch.tensor([[one for token in ids for one in [token] * (next(counts) if token == self.pad else 1)]])
+        output = self.model.model(
+            input_ids=every.to(self.device),
+            pixel_values=processed["pixel_values"].to(self.device),
+            image_grid_thw=processed["image_grid_thw"].to(self.device),
+            mm_token_type_ids=(every == self.pad).long().to(self.device),
+            use_cache=False,
+        )
+        return every[0], output.last_hidden_state[0].cpu()
+
     def multi_vector(self, item: str | Image.Image | Sequence[Image.Image]) -> np.ndarray:
         """Return the normalised states ``(n, hidden)`` of every token of a whole prompt."""
         return torch.nn.functional.normalize(self.token_states(item)[1], dim=-1).numpy()
 
     def embed(self, item: str | Image.Image | Sequence[Image.Image], dimensions: int | None = None) -> np.ndarray:
         """Return the embedding of a whole prompt text (prefix included) or of one or several RGB images."""
-        ids, states = self.token_states(item)
+        return self.pooled(*self.token_states(item), dimensions)
+
+    def pooled(self, ids: torch.Tensor, states: torch.Tensor, dimensions: int | None = None) -> np.ndarray:
+        """Return the embedding of a prompt's token ids ``(n,)`` and states ``(n, hidden)``."""
         if self.start in ids:
             inside = torch.zeros(len(ids), dtype=torch.bool)
             starts, ends = (ids == self.start).nonzero().flatten(), (ids == self.end).nonzero().flatten()

@@ -44,6 +44,15 @@ def test_a_client_needs_no_file_of_the_checkpoint(servers: FakeServers) -> None:
     assert max(len(ids) for batch in inputs for ids in batch) > 3
 
 
+def test_a_text_with_its_image_is_the_mean_of_two_answers(servers: FakeServers) -> None:
+    """It takes no prompt that a server lacks."""
+    both = {"text": "a tree", "image": noise(60, 60)}
+    with Remote.from_server("http://a", fusion="mean") as embedder:
+        row, text, image = embedder.embed([both, "a tree", noise(60, 60)])
+    middle = text.astype(np.float64) + image
+    np.testing.assert_allclose(row, middle / np.linalg.norm(middle), atol=1e-6)
+
+
 def test_embedders_of_the_same_servers_share_one_engine(servers: FakeServers) -> None:
     """Whatever their task, dimensions or role; another key or timeout is another engine."""
     with (

@@ -103,6 +103,7 @@ DECIDE: dict[str, Any] = {
     "min_pixels": 4000,
     "max_pixels": 500_000,
     "engine_kwargs": {"dtype": "float16"},
+    "fusion": "mean",
 }
 DO_NOT = {"media": MediaPolicy(max_bytes=5), "show_progress": True, "on_error": "skip"}
 

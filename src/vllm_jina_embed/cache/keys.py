@@ -11,7 +11,7 @@ import numpy as np
 from .._arrays import Floats
 from ..errors import ConfigError
 from ..inputs.images import LoadedImage
-from ..inputs.items import Item, TextItem
+from ..inputs.items import ImageItem, Item, TextItem
 from ..inputs.metadata import content_hash
 from ..settings import Settings
 
@@ -41,11 +41,13 @@ def content(item: Item) -> str:
 
     Text is hashed byte by byte, an image by its size and RGB pixels, whatever its file.
     """
+    text = "" if isinstance(item, ImageItem) else f"text {hashlib.sha256(item.text.encode()).hexdigest()}"
     if isinstance(item, TextItem):
-        return f"text {hashlib.sha256(item.text.encode()).hexdigest()}"
+        return text
     images = [image for image in item.images if isinstance(image, LoadedImage)]
     assert len(images) == len(item.images), "items.opened comes first"
-    return " ".join(["image", *(content_hash(image.pixels) for image in images)])
+    both = [text] if text else []
+    return " ".join([*both, "image", *(content_hash(image.pixels) for image in images)])
 
 
 def key(identity: str, role: str, content: str) -> str:

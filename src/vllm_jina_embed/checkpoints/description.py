@@ -43,7 +43,7 @@ class Slot(Enum):
 
 
 Template: TypeAlias = "tuple[str | Special | Slot, ...]"
-"""A prompt in pieces: plain texts, special tokens and one slot. The user's text alone may be cut."""
+"""A prompt in pieces: plain texts, special tokens and one slot, or both of them. The user's text alone may be cut."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +59,8 @@ class Model(Frozen):
         pooling: Which token states make the embedding.
         layer_norm: Whether what is pooled gets a layer norm without weights, over the full length, before it is cut.
         kind: How the tokenizer splits texts, which decides how a text is kept from becoming a special token.
-        templates: The prompts by role (``query``, ``passage``; ``any`` for both) and modality (``text``, ``image``).
+        templates: The prompts by role (``query``, ``passage``; ``any`` for both) and modality (``text``, ``image``,
+            and ``both`` if one item of a text with images was trained, its slots in the order that was trained).
             Nothing but these pieces stands in a prompt: the first and last token are pieces too.
         image: The pieces of one image; the engine repeats the token that stands for its patches. Empty where only texts
             have embeddings.
@@ -129,11 +130,16 @@ class Model(Frozen):
         """Whether images have embeddings too."""
         return any(modality == "image" for _, modality in self.templates)
 
+    @property
+    def takes_both(self) -> bool:
+        """Whether a text with its images, as one item, has an embedding too."""
+        return any(modality == "both" for _, modality in self.templates)
+
     def template(self, modality: str, role: str, task: str) -> Template:
         """Return the prompt of an item.
 
         Args:
-            modality: ``text`` or ``image``.
+            modality: ``text``, ``image`` or ``both``.
             role: ``query`` or ``passage``.
             task: One of ``TASKS``.
 

@@ -9,6 +9,7 @@ import importlib
 import itertools
 import pkgutil
 from collections.abc import Mapping
+from itertools import pairwise
 from types import ModuleType
 from typing import Any, TypeAlias, get_args
 
@@ -24,7 +25,8 @@ DEFAULT_ROW = JINA_V4
 ROWS: dict[str, Model] = {}
 """Rows by name: those of the table, then registered ones."""
 ROLES = ("query", "passage", "any")
-SLOTS = {"text": Slot.TEXT, "image": Slot.IMAGES}
+SLOTS = {"text": {Slot.TEXT}, "image": {Slot.IMAGES}, "both": {Slot.TEXT, Slot.IMAGES}}
+"""By modality, what has its place in a prompt, once each."""
 Rule: TypeAlias = tuple[bool, str]
 """Whether a field's value means something, and what does."""
 
@@ -96,8 +98,8 @@ def _of_prompts(row: Model) -> dict[str, Rule]:
         "templates": (
             _are_templates(row.templates),
             (
-                "by (role, 'text' or 'image'), for both roles, a tuple of texts, Special and one Slot of that "
-                "modality, with no text directly behind Slot.TEXT"
+                "by (role, 'text', 'image' or 'both'), for both roles, a tuple of texts, Special and one Slot of that "
+                "modality ('both' has two, and needs 'image'), with no text directly behind Slot.TEXT"
             ),
         ),
         "image": (
@@ -180,19 +182,22 @@ def _is_tuple_of(value: Any, kind: Any, *, empty: bool = False) -> bool:
 
 
 def _are_templates(value: Any) -> bool:
-    """Tell whether these are prompts of texts, and perhaps of images, for both roles."""
+    """Tell whether these are prompts of texts, and perhaps of images, and of both together, for both roles."""
     if not isinstance(value, Mapping) or not {*value} <= set(itertools.product(ROLES, SLOTS)):
         return False
     modalities = {"text", *(modality for _, modality in value)}
     complete = all({("query", name), ("passage", name)} <= {*value} or ("any", name) in value for name in modalities)
+    complete &= "image" in modalities or "both" not in modalities
     return complete and all(_is_template(pieces, SLOTS[modality]) for (_, modality), pieces in value.items())
 
 
-def _is_template(pieces: Any, slot: Slot) -> bool:
-    if not _is_tuple_of(pieces, str | Special | Slot) or [one for one in pieces if isinstance(one, Slot)] != [slot]:
+def _is_template(pieces: Any, slots: set[Slot]) -> bool:
+    if not _is_tuple_of(pieces, str | Special | Slot):
         return False
-    behind = pieces[pieces.index(slot) + 1 :][:1]
-    return slot is not Slot.TEXT or not any(isinstance(piece, str) for piece in behind)
+    own = [piece for piece in pieces if isinstance(piece, Slot)]
+    if {*own} != slots or len(own) != len(slots):
+        return False
+    return all(not isinstance(behind, str) for piece, behind in pairwise(pieces) if piece is Slot.TEXT)
 
 
 def register(row: Model) -> None:

@@ -17,7 +17,7 @@ class Request:
     """One call: the items and how to embed them.
 
     Attributes:
-        items: Checked texts and images.
+        items: Checked texts, images and both.
         prompt_name: ``query`` or ``passage``.
         multi_vector: Whether to return one vector per token, or one per item.
         dimensions: Matryoshka size; None takes the embedder's. Multi-vectors have none.

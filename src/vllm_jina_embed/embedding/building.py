@@ -37,7 +37,7 @@ async def built_prompts(
     the file of another.
 
     Args:
-        items: Texts and images.
+        items: Texts, images and both.
         build: Returns the prompts of a list.
         urgent: Whether to wait for no thread that builds other calls' prompts.
     """
@@ -83,8 +83,8 @@ def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
     images = characters = 0
     for item in items:
         chunk.append(item)
-        images += isinstance(item, ImageItem)
-        characters += len(item.text) if isinstance(item, TextItem) else 0
+        images += not isinstance(item, TextItem)
+        characters += 0 if isinstance(item, ImageItem) else len(item.text)
         if len(chunk) == CHUNK or images == IMAGES or characters >= CHARACTERS:
             yield chunk
             chunk, images, characters = [], 0, 0
@@ -101,4 +101,4 @@ def is_quick(items: Sequence[Item]) -> bool:
 
 def _reads_in_turn(item: Item) -> bool:
     """Tell whether opening this item's images may move the file of another's."""
-    return isinstance(item, ImageItem) and any(map(may_share_a_file, item.images))
+    return not isinstance(item, TextItem) and any(map(may_share_a_file, item.images))

@@ -107,12 +107,15 @@ class Calls(Closing):
         return rows
 
     def embed(self, items: Iterable[EmbedInput], *, prompt_name: PromptName = "passage", **overrides: Any) -> Floats:
-        """Return embeddings of texts and images, mixed as they come.
+        """Return embeddings of texts, images and both together, mixed as they come.
 
         Args:
             items: A string is text, unless all of it is a ``data:image/...;base64,`` URI or a reference to an image;
                 ``pathlib.Path``, bytes, ``BytesIO``, PIL images and uint8 arrays ``(height, width, 3)`` are
-                images; a list or tuple of images is one item.
+                images; a list or tuple of images is one item. ``{"text": ..., "image": ...}`` is one item of both, and
+                so is a list of content blocks as LangChain and OpenAI write them: there a string under ``text`` is
+                always a text, and one under ``image`` a path or a data URI, as in ``embed_images``. A model that was
+                not trained for it refuses such items unless the embedder has ``fusion``.
             prompt_name: ``query`` or ``passage``; decides the texts' prefix; images have none.
             **overrides: ``dimensions``, ``task``, ``show_progress`` and ``on_error`` for this call.
 

@@ -16,6 +16,7 @@ from ..prompts.base import Builder, check_role
 from ..prompts.build import load_builder
 from ..settings import Settings
 from .backend import Request
+from .fusion import embed_fused
 from .outcomes import Outcome
 from .pipeline import Plan, Progress, embed_items
 from .progress import progress_bar
@@ -140,4 +141,5 @@ class EngineBackend:
 
     def _submit(self, request: Request, plan: Plan, progress: Progress) -> concurrent.futures.Future[Outcome]:
         engine, builder = self.ready()
-        return engine.run(embed_items(request.items, engine=engine, builder=builder, plan=plan, progress=progress))
+        embed = embed_items if self.settings.fusion is None else embed_fused
+        return engine.run(embed(request.items, engine=engine, builder=builder, plan=plan, progress=progress))

@@ -34,12 +34,12 @@ from ..errors import ConfigError
 from ..inputs.images import ImageInput, MediaPolicy
 from ..inputs.items import EmbedInput
 from ..prompts.base import PromptName, Truncate
-from ..settings import OnError, Settings
+from ..settings import Fusion, OnError, Settings
 from . import skipping
 
 SETTINGS = (
     "task", "dimensions", "truncate", "max_length", "min_pixels", "max_pixels",
-    "media", "show_progress", "on_error", "engine_kwargs", "revision", "row",
+    "media", "show_progress", "on_error", "engine_kwargs", "revision", "row", "fusion",
 )  # fmt: skip
 """Keywords that go to ``JinaEmbedder`` under their own names; ``model`` comes on top."""
 
@@ -142,6 +142,11 @@ class Adapter(Closing, BaseModel):
     )
     revision: str | None = Field(default=None, frozen=True, description="Commit or tag of a hub repository.")
     row: Row = Field(default=None, frozen=True, description="A vllm_jina_embed.Model, or the name of a registered one.")
+    fusion: Fusion | None = Field(
+        default=None,
+        frozen=True,
+        description="mean, for items of text and image together of a model that was not trained for them.",
+    )
     embedder: Embedder | None = Field(
         default=None,
         frozen=True,
@@ -277,6 +282,7 @@ def keywords(settings: Settings) -> dict[str, Any]:
         "engine_kwargs": dict(engine.options) if isinstance(engine, LocalConfig) else {},
         "revision": engine.revision,
         "row": settings.checkpoint.row,
+        "fusion": settings.fusion,
     }
 
 

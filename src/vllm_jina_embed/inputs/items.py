@@ -1,7 +1,8 @@
-"""Sorts a caller's items into texts and images, each with its position; nothing is opened or read.
+"""Sorts a caller's items into texts, images and both, each with its position; nothing is opened or read.
 
-A string is a text, unless the whole of it is a ``data:image/...;base64,`` URI or a reference (``references``). A value
-that is neither becomes a ``BadItem``; a list that cannot be read at all is an error at once.
+A string is a text, unless the whole of it is a ``data:image/...;base64,`` URI or a reference (``references``). A
+mapping or a list of content blocks holds a text, images or both (``contents``). A value that is none of that becomes a
+``BadItem``; a list that cannot be read at all is an error at once.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError, unreadable
+from . import contents
 from .images import ImageInput, LoadedImage, open_image
 from .policy import MediaPolicy
-from .references import Text, image_string
+from .references import Text, both_parts, image_string
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +46,34 @@ class ImageItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BothItem:
+    """A text and one or more images that make one item together, and its position in the caller's list.
+
+    Attributes:
+        text: The text, never an image's string.
+        images: As of an ``ImageItem``.
+    """
+
+    position: int
+    where: str
+    text: str
+    images: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BadItem:
-    """A value that is neither a text nor an image, its position in the caller's list, and what is wrong with it."""
+    """A value that is neither text nor image nor both, its position in the caller's list, and what is wrong with it."""
 
     position: int
     where: str
     error: InputError
 
 
-Item: TypeAlias = TextItem | ImageItem
+Item: TypeAlias = TextItem | ImageItem | BothItem
 Checked: TypeAlias = Item | BadItem
-EmbedInput: TypeAlias = "ImageInput | Sequence[ImageInput]"
-"""A text, an image, or a list or tuple of images that make one item together."""
+EmbedInput: TypeAlias = "ImageInput | Sequence[ImageInput] | Mapping[str, Any] | Sequence[Mapping[str, Any]]"
+"""A text, an image, or a list or tuple of images that make one item together; or a text with its images, as
+``{"text": ..., "image": ...}`` or as the content blocks of a chat message."""
 
 _IMAGE_TYPES = (os.PathLike, bytes, bytearray, memoryview, BytesIO, Image.Image, np.ndarray)
 _AN_IMAGE = "a path, a data URI, encoded bytes, a PIL image, a uint8 array (height, width, 3)"
@@ -68,6 +86,18 @@ def texts(values: Iterable[object], *, name: str = "texts") -> list[Checked]:
         InputError: ``values`` is not a list.
     """
     return _each(values, name, _text)
+
+
+def checked_text(value: object, *, name: str = "text") -> str:
+    """Return a text that can be embedded, unchanged.
+
+    Raises:
+        InputError: It is not a string, or empty, or not valid Unicode.
+    """
+    try:
+        return _text(value, 0, name).text
+    except InputError as error:
+        raise InputError(error.reason, where=name) from None
 
 
 def images(values: Iterable[object], *, name: str = "images") -> list[Checked]:
@@ -83,22 +113,22 @@ def mixed(values: Iterable[object], *, name: str = "items", start: int = 0) -> l
     """Return one item per value; a string is text unless all of it is an image's data URI or reference.
 
     Args:
-        values: Texts and images.
+        values: Texts, images, and mappings or content blocks of both.
         name: What errors call the list.
         start: Position of the first value, where ``values`` is a part of a longer stream.
 
     Raises:
         InputError: ``values`` is not a list.
     """
-    return _each(values, name, _text_or_image, start)
+    return _each(values, name, _of_any_kind, start)
 
 
 def good(items: Iterable[Checked]) -> list[Item]:
-    """Return the items that are texts or images."""
+    """Return the items that can be embedded."""
     return [item for item in items if not isinstance(item, BadItem)]
 
 
-def opened(item: ImageItem, policy: MediaPolicy) -> tuple[LoadedImage, ...]:
+def opened(item: ImageItem | BothItem, policy: MediaPolicy) -> tuple[LoadedImage, ...]:
     """Return the images of an item, each opened unless it was; their files are let go of.
 
     Raises:
@@ -120,7 +150,7 @@ def with_opened(item: Item, policy: MediaPolicy) -> tuple[Item, int]:
     Raises:
         InputError: As ``opened``.
     """
-    if not isinstance(item, ImageItem):
+    if isinstance(item, TextItem):
         return item, 0
     images = opened(item, policy)
     return replace(item, images=images), sum(image.pixel_count for image in images)
@@ -183,7 +213,7 @@ def _each(
     return items
 
 
-def _text(value: object, position: int, where: str) -> Item:
+def _text(value: object, position: int, where: str) -> TextItem:
     if not isinstance(value, str):
         raise InputError(f"got {type(value).__name__}; expected a string.")
     if not value.strip():
@@ -198,7 +228,7 @@ def _text(value: object, position: int, where: str) -> Item:
     return TextItem(position=position, where=where, text=str.__str__(value))
 
 
-def _image(value: object, position: int, where: str, *, or_text: bool = False) -> Item:
+def _image(value: object, position: int, where: str, *, or_text: bool = False) -> ImageItem:
     images = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not images:
         raise InputError("got an empty list of images.")
@@ -211,17 +241,34 @@ def _image(value: object, position: int, where: str, *, or_text: bool = False) -
     return ImageItem(position=position, where=where, images=images)
 
 
-def _text_or_image(value: object, position: int, where: str) -> Item:
+def _both(parts: Mapping[str, object], position: int, where: str) -> Item:
+    """Return the item of what stands under ``text``, ``image`` or both."""
+    if "image" not in parts:
+        return _text(parts["text"], position, where)
+    images = _image(parts["image"], position, where)
+    if "text" not in parts:
+        return images
+    text = _text(parts["text"], position, where)
+    return BothItem(position=position, where=where, text=text.text, images=images.images)
+
+
+def _of_any_kind(value: object, position: int, where: str) -> Item:
     if isinstance(value, Text):
         return _text(value, position, where)
     if isinstance(value, str):
+        if (parts := both_parts(value)) is not None:
+            return _both(dict(zip(contents.KEYS, parts, strict=True)), position, where)
         image = image_string(value)
         return _text(value, position, where) if image is None else _image(image, position, where)
+    if isinstance(value, Mapping):
+        return _both(contents.parts(value), position, where)
     if isinstance(value, list | tuple):
+        if any(isinstance(block, Mapping) for block in value):
+            return _both(contents.block_parts(value), position, where)
         for image in value:
             if isinstance(image, str) and image_string(image) is None:
                 raise InputError(
                     f"got a {type(value).__name__} that holds a text; one item is one text or some images. "
-                    "Pass a pathlib.Path to name a file."
+                    "Pass a pathlib.Path to name a file, or {'text': ..., 'image': ...} for both together."
                 )
     return _image(value, position, where, or_text=True)

@@ -18,6 +18,8 @@ WIDTH_KEY, HEIGHT_KEY = "image_width", "image_height"
 THUMBNAIL_KEY = "image_thumbnail"
 
 CAPTION_KEY, MIMETYPE_KEY = "image_caption", "image_mimetype"
+TEXT_KEY = "image_text"
+"""Metadata key of the text that is embedded with the image; only people and filters read it there."""
 
 THUMBNAIL_SIDE = 128
 THUMBNAIL_BYTES = 8192

@@ -1,8 +1,8 @@
 """Tell strings that are images from strings that are texts, by their form alone: no file is opened.
 
-Two forms are images where a string may also be a text: a strict data URI, and a reference (``sources``). Near misses
-are errors, never texts: a string that begins like one of them, or that is one in quotes or brackets. A text that quotes
-one is a text.
+Two forms are images where a string may also be a text: a strict data URI, and a reference (``sources``). A third is a
+text with an image in one of those forms. Near misses are errors, never texts: a string that begins like one of them, or
+that is one in quotes or brackets. A text that quotes one is a text.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from ..errors import InputError
 
 SCHEME = "vllm-jina-embed:image:"
 """How references begin."""
+BOTH = "vllm-jina-embed:both:"
+"""How the string of a text with an image begins."""
 DIGITS = 32
 """Hex digits of a reference's hash."""
 _BEGINNINGS = {
@@ -39,6 +41,8 @@ _DATA_URI = re.compile(
 )
 _REFERENCE = re.compile(rf"{SCHEME}(?P<path>[A-Za-z0-9_.~%/-]+)#(?P<digest>[0-9a-f]{{{DIGITS}}})")
 
+_BOTH = re.compile(rf"{BOTH}(?P<text>(?:[A-Za-z0-9_.~-]|%[0-9A-F]{{2}})++),(?P<image>.++)", re.DOTALL)
+
 _STRICT_HEAD = re.compile(r"data:image/[a-z0-9.+-]+;base64", re.IGNORECASE | re.ASCII)
 
 # Near misses. All of these look at the first _HEAD characters alone.
@@ -54,7 +58,7 @@ _MARKED = re.compile(
     r"data\s{0,9}:\s{0,9}(?P<kind>[^,;]{0,100})(?:;[^,;]{0,100}){0,9};\s{0,9}base64\s{0,9},\s{0,9}",
     re.IGNORECASE,
 )
-_LIKE_REFERENCE = re.compile(r"vllm-jina-embed(?::|%3a)image(?::|%3a)(?!\s)", re.IGNORECASE)
+_LIKE_REFERENCE = re.compile(r"vllm-jina-embed(?::|%3a)(?:image|both)(?::|%3a)(?!\s)", re.IGNORECASE)
 _QUOTES, _BRACKETS = "\\\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb", "<>()[]{}"
 _OPENING = re.compile(rf"(?:(?:!\[\]\(|[{re.escape(_QUOTES + _BRACKETS)}])\s{{0,9}}){{1,9}}")
 """What stands in front of a string in JSON, Markdown, HTML or prose; ``![](...)`` is an image of Markdown."""
@@ -83,6 +87,27 @@ def is_reference(text: str) -> bool:
     return text.startswith(SCHEME) and _REFERENCE.fullmatch(text) is not None
 
 
+def both_string(text: str, image: str) -> str:
+    """Return a text and the data URI or reference of its image as one string, for where only a string can stand."""
+    return f"{BOTH}{urllib.parse.quote(text, safe='')},{image}"
+
+
+def both_parts(text: str) -> tuple[str, str] | None:
+    """Return the text and the image's string of what ``both_string`` makes, None for any other string.
+
+    It gives nobody more than the image's string alone: a reference in it is checked as ever when it is opened.
+    """
+    if isinstance(text, Text) or not (text := text.strip()).startswith(BOTH):
+        return None
+    match = _BOTH.fullmatch(text)
+    if match is None or (image := _strict(match["image"])) is None:
+        return None
+    try:
+        return urllib.parse.unquote(match["text"], errors="strict"), image
+    except UnicodeDecodeError:
+        return None
+
+
 def has_data_scheme(text: str) -> bool:
     """Tell whether ``text`` begins like a data URI of whatever kind, so that it is never a path."""
     return text[:5].lower() == "data:"
@@ -101,7 +126,7 @@ def image_string(text: str) -> str | None:
     """Return ``text`` without the white space around it if the rest is a data URI or a reference, None for a text.
 
     Raises:
-        InputError: It begins like one of the two and is not one: says what to write.
+        InputError: It begins like one of the two and is not one, or holds a text too: says what to write.
     """
     if isinstance(text, Text):
         return None
@@ -128,6 +153,8 @@ def refuse_near_miss(text: str) -> None:
         InputError: It does.
     """
     near = _near_miss(text)
+    if near is not None and both_parts(text) is not None:
+        raise InputError(f"got {text.strip()[:100]!r}..., a text with an image; expected an image alone.")
     if near == "reference":
         raise InputError(
             f"got {text.strip()[:100]!r}, which begins like the reference of an image and is not a whole one. It was "
@@ -196,7 +223,7 @@ def _begins_like(text: str) -> str | None:
 
 def _is_cut_scheme(text: str) -> bool:
     name = SCHEME.partition(":")[0]
-    return len(name) + 1 < len(text) < len(SCHEME) and SCHEME.startswith(text.lower())
+    return any(len(name) + 1 < len(text) < len(one) and one.startswith(text.lower()) for one in (SCHEME, BOTH))
 
 
 def _holds_data(text: str) -> bool:

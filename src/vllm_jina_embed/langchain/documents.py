@@ -1,6 +1,7 @@
-"""Make LangChain documents of images, which every vector store keeps unchanged.
+"""Make LangChain documents of images, and of texts with an image, which every vector store keeps unchanged.
 
-Their content is the image's data URI or reference, which ``VllmJinaEmbeddings`` embeds as the image.
+Their content is the image's data URI or reference, with the text in front of it where there is one;
+``VllmJinaEmbeddings`` embeds it as the image, or as both together.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from ..inputs import items as inputs
 from ..inputs.encoding import data_uri
 from ..inputs.file_names import readable_path, valid_metadata, valid_unicode
 from ..inputs.images import ImageInput, LoadedImage, MediaPolicy, load_image
-from ..inputs.metadata import CAPTION_KEY, MIMETYPE_KEY, facts
-from ..inputs.references import image_string, is_reference
+from ..inputs.metadata import CAPTION_KEY, MIMETYPE_KEY, TEXT_KEY, facts
+from ..inputs.references import both_string, image_string, is_reference
 from ..inputs.sources import ImageFile, path_of, read_reference, read_with_reference
 
 Mode = Literal["data-uri", "reference"]
@@ -26,6 +27,7 @@ Mode = Literal["data-uri", "reference"]
 def image_document(
     image: ImageInput,
     *,
+    text: str | None = None,
     caption: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     mode: Mode = "data-uri",
@@ -37,6 +39,9 @@ def image_document(
 
     Args:
         image: Path, data URI, reference, encoded bytes, ``BytesIO``, PIL image or uint8 array.
+        text: A text that is embedded together with the image, as one item; the embeddings need a model that was trained
+            for that, or ``fusion="mean"``. ``page_content`` holds it percent-encoded in front of the image, so the
+            document comes back from a store as the same item.
         caption: What people and chat models read beside the image; it does not change the embedding.
         metadata: Further metadata, for example ``source`` and ``page``, which citations name.
         mode: ``data-uri`` puts the whole image into ``page_content``. ``reference`` puts a short string there, which
@@ -47,13 +52,14 @@ def image_document(
 
     Returns:
         A document whose metadata holds ``image_sha256``, ``image_width``, ``image_height`` and ``image_mimetype``, and
-        ``image_caption``, ``image_path`` and ``image_thumbnail`` where there is one; all flat, as every store needs it.
-        A path that is not valid Unicode becomes a ``file:`` URI, or for a reference a percent-encoded path below
-        ``allowed_root``. Bytes that are not Unicode in ``caption``, ``metadata`` and ``id`` are percent-encoded
-        (``caf%E9.png``).
+        ``image_text``, ``image_caption``, ``image_path`` and ``image_thumbnail`` where there is one; all flat, as every
+        store needs it. A path that is not valid Unicode becomes a ``file:`` URI, or for a reference a percent-encoded
+        path below ``allowed_root``. Bytes that are not Unicode in ``caption``, ``metadata`` and ``id`` are
+        percent-encoded (``caf%E9.png``).
 
     Raises:
-        InputError: ``image`` is not an image, breaks ``media``, or is not a file where ``mode="reference"`` needs one.
+        InputError: ``image`` is not an image, breaks ``media``, or is not a file where ``mode="reference"`` needs one;
+            or ``text`` is empty or not valid Unicode.
         ConfigError: ``mode`` is unknown.
     """
     policy = media or MediaPolicy()
@@ -70,6 +76,9 @@ def image_document(
     known: dict[str, Any] = {**facts(loaded.pixels, path=_path(loaded), thumbnail=thumbnail), MIMETYPE_KEY: media_type}
     if caption:
         known[CAPTION_KEY] = valid_unicode(caption)
+    if text is not None:
+        known[TEXT_KEY] = inputs.checked_text(text)
+        content = both_string(known[TEXT_KEY], content)
     return Document(
         page_content=content, metadata={**valid_metadata(dict(metadata or {})), **known}, id=valid_metadata(id)
     )

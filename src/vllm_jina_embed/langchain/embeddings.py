@@ -66,7 +66,7 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         """Return one embedding per text, in order, with the passage prefix.
 
         A string that is nothing but an image's data URI or reference, as ``image_document`` makes them, is embedded as
-        that image. Any other string is a text, even a path or a URL.
+        that image, and one of a text with its image as both together. Any other string is a text, even a path or a URL.
 
         Raises:
             InputError: A text is empty, or an image cannot be opened; names each. With ``on_error="skip"`` a warning
@@ -83,7 +83,7 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         return stored(answer)
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the embedding of a question, with the query prefix, or of an image as in ``embed_documents``.
+        """Return the embedding of a question, with the query prefix, or of what ``embed_documents`` takes.
 
         Raises:
             InputError: ``text`` cannot be embedded, even with ``on_error="skip"``.
@@ -160,7 +160,7 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         computes nothing again.
 
         Args:
-            documents: Texts, and images as ``image_document`` makes them.
+            documents: Texts, and images with or without a text as ``image_document`` makes them.
             **kwargs: Ignored; part of LangChain's interface.
 
         Raises:

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from ..errors import InputError
 from ..inputs.images import MediaPolicy
 from ..inputs.metadata import HASH_KEY
-from ..inputs.references import strict_image
+from ..inputs.references import both_parts, strict_image
 from ..late_interaction import Hit, LateInteractionIndex
 from .documents import contents, listed_documents
 
@@ -24,7 +24,8 @@ CONTENT_KEY, METADATA_KEY = "page_content", "metadata"
 class LateInteractionRetriever(BaseRetriever):
     """Retrieve the texts and images that answer a query best, ranked by all their tokens.
 
-    A query that is nothing but an image's data URI or reference, as ``image_document`` makes them, is that image.
+    A query that is nothing but the content of a document that ``image_document`` makes is that image, or that text with
+    its image.
 
     Setup:
         ``pip install 'vllm-jina-embed[vllm,langchain,qdrant]'``
@@ -105,7 +106,8 @@ def _add_arguments(documents: Sequence[Document]) -> dict[str, Any]:
             payloads.append({})
             ids.append(None)
             continue
-        if HASH_KEY in document.metadata and strict_image(document.page_content) is None:
+        content = document.page_content
+        if HASH_KEY in document.metadata and strict_image(content) is None and both_parts(content) is None:
             raise InputError(
                 f"documents[{position}] has an image's metadata ({HASH_KEY}) and its content is not a whole image: "
                 "a text splitter cut it. Split the texts alone, and add image documents after that.",

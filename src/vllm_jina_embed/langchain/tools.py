@@ -32,7 +32,7 @@ from ..frameworks.found_images import (
 )
 from ..inputs.images import MediaPolicy
 from ..inputs.metadata import CAPTION_KEY, THUMBNAIL_KEY
-from ..inputs.references import is_data_uri, media_type, strict_image
+from ..inputs.references import both_parts, is_data_uri, media_type, strict_image
 
 
 class Query(BaseModel):
@@ -127,10 +127,11 @@ def _block(block: Block) -> ContentBlock:
 
 def _match(document: Document) -> Match:
     content, metadata = document.page_content, document.metadata
-    image = _image(content)
+    text, image = both_parts(content) or (None, _image(content))
+    shown = content if image is None else str(metadata.get(CAPTION_KEY, ""))
     return Match(
         source=citation(metadata),
-        text=content if image is None else str(metadata.get(CAPTION_KEY, "")),
+        text=shown if text is None else f"{text}\n{shown}".strip(),
         image=image,
         thumbnail=metadata.get(THUMBNAIL_KEY),
         key=image or "",

@@ -17,7 +17,7 @@ from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent,
 
 from ..inputs.images import MediaPolicy, open_image
 from ..inputs.metadata import content_hash, placeholder
-from ..inputs.references import Text, looks_like_image
+from ..inputs.references import Text, both_parts, looks_like_image
 
 _dispatcher = get_dispatcher(__name__)
 UNKNOWN = "<image>"
@@ -36,26 +36,28 @@ def embedding_event(model: BaseEmbedding, chunks: list[str]) -> Iterator[list[li
 
 
 def chunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
-    """Return what observers see of ``items``: texts as they are, ``<image sha256:...>`` for images.
+    """Return what observers see of ``items``: texts as they are, ``<image sha256:...>`` for images, both for both.
 
     Images are opened for their hash only if there are observers. A ``Text`` that looks like an image's string becomes
     ``<image>``, so that observers never get the bytes of an image.
 
     Args:
         model: The embedding that is observed.
-        items: Texts and images.
+        items: Texts, images and both.
         media: Limits for images.
         texts: Whether a string is a text (as in a mixed call) or an image's path.
     """
     watched = _is_watched(model)
-    return [
-        item
-        if texts and isinstance(item, str) and not looks_like_image(item)
-        else _stand_in(item, media)
-        if watched and not isinstance(item, Text)
-        else UNKNOWN
-        for item in items
-    ]
+
+    def chunk(item: object) -> str:
+        both = _both(item) if texts else None
+        if both is not None:
+            return " ".join(map(chunk, both))
+        if texts and isinstance(item, str) and not looks_like_image(item):
+            return item
+        return _stand_in(item, media) if watched and not isinstance(item, Text) else UNKNOWN
+
+    return [chunk(item) for item in items]
 
 
 async def achunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
@@ -63,6 +65,14 @@ async def achunks_of(model: BaseEmbedding, items: Sequence[object], media: Media
     if _is_watched(model):
         return await asyncio.to_thread(chunks_of, model, items, media, texts=texts)
     return chunks_of(model, items, media, texts=texts)
+
+
+def _both(item: object) -> tuple[object, object] | None:
+    """Return the text and the image of an item of both, as nodes and LangChain's documents give it."""
+    if isinstance(item, dict) and isinstance(item.get("text"), str) and "image" in item:
+        return Text(item["text"]), item["image"]
+    parts = both_parts(item) if isinstance(item, str) else None
+    return None if parts is None else (Text(parts[0]), parts[1])
 
 
 def _stand_in(image: object, media: MediaPolicy) -> str:

@@ -16,7 +16,8 @@ from ..errors import InputError
 from ..inputs.encoding import png
 from ..inputs.file_names import readable_path, valid_metadata, valid_unicode
 from ..inputs.images import ImageInput, LoadedImage, MediaPolicy, load_image, open_image
-from ..inputs.metadata import HASH_KEY, HEIGHT_KEY, PATH_KEY, THUMBNAIL_KEY, WIDTH_KEY, facts, placeholder
+from ..inputs.items import checked_text
+from ..inputs.metadata import CAPTION_KEY, HASH_KEY, HEIGHT_KEY, PATH_KEY, THUMBNAIL_KEY, WIDTH_KEY, facts, placeholder
 from .misread import refuse_misread
 from .nodes import image_of
 
@@ -29,6 +30,7 @@ AnyNode = TypeVar("AnyNode", bound=BaseNode)
 def image_node(
     image: ImageInput,
     *,
+    text: str | None = None,
     caption: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     media: MediaPolicy | None = None,
@@ -42,6 +44,8 @@ def image_node(
             absolute path, and anything else as content. A file whose path is not valid Unicode, which stores refuse, is
             held as content too; its metadata has the path as a ``file:`` URI. Bytes that are not Unicode in
             ``caption``, ``metadata`` and ``id_`` are percent-encoded.
+        text: A text that is embedded together with the image if the embedding takes both (a model that was trained for
+            it, or ``fusion="mean"``); the image alone is embedded otherwise.
         caption: What chat models read beside the image; it does not change the embedding.
         metadata: Further metadata.
         media: Limits for the image.
@@ -49,14 +53,16 @@ def image_node(
         **fields: Further fields of ``ImageNode``, for example ``id_``.
 
     Raises:
-        InputError: ``image`` is not an image, or breaks ``media``.
+        InputError: ``image`` is not an image, or breaks ``media``; or ``text`` is empty or not valid Unicode.
     """
-    return ImageNode(**_fields(image, caption, metadata, media or MediaPolicy(), thumbnail), **valid_metadata(fields))
+    known = _fields(image, text, caption, metadata, media or MediaPolicy(), thumbnail)
+    return ImageNode(**known, **valid_metadata(fields))
 
 
 def image_document(
     image: ImageInput,
     *,
+    text: str | None = None,
     caption: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     media: MediaPolicy | None = None,
@@ -64,7 +70,7 @@ def image_document(
     **fields: Any,
 ) -> ImageDocument:
     """Return a document of one image, which text splitters keep; arguments as for ``image_node``."""
-    known = _fields(image, caption, metadata, media or MediaPolicy(), thumbnail)
+    known = _fields(image, text, caption, metadata, media or MediaPolicy(), thumbnail)
     return ImageDocument(**known, **valid_metadata(fields))
 
 
@@ -106,17 +112,27 @@ def _name(node: BaseNode, media: MediaPolicy) -> None:
 
 
 def _fields(
-    image: ImageInput, caption: str | None, metadata: Mapping[str, Any] | None, media: MediaPolicy, thumbnail: bool
+    image: ImageInput,
+    text: str | None,
+    caption: str | None,
+    metadata: Mapping[str, Any] | None,
+    media: MediaPolicy,
+    thumbnail: bool,
 ) -> dict[str, Any]:
     loaded = load_image(image, media)
     path = None if loaded.path is None else readable_path(loaded.path)
     is_kept_as_path = path is not None and not path.startswith("file:")
     known = facts(loaded.pixels, path=path, thumbnail=thumbnail)
+    if caption and caption.strip():
+        known[CAPTION_KEY] = valid_unicode(caption)
+    is_read_twice = [] if text else [CAPTION_KEY]  # by a chat model: the caption is the text already
     return {
-        "text": valid_unicode(caption) if caption and caption.strip() else placeholder(str(known[HASH_KEY])),
+        "text": str(known.get(CAPTION_KEY) or placeholder(str(known[HASH_KEY])))
+        if text is None
+        else checked_text(text),
         "metadata": {**valid_metadata(dict(metadata or {})), **known},
-        "excluded_embed_metadata_keys": [*NOT_FOR_TEXTS, PATH_KEY],
-        "excluded_llm_metadata_keys": [*NOT_FOR_TEXTS, HASH_KEY],
+        "excluded_embed_metadata_keys": [*NOT_FOR_TEXTS, PATH_KEY, CAPTION_KEY],
+        "excluded_llm_metadata_keys": [*NOT_FOR_TEXTS, HASH_KEY, *is_read_twice],
         **({"image_path": path} if is_kept_as_path else {"image": _inline(loaded)}),
     }
 

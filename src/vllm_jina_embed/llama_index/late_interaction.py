@@ -96,11 +96,11 @@ class LateInteractionRetriever(BaseRetriever):
         A node with an image is embedded as that image, as by ``VllmJinaEmbedding``. See
         ``LateInteractionIndex.add`` for options and errors.
         """
-        return self.index.add(**_add_arguments(nodes), **options)
+        return self.index.add(**_add_arguments(nodes, together=self._together), **options)
 
     async def ainsert_nodes(self, nodes: Sequence[BaseNode], **options: Any) -> list[str]:
         """Await ``insert_nodes``."""
-        return await self.index.aadd(**_add_arguments(nodes), **options)
+        return await self.index.aadd(**_add_arguments(nodes, together=self._together), **options)
 
     def delete_nodes(self, node_ids: Sequence[str]) -> None:
         """Remove the nodes with these ids; unknown ids are ignored."""
@@ -135,14 +135,18 @@ class LateInteractionRetriever(BaseRetriever):
         return [_node(hit) for hit in await self.index.asearch(_query(query_bundle), **self._limits)]
 
     @property
+    def _together(self) -> bool:
+        return self.index.embedder.settings.takes_both
+
+    @property
     def _limits(self) -> dict[str, Any]:
         return {"k": self.similarity_top_k, "candidates": self.candidates, "filter": self.filter}
 
 
-def _add_arguments(nodes: Sequence[BaseNode]) -> dict[str, Any]:
+def _add_arguments(nodes: Sequence[BaseNode], *, together: bool) -> dict[str, Any]:
     """Return nodes as keyword arguments of ``LateInteractionIndex.add``."""
     nodes = whole(nodes)
-    items = items_of(nodes)
+    items = items_of(nodes, together=together)
     payloads = [
         {} if isinstance(item, InputError) else node_to_metadata_dict(storable(node), remove_text=False)
         for node, item in zip(nodes, items, strict=True)

@@ -1,29 +1,43 @@
 """Turn LlamaIndex's nodes into items to embed, and into nodes that vector stores keep whole.
 
-A node with an image is embedded as that image, any other node as its text. The kind of the node decides, never what
-its text looks like: a file that holds a data URI is a text. What LlamaIndex would lose silently is kept, or named in an
-error or a warning.
+A node with an image is embedded as that image, any other node as its text; where the model or ``fusion`` takes both
+together, a node with an image and a text as both. The kind of the node decides, never what its text looks like: a file
+that holds a data URI is a text. What LlamaIndex would lose silently is kept, or named in an error or a warning.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from llama_index.core.schema import BaseNode, Document, ImageNode, MetadataMode, Node, NodeRelationship, TextNode
 
 from ..errors import InputError
 from ..inputs import items as inputs
 from ..inputs.file_names import local_path, valid_unicode
-from ..inputs.metadata import HASH_KEY
-from ..inputs.references import Text, image_string, is_data_uri, strict_image
+from ..inputs.metadata import (
+    CAPTION_KEY,
+    HASH_KEY,
+    HEIGHT_KEY,
+    MIMETYPE_KEY,
+    PATH_KEY,
+    TEXT_KEY,
+    THUMBNAIL_KEY,
+    WIDTH_KEY,
+)
+from ..inputs.references import Text, both_parts, image_string, is_data_uri, strict_image
 from .misread import refuse_misread
 
 Image: TypeAlias = "bytes | Path | str"
 """Encoded bytes, a file, a data URI or a reference."""
+IMAGE_KEYS = (HASH_KEY, WIDTH_KEY, HEIGHT_KEY, MIMETYPE_KEY, PATH_KEY, THUMBNAIL_KEY, CAPTION_KEY, TEXT_KEY)
+"""Metadata about an image itself, which is no part of the text beside it."""
+_STAND_IN = re.compile(r"<image(?: [^<>]*)?>")
+"""A whole text that stands for an image, as ``storable`` and ``image_node`` write it."""
 _SHOWN = 5
 
 
@@ -58,15 +72,34 @@ def image_of(node: BaseNode) -> Image | None:
     )
 
 
-def items_of(nodes: Sequence[BaseNode]) -> list[Image | InputError]:
-    """Return the item to embed for each node, in order: an image, a ``Text``, or an error that names the node.
+def text_beside(node: BaseNode) -> str | None:
+    """Return the text that belongs to a node's image, with its metadata as LlamaIndex embeds it; None without one.
+
+    A caption that ``image_node`` was given, and what stands for the image, are none.
+    """
+    if (both := _both_of(node)) is not None:
+        return both[0]
+    content = node.get_content(metadata_mode=MetadataMode.NONE).strip()
+    if not content or _STAND_IN.fullmatch(content) or content == str(node.metadata.get(CAPTION_KEY, "")).strip():
+        return None
+    refuse_misread(content, node.metadata)
+    alone = node.model_copy(update={"excluded_embed_metadata_keys": [*node.excluded_embed_metadata_keys, *IMAGE_KEYS]})
+    return alone.get_content(metadata_mode=MetadataMode.EMBED)
+
+
+def items_of(nodes: Sequence[BaseNode], *, together: bool = False) -> list[Any]:
+    """Return the item to embed for each node, in order: an image, a ``Text``, both, or an error that names the node.
 
     It is an error if the node's image is missing, or if its text is the bytes of a binary file.
+
+    Args:
+        nodes: Nodes of any kind.
+        together: Whether a node with an image and a text is an item of both, instead of the image alone.
     """
-    items: list[Image | InputError] = []
+    items: list[Any] = []
     for position, node in enumerate(nodes):
         try:
-            items.append(_item(node))
+            items.append(_item(node, together))
         except InputError as error:
             items.append(error.at(f"nodes[{position}] (id {node.node_id!r})", position))
     return items
@@ -143,21 +176,31 @@ def _is_named(node: BaseNode) -> bool:
     return any(name and name in content for name in names)
 
 
-def _item(node: BaseNode) -> Image:
+def _item(node: BaseNode, together: bool) -> Any:
     image = image_of(node)
     if image is not None:
-        return image
+        text = text_beside(node) if together or _both_of(node) else None
+        return image if text is None else {"text": text, "image": image}
     refuse_misread(node.get_content(metadata_mode=MetadataMode.NONE), node.metadata)
     return Text(node.get_content(metadata_mode=MetadataMode.EMBED))
 
 
+def _both_of(node: BaseNode) -> tuple[str, str] | None:
+    """Return the text and the image in the content of a node that LangChain's ``image_document`` made of both."""
+    is_other = isinstance(node, ImageNode) or (isinstance(node, Node) and node.image_resource is not None)
+    if is_other or HASH_KEY not in node.metadata:
+        return None
+    return both_parts(node.get_content(metadata_mode=MetadataMode.NONE))
+
+
 def _from_content(node: BaseNode) -> str:
-    """Return the content of a text with an image's metadata, as LangChain's ``image_document`` makes it.
+    """Return the image in a text with an image's metadata, as LangChain's ``image_document`` makes it.
 
     Raises:
         InputError: The content is not an image's data URI or reference.
     """
-    content = strict_image(node.get_content(metadata_mode=MetadataMode.NONE))
+    both = _both_of(node)
+    content = strict_image(node.get_content(metadata_mode=MetadataMode.NONE)) if both is None else both[1]
     if content is None:
         raise InputError(
             f"it has an image's metadata ({HASH_KEY}) and no image: text splitters turn image_node() into text. "

@@ -27,6 +27,8 @@ class NodeTransformation(ImageMethods):
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
         """Embed every node in one call: a node with an image as that image, any other as its text.
 
+        Where the model was trained for it, or with ``fusion``, a node with an image and a text is embedded as both.
+
         Put it last in ``transformations``: an ordinary ``VectorStoreIndex`` then ranks texts and images in one list.
 
         Args:
@@ -66,7 +68,7 @@ class NodeTransformation(ImageMethods):
     def _prepared(self, nodes: Sequence[BaseNode]) -> tuple[list[BaseNode], list[Any]]:
         """Return the nodes as stores keep them, and the item to embed of each; an error for a bad node."""
         nodes = whole(nodes)
-        items = items_of(nodes)
+        items = items_of(nodes, together=self._core.settings.takes_both)
         lost = [item for item in items if isinstance(item, InputError)]
         if lost and not isinstance(self._core, Calls):
             raise InputError.collect(lost, total=len(items))

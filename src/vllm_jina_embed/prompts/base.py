@@ -35,12 +35,14 @@ class Prompt:
         images: RGB images in the order of their image tokens; empty for text.
         truncated: Whether tokens of the user's text were cut off.
         around: Numbers of tokens before and after the images, which a single vector leaves out; (0, 0) for text.
+        is_both: Whether the user's text stands beside the images.
     """
 
     token_ids: tuple[int, ...]
     images: tuple[Image.Image, ...] = ()
     truncated: bool = False
     around: tuple[int, int] = (0, 0)
+    is_both: bool = False
 
 
 class Builder(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..checkpoints.description import Checkpoint, Model
 from ..checkpoints.files import TOKENIZER, Location, locate
-from ..inputs.items import Item, TextItem
+from ..inputs.items import BothItem, Item, TextItem
 from ..inputs.policy import MediaPolicy
 from .base import Builder
 from .pieces import PieceBuilder
@@ -14,10 +14,13 @@ from .plain import plain_tokenizer
 def role_of(row: Model, item: Item, prompt_name: str) -> str:
     """Return the role that decides an item's prompt, for the key of a cached vector.
 
-    It is ``image`` for both roles if the model has one prompt for images.
+    It is ``image`` or ``both`` for both roles if the model has one prompt for these.
     """
     if isinstance(item, TextItem):
         return prompt_name
+    if isinstance(item, BothItem):
+        has_one = row.takes_both and (prompt_name, "both") not in row.templates
+        return "both" if has_one else f"both {prompt_name}"
     return f"image {prompt_name}" if (prompt_name, "image") in row.templates else "image"
 
 

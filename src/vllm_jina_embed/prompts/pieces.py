@@ -1,4 +1,4 @@
-"""Build prompts of pieces: a row's plain texts and special tokens around the user's text or images.
+"""Build prompts of pieces: a row's plain texts and special tokens around the user's text, images, or both.
 
 A plain text beside the user's is tokenised together with it: in two parts, ``"Query: "`` and ``"foo"`` have other ids.
 A user's text can never become a special token (``plain.py``).
@@ -6,13 +6,13 @@ A user's text can never become a special token (``plain.py``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from ..checkpoints.description import Model, Slot, Special, Template
 from ..errors import ConfigError, InputError
 from ..inputs.images import MediaPolicy
-from ..inputs.items import ImageItem, Item, TextItem, opened
+from ..inputs.items import BothItem, ImageItem, Item, TextItem, opened
 from .base import Prompt, Truncate
 from .plain import PlainTokenizer
 from .tokenizing import Tokens, tokenize, too_long
@@ -23,16 +23,41 @@ class Parts:
     """A template in token ids.
 
     Attributes:
-        before: Ids in front of the slot and of the plain text beside it.
+        before: Ids in front of the slot and of the plain text beside it; with a text, of the text's slot.
         prefix: Plain text in front of the user's, tokenised with it; empty in front of images.
         head: Number of tokens of ``prefix``, which are never cut.
         after: Ids behind the slot.
+        images_before: How many ids of ``before`` stand in front of the images, if a text stands behind these.
+        images_after: How many ids of ``after`` stand in front of the images, if a text stands in front of these.
     """
 
     before: tuple[int, ...]
     prefix: str
     head: int
     after: tuple[int, ...]
+    images_before: int | None = None
+    images_after: int | None = None
+
+    def with_images(self, ids: tuple[int, ...]) -> Parts:
+        """Return the parts with the ids of images in their place."""
+        before, after = _inserted(self.before, self.images_before, ids), _inserted(self.after, self.images_after, ids)
+        return replace(self, before=before, after=after)
+
+    def around(self, length: int, images: int) -> tuple[int, int]:
+        """Return the numbers of ids before and after the images in a prompt of ``length`` ids, those of them included.
+
+        Args:
+            length: Number of ids of the prompt.
+            images: Number of ids of the images.
+        """
+        if self.images_before is not None:
+            return self.images_before, length - self.images_before - images
+        behind = len(self.after) - (self.images_after or 0)
+        return length - behind - images, behind
+
+
+def _inserted(ids: tuple[int, ...], place: int | None, more: tuple[int, ...]) -> tuple[int, ...]:
+    return ids if place is None else (*ids[:place], *more, *ids[place:])
 
 
 class PieceBuilder:
@@ -54,10 +79,12 @@ class PieceBuilder:
         """Return one prompt per item, or the error of this item.
 
         Args:
-            items: Texts and images, in any order; what the row has no template for becomes an error in its place.
+            items: Texts, images and both, in any order; what the row has no template for becomes an error in its place.
             role: ``query`` or ``passage``.
             task: ``retrieval``, ``text-matching`` or ``code``.
-            max_length: Longest prompt of a text in tokens, what stands around the text included.
+            max_length: Longest prompt of a text in tokens, what stands around the text included. Beside images these
+                count as their pieces in the row, one token for all patches of an image: only the engine knows how many
+                there are, and it refuses a prompt that is too long with them. Images are never cut.
             truncate: Which end of a longer text to cut, or ``error``.
 
         Raises:
@@ -70,28 +97,35 @@ class PieceBuilder:
                 f"max_length={max_length} leaves no room for a text: what stands around it takes "
                 f"{fixed + parts.head} tokens."
             )
-        tokens = tokenize(
-            self._plain.tokenizer,
-            [item for item in items if isinstance(item, TextItem)],
-            text_prefix=parts.prefix,
-            max_length=max_length,
-            truncate=truncate,
-            special_tokens=False,
-            fixed=fixed,
-        )
+        tokens = self._tokens([item for item in items if isinstance(item, TextItem)], parts, max_length, truncate)
         prompts: list[Prompt | InputError] = []
         for item in items:
             try:
                 if isinstance(item, TextItem):
                     prompts.append(self._text_prompt(next(tokens), item, parts, max_length, truncate))
+                elif isinstance(item, BothItem):
+                    prompts.append(self._both_prompt(item, role, task, max_length, truncate))
                 else:
                     prompts.append(self._image_prompt(item, role, task))
             except InputError as error:
                 prompts.append(error)
         return prompts
 
+    def _tokens(
+        self, items: Sequence[TextItem | BothItem], parts: Parts, max_length: int, truncate: Truncate
+    ) -> Iterator[Tokens | InputError]:
+        return tokenize(
+            self._plain.tokenizer,
+            items,
+            text_prefix=parts.prefix,
+            max_length=max_length,
+            truncate=truncate,
+            special_tokens=False,
+            fixed=len(parts.before) + len(parts.after),
+        )
+
     def _text_prompt(
-        self, tokens: Tokens | InputError, item: TextItem, parts: Parts, max_length: int, truncate: Truncate
+        self, tokens: Tokens | InputError, item: TextItem | BothItem, parts: Parts, max_length: int, truncate: Truncate
     ) -> Prompt:
         """Return the prompt of a text whose tokens are known.
 
@@ -134,18 +168,55 @@ class PieceBuilder:
             around=(len(parts.before), len(parts.after)),
         )
 
+    def _both_prompt(self, item: BothItem, role: str, task: str, max_length: int, truncate: Truncate) -> Prompt:
+        """Return the prompt of a text with its images.
+
+        Raises:
+            InputError: The row has none, nothing is left for the text, the text cannot be in a prompt, or an image
+                cannot be opened.
+        """
+        if not self._row.takes_both:
+            raise _refused_together(item, takes_images=self._row.takes_images)
+        own = self._parts[self._row.template("both", role, task)]
+        image_ids = self._image * len(item.images)
+        parts = own.with_images(image_ids)
+        least = len(parts.before) + len(parts.after) + parts.head
+        if max_length <= least:
+            raise InputError(
+                f"max_length={max_length} leaves no room for its text: what stands around it takes {least} tokens.",
+                where=item.where,
+                positions=[item.position],
+            )
+        (tokens,) = self._tokens([item], parts, max_length, truncate)
+        text = self._text_prompt(tokens, item, parts, max_length, truncate)
+        images = tuple(image.pixels for image in opened(item, self._policy))
+        around = own.around(len(text.token_ids), len(image_ids))
+        return replace(text, images=images, around=around, is_both=True)
+
     def _compiled(self, template: Template) -> Parts:
-        (slot,) = (place for place, piece in enumerate(template) if isinstance(piece, Slot))
+        slot = template.index(Slot.TEXT if Slot.TEXT in template else Slot.IMAGES)
         beside = slot  # where the plain text begins that is tokenised with the user's
         while template[slot] is Slot.TEXT and beside > 0 and isinstance(template[beside - 1], str):
             beside -= 1
         prefix = "".join(piece for piece in template[beside:slot] if isinstance(piece, str))
+        before, images_before = self._ids_and_place(template[:beside])
+        after, images_after = self._ids_and_place(template[slot + 1 :])
         return Parts(
-            before=self._ids(template[:beside]),
+            before=before,
             prefix=prefix,
             head=len(self._plain.ids(prefix.rstrip())),
-            after=self._ids(template[slot + 1 :]),
+            after=after,
+            images_before=images_before,
+            images_after=images_after,
         )
+
+    def _ids_and_place(self, pieces: Template) -> tuple[tuple[int, ...], int | None]:
+        """Return the ids of pieces, and how many of them stand in front of the images if these are among the pieces."""
+        if Slot.IMAGES not in pieces:
+            return self._ids(pieces), None
+        place = pieces.index(Slot.IMAGES)
+        first = self._ids(pieces[:place])
+        return (*first, *self._ids(pieces[place + 1 :])), len(first)
 
     def _ids(self, pieces: Template) -> tuple[int, ...]:
         """Return the ids of special tokens and of plain texts, those that stand side by side as one text."""
@@ -158,3 +229,17 @@ class PieceBuilder:
             elif isinstance(piece, str):
                 text += piece
         return (*ids, *self._plain.ids(text))
+
+
+def _refused_together(item: BothItem, *, takes_images: bool) -> InputError:
+    """Return the error of a text with an image for a model that was not trained with both together."""
+    advice = (
+        "Pass fusion='mean' to the embedder for the mean of their two vectors, or embed them as two items."
+        if takes_images
+        else "It takes texts only: embed the text alone."
+    )
+    return InputError(
+        f"got a text and an image together; this model was not trained for that. {advice}",
+        where=item.where,
+        positions=[item.position],
+    )

@@ -19,7 +19,7 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 
 from ..errors import InputError
-from ..inputs.items import TextItem
+from ..inputs.items import BothItem, TextItem
 
 CHARACTERS = 8
 """Characters per token in the first part that is tried; English has 4 to 5."""
@@ -50,7 +50,7 @@ class Tokens:
 
 def tokenize(
     tokenizer: Tokenizer,
-    items: Sequence[TextItem],
+    items: Sequence[TextItem | BothItem],
     *,
     text_prefix: str,
     max_length: int,
@@ -91,7 +91,7 @@ def tokenize(
             yield Tokens(encoding, cut)
 
 
-def too_long(item: TextItem, count: int | str, max_length: int) -> InputError:
+def too_long(item: TextItem | BothItem, count: int | str, max_length: int) -> InputError:
     """Return the error of a text of ``count`` tokens."""
     return InputError(
         f"got {count} tokens; max_length is {max_length}. Split the text, or pass truncate='end'.",
@@ -100,7 +100,7 @@ def too_long(item: TextItem, count: int | str, max_length: int) -> InputError:
     )
 
 
-def _unreadable(item: TextItem, error: Exception) -> InputError:
+def _unreadable(item: TextItem | BothItem, error: Exception) -> InputError:
     return InputError(
         f"the tokenizer fails on this text of {len(item.text)} characters ({error}). Split the text, or shorten its "
         "white space.",

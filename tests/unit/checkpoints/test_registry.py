@@ -157,6 +157,9 @@ def test_a_row_whose_field_means_nothing_is_refused(name: str, rows: dict[str, o
     assert "own" not in rows
 
 
+TWO = {("any", "text"): (Slot.TEXT,), ("any", "image"): (Slot.IMAGES,)}
+
+
 @pytest.mark.parametrize(
     "templates",
     [
@@ -173,6 +176,11 @@ def test_a_row_whose_field_means_nothing_is_refused(name: str, rows: dict[str, o
         {("any", "text"): (Slot.TEXT, Slot.TEXT)},
         {("any", "text"): (Slot.IMAGES,)},
         {("any", "text"): (Slot.TEXT, Slot.IMAGES)},
+        {("any", "text"): (Slot.TEXT,), ("any", "both"): (Slot.TEXT, Slot.IMAGES)},
+        {**TWO, ("query", "both"): (Slot.TEXT, Slot.IMAGES)},
+        {**TWO, ("any", "both"): (Slot.TEXT,)},
+        {**TWO, ("any", "both"): (Slot.TEXT, Slot.IMAGES, Slot.IMAGES)},
+        {**TWO, ("any", "both"): (Slot.IMAGES, Slot.TEXT, "behind")},
         {("any", "text"): (5, Slot.TEXT)},
         {("any", "text"): (Slot.TEXT, "\n", Special("</s>"))},
     ],
@@ -180,13 +188,26 @@ def test_a_row_whose_field_means_nothing_is_refused(name: str, rows: dict[str, o
 )
 def test_prompts_that_cannot_be_built_are_refused(templates: Any) -> None:
     """One for each role, with one place for the text or the images; behind a text that may be cut stands no text."""
-    with pytest.raises(ConfigError, match=r"has templates=.*; expected by \(role, 'text' or 'image'\), for both roles"):
+    with pytest.raises(
+        ConfigError, match=r"has templates=.*; expected by \(role, 'text', 'image' or 'both'\), for both roles"
+    ):
         register(replace(OWN, templates=templates))
 
 
 def test_prompts_with_a_place_for_each_are_taken() -> None:
     for pieces in ((Slot.TEXT,), ("a", "b", Slot.TEXT, Special("</s>"), "\n"), (Special("<s>"), Slot.TEXT)):
         register(replace(OWN, name=f"own {len(pieces)} {pieces[0]}", templates={("any", "text"): pieces}))
+
+
+@pytest.mark.parametrize(
+    "both", [(Slot.TEXT, Slot.IMAGES), ("a", Slot.IMAGES, "b", Slot.TEXT, Special("<|im_end|>"))], ids=str
+)
+def test_a_prompt_of_text_and_images_together_has_a_place_for_each_in_any_order(both: Any) -> None:
+    """Texts beside the images are the prompt's own."""
+    name = f"own {len(both)}"
+    register(replace(JINA_V4, name=name, templates={**TWO, ("any", "both"): both}, vectors_before={}))
+    assert row_named(name).takes_both
+    assert not JINA_V4.takes_both
 
 
 def test_images_need_the_bounds_of_their_area() -> None:

@@ -36,6 +36,7 @@ EVERY_SETTING: dict[str, Any] = {
     "engine_kwargs": {"dtype": "float32"},
     "revision": "v1",
     "row": JINA_V4,
+    "fusion": "mean",
 }
 
 

@@ -41,9 +41,18 @@ class VectorRequest:
 
 
 def question(prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """Return the part of a body that holds the prompts: texts together, or one item with images."""
+    """Return the part of a body that holds the prompts: texts together, or one item with images.
+
+    Raises:
+        InputError: A text stands beside the images: the server's chat template would make another prompt of it.
+    """
     if prompts[0].images:
         (prompt,) = prompts
+        if prompt.is_both:
+            raise InputError(
+                "got a text and an image together, of which a vLLM server does not make the trained prompt. Use "
+                "JinaEmbedder in the process that needs the vectors, or embed them as two items."
+            )
         return {"messages": messages(prompt.images), "add_generation_prompt": False}
     return {"input": [list(prompt.token_ids) for prompt in prompts]}
 
