@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -15,9 +16,15 @@ IMAGE = noise(8, 8)
 BATCH: dict[str, list[Any]] = {"text": ["a", "", " b", None], "image": [IMAGE, IMAGE, None, None]}
 
 
+def wrapper() -> Any:
+    """The module, where mteb is installed."""
+    pytest.importorskip("mteb")
+    return importlib.import_module("vllm_jina_embed.mteb")
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_a_row_is_one_item_where_the_model_takes_both(together: bool) -> None:
-    mteb = pytest.importorskip("vllm_jina_embed.mteb")
+    mteb = wrapper()
     counts: list[int] = []
     kinds = [type(item) for item in inputs.mixed(list(mteb._items([BATCH], counts, together=together)))]
     if together:
@@ -27,7 +34,7 @@ def test_a_row_is_one_item_where_the_model_takes_both(together: bool) -> None:
 
 
 def test_a_text_of_a_row_is_always_a_text() -> None:
-    mteb = pytest.importorskip("vllm_jina_embed.mteb")
+    mteb = wrapper()
     text = both_string("a", "data:image/png;base64,AAAA")
     (item,) = inputs.mixed(list(mteb._items([{"text": [text], "image": [IMAGE]}], [], together=True)))
     assert isinstance(item, BothItem)
