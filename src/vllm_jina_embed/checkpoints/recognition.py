@@ -140,10 +140,10 @@ def decide(
 
 def _is_sure(row: Model, layout: Layout, evidence: Evidence) -> bool:
     """Tell whether the checkpoint's name, or its pooling and its prompts, say that it is one of ``row``'s."""
-    prompts = (evidence.prompts or {}).values()
-    says_enough = bool(evidence.modes) and evidence.prompts is not None
-    says_enough = says_enough and all(text in prompts for text in layout.prompts.values() if text)
-    return evidence.names(row) or (layout.pooling_decides and says_enough)
+    prompts = evidence.prompts
+    if layout.pooling_decides and prompts is not None and not {*layout.prompts.values(), ""} <= {*prompts.values(), ""}:
+        return False  # it says that there are none, whatever its name
+    return evidence.names(row) or (layout.pooling_decides and bool(evidence.modes) and prompts is not None)
 
 
 def _may_be_taken(row: Model, layout: Layout, evidence: Evidence) -> bool:
@@ -155,8 +155,8 @@ def _no_sign(name: str, architecture: str, fits: Sequence[tuple[Model, Layout]])
     """Return the message for a checkpoint whose files contradict no row, and name none."""
     rows = list(dict.fromkeys(row for row, _ in fits))
     return (
-        f"model={name!r}: {architecture} is the architecture of other models too, such as chat models, and neither its "
-        f"name nor its files say that it is one of {' or '.join(row.label for row in rows)}. {WRONG} Copy the files "
+        f"model={name!r}: {architecture} is the architecture of other models too, such as chat models, and its "
+        f"files or name do not say that it is one of {' or '.join(row.label for row in rows)}. {WRONG} Copy the files "
         "1_Pooling/config.json and config_sentence_transformers.json of the model, or, if it is one, pass "
         f"{' or '.join(f'row={row.name!r}' for row in rows)}."
     )

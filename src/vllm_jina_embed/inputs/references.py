@@ -58,7 +58,9 @@ _MARKED = re.compile(
     r"data\s{0,9}:\s{0,9}(?P<kind>[^,;]{0,100})(?:;[^,;]{0,100}){0,9};\s{0,9}base64\s{0,9},\s{0,9}",
     re.IGNORECASE,
 )
-_LIKE_REFERENCE = re.compile(r"vllm-jina-embed(?::|%3a)(?:image|both)(?::|%3a)(?!\s)", re.IGNORECASE)
+_LIKE_REFERENCE = re.compile(
+    r"vllm-jina-embed(?::|%3a)(?:image(?::|%3a)(?!\s)|both(?::|%3a)(?=[\w.~%,-]|$))", re.IGNORECASE
+)
 _QUOTES, _BRACKETS = "\\\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb", "<>()[]{}"
 _OPENING = re.compile(rf"(?:(?:!\[\]\(|[{re.escape(_QUOTES + _BRACKETS)}])\s{{0,9}}){{1,9}}")
 """What stands in front of a string in JSON, Markdown, HTML or prose; ``![](...)`` is an image of Markdown."""

@@ -136,7 +136,7 @@ class LateInteractionRetriever(BaseRetriever):
 
     @property
     def _together(self) -> bool:
-        return self.index.embedder.settings.takes_both
+        return self.index.embedder.settings.checkpoint.row.takes_both  # a mean has no multi-vectors
 
     @property
     def _limits(self) -> dict[str, Any]:

@@ -111,6 +111,8 @@ def _flag(key: str, value: Any) -> list[str]:
         return []
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
+    if isinstance(value, list | tuple):
+        return [f"--{name}", *map(str, value)]
     return [f"--{name}", json.dumps(value) if isinstance(value, Mapping) else str(value)]
 
 

@@ -74,6 +74,17 @@ def test_a_name_says_it_too(tmp_path: Path, name: str) -> None:
     assert resolve(folder(tmp_path / "mine", {}, _name_or_path=f"Qwen/{name}")).row == QWEN3_EMBEDDING
 
 
+@pytest.mark.parametrize("prompts", [{}, {"document": ""}])
+def test_a_name_does_not_say_it_where_the_files_say_that_queries_have_no_prompt(
+    tmp_path: Path, prompts: dict[str, str]
+) -> None:
+    """It was trained further without one; who knows better names the row."""
+    place = folder(tmp_path / "Qwen3-Embedding-0.6B", {PROMPTS: {"prompts": prompts}})
+    with pytest.raises(ConfigError, match="do not say that it is one of Qwen3-Embedding"):
+        resolve(place)
+    assert resolve(place, row=QWEN3_EMBEDDING).row == QWEN3_EMBEDDING
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

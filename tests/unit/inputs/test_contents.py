@@ -291,7 +291,8 @@ def test_nearly_a_string_of_both_is_never_a_text(text: str) -> None:
 
 @pytest.mark.fire
 def test_a_text_that_speaks_of_the_form_is_a_text() -> None:
-    for text in (f"{BOTH} is how such strings begin", f"See {WHOLE}", f"In quotes '{BOTH}x' and more"):
+    forms = (f"{BOTH} is how such strings begin", f"{BOTH}<text>,<image> is the form", f"{BOTH}` begins one")
+    for text in (*forms, f"See {WHOLE}", f"In quotes '{BOTH}x' and more"):
         assert isinstance(item_of(text), TextItem)
 
 

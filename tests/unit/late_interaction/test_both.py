@@ -66,3 +66,11 @@ def test_the_retrievers_of_both_frameworks_take_them(folder: Path, make: MakeInd
         nodes.insert_nodes([llama_index.image_node(IMAGE, text=text, id_=text) for text in ("a fox", "a hen")])
         for document, name in zip(documents, ("a fox", "a hen"), strict=True):
             assert nodes.retrieve(document.page_content)[0].node.node_id == name
+
+
+def test_a_mean_of_nodes_leaves_their_multi_vectors_alone(folder: Path, make: MakeIndex) -> None:
+    """An index has none of a mean: a node's image alone is indexed, as without ``fusion``."""
+    llama_index = pytest.importorskip("vllm_jina_embed.llama_index")
+    with in_memory([])(folder, fusion="mean") as embedder:
+        nodes = llama_index.LateInteractionRetriever(make(of=embedder), similarity_top_k=2)
+        assert nodes.insert_nodes([llama_index.image_node(IMAGE, text="invoice 7", id_="a")]) == ["a"]

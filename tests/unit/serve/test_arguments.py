@@ -145,3 +145,11 @@ def test_a_text_model_has_no_messages() -> None:
     }  # fmt: skip
     assert value(flags, "--max-model-len") == "8192"
     assert not [flag for flag in flags if flag.startswith(("--chat-template", "--mm-", "--scheduler-cls"))]
+
+
+def test_a_list_is_an_option_with_several_values() -> None:
+    engine = settings.check(model="demo").engine
+    row = replace(JINA_V4, name="own", arguments={"ignore_patterns": ["*.bin", "*.pth"]})
+    flags = serve_arguments(replace(engine, row=row), name="demo", task="code", cpu=True, multi_vector=False)
+    start = flags.index("--ignore-patterns")
+    assert flags[start + 1 : start + 3] == ["*.bin", "*.pth"]

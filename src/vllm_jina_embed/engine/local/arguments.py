@@ -88,7 +88,7 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
     else:
         overrides |= _pooled(row, config.architecture or row.layouts[0].architecture)
     if cpu:
-        location = locate(config.location)
+        location = locate(config.location, config.revision)
         defaults |= {"kv_cache_memory_bytes": _cache_bytes(config, location), "distributed_executor_backend": "mp"}
         if row.splits_prompts:  # with whole texts vLLM sizes the step by their length
             defaults["max_num_batched_tokens"] = CPU_STEP_TOKENS
@@ -158,24 +158,32 @@ def _pooler_config(row: Model) -> dict[str, Any]:
 
 
 def _cache_bytes(config: LocalConfig, location: Location) -> int:
-    """Return the memory for keys and values on the CPU: at least the default, and what the longest text takes."""
+    """Return the memory for keys and values on the CPU: at least the default, and what the longest text takes.
+
+    Where config.json does not say it, the default stays, and vLLM's own check speaks.
+    """
     least = SMALL_CACHE_BYTES if _is_small(location) else CPU_CACHE_BYTES
     if config.row.attention == "both":  # an encoder keeps none
         return least
-    own = optional_json(location, "config.json") or {}
-    sizes = {key: value for key, value in (own.get("text_config") or own).items() if value is not None}
-
-    def size(key: str, default: int = 1) -> int:
-        return values.whole(f"{str(location)!r}: config.json", sizes, key, default, most=values.MOST_TOKENS)
-
-    heads = size("num_attention_heads")
-    per_head = size("head_dim", max(1, size("hidden_size") // heads))
+    own = optional_json(location, "config.json")
+    own = own if isinstance(own, Mapping) else {}
+    text = own.get("text_config")
+    sizes = text if isinstance(text, Mapping) else own
+    heads = _largest(sizes.get("num_attention_heads"), 1)
+    per_head = _largest(sizes.get("head_dim"), _largest(sizes.get("hidden_size"), heads) // heads)
+    kept = _largest(sizes.get("num_key_value_heads"), heads) * per_head
     options = {**config.row.arguments, **config.options}
-    numbers = 2 * size("num_hidden_layers") * size("num_key_value_heads", heads) * per_head
-    tokens = int(options.get("max_model_len") or config.max_tokens)
-    longest = tokens * numbers * (4 if options.get("dtype") == "float32" else 2)
+    bits = 32 if str(options.get("dtype")).removeprefix("torch.") in ("float32", "float") else 16
+    tokens = _largest(options.get("max_model_len"), config.max_tokens)
+    longest = tokens * 2 * _largest(sizes.get("num_hidden_layers"), 0) * kept * bits // 8
     # A sixteenth more: vLLM keeps blocks of tokens, one of them empty.
     return max(least, longest + longest // 16)
+
+
+def _largest(value: Any, default: int) -> int:
+    """Return a size out of config.json, of a list for each layer the largest; ``default`` for anything else."""
+    sizes = value if isinstance(value, list) else [value]
+    return max((one for one in sizes if type(one) is int and 0 < one <= values.MOST_TOKENS), default=default)
 
 
 def _lora_rank(adapters: Adapters) -> int:

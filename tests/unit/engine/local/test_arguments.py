@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from vllm_jina_embed.checkpoints.files import Location, locate
 from vllm_jina_embed.checkpoints.layout import Layout
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.weights.lora import Adapters
 from vllm_jina_embed.engine.config import LocalConfig
+from vllm_jina_embed.engine.local import arguments as arguments_module
 from vllm_jina_embed.engine.local.arguments import (
     COMPILE_FROM_BYTES,
     CPU_CACHE_BYTES,
@@ -180,11 +182,37 @@ def test_keys_and_values_of_the_longest_text_have_room(tmp_path: Path) -> None:
     place = LocalConfig(location=str(tmp_path), revision=None, min_pixels=1, max_pixels=2)
     per_token = 2 * 28 * 8 * 128 * 2
     assert engine_arguments(place, cpu=True)["kv_cache_memory_bytes"] >= 32768 * per_token > CPU_CACHE_BYTES
-    for options in ({"dtype": "float32"}, {"max_model_len": 65536}):
+    for options in ({"dtype": "float32"}, {"dtype": "float"}, {"max_model_len": 65536}):
         cache = engine_arguments(replace(place, options=options), cpu=True)["kv_cache_memory_bytes"]
         assert cache >= 32768 * per_token * 2
     short = replace(place, max_tokens=512)
     assert engine_arguments(short, cpu=True)["kv_cache_memory_bytes"] == CPU_CACHE_BYTES
+    (tmp_path / "config.json").write_text(json.dumps(sizes | {"num_key_value_heads": [4, 8, 2]}))
+    assert engine_arguments(place, cpu=True)["kv_cache_memory_bytes"] >= 32768 * per_token
+    assert engine_arguments(replace(place, options={"max_model_len": "8k"}), cpu=True)["max_model_len"] == "8k"
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "num_key_value_heads", "num_attention_heads", "hidden_size"])
+@pytest.mark.parametrize("value", [0, -1, "8", 1024.0, [], {}, True, None, 10**30])
+def test_what_config_json_says_of_sizes_stops_no_start(tmp_path: Path, key: str, value: object) -> None:
+    """It is an estimate: vLLM reads the file too, and speaks for itself."""
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 64, key: value, "text_config": []}
+    (tmp_path / "config.json").write_text(json.dumps(sizes))
+    place = LocalConfig(location=str(tmp_path), revision=None, min_pixels=1, max_pixels=2)
+    assert engine_arguments(place, cpu=True)["kv_cache_memory_bytes"] == SMALL_CACHE_BYTES
+
+
+def test_the_pinned_commit_is_asked_for_its_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the newest one, whose sizes may be others."""
+    asked: list[tuple[str, str | None]] = []
+
+    def note(name: str, revision: str | None = None) -> Location:
+        asked.append((name, revision))
+        return locate(name, revision)
+
+    monkeypatch.setattr(arguments_module, "locate", note)
+    engine_arguments(replace(config(), revision="abc"), cpu=True)
+    assert asked == [("org/name", "abc")]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
