@@ -80,7 +80,7 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch, found: dict[str, float], angles: 
     """Return what ``rehearse`` returns where the vectors of each task point elsewhere, and ``distances`` gives that."""
     singles = {(task, 2): np.array([[np.cos(angle), np.sin(angle)]] * 2) for task, angle in angles.items()}
     facts = SimpleNamespace(tasks=tuple(angles), matryoshka_sizes=(2,))
-    monkeypatch.setattr(rehearsal, "compute", lambda *_: SimpleNamespace(facts=facts, singles=singles))
+    monkeypatch.setattr(rehearsal, "compute", lambda *_, **__: SimpleNamespace(facts=facts, singles=singles))
     monkeypatch.setattr(rehearsal, "WideningReference", lambda *_: None)
     monkeypatch.setattr(rehearsal, "distances", lambda ours, task, _: {f"{task}{name}": v for name, v in found.items()})
     return rehearse(Path())
