@@ -74,7 +74,7 @@ class JinaEmbedder(Calls):
             revision: Commit or tag of a hub repository.
             row: The description of ``model`` (a ``Model``), or a registered one's name; None decides by its files.
             fusion: ``mean`` gives an item of text and image together the normalised mean of its text's and its images'
-                embedding, where the model was trained for neither; None refuses such items of such a model.
+                embedding, where the model was not trained for such items; None refuses them there.
             truncate_dim: Alias of ``dimensions``.
             model_kwargs: Alias of ``engine_kwargs``.
 
@@ -126,8 +126,7 @@ class JinaEmbedder(Calls):
             timeout: Seconds for one request, until the last byte of its answer.
             truncate_dim: Alias of ``dimensions``.
             **keywords: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
-                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``,
-                ``fusion``.
+                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``, ``fusion``.
 
         Raises:
             ConfigError: The servers do not support a setting, or a plain server needs ``model``.

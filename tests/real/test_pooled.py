@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
 from tests.support.checkpoints import tokenizer_config, write_json
-from tests.support.qwen3 import END, HIDDEN, make_qwen3_embedding, qwen3_tokenizer
+from tests.support.qwen3 import END, HIDDEN, SIZES, make_qwen3_embedding, qwen3_tokenizer
 from tests.support.reference import distance
 from tests.support.xlm_roberta import make_xlm_roberta
 from vllm_jina_embed import JinaEmbedder, Layout, Model, Slot, Special
@@ -49,13 +49,7 @@ def make_qwen2(folder: Path) -> Path:
     model = Qwen2Model(
         Qwen2Config(
             vocab_size=tokenizer.get_vocab_size(),
-            hidden_size=HIDDEN,
-            intermediate_size=256,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=4096,
-            initializer_range=0.1,
+            **SIZES,
             bos_token_id=end,
             eos_token_id=end,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,3 +109,23 @@ def preprocessor_config() -> dict[str, object]:
 
 def write_json(path: Path, content: dict[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def write_modules(folder: Path, modes: Sequence[str], pooling: str, dimensions: int) -> None:
+    """Write modules.json and 1_Pooling/config.json as sentence-transformers does.
+
+    Args:
+        folder: The checkpoint's.
+        modes: The poolings that its version knows.
+        pooling: The one of them that is on.
+        dimensions: Length of an embedding.
+    """
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    listed = [
+        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for number, (path, name) in enumerate(modules)
+    ]
+    (folder / "modules.json").write_text(json.dumps(listed))
+    (folder / "1_Pooling").mkdir()
+    on = {f"pooling_mode_{mode}": mode == pooling for mode in modes}
+    write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": dimensions, **on})

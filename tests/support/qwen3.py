@@ -6,24 +6,28 @@ of sentence-transformers. Written apart from the package: own prompts, own token
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer, processors
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, Qwen3Model
 
-from tests.support.checkpoints import tokenizer_config, write_json
+from tests.support.checkpoints import tokenizer_config, write_json, write_modules
 from tests.support.tokenizer import make_tokenizer
 from tests.support.xlm_roberta import unit
 
 HIDDEN = 128
 POSITIONS = 4096
+SIZES: dict[str, Any] = {
+    "hidden_size": HIDDEN, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": POSITIONS, "initializer_range": 0.1,
+}  # fmt: skip
+"""Of a small decoder; larger weights make attention so sharp that a missing token hardly shows."""
 INSTRUCTION = "Instruct: Given a web search query, retrieve relevant passages that answer the query"
 QUERY = f"{INSTRUCTION}\nQuery:"
 END = "<|endoftext|>"
-KIND = "sentence_transformers.models"
 
 
 def make_qwen3_embedding(folder: Path, *, sentence_transformers: bool = True, head: bool = True, seed: int = 0) -> Path:
@@ -43,14 +47,8 @@ def make_qwen3_embedding(folder: Path, *, sentence_transformers: bool = True, he
     model = Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=tokenizer.get_vocab_size(),
-            hidden_size=HIDDEN,
-            intermediate_size=256,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            **SIZES,
             head_dim=32,
-            max_position_embeddings=POSITIONS,
-            initializer_range=0.1,
             tie_word_embeddings=True,
             bos_token_id=end,
             eos_token_id=end,
@@ -78,16 +76,8 @@ def qwen3_tokenizer() -> Tokenizer:
 
 
 def _write_sentence_transformers(folder: Path) -> None:
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-    listed = [
-        {"idx": number, "name": str(number), "path": path, "type": f"{KIND}.{name}"}
-        for number, (path, name) in enumerate(modules)
-    ]
-    (folder / "modules.json").write_text(json.dumps(listed))
-    (folder / "1_Pooling").mkdir()
     modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
-    settings = {f"pooling_mode_{mode}": mode == "lasttoken" for mode in modes}
-    write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": HIDDEN, **settings})
+    write_modules(folder, modes, "lasttoken", HIDDEN)
     prompts = {"prompts": {"query": QUERY, "document": ""}, "default_prompt_name": None}
     write_json(folder / "config_sentence_transformers.json", {**prompts, "similarity_fn_name": "cosine"})
 

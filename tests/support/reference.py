@@ -52,22 +52,8 @@ class Reference:
             output = self.model.model(input_ids=ids.to(self.device), use_cache=False)
             return ids[0], output.last_hidden_state[0].cpu()
         images = [item] if isinstance(item, Image.Image) else list(item)
-        processed = self.images(images=images, size=self.size, return_tensors="pt")
         prompt = "<|im_start|>user\n" + IMAGE * len(images) + "Describe the image.<|im_end|>\n"
-        for grid in processed["image_grid_thw"]:
-            tokens = int(grid.prod()) // 4
-            prompt = prompt.replace("<|image_pad|>", "<|placeholder|>" * tokens, 1)
-        ids = self.tokenizer(
-            prompt.replace("<|placeholder|>", "<|image_pad|>"), return_tensors="pt", add_special_tokens=False
-        ).input_ids
-        output = self.model.model(
-            input_ids=ids.to(self.device),
-            pixel_values=processed["pixel_values"].to(self.device),
-            image_grid_thw=processed["image_grid_thw"].to(self.device),
-            mm_token_type_ids=(ids == self.pad).long().to(self.device),
-            use_cache=False,
-        )
-        return ids[0], output.last_hidden_state[0].cpu()
+        return self.prompt_states(self.tokenizer(prompt, add_special_tokens=False).input_ids, images)
 
     @torch.inference_mode()
     def prompt_states(self, ids: Sequence[int], images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:

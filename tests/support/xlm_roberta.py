@@ -15,12 +15,11 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
-from tests.support.checkpoints import write_json
+from tests.support.checkpoints import write_json, write_modules
 from tests.support.unigram import make_unigram
 
 POSITIONS = 130
 HIDDEN = 128
-KIND = "sentence_transformers.models"
 
 
 def make_xlm_roberta(
@@ -76,15 +75,7 @@ def _write_configs(folder: Path, config: dict[str, object], pooling: str) -> Non
     limit = {"model_max_length": longest, "tokenizer_class": "XLMRobertaTokenizer"}
     write_json(folder / "tokenizer_config.json", {**special, **limit})
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-    listed = [
-        {"idx": number, "name": str(number), "path": path, "type": f"{KIND}.{name}"}
-        for number, (path, name) in enumerate(modules)
-    ]
-    (folder / "modules.json").write_text(json.dumps(listed))
-    (folder / "1_Pooling").mkdir()
-    modes = {f"pooling_mode_{mode}": mode == pooling for mode in ("cls_token", "mean_tokens", "max_tokens")}
-    write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": HIDDEN, **modes})
+    write_modules(folder, ("cls_token", "mean_tokens", "max_tokens"), pooling, HIDDEN)
 
 
 class XlmReference:

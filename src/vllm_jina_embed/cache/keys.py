@@ -41,13 +41,14 @@ def content(item: Item) -> str:
 
     Text is hashed byte by byte, an image by its size and RGB pixels, whatever its file.
     """
-    text = "" if isinstance(item, ImageItem) else f"text {hashlib.sha256(item.text.encode()).hexdigest()}"
-    if isinstance(item, TextItem):
-        return text
-    images = [image for image in item.images if isinstance(image, LoadedImage)]
-    assert len(images) == len(item.images), "items.opened comes first"
-    both = [text] if text else []
-    return " ".join([*both, "image", *(content_hash(image.pixels) for image in images)])
+    parts = []
+    if not isinstance(item, ImageItem):
+        parts += ["text", hashlib.sha256(item.text.encode()).hexdigest()]
+    if not isinstance(item, TextItem):
+        images = [image for image in item.images if isinstance(image, LoadedImage)]
+        assert len(images) == len(item.images), "items.opened comes first"
+        parts += ["image", *(content_hash(image.pixels) for image in images)]
+    return " ".join(parts)
 
 
 def key(identity: str, role: str, content: str) -> str:

@@ -9,7 +9,6 @@ import importlib
 import itertools
 import pkgutil
 from collections.abc import Mapping
-from itertools import pairwise
 from types import ModuleType
 from typing import Any, TypeAlias, get_args
 
@@ -197,7 +196,7 @@ def _is_template(pieces: Any, slots: set[Slot]) -> bool:
     own = [piece for piece in pieces if isinstance(piece, Slot)]
     if {*own} != slots or len(own) != len(slots):
         return False
-    return all(not isinstance(behind, str) for piece, behind in pairwise(pieces) if piece is Slot.TEXT)
+    return all(not isinstance(behind, str) for piece, behind in itertools.pairwise(pieces) if piece is Slot.TEXT)
 
 
 def register(row: Model) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from ...checkpoints import values
 from ...checkpoints.description import Model
 from ...checkpoints.files import Folder, Location, locate, optional_json
+from ...checkpoints.values import MOST_TOKENS
 from ...checkpoints.weights.lora import Adapters
 from ...errors import ConfigError
 from ..config import LocalConfig
@@ -106,11 +106,11 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
 
 def environment() -> dict[str, str]:
     """Return variables to set before vLLM is imported, where the user has not: quiet, private, on every core."""
-    settings = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", **TOKENIZERS}
+    values = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", **TOKENIZERS}
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if 0 < len(cores) <= SMALL_MACHINE:
-        settings["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))  # read by the CPU build only
-    return settings
+        values["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))  # read by the CPU build only
+    return values
 
 
 def memory_kept(*, cpu: bool) -> AbstractContextManager[None]:
@@ -119,9 +119,9 @@ def memory_kept(*, cpu: bool) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def variables(settings: Mapping[str, str]) -> Iterator[None]:
+def variables(values: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables that are not set, and unset them afterwards."""
-    unset = {name: value for name, value in settings.items() if name not in os.environ}
+    unset = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(unset)
     try:
         yield
@@ -183,7 +183,7 @@ def _cache_bytes(config: LocalConfig, location: Location) -> int:
 def _largest(value: Any, default: int) -> int:
     """Return a size out of config.json, of a list for each layer the largest; ``default`` for anything else."""
     sizes = value if isinstance(value, list) else [value]
-    return max((one for one in sizes if type(one) is int and 0 < one <= values.MOST_TOKENS), default=default)
+    return max((one for one in sizes if type(one) is int and 0 < one <= MOST_TOKENS), default=default)
 
 
 def _lora_rank(adapters: Adapters) -> int:
