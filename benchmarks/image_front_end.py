@@ -2,7 +2,8 @@
 
 First each step of one page on one thread, in milliseconds of processor time. Then pages a second through
 ``embed_images`` on as many cores as ``--cores`` names: each number in a process of its own that is bound to them, the
-numbers in turn, several rounds. The model answers at once ("without a model"), or is the demo.
+numbers in turn, several rounds. The model answers at once ("without a model"), or is the demo. Last, what the machine
+itself gives: processes of one core each that share nothing, all at once against one alone, without a model.
 
 Prints Markdown for docs/performance.md.
 """
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -51,8 +53,8 @@ def main() -> None:
     if wanted.worker:
         work(wanted.worker, wanted.images)
         return
-    if (most := len(os.sched_getaffinity(0))) < max(wanted.cores):
-        parser.error(f"--cores {max(wanted.cores)}: this process may use {most}")
+    if (usable := len(os.sched_getaffinity(0))) < max(wanted.cores):
+        parser.error(f"--cores {max(wanted.cores)}: this process may use {usable}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes, which are stopped, are ended
     print("Measured with: " + ", ".join(f"{name} {value}" for name, value in machine().items()) + ".\n")
     print("| one page of 1275 x 1650 pixels, one thread | JPEG | PNG |\n|---|---:|---:|")
@@ -65,6 +67,10 @@ def main() -> None:
         print("| median | " + " | ".join(f"{statistics.median(each):.1f}" for each in zip(*rounds, strict=True)) + " |")
         factors = [statistics.median(row[n] / row[0] for row in rounds) for n in range(len(wanted.cores))]
         print("| times the first, round by round | " + " | ".join(f"{factor:.2f}" for factor in factors) + " |")
+    factors = apart(max(wanted.cores), wanted.images, wanted.rounds)
+    print(
+        f"\n{max(wanted.cores)} processes of one core each: {statistics.median(factors):.2f} times one of them alone."
+    )
 
 
 def pages(number: int, kind: str) -> list[bytes]:
@@ -156,7 +162,7 @@ def race(kind: str, cores: list[int], number: int, rounds: int) -> list[list[flo
     """Return pages a second, by round and number of cores; another number of cores begins each round."""
     found = []
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(contextlib.closing(bound(kind, count, number))) for count in cores]
+        workers = [stack.enter_context(contextlib.closing(bound(kind, number, slice(count)))) for count in cores]
         for turn in range(rounds):
             order = [(turn + place) % len(workers) for place in range(len(workers))]
             speeds = {place: float(workers[place].order("go")) for place in order}
@@ -164,14 +170,32 @@ def race(kind: str, cores: list[int], number: int, rounds: int) -> list[list[flo
     return found
 
 
-def bound(kind: str, cores: int, images: int) -> Worker:
-    """Return a process that is bound to some cores and ready."""
+def apart(cores: int, number: int, rounds: int) -> list[float]:
+    """Return, by round, the pages a second of all processes at once by those of each alone, in the mean."""
+    with contextlib.ExitStack() as stack:
+        workers = [
+            stack.enter_context(contextlib.closing(bound("stub", number, slice(core, core + 1))))
+            for core in range(cores)
+        ]
+        threads = stack.enter_context(ThreadPoolExecutor(cores))
+
+        def speed(worker: Worker) -> float:
+            return float(worker.order("go"))
+
+        return [
+            sum(threads.map(speed, workers)) / statistics.mean([speed(worker) for worker in workers])
+            for _ in range(rounds)
+        ]
+
+
+def bound(kind: str, images: int, cores: slice) -> Worker:
+    """Return a process that is bound to some of our cores and ready."""
     mine = sorted(os.sched_getaffinity(0))
     command = [sys.executable, "-m", "benchmarks.image_front_end", "--worker", kind, "--images", str(images)]
-    worker = Worker(["taskset", "-c", ",".join(map(str, mine[:cores])), *command])
+    worker = Worker(["taskset", "-c", ",".join(map(str, mine[cores])), *command])
     try:
         if worker.ready() != "ready":
-            raise RuntimeError(f"the process on {cores} cores ended before it was ready; see its output above")
+            raise RuntimeError(f"the process on cores {mine[cores]} ended before it was ready; see its output above")
     except BaseException:
         worker.close()
         raise
