@@ -13,7 +13,8 @@ import torch
 from transformers import AutoModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
 from tests.support.checkpoints import tokenizer_config, write_json
-from tests.support.qwen3 import END, HIDDEN, SIZES, make_qwen3_embedding, qwen3_tokenizer
+from tests.support.decoders import HIDDEN, SIZES
+from tests.support.qwen3 import END, make_qwen3_embedding, qwen3_tokenizer
 from tests.support.reference import distance
 from tests.support.xlm_roberta import make_xlm_roberta
 from vllm_jina_embed import JinaEmbedder, Layout, Model, Slot, Special

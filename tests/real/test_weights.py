@@ -3,6 +3,7 @@
     python -m pytest tests/real/test_weights.py -s --checkpoint jinaai/jina-embeddings-v4
     python -m pytest tests/real/test_weights.py -s --checkpoint BAAI/bge-m3
     python -m pytest tests/real/test_weights.py -s --checkpoint Qwen/Qwen3-Embedding-0.6B
+    python -m pytest tests/real/test_weights.py -s --checkpoint intfloat/e5-mistral-7b-instruct
 
 vLLM ends before transformers loads the same files in float32 on the CPU, one task after the other. A
 generated one in jina-embeddings-v4's own layout goes through the same check in test_native.py.

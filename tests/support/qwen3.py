@@ -7,24 +7,15 @@ of sentence-transformers. Written apart from the package: own prompts, own token
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer, processors
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, Qwen3Model
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from tests.support.checkpoints import tokenizer_config, write_json, write_modules
+from tests.support.checkpoints import tokenizer_config, write_json
+from tests.support.decoders import SIZES, DecoderReference, spread, write_sentence_files
 from tests.support.tokenizer import make_tokenizer
-from tests.support.xlm_roberta import unit
 
-HIDDEN = 128
-POSITIONS = 4096
-SIZES: dict[str, Any] = {
-    "hidden_size": HIDDEN, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": POSITIONS, "initializer_range": 0.1,
-}  # fmt: skip
-"""Of a small decoder; larger weights make attention so sharp that a missing token hardly shows."""
 INSTRUCTION = "Instruct: Given a web search query, retrieve relevant passages that answer the query"
 QUERY = f"{INSTRUCTION}\nQuery:"
 END = "<|endoftext|>"
@@ -54,14 +45,11 @@ def make_qwen3_embedding(folder: Path, *, sentence_transformers: bool = True, he
             eos_token_id=end,
         )
     )
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            if name.endswith("norm.weight"):
-                value.copy_(torch.exp(0.5 * torch.randn(value.shape)))
+    spread(model)
     (model if head else model.model).save_pretrained(folder)
     write_json(folder / "tokenizer_config.json", tokenizer_config())
     if sentence_transformers:
-        _write_sentence_transformers(folder)
+        write_sentence_files(folder, {"query": QUERY, "document": ""}, similarity_fn_name="cosine")
     return folder
 
 
@@ -75,48 +63,9 @@ def qwen3_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _write_sentence_transformers(folder: Path) -> None:
-    modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
-    write_modules(folder, modes, "lasttoken", HIDDEN)
-    prompts = {"prompts": {"query": QUERY, "document": ""}, "default_prompt_name": None}
-    write_json(folder / "config_sentence_transformers.json", {**prompts, "similarity_fn_name": "cosine"})
-
-
-class Qwen3Reference:
-    """A checkpoint in transformers, float32; one text at a time, so that no padding is involved."""
+class Qwen3Reference(DecoderReference):
+    """The card's ``last_token_pool`` over causal states; tokenizer.json itself adds the last token."""
 
     def __init__(self, folder: Path) -> None:
-        self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-        self.model = Qwen3Model.from_pretrained(folder, dtype=torch.float32).eval()
-        self._plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._plain.encode_special_tokens = True
-        self.end = self._plain.token_to_id(END)
-
-    def ids(self, prompt: str) -> list[int]:
-        """Return a whole prompt's tokens, the last one included."""
-        ids: list[int] = self.tokenizer(prompt, add_special_tokens=True).input_ids
-        return ids
-
-    def plain_ids(self, prompt: str) -> list[int]:
-        """Return the same for a prompt in which special tokens are spelled by the user."""
-        return [*self._plain.encode(prompt, add_special_tokens=False).ids, self.end]
-
-    @torch.inference_mode()
-    def states(self, ids: list[int], *, both_ways: bool = False) -> np.ndarray:
-        """Return the states ``(n_tokens, hidden)`` after the final norm."""
-        mask = torch.ones(1, 1, len(ids), len(ids), dtype=torch.bool) if both_ways else torch.ones(1, len(ids))
-        output = self.model(input_ids=torch.tensor([ids]), attention_mask=mask, use_cache=False)
-        states: np.ndarray = output.last_hidden_state[0].numpy()
-        return states
-
-    def embed(self, prompt: str, dimensions: int | None = None) -> np.ndarray:
-        """Return the card's ``last_token_pool``, cut and normalised."""
-        return self.of_ids(self.ids(prompt), dimensions)
-
-    def of_ids(self, ids: list[int], dimensions: int | None = None) -> np.ndarray:
-        """Return the same for tokens."""
-        return unit(self.states(ids)[-1, :dimensions])
-
-    def multi_vector(self, prompt: str) -> np.ndarray:
-        """Return every token's state, normalised."""
-        return unit(self.states(self.ids(prompt)))
+        super().__init__(folder)
+        self.end = self.tokenizer.convert_tokens_to_ids(END)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from tests.support.decoders import DecoderReference
 from tests.support.images import noise
+from tests.support.instructed import e5_mistral_reference, gte_qwen2_reference, qwen2_embed_base_reference
 from tests.support.native import NativeReference
 from tests.support.qwen3 import Qwen3Reference
 from tests.support.reference import Reference, device, distance
@@ -17,13 +19,23 @@ from tests.support.xlm_roberta import XlmReference
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.checkpoints.description import Checkpoint
+from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
+from vllm_jina_embed.checkpoints.table.decoders import E5_MISTRAL, GTE_QWEN2, QWEN2_EMBED_BASE
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
 
 GATES = {"float32": 1e-5, "bfloat16": 1e-2}
 """Largest 1 - cosine: of vectors, of the mean over a multi-vector's rows and of the worst of them. Deep models round
 more than tiny ones."""
 WORST_ROW = "worst row"
-AnyReference: TypeAlias = Reference | XlmReference | Qwen3Reference
+AnyReference: TypeAlias = Reference | XlmReference | DecoderReference
+TEXT_MODELS: Mapping[str, Callable[[Path], AnyReference]] = {
+    XLM_ROBERTA.name: XlmReference,
+    QWEN3_EMBEDDING.name: Qwen3Reference,
+    GTE_QWEN2.name: gte_qwen2_reference,
+    E5_MISTRAL.name: e5_mistral_reference,
+    QWEN2_EMBED_BASE.name: qwen2_embed_base_reference,
+}
+"""By the name of a row of texts alone, its reference."""
 
 ITEMS: list[Any] = [
     "Ein wunderschöner Sonnenuntergang am Strand",
@@ -105,7 +117,7 @@ def report(found: dict[str, float]) -> None:
 
 def _reference(folder: Path, facts: Checkpoint, task: str) -> AnyReference:
     if not facts.supports_images:
-        return Qwen3Reference(folder) if facts.row == QWEN3_EMBEDDING else XlmReference(folder)
+        return TEXT_MODELS[facts.row.name](folder)
     place = device()
     return NativeReference(folder, task, device=place) if facts.has_adapters else Reference(folder, device=place)
 

@@ -23,6 +23,8 @@ class Layout(Frozen):
             it is: then no file of sentence-transformers is compared.
         prompts: By their names in config_sentence_transformers.json, the prompts that the row has too; one that stands
             there under any other name is empty. The name of a task may stand in front: ``retrieval.query``.
+        other_prompts: The prompts of tasks that the row does not serve, by their names there. They may stand there too,
+            and do not say which model it is.
         adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
             ``named``, where the architecture says that there are some.
         assumed: Where other models have the same files: the words of a warning that this row is assumed.
@@ -36,6 +38,7 @@ class Layout(Frozen):
     absent: tuple[str, ...] = ()
     modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
     prompts: Mapping[str, str] = field(default_factory=dict)
+    other_prompts: Mapping[str, str] = field(default_factory=dict)
     adapters: Literal["none", "ignored", "folder", "named"] = "none"
     assumed: str = ""
     pooling_decides: bool = False

@@ -181,13 +181,14 @@ def differences(row: Model, layout: Layout, evidence: Evidence) -> Iterator[str]
     if evidence.modes and set(evidence.modes) != {mode}:
         yield f"{evidence.pooling_file} has the pooling {', '.join(sorted(evidence.modes))}; expected {mode}"
     if other := {key: text for key, text in (evidence.prompts or {}).items() if text != _expected(layout, key)}:
-        expected = values.short(dict(layout.prompts)) if layout.prompts else "none"
+        expected = values.short({**layout.prompts, **layout.other_prompts}) if layout.prompts else "none"
         yield f"config_sentence_transformers.json has the prompts {values.short(other)}; expected {expected}"
 
 
 def _expected(layout: Layout, key: str) -> str:
     """Return the prompt of this name, or of its last word, such as ``retrieval.query``; empty where there is none."""
-    return layout.prompts.get(key, layout.prompts.get("".join(words(key)[-1:]), ""))
+    known = {**layout.prompts, **layout.other_prompts}
+    return known.get(key, layout.prompts.get("".join(words(key)[-1:]), ""))
 
 
 def _has_its_adapters(layout: Layout, location: Location) -> bool:

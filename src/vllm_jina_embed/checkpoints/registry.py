@@ -143,6 +143,7 @@ def _of_layout(layout: Layout) -> dict[str, Rule]:
         "absent": (_is_tuple_of(layout.absent, str, empty=True), "a tuple of keys"),
         "modules": (_is_tuple_of(layout.modules, str, empty=True), "a tuple of modules"),
         "prompts": (_are_texts(layout.prompts), "a mapping of texts"),
+        "other_prompts": (_are_texts(layout.other_prompts), "a mapping of texts"),
         "adapters": (layout.adapters in adapters, f"one of {', '.join(adapters)}"),
         "assumed": (isinstance(layout.assumed, str), "a text"),
         "pooling_decides": (isinstance(layout.pooling_decides, bool), "True or False"),

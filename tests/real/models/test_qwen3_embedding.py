@@ -12,8 +12,9 @@ import pytest
 
 from tests.real.test_faithful import FLOAT32_GATE
 from tests.support.builders import builder_of
+from tests.support.decoders import HIDDEN
 from tests.support.images import noise
-from tests.support.qwen3 import END, HIDDEN, INSTRUCTION, QUERY, Qwen3Reference, make_qwen3_embedding
+from tests.support.qwen3 import END, INSTRUCTION, QUERY, Qwen3Reference, make_qwen3_embedding
 from tests.support.reference import distance
 from tests.support.servers import plain_text, served
 from tests.support.weights import check_weights

@@ -80,7 +80,7 @@ def test_an_equal_row_takes_the_place_of_the_registered_one() -> None:
 
 
 def test_an_unknown_row_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"row='own' is unknown; choose one of jina-v4, .*xlm-roberta"):
+    with pytest.raises(ConfigError, match=r"row='own' is unknown; choose one of .*jina-v4, .*xlm-roberta"):
         row_named("own")
 
 
@@ -120,7 +120,7 @@ def test_a_row_is_imported_from_where_a_user_describes_it(
         "no_such_rows:OWN": "cannot be imported .ModuleNotFoundError",
         ":OWN": "cannot be imported",
         "my_rows:OTHER": "row=5 is a int; expected a vllm_jina_embed.Model",
-        "my_rows": "row='my_rows' is unknown; choose one of jina-v4, mine, .*xlm-roberta",
+        "my_rows": "row='my_rows' is unknown; choose one of .*jina-v4, mine, .*xlm-roberta",
     }.items():
         with pytest.raises(ConfigError, match=message):
             row_at(place)
