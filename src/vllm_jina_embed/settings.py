@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 from .checkpoints import description, resolve
@@ -230,13 +231,18 @@ def check_dimensions(checkpoint: Checkpoint, dimensions: int | None) -> int:
     """Return the length of the embeddings: ``dimensions``, or the full length where it is None.
 
     Raises:
-        ConfigError: Not a Matryoshka size of this checkpoint.
+        ConfigError: The checkpoint was not trained for embeddings of this length; names it, and what is allowed.
     """
     if dimensions is None:
         return checkpoint.hidden_size
-    if isinstance(dimensions, bool | float) or dimensions not in checkpoint.matryoshka_sizes:
-        raise ConfigError(
-            f"dimensions={dimensions!r} is not a Matryoshka size of {checkpoint.name}; "
-            f"choose one of {', '.join(map(str, checkpoint.matryoshka_sizes))}."
-        )
-    return int(dimensions)
+    is_whole = isinstance(dimensions, Integral) and not isinstance(dimensions, bool)  # numpy's are among them
+    if is_whole and checkpoint.was_trained_for(dimensions):
+        return int(dimensions)
+    least, full = checkpoint.row.min_dimensions, checkpoint.hidden_size
+    if least is not None and least < full:
+        allowed = f"choose a whole number from {least} to {full}."
+    elif len(checkpoint.matryoshka_sizes) > 1:
+        allowed = f"choose one of {', '.join(map(str, checkpoint.matryoshka_sizes))}."
+    else:
+        allowed = f"it was trained for the full length alone. Leave dimensions out, or pass {full}."
+    raise ConfigError(f"dimensions={dimensions!r} is not a Matryoshka size of {checkpoint.name}; {allowed}")

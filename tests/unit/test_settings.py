@@ -77,7 +77,11 @@ def test_what_is_given_is_taken() -> None:
         ({"min_pixels": 700_000}, "min_pixels=700000 is larger than max_pixels=602112"),
         ({"max_pixels": 3000}, "min_pixels=3136 is larger than max_pixels=3000"),
         ({"task": "code"}, "jina-embeddings-v4-vllm-code"),
-        ({"dimensions": 300}, "choose one of 128"),
+        ({"dimensions": 300}, f"dimensions=300 is not a Matryoshka size of {RETRIEVAL}; choose one of 128, 256"),
+        (
+            {"model": "BAAI/bge-m3", "dimensions": 512},
+            "BAAI/bge-m3; it was trained for the full length alone. Leave dimensions out, or pass 1024.",
+        ),
         ({"model": "no-such-model"}, "no such folder"),
     ],
 )

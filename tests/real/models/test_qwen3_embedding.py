@@ -63,7 +63,7 @@ def expected(reference: Qwen3Reference, role: str, texts: list[str], dimensions:
 
 
 @pytest.mark.parametrize("role", PREFIX)
-@pytest.mark.parametrize("dimensions", [None, 64, 32])
+@pytest.mark.parametrize("dimensions", [None, 64, 32, 33, 127])
 def test_embeddings_of_every_size(
     embedder: JinaEmbedder, reference: Qwen3Reference, role: Any, dimensions: int | None
 ) -> None:
@@ -168,7 +168,7 @@ def test_the_check_of_real_weights_passes(embedder: JinaEmbedder, checkpoint: Pa
 
 
 def test_what_this_checkpoint_cannot_honour_is_refused(checkpoint: Path, embedder: JinaEmbedder) -> None:
-    for wrong in ({"dimensions": 33}, {"task": "code"}, {"max_pixels": 100_000}):
+    for wrong in ({"dimensions": 31}, {"task": "code"}, {"max_pixels": 100_000}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             JinaEmbedder(checkpoint, **wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"items\[0\]: got an image; this checkpoint takes texts only"):

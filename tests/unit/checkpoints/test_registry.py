@@ -244,6 +244,8 @@ def test_each_field_of_a_layout_is_checked(name: str, value: object) -> None:
         ("known_as", ("/",)),
         ("code", True),
         ("matryoshka_sizes", "32"),
+        ("min_dimensions", 0),
+        ("min_dimensions", True),
         ("symmetric_tasks", "text-matching"),
         ("vectors_before", None),
         ("source", {"kind": 1}),
