@@ -51,6 +51,7 @@ class JinaEmbedder(Calls):
         revision: str | None = None,
         row: description.Model | str | None = None,
         fusion: Fusion | None = None,
+        normalize: bool = True,
         truncate_dim: int | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
@@ -75,6 +76,8 @@ class JinaEmbedder(Calls):
             row: The description of ``model`` (a ``Model``), or a registered one's name; None decides by its files.
             fusion: ``mean`` gives an item of text and image together the normalised mean of its text's and its images'
                 embedding, where the model was not trained for such items; None refuses them there.
+            normalize: Whether embeddings have L2 norm 1. False gives what the model's pooling gives, after a layer
+                norm where the model has one, cut to ``dimensions``. Rows of multi-vectors always have L2 norm 1.
             truncate_dim: Alias of ``dimensions``.
             model_kwargs: Alias of ``engine_kwargs``.
 
@@ -97,6 +100,7 @@ class JinaEmbedder(Calls):
                 engine_kwargs=settings.one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
                 row=row,
                 fusion=fusion,
+                normalize=normalize,
             )
         )
 
@@ -126,7 +130,8 @@ class JinaEmbedder(Calls):
             timeout: Seconds for one request, until the last byte of its answer.
             truncate_dim: Alias of ``dimensions``.
             **keywords: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
-                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``, ``fusion``.
+                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``, ``fusion``,
+                ``normalize``.
 
         Raises:
             ConfigError: The servers do not support a setting, or a plain server needs ``model``.

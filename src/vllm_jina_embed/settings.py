@@ -36,18 +36,24 @@ class Settings:
     on_error: OnError
     engine: EngineConfig
     fusion: Fusion | None = None
+    normalize: bool = True
 
-    def for_call(self, *, dimensions: int | None = None, task: str | None = None) -> Settings:
-        """Return the settings of one call, which may have its own ``dimensions`` and ``task``.
+    def for_call(
+        self, *, dimensions: int | None = None, task: str | None = None, normalize: bool | None = None
+    ) -> Settings:
+        """Return the settings of one call, which may have its own ``dimensions``, ``task`` and ``normalize``.
 
         Raises:
-            ConfigError: No Matryoshka size of this checkpoint, or a task that it does not serve.
+            ConfigError: No Matryoshka size of this checkpoint, a task that it does not serve, or vectors that are not
+                normalised although ``fusion`` is set.
         """
         changes: dict[str, Any] = {}
         if dimensions is not None:
             changes["dimensions"] = check_dimensions(self.checkpoint, dimensions)
         if task is not None:
             changes["task"] = check_task(self.checkpoint, task)
+        if normalize is not None:
+            changes["normalize"] = _check_normalize(normalize, self.fusion)
         return replace(self, **changes) if changes else self
 
     @property
@@ -71,7 +77,9 @@ class Settings:
             self.truncate,
             self.max_length,
             engine.options_key,
-            *(() if self.fusion is None else (f"fusion={self.fusion}",)),  # not for others: their vectors are kept
+            # Not at their defaults: vectors that were cached before them are kept.
+            *(() if self.fusion is None else (f"fusion={self.fusion}",)),
+            *(() if self.normalize else ("normalize=False",)),
         )
         return "|".join(map(str, parts))
 
@@ -92,6 +100,7 @@ def check(
     engine_kwargs: Mapping[str, Any] | None = None,
     row: Model | str | None = None,
     fusion: Fusion | None = None,
+    normalize: bool = True,
     remote: Remote | None = None,
 ) -> Settings:
     """Return the settings with every default filled in.
@@ -132,7 +141,21 @@ def check(
         on_error=check_on_error(on_error),
         engine=engine,
         fusion=_check_fusion(checkpoint, fusion),
+        normalize=_check_normalize(normalize, fusion),
     )
+
+
+def _check_normalize(normalize: bool, fusion: Fusion | None) -> bool:
+    """Return ``normalize`` itself.
+
+    Raises:
+        ConfigError: It is neither True nor False, or False with a fusion, which is a mean of unit vectors.
+    """
+    if not isinstance(normalize, bool):
+        raise ConfigError(f"normalize={normalize!r} must be True or False.")
+    if fusion is not None and not normalize:
+        raise ConfigError(f"normalize=False: fusion={fusion!r} joins two vectors of norm 1. Leave one of them out.")
+    return normalize
 
 
 def _check_fusion(checkpoint: Checkpoint, fusion: Fusion | None) -> Fusion | None:

@@ -14,12 +14,14 @@ import torch
 from PIL import Image
 
 from tests.support.images import SIZES, noise
-from tests.support.reference import Reference, distance
+from tests.support.reference import Reference, distance, relative_error
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 
 FLOAT32_GATE = 1e-6
 BFLOAT16_GATE = 1e-4
+RELATIVE_GATE = 1e-4
+"""Of vectors that are not normalised: length of the difference over their own."""
 
 TEXTS = [
     "Ein wunderschöner Sonnenuntergang am Strand",
@@ -82,6 +84,17 @@ def test_matryoshka_sizes_equal_the_reference(pair: tuple[JinaEmbedder, Referenc
         expected = [reference.embed("Passage: a text", dimensions), reference.embed(image, dimensions)]
         assert got.shape == (2, dimensions)
         assert distance(got, np.stack(expected)) <= FLOAT32_GATE
+
+
+def test_vectors_that_are_not_normalised_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """By their lengths too; normalised afterwards they are the embeddings. Cut before or after makes no difference."""
+    embedder, reference = pair
+    image = noise(200, 150)
+    for dimensions in (None, *embedder.checkpoint.matryoshka_sizes):
+        got = embedder.embed(["a text", image, TEXTS[-1]], dimensions=dimensions, normalize=False)
+        items = ["Passage: a text", image, f"Passage: {TEXTS[-1]}"]
+        assert relative_error(got, np.stack([reference.raw(item, dimensions) for item in items])) <= RELATIVE_GATE
+        assert distance(got, embedder.embed(["a text", image, TEXTS[-1]], dimensions=dimensions)) <= FLOAT32_GATE
 
 
 def test_multi_vectors_are_the_normalised_token_states(pair: tuple[JinaEmbedder, Reference]) -> None:

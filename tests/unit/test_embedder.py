@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from tests.support.fake_engine import FakeEngine, vector_of, wait_until
+from tests.support.fake_engine import FakeEngine, raw_of, vector_of, wait_until
 from tests.support.images import encoded, noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
@@ -87,9 +87,14 @@ def make(folder: Path, engines: list[FakeEngine]) -> Iterator[Make]:
     assert all(engine.closed for engine in engines)
 
 
+def prompt_of(text: str) -> Prompt:
+    """Return a whole prompt text as a prompt."""
+    return Prompt(token_ids=tuple(make_tokenizer().encode(text).ids))
+
+
 def answer(text: str, dimensions: int = 64) -> np.ndarray:
     """Return what the engine gives for a whole prompt text."""
-    return vector_of(Prompt(token_ids=tuple(make_tokenizer().encode(text).ids)), dimensions)
+    return vector_of(prompt_of(text), dimensions)
 
 
 class TestConstruction:
@@ -218,6 +223,32 @@ class TestCalls:
         for bad in (17, 0, 16.0):
             with pytest.raises(ConfigError, match="choose one of 16, 32, 64"):
                 embedder.embed_queries(["a"], dimensions=bad)
+
+    async def test_vectors_that_are_not_normalised(self, make: Make) -> None:
+        """By the embedder's setting or the call's, from every method; cut to its size, and never multi-vectors."""
+        raw, unit = make(normalize=False), make()
+        (expected,) = unit.embed_queries(["a fox"], normalize=False)
+        np.testing.assert_array_equal(expected, raw_of(prompt_of("Query: a fox"), 64))
+        assert np.linalg.norm(expected) == pytest.approx(len(prompt_of("Query: a fox").token_ids))
+        (shorter,) = raw.embed_queries(["a fox"], dimensions=16)
+        np.testing.assert_array_equal(shorter, raw_of(prompt_of("Query: a fox"), 16))
+        rows = [
+            raw.embed_queries(["a fox"])[0],
+            raw.embed(["a fox"], prompt_name="query")[0],
+            next(raw.embed_stream(["a fox"], prompt_name="query")),
+            next(unit.embed_stream(["a fox"], prompt_name="query", normalize=False)),
+            (await raw.aembed_queries(["a fox"]))[0],
+            *[row async for row in unit.aembed_stream(["a fox"], prompt_name="query", normalize=False)],
+        ]
+        np.testing.assert_array_equal(rows, [expected] * len(rows))
+        (same,) = raw.embed_queries(["a fox"], normalize=True)
+        np.testing.assert_array_equal(same, answer("Query: a fox"))
+        (tokens,) = raw.embed_multi_vector(["a fox"])
+        np.testing.assert_allclose(np.linalg.norm(tokens, axis=1), 1, atol=1e-6)
+        image = noise(30, 40)
+        assert np.linalg.norm(raw.embed_images([image])[0]) > 2
+        with pytest.raises(ConfigError, match="normalize='no' must be True or False"):
+            unit.embed(["a"], normalize="no")
 
     def test_unknown_overrides_are_refused(self, make: Make) -> None:
         """Never ignored."""

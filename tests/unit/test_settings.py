@@ -76,6 +76,9 @@ def test_what_is_given_is_taken() -> None:
         ({"max_pixels": "9"}, "max_pixels='9'"),
         ({"min_pixels": 700_000}, "min_pixels=700000 is larger than max_pixels=602112"),
         ({"max_pixels": 3000}, "min_pixels=3136 is larger than max_pixels=3000"),
+        ({"normalize": 0}, "normalize=0 must be True or False."),
+        ({"normalize": None}, "normalize=None"),
+        ({"normalize": False, "fusion": "mean"}, "normalize=False: fusion='mean' joins two vectors of norm 1."),
         ({"task": "code"}, "jina-embeddings-v4-vllm-code"),
         ({"dimensions": 300}, f"dimensions=300 is not a Matryoshka size of {RETRIEVAL}; choose one of 128, 256"),
         (
@@ -108,6 +111,7 @@ DECIDE: dict[str, Any] = {
     "max_pixels": 500_000,
     "engine_kwargs": {"dtype": "float16"},
     "fusion": "mean",
+    "normalize": False,
 }
 DO_NOT = {"media": MediaPolicy(max_bytes=5), "show_progress": True, "on_error": "skip"}
 
@@ -116,6 +120,16 @@ DO_NOT = {"media": MediaPolicy(max_bytes=5), "show_progress": True, "on_error": 
 def test_the_fingerprint_changes_with_each_thing_that_decides_a_vector(name: str) -> None:
     """One at a time."""
     assert check(**{name: DECIDE[name]}).fingerprint != check().fingerprint
+
+
+def test_what_is_not_normalised_says_so_at_the_end_of_its_fingerprint() -> None:
+    """Behind all that was there before; a call may have its own."""
+    fingerprint = check().fingerprint
+    assert check(normalize=False).fingerprint == check().for_call(normalize=False).fingerprint
+    assert check(normalize=False).fingerprint == f"{fingerprint}|normalize=False"
+    assert check(normalize=False).for_call(normalize=True).fingerprint == fingerprint
+    with pytest.raises(ConfigError, match=r"normalize=False: fusion='mean'"):
+        check(fusion="mean").for_call(normalize=False)
 
 
 def test_the_fingerprint_changes_with_the_task(tmp_path: Path) -> None:

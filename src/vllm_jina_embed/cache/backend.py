@@ -82,7 +82,7 @@ class CacheBackend:
     def _begin(self, request: Request) -> Settings:
         """Check the request as an embedder does, and return its settings."""
         self._check_open()
-        settings = self.settings.for_call(dimensions=request.dimensions, task=request.task)
+        settings = self.settings.for_call(dimensions=request.dimensions, task=request.task, normalize=request.normalize)
         check_role(request.prompt_name)
         return settings
 

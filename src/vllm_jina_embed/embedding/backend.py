@@ -22,6 +22,7 @@ class Request:
         multi_vector: Whether to return one vector per token, or one per item.
         dimensions: Matryoshka size; None takes the embedder's. Multi-vectors have none.
         task: None takes the embedder's.
+        normalize: Whether embeddings have L2 norm 1; None takes the embedder's. Multi-vectors always do.
         show_progress: None takes the embedder's.
     """
 
@@ -30,6 +31,7 @@ class Request:
     multi_vector: bool = False
     dimensions: int | None = None
     task: str | None = None
+    normalize: bool | None = None
     show_progress: bool | None = None
 
 

@@ -2,75 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
-from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from .._arrays import Floats
-from .._closing import Closing
-from ..checkpoints.description import Checkpoint
 from ..inputs import items as inputs
 from ..inputs.images import ImageInput
-from ..inputs.items import Checked, EmbedInput
+from ..inputs.items import EmbedInput
 from ..prompts.base import PromptName
-from ..settings import Settings, check_on_error
 from . import scoring
-from .backend import Backend, Request
-from .outcomes import Outcome
+from .base import Base
 from .progress import progress_bar
 from .streams import astream, stream
 
 
-class Calls(Closing):
-    """The calls of an embedder.
-
-    Attributes:
-        settings: The checked settings.
-        backend: Computes the vectors.
-    """
-
-    settings: Settings
-    backend: Backend
-
-    @property
-    @abstractmethod
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The description of the checkpoint."""
-        return self.settings.checkpoint
-
-    @property
-    def model(self) -> str:
-        """The checkpoint's name, as it was passed."""
-        return self.checkpoint.name
-
-    @property
-    def task(self) -> str:
-        """``retrieval``, ``text-matching`` or ``code``."""
-        return self.settings.task
-
-    @property
-    def dimensions(self) -> int:
-        """Length of the embeddings."""
-        return self.settings.dimensions
-
-    @property
-    def dimension(self) -> int:
-        """Old name of ``dimensions``, until the next version."""
-        warnings.warn(f"{type(self).__name__}.dimension is now called dimensions", DeprecationWarning, stacklevel=2)
-        return self.settings.dimensions
-
-    @property
-    def fingerprint(self) -> str:
-        """All settings that change a vector, as one string: equal fingerprints, inputs and roles give equal vectors."""
-        return self.settings.fingerprint
-
-    # --- calls ------------------------------------------------------------------------------------------------------
+class Calls(Base):
+    """The calls of an embedder."""
 
     def embed_queries(self, texts: Iterable[str], **overrides: Any) -> Floats:
         """Return embeddings ``(n, dimension)`` of questions; see ``embed`` for overrides and errors."""
@@ -117,10 +65,11 @@ class Calls(Closing):
                 always a text, and one under ``image`` a path or a data URI, as in ``embed_images``. A model that was
                 not trained for it refuses such items unless the embedder has ``fusion``.
             prompt_name: ``query`` or ``passage``; decides the texts' prefix; images have none.
-            **overrides: ``dimensions``, ``task``, ``show_progress`` and ``on_error`` for this call.
+            **overrides: ``dimensions``, ``task``, ``normalize``, ``show_progress`` and ``on_error`` for this call.
 
         Returns:
-            float32, shape ``(n, dimension)``, rows of L2 norm 1, order kept; ``(0, dimension)`` for no items.
+            float32, shape ``(n, dimension)``, order kept; ``(0, dimension)`` for no items. Rows have L2 norm 1, unless
+            ``normalize`` is False.
 
         Raises:
             InputError: Some items cannot be embedded; names every position. ``error.embeddings`` holds the other rows,
@@ -193,6 +142,7 @@ class Calls(Closing):
         prompt_name: PromptName = "passage",
         dimensions: int | None = None,
         task: str | None = None,
+        normalize: bool | None = None,
         show_progress: bool | None = None,
     ) -> Iterator[Floats]:
         """Yield one embedding ``(dimension,)`` per item, in order, for a corpus of any length in constant memory.
@@ -201,7 +151,7 @@ class Calls(Closing):
         error names the position in the stream and comes after all embeddings before that position; its ``embeddings``
         are those of the window around it.
         """
-        call = partial(self._rows, dimensions=dimensions, task=task, show_progress=False)
+        call = partial(self._rows, dimensions=dimensions, task=task, normalize=normalize, show_progress=False)
         return stream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
 
     def aembed_stream(
@@ -211,10 +161,11 @@ class Calls(Closing):
         prompt_name: PromptName = "passage",
         dimensions: int | None = None,
         task: str | None = None,
+        normalize: bool | None = None,
         show_progress: bool | None = None,
     ) -> AsyncIterator[Floats]:
         """Yield as ``embed_stream`` does, without blocking the loop."""
-        call = partial(self._arows, dimensions=dimensions, task=task, show_progress=False)
+        call = partial(self._arows, dimensions=dimensions, task=task, normalize=normalize, show_progress=False)
         return astream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
 
     def score(
@@ -264,28 +215,3 @@ class Calls(Closing):
         """Await ``score``."""
         call = partial(self._arows, **scoring.overrides(multi_vector, dimensions, task))
         return await scoring.ascore(call, queries, items, progress_bar(self.settings, None, show_progress))
-
-    # --- checked items ----------------------------------------------------------------------------------------------
-
-    def outcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
-        """Return the rows of checked items, and the errors of the bad ones; ``overrides`` are fields of ``Request``."""
-        outcome = self.backend.run(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
-        return outcome.among(items, self._row_length(**overrides))
-
-    async def aoutcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
-        """Await ``outcome``."""
-        outcome = await self.backend.arun(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
-        return outcome.among(items, self._row_length(**overrides))
-
-    def _rows(self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any) -> Any:
-        mode = None if on_error is None else check_on_error(on_error)  # before anything is computed
-        return self.outcome(items, prompt_name, **overrides).checked(self.settings, on_error=mode)
-
-    async def _arows(
-        self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
-    ) -> Any:
-        mode = None if on_error is None else check_on_error(on_error)
-        return (await self.aoutcome(items, prompt_name, **overrides)).checked(self.settings, on_error=mode)
-
-    def _row_length(self, *, multi_vector: bool = False, dimensions: int | None = None, **_: Any) -> int:
-        return self.checkpoint.token_dimensions if multi_vector else dimensions or self.dimensions

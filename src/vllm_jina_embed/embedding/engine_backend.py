@@ -126,7 +126,7 @@ class EngineBackend:
 
     def _plan(self, request: Request) -> Plan:
         self._check_open()
-        settings = self.settings.for_call(dimensions=request.dimensions, task=request.task)
+        settings = self.settings.for_call(dimensions=request.dimensions, task=request.task, normalize=request.normalize)
         checkpoint = settings.checkpoint
         check_role(request.prompt_name)
         return Plan(
@@ -135,6 +135,7 @@ class EngineBackend:
             dimensions=checkpoint.token_dimensions if request.multi_vector else settings.dimensions,
             max_length=settings.max_length,
             truncate=settings.truncate,
+            normalize=settings.normalize,
             urgent=request.prompt_name == "query",
             multi=request.multi_vector,
         )

@@ -41,6 +41,7 @@ class Plan:
         dimensions: Length of an embedding, or of each row of a multi-vector.
         max_length: Longest text in tokens, prefix included.
         truncate: Which end of a longer text is cut, or ``error``.
+        normalize: Whether embeddings have L2 norm 1; multi-vectors' rows always do.
         urgent: Whether a short list overtakes bulk work.
         multi: Whether to compute multi-vectors.
     """
@@ -50,6 +51,7 @@ class Plan:
     dimensions: int
     max_length: int
     truncate: Truncate
+    normalize: bool = True
     urgent: bool = False
     multi: bool = False
 
@@ -76,7 +78,9 @@ class Plan:
         if self.multi:
             rows = await engine.multi_vector(prompt, task=self.task, urgent=urgent)
         else:
-            rows = await engine.embed(prompt, dimensions=self.dimensions, task=self.task, urgent=urgent)
+            rows = await engine.embed(
+                prompt, dimensions=self.dimensions, task=self.task, urgent=urgent, normalize=self.normalize
+            )
         if not np.isfinite(rows).all():
             raise InputError("the model gave NaN or infinity. If its dtype has 16 bits or fewer, try float32.")
         return rows

@@ -48,7 +48,7 @@ def overrides(multi_vector: bool, dimensions: int | None, task: str | None) -> d
         ConfigError: ``dimensions`` is passed with ``multi_vector``.
     """
     if not multi_vector:
-        return {"dimensions": dimensions, "task": task, "show_progress": False}
+        return {"dimensions": dimensions, "task": task, "normalize": True, "show_progress": False}
     if dimensions is not None:
         raise ConfigError(f"dimensions={dimensions!r}: multi-vectors have no Matryoshka sizes; leave it out.")
     return {"multi_vector": True, "task": task, "show_progress": False}

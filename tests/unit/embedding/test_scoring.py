@@ -59,6 +59,9 @@ class TestScores:
         assert scores.dtype == np.float32
         assert scores == pytest.approx(expected, abs=1e-6)
 
+    def test_are_cosines_although_the_embeddings_are_not_normalised(self, make: Make) -> None:
+        assert make(normalize=False).score(QUERIES, ITEMS).tolist() == make().score(QUERIES, ITEMS).tolist()
+
     def test_are_maxsim_of_multi_vectors(self, make: Make) -> None:
         embedder = make()
         queries = embedder.embed_multi_vector(QUERIES, prompt_name="query")
