@@ -19,7 +19,7 @@ from .engine.pool import POOL, EnginePool
 from .engine.remote import discover
 from .errors import ConfigError
 from .inputs.images import MediaPolicy
-from .prompts.base import Builder, Truncate
+from .prompts.base import Builder, Spelling
 from .prompts.build import read_builder
 from .settings import Fusion, OnError
 
@@ -40,7 +40,7 @@ class JinaEmbedder(Calls):
         *,
         task: str | None = None,
         dimensions: int | None = None,
-        truncate: Truncate = "end",
+        truncate: Spelling = "end",
         max_length: int | None = None,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
@@ -62,7 +62,9 @@ class JinaEmbedder(Calls):
                 ``jinaai/jina-embeddings-v4`` serves every task and multi-vectors from one engine.
             task: ``retrieval``, ``text-matching`` or ``code``; None takes the checkpoint's own.
             dimensions: Matryoshka size of the embeddings; None keeps the full length.
-            truncate: Which end of a text over ``max_length`` is cut (with one warning), or ``error``.
+            truncate: Which end of a text over ``max_length`` is cut (with one warning), or ``error``, which names each
+                such text and loses no other. The user's text alone is cut, never what stands around it. vLLM's and
+                Cohere's ``END``, ``START`` and ``NONE`` are the same.
             max_length: Longest text in tokens, prefix included; None takes the engine's limit.
             min_pixels: Smaller images are enlarged to this area; None takes the reference's 3136.
             max_pixels: Larger images are reduced to this area; None takes the reference's 602112.

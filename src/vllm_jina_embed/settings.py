@@ -16,7 +16,7 @@ from .engine.config import EngineConfig, LocalConfig
 from .engine.remote.discover import Remote
 from .errors import ConfigError
 from .inputs.images import MediaPolicy
-from .prompts.base import Truncate
+from .prompts.base import Spelling, Truncate, spelled
 
 OnError = Literal["raise", "skip"]
 Fusion = Literal["mean"]
@@ -90,7 +90,7 @@ def check(
     revision: str | None = None,
     task: str | None = None,
     dimensions: int | None = None,
-    truncate: Truncate = "end",
+    truncate: Spelling = "end",
     max_length: int | None = None,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
@@ -134,7 +134,7 @@ def check(
         checkpoint=checkpoint,
         task=check_task(checkpoint, task),
         dimensions=check_dimensions(checkpoint, dimensions),
-        truncate=_choice("truncate", truncate, get_args(Truncate)),
+        truncate=_choice("truncate", spelled(truncate), get_args(Truncate)),
         max_length=_positive("max_length", max_length, checkpoint.max_length),
         media=media if media is not None else MediaPolicy(),
         show_progress=show_progress,

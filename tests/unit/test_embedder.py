@@ -288,6 +288,18 @@ class TestErrors:
         np.testing.assert_array_equal(caught.value.embeddings[[0, 2]], make().embed_queries(["a", "b"]))
         assert np.isnan(caught.value.embeddings[[1, 3]]).all()
 
+    def test_a_text_too_long_is_named_and_no_other_is_lost(self, make: Make, engines: list[FakeEngine]) -> None:
+        """With NONE, as vLLM calls it; with START the engine gets the prefix and the end of the text."""
+        long = "the quick brown fox " * 20
+        with pytest.raises(InputError, match=r"^texts\[1\]: got \d+ tokens; max_length is 9") as caught:
+            make(truncate="NONE", max_length=9).embed_passages(["a", long, "b"])
+        assert caught.value.positions == (1,)
+        np.testing.assert_array_equal(caught.value.embeddings[[0, 2]], make().embed_passages(["a", "b"]))
+        with pytest.warns(UserWarning, match="lost their start"):
+            make(truncate="START", max_length=9).embed_passages([long])
+        whole, prefix = prompt_of(f"Passage: {long}").token_ids, prompt_of("Passage:").token_ids
+        assert engines[-1].prompts[-1].token_ids == (*prefix, *whole[len(prefix) - 9 :])
+
     @pytest.mark.fire
     def test_a_call_with_nothing_good_starts_nothing(self, make: Make, engines: list[FakeEngine]) -> None:
         for value in ("", None, 7, [], "\ud800"):

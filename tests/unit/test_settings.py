@@ -95,6 +95,20 @@ def test_a_setting_that_cannot_be_honoured_is_refused(given: dict[str, Any], mes
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(("word", "ours"), [("END", "end"), ("START", "start"), ("NONE", "error")])
+def test_what_vllm_and_cohere_call_it_is_the_same_setting(word: Any, ours: Any) -> None:
+    """To the fingerprint, so caches answer either."""
+    assert check(truncate=word) == check(truncate=ours)
+    with pytest.raises(ConfigError, match=f"truncate='{word.title()}' is unknown; choose one of end, start, error"):
+        check(truncate=word.title())
+
+
+@pytest.mark.parametrize("wrong", [None, [], {"END": 1}, 0])
+def test_a_truncation_of_another_type_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="truncate="):
+        check(truncate=wrong)
+
+
 def test_a_path_may_name_the_model(tmp_path: Path) -> None:
     """A pathlib.Path is as good as a string."""
     (tmp_path / "config.json").write_text(json.dumps(QWEN))

@@ -33,7 +33,7 @@ from ..embedder import JinaEmbedder
 from ..engine.config import LocalConfig
 from ..errors import ConfigError
 from ..inputs.images import MediaPolicy
-from ..prompts.base import Truncate
+from ..prompts.base import Truncate, spelled
 from ..settings import Fusion, OnError, Settings
 from . import skipping
 from .protocol import Embedder
@@ -73,7 +73,9 @@ class Adapter(Closing, BaseModel):
         validation_alias=AliasChoices("dimensions", "truncate_dim"),
         description="Matryoshka size of the embeddings; None keeps the full length.",
     )
-    truncate: Truncate = Field(default="end", frozen=True, description="Which end of a longer text to cut, or error.")
+    truncate: Annotated[Truncate, BeforeValidator(spelled)] = Field(
+        default="end", frozen=True, description="Which end of a longer text to cut, or error."
+    )
     max_length: StrictInt | None = Field(default=None, frozen=True, description="Longest text in tokens.")
     min_pixels: StrictInt | None = Field(default=None, frozen=True, description="Smaller images are enlarged to it.")
     max_pixels: StrictInt | None = Field(default=None, frozen=True, description="Larger images are reduced to it.")

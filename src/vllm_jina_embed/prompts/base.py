@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from PIL import Image
 
@@ -14,6 +14,14 @@ from ..inputs.items import Item
 PromptName = Literal["query", "passage"]
 _ROLES = get_args(PromptName)
 Truncate = Literal["end", "start", "error"]
+Spelling = Truncate | Literal["END", "START", "NONE"]
+SPELLINGS: dict[str, Truncate] = {"END": "end", "START": "start", "NONE": "error"}
+"""The words of vLLM and Cohere for what is done with a text that is too long."""
+
+
+def spelled(truncate: Any) -> Any:
+    """Return ``truncate`` in our words, whatever it is; that it is one of them is not checked."""
+    return SPELLINGS.get(truncate, truncate) if isinstance(truncate, str) else truncate
 
 
 def check_role(prompt_name: str) -> None:

@@ -102,6 +102,15 @@ def test_both_spellings_of_every_doubled_keyword_are_accepted(adapter: Any) -> N
 
 
 @both
+@pytest.mark.parametrize(("word", "ours"), [("END", "end"), ("START", "start"), ("NONE", "error")])
+def test_what_vllm_and_cohere_call_a_truncation_is_accepted(adapter: Any, word: str, ours: str) -> None:
+    """And kept in our words, in JSON too."""
+    made = adapter(model=RETRIEVAL, truncate=word)
+    assert made.truncate == made._embedder.settings.truncate == made.model_dump()["truncate"] == ours
+    assert made.fingerprint == adapter(model=RETRIEVAL, truncate=ours).fingerprint
+
+
+@both
 @pytest.mark.parametrize(
     "keywords",
     [
