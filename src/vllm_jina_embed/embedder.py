@@ -21,7 +21,7 @@ from .errors import ConfigError
 from .inputs.images import MediaPolicy
 from .prompts.base import Builder, Spelling
 from .prompts.build import read_builder
-from .settings import Fusion, OnError
+from .settings import Fusion, LongText, OnError
 
 
 class JinaEmbedder(Calls):
@@ -52,6 +52,7 @@ class JinaEmbedder(Calls):
         row: description.Model | str | None = None,
         fusion: Fusion | None = None,
         normalize: bool = True,
+        long_text: LongText | None = None,
         truncate_dim: int | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
@@ -80,6 +81,10 @@ class JinaEmbedder(Calls):
                 embedding, where the model was not trained for such items; None refuses them there.
             normalize: Whether embeddings have L2 norm 1. False gives what the model's pooling gives, after a layer
                 norm where the model has one, cut to ``dimensions``. Rows of multi-vectors always have L2 norm 1.
+            long_text: ``chunks`` embeds a text over ``max_length`` in chunks of that many tokens, each with the whole
+                prompt around it: its embedding is the mean of theirs, weighted by their numbers of tokens, normalised
+                again (with ``normalize=False`` the mean of what was pooled). None cuts it, as ``truncate`` says.
+                Texts with images, and multi-vectors, are cut either way.
             truncate_dim: Alias of ``dimensions``.
             model_kwargs: Alias of ``engine_kwargs``.
 
@@ -103,6 +108,7 @@ class JinaEmbedder(Calls):
                 row=row,
                 fusion=fusion,
                 normalize=normalize,
+                long_text=long_text,
             )
         )
 
@@ -133,7 +139,7 @@ class JinaEmbedder(Calls):
             truncate_dim: Alias of ``dimensions``.
             **keywords: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
                 ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``, ``fusion``,
-                ``normalize``.
+                ``normalize``, ``long_text``.
 
         Raises:
             ConfigError: The servers do not support a setting, or a plain server needs ``model``.

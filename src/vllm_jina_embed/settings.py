@@ -20,6 +20,7 @@ from .prompts.base import Spelling, Truncate, spelled
 
 OnError = Literal["raise", "skip"]
 Fusion = Literal["mean"]
+LongText = Literal["chunks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class Settings:
     engine: EngineConfig
     fusion: Fusion | None = None
     normalize: bool = True
+    long_text: LongText | None = None
 
     def for_call(
         self, *, dimensions: int | None = None, task: str | None = None, normalize: bool | None = None
@@ -80,6 +82,7 @@ class Settings:
             # Not at their defaults: vectors that were cached before them are kept.
             *(() if self.fusion is None else (f"fusion={self.fusion}",)),
             *(() if self.normalize else ("normalize=False",)),
+            *(() if self.long_text is None else (f"long_text={self.long_text}",)),
         )
         return "|".join(map(str, parts))
 
@@ -101,6 +104,7 @@ def check(
     row: Model | str | None = None,
     fusion: Fusion | None = None,
     normalize: bool = True,
+    long_text: LongText | None = None,
     remote: Remote | None = None,
 ) -> Settings:
     """Return the settings with every default filled in.
@@ -142,6 +146,7 @@ def check(
         engine=engine,
         fusion=_check_fusion(checkpoint, fusion),
         normalize=_check_normalize(normalize, fusion),
+        long_text=None if long_text is None else _choice("long_text", long_text, get_args(LongText)),
     )
 
 

@@ -48,12 +48,17 @@ class Reference:
     def token_states(self, item: str | Image.Image | Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token ids ``(n,)`` and post-norm states ``(n, hidden)`` of a whole prompt text or of images."""
         if isinstance(item, str):
-            ids = self.tokenizer(item, return_tensors="pt", add_special_tokens=False).input_ids
-            output = self.model.model(input_ids=ids.to(self.device), use_cache=False)
-            return ids[0], output.last_hidden_state[0].cpu()
+            return self.text_states(self.tokenizer(item, add_special_tokens=False).input_ids)
         images = [item] if isinstance(item, Image.Image) else list(item)
         prompt = "<|im_start|>user\n" + IMAGE * len(images) + "Describe the image.<|im_end|>\n"
         return self.prompt_states(self.tokenizer(prompt, add_special_tokens=False).input_ids, images)
+
+    @torch.inference_mode()
+    def text_states(self, ids: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what ``token_states`` does of a text's prompt in token ids."""
+        every = torch.tensor([list(ids)])
+        output = self.model.model(input_ids=every.to(self.device), use_cache=False)
+        return every[0], output.last_hidden_state[0].cpu()
 
     @torch.inference_mode()
     def prompt_states(self, ids: Sequence[int], images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -79,6 +79,8 @@ def test_what_is_given_is_taken() -> None:
         ({"normalize": 0}, "normalize=0 must be True or False."),
         ({"normalize": None}, "normalize=None"),
         ({"normalize": False, "fusion": "mean"}, "normalize=False: fusion='mean' joins two vectors of norm 1."),
+        ({"long_text": "mean"}, "long_text='mean' is unknown; choose one of chunks"),
+        ({"long_text": True}, "long_text=True"),
         ({"task": "code"}, "jina-embeddings-v4-vllm-code"),
         ({"dimensions": 300}, f"dimensions=300 is not a Matryoshka size of {RETRIEVAL}; choose one of 128, 256"),
         (
@@ -126,6 +128,7 @@ DECIDE: dict[str, Any] = {
     "engine_kwargs": {"dtype": "float16"},
     "fusion": "mean",
     "normalize": False,
+    "long_text": "chunks",
 }
 DO_NOT = {"media": MediaPolicy(max_bytes=5), "show_progress": True, "on_error": "skip"}
 

@@ -136,6 +136,7 @@ class EngineBackend:
             max_length=settings.max_length,
             truncate=settings.truncate,
             normalize=settings.normalize,
+            long_text=settings.long_text,
             urgent=request.prompt_name == "query",
             multi=request.multi_vector,
         )

@@ -17,10 +17,13 @@ import numpy as np
 
 from .._arrays import Floats
 from ..engine.protocol import Engine
+from ..engine.self_check import together
 from ..errors import InputError
 from ..inputs.items import Item
-from ..prompts.base import Builder, Prompt, Truncate
-from .building import Build, built_prompts, is_quick
+from ..prompts.base import Builder, Chunks, Prompt, Truncate
+from ..settings import LongText
+from .building import Build, Built, built_prompts, is_quick
+from .means import of_chunks
 from .outcomes import Outcome, empty_rows
 
 Progress = Callable[[int], object]
@@ -42,6 +45,7 @@ class Plan:
         max_length: Longest text in tokens, prefix included.
         truncate: Which end of a longer text is cut, or ``error``.
         normalize: Whether embeddings have L2 norm 1; multi-vectors' rows always do.
+        long_text: ``chunks`` if a longer text alone is not cut; of multi-vectors it is all the same.
         urgent: Whether a short list overtakes bulk work.
         multi: Whether to compute multi-vectors.
     """
@@ -52,6 +56,7 @@ class Plan:
     max_length: int
     truncate: Truncate
     normalize: bool = True
+    long_text: LongText | None = None
     urgent: bool = False
     multi: bool = False
 
@@ -62,14 +67,25 @@ class Plan:
     def build(self, builder: Builder, max_tokens: int) -> Build:
         """Return what builds prompts; none is longer than the engine can take."""
         return partial(
-            builder.build,
+            builder.build_whole if self.long_text == "chunks" and not self.multi else builder.build,
             role=self.role,
             task=self.task,
             max_length=min(self.max_length, max_tokens),
             truncate=self.truncate,
         )
 
-    async def ask(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
+    async def ask(self, engine: Engine, prompt: Prompt | Chunks, *, urgent: bool) -> Floats:
+        """Return the rows that ``engine`` computes for one prompt, or the mean of those of a text's chunks; raises so.
+
+        Raises:
+            InputError: As ``ask_once``, or the chunks cancel each other.
+        """
+        if isinstance(prompt, Prompt):
+            return await self.ask_once(engine, prompt, urgent=urgent)
+        vectors = await together(self.ask_once(engine, one, urgent=urgent) for one in prompt.prompts)
+        return of_chunks(np.stack(vectors), prompt.weights, normalized=self.normalize)
+
+    async def ask_once(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
         """Return the rows that ``engine`` computes for one prompt.
 
         Raises:
@@ -97,14 +113,14 @@ class _Call:
     urgent: bool
     outcome: Outcome
 
-    async def answer(self, row: int, prompt: Prompt | InputError) -> None:
+    async def answer(self, row: int, prompt: Built) -> None:
         """Put the vector of an item into the outcome, or its error."""
         item = self.items[row]
         try:
             if isinstance(prompt, InputError):
                 self.outcome.errors.append(prompt)
                 return
-            if prompt.truncated:
+            if isinstance(prompt, Prompt) and prompt.truncated:
                 self.outcome.truncated.append(item.position)
             self.outcome.embeddings[row] = await self.plan.ask(self.engine, prompt, urgent=self.urgent)
         except InputError as error:
@@ -112,11 +128,11 @@ class _Call:
         finally:
             self.progress(1)
 
-    async def answer_all(self, prompts: AsyncIterator[Prompt | InputError], tasks: asyncio.TaskGroup) -> None:
+    async def answer_all(self, prompts: AsyncIterator[Built], tasks: asyncio.TaskGroup) -> None:
         """Start the answers, no more at a time than the engine has slots."""
         slots = asyncio.Semaphore(self.engine.in_flight)
 
-        async def answer(row: int, prompt: Prompt | InputError, needed: int) -> None:
+        async def answer(row: int, prompt: Built, needed: int) -> None:
             try:
                 await self.answer(row, prompt)
             finally:
@@ -156,9 +172,11 @@ async def embed_items(
     return outcome
 
 
-def _slots(prompt: Prompt | InputError, in_flight: int) -> int:
-    """Return how many of the engine's slots a prompt takes: one, and more for its images; an error takes none."""
+def _slots(prompt: Built, in_flight: int) -> int:
+    """Return how many of the engine's slots a prompt takes: one, more for images, one for each chunk; an error none."""
     if isinstance(prompt, InputError):
         return 0
+    if isinstance(prompt, Chunks):
+        return min(in_flight, len(prompt.prompts))
     pixels = sum(image.width * image.height for image in prompt.images)
     return min(in_flight, 1 + pixels * in_flight // PIXELS)

@@ -34,13 +34,14 @@ from ..engine.config import LocalConfig
 from ..errors import ConfigError
 from ..inputs.images import MediaPolicy
 from ..prompts.base import Truncate, spelled
-from ..settings import Fusion, OnError, Settings
+from ..settings import Fusion, LongText, OnError, Settings
 from . import skipping
 from .protocol import Embedder
 
 SETTINGS = (
     "task", "dimensions", "truncate", "max_length", "min_pixels", "max_pixels",
     "media", "show_progress", "on_error", "engine_kwargs", "revision", "row", "fusion", "normalize",
+    "long_text",
 )  # fmt: skip
 """Keywords that go to ``JinaEmbedder`` under their own names; ``model`` comes on top."""
 
@@ -101,6 +102,9 @@ class Adapter(Closing, BaseModel):
     )
     normalize: StrictBool = Field(
         default=True, frozen=True, description="Whether embeddings have L2 norm 1, or are what was pooled."
+    )
+    long_text: LongText | None = Field(
+        default=None, frozen=True, description="chunks, for the mean of a longer text's parts instead of a cut."
     )
     embedder: Embedder | None = Field(
         default=None,
@@ -239,6 +243,7 @@ def keywords(settings: Settings) -> dict[str, Any]:
         "row": settings.checkpoint.row,
         "fusion": settings.fusion,
         "normalize": settings.normalize,
+        "long_text": settings.long_text,
     }
 
 

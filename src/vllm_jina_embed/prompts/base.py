@@ -53,6 +53,19 @@ class Prompt:
     is_both: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunks:
+    """The prompts of one text that is too long for one of them.
+
+    Attributes:
+        prompts: In the order of the text, each with the whole template around its part.
+        weights: How many tokens of the user's text each holds.
+    """
+
+    prompts: tuple[Prompt, ...]
+    weights: tuple[int, ...]
+
+
 class Builder(Protocol):
     """Turns items into prompts; safe to share between threads."""
 
@@ -60,4 +73,10 @@ class Builder(Protocol):
         self, items: Sequence[Item], *, role: str, task: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | InputError]:
         """Return one prompt per item, or the error of this item; see ``PieceBuilder.build``."""
+        ...
+
+    def build_whole(
+        self, items: Sequence[Item], *, role: str, task: str, max_length: int, truncate: Truncate
+    ) -> list[Prompt | Chunks | InputError]:
+        """Return what ``build`` does, but the chunks of each text that is too long; nothing of it is cut off."""
         ...

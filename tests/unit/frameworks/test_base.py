@@ -39,6 +39,7 @@ EVERY_SETTING: dict[str, Any] = {
     "row": JINA_V4,
     "fusion": "mean",
     "normalize": True,
+    "long_text": "chunks",
 }
 RAW: dict[str, Any] = {**EVERY_SETTING, "fusion": None, "normalize": False}
 """The same with the other one of two settings that exclude each other."""
@@ -139,6 +140,7 @@ def test_unknown_and_doubled_keywords_are_refused(adapter: Any, keywords: dict[s
         ({"min_pixels": 9000, "max_pixels": 8000}, "min_pixels=9000 is larger than max_pixels=8000"),
         ({"max_length": 0}, "whole number over 0"),
         ({"normalize": "no"}, "valid boolean"),
+        ({"long_text": "mean"}, "Input should be 'chunks'"),
         ({"normalize": False, "fusion": "mean"}, "normalize=False: fusion='mean'"),
         ({"embedder": "demo"}, "instance of Embedder"),
         ({"model": "no/such/folder"}, "no such folder"),
