@@ -108,6 +108,21 @@ def test_multi_vectors_are_the_normalised_token_states(pair: tuple[JinaEmbedder,
         np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
 
 
+def test_scores_are_the_references_cosines(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """Of texts and images, also where embeddings are not normalised; MaxSim of all tokens on request."""
+    embedder, reference = pair
+    items = ["a text", noise(200, 150), TEXTS[0]]
+    queries = [reference.embed(f"Query: {text}") for text in TEXTS[:2]]
+    targets = [reference.embed(f"Passage: {item}" if isinstance(item, str) else item) for item in items]
+    np.testing.assert_allclose(embedder.score(TEXTS[:2], items), np.stack(queries) @ np.stack(targets).T, atol=1e-5)
+    with JinaEmbedder(embedder.model, normalize=False, engine_kwargs={"dtype": "float32"}) as raw:
+        assert raw.backend.settings.engine == embedder.settings.engine  # no second engine
+        assert raw.score(TEXTS[:2], items).tolist() == embedder.score(TEXTS[:2], items).tolist()
+    rows = reference.multi_vector(f"Query: {TEXTS[1]}"), reference.multi_vector("Passage: a text")
+    expected = (rows[0] @ rows[1].T).max(axis=1).sum()
+    assert embedder.score([TEXTS[1]], ["a text"], multi_vector=True)[0, 0] == pytest.approx(expected, rel=1e-5)
+
+
 def test_every_row_has_norm_one(pair: tuple[JinaEmbedder, Reference]) -> None:
     """L2 norm 1 in float32."""
     embedder, _ = pair

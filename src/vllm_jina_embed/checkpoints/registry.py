@@ -124,6 +124,7 @@ def _of_sizes(row: Model) -> dict[str, Rule]:
         ),
         "min_dimensions": (row.min_dimensions is None or _is_over_0(row.min_dimensions), f"{number}, or None"),
         "token_dimensions": (row.token_dimensions is None or _is_over_0(row.token_dimensions), f"{number}, or None"),
+        "score": (row.score in ("cosine", "maxsim"), "cosine or maxsim"),
         "positions": (row.positions in ("all", "after_padding"), "all or after_padding"),
         "min_pixels": (_is_over_0(low), number),
         "max_pixels": (

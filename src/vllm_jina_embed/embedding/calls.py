@@ -173,7 +173,7 @@ class Calls(Base):
         queries: Iterable[EmbedInput],
         items: Iterable[EmbedInput],
         *,
-        multi_vector: bool = False,
+        multi_vector: bool | None = None,
         dimensions: int | None = None,
         task: str | None = None,
         show_progress: bool | None = None,
@@ -183,7 +183,8 @@ class Calls(Base):
         Args:
             queries: Texts, which get the query prefix, and images, as in ``embed``.
             items: Texts, which get the passage prefix, and images, mixed; any iterable, read as it is needed.
-            multi_vector: Whether to compare all tokens by MaxSim, which is slower and finer, or one vector per item.
+            multi_vector: Whether to compare all tokens by MaxSim, which is slower and finer, or one vector per item by
+                the cosine. None does as the model's row says: MaxSim for late-interaction models, else cosine.
             dimensions: Matryoshka size for this call; None takes the embedder's. Multi-vectors have none.
             task: For this call; None takes the embedder's.
             show_progress: For this call; None takes the embedder's.
@@ -195,11 +196,11 @@ class Calls(Base):
         Raises:
             InputError: Some queries or items cannot be embedded; names every bad query, or else the bad items of the
                 first window with bad items.
-            ConfigError: ``dimensions`` is not a Matryoshka size or is passed with ``multi_vector=True``, or the
+            ConfigError: ``dimensions`` is not a Matryoshka size or is passed where multi-vectors are compared, or the
                 checkpoint does not serve ``task``.
             ClosedError: After ``close()``.
         """
-        call = partial(self._rows, **scoring.overrides(multi_vector, dimensions, task))
+        call = partial(self._rows, **scoring.overrides(self.checkpoint.row, multi_vector, dimensions, task))
         return scoring.score(call, queries, items, progress_bar(self.settings, None, show_progress))
 
     async def ascore(
@@ -207,11 +208,11 @@ class Calls(Base):
         queries: Iterable[EmbedInput],
         items: Iterable[EmbedInput],
         *,
-        multi_vector: bool = False,
+        multi_vector: bool | None = None,
         dimensions: int | None = None,
         task: str | None = None,
         show_progress: bool | None = None,
     ) -> Floats:
         """Await ``score``."""
-        call = partial(self._arows, **scoring.overrides(multi_vector, dimensions, task))
+        call = partial(self._arows, **scoring.overrides(self.checkpoint.row, multi_vector, dimensions, task))
         return await scoring.ascore(call, queries, items, progress_bar(self.settings, None, show_progress))

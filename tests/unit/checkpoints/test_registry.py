@@ -244,6 +244,7 @@ def test_each_field_of_a_layout_is_checked(name: str, value: object) -> None:
         ("known_as", ("/",)),
         ("code", True),
         ("matryoshka_sizes", "32"),
+        ("score", "dot"),
         ("min_dimensions", 0),
         ("min_dimensions", True),
         ("symmetric_tasks", "text-matching"),
