@@ -108,6 +108,18 @@ def test_multi_vectors_are_the_normalised_token_states(pair: tuple[JinaEmbedder,
         np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
 
 
+def test_input_types_are_the_references_prompts(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """Cohere's names of the roles; the other role falls outside."""
+    embedder, reference = pair
+    prompts = {
+        role: np.stack([reference.embed(f"{role}: {text}") for text in TEXTS[:2]]) for role in ("Query", "Passage")
+    }
+    for name, role, other in (("search_query", "Query", "Passage"), ("search_document", "Passage", "Query")):
+        rows = embedder.embed(TEXTS[:2], input_type=name)
+        assert distance(rows, prompts[role]) <= FLOAT32_GATE
+        assert distance(rows, prompts[other]) > 10 * FLOAT32_GATE
+
+
 def test_scores_are_the_references_cosines(pair: tuple[JinaEmbedder, Reference]) -> None:
     """Of texts and images, also where embeddings are not normalised; MaxSim of all tokens on request."""
     embedder, reference = pair
@@ -117,7 +129,7 @@ def test_scores_are_the_references_cosines(pair: tuple[JinaEmbedder, Reference])
     np.testing.assert_allclose(embedder.score(TEXTS[:2], items), np.stack(queries) @ np.stack(targets).T, atol=1e-5)
     with JinaEmbedder(embedder.model, normalize=False, engine_kwargs={"dtype": "float32"}) as raw:
         assert raw.backend.settings.engine == embedder.settings.engine  # no second engine
-        assert raw.score(TEXTS[:2], items).tolist() == embedder.score(TEXTS[:2], items).tolist()
+        np.testing.assert_allclose(raw.score(TEXTS[:2], items), embedder.score(TEXTS[:2], items), atol=1e-6)
     rows = reference.multi_vector(f"Query: {TEXTS[1]}"), reference.multi_vector("Passage: a text")
     expected = (rows[0] @ rows[1].T).max(axis=1).sum()
     assert embedder.score([TEXTS[1]], ["a text"], multi_vector=True)[0, 0] == pytest.approx(expected, rel=1e-5)

@@ -224,6 +224,37 @@ class TestCalls:
             with pytest.raises(ConfigError, match="choose one of 16, 32, 64"):
                 embedder.embed_queries(["a"], dimensions=bad)
 
+    async def test_an_input_type_chooses_the_role_and_the_task(self, make: Make, engines: list[FakeEngine]) -> None:
+        """In every call that takes a role; unknown ones are refused before anything starts."""
+        embedder = make()
+        query, passage = answer("Query: a"), answer("Passage: a")
+        for name, expected in (("search_query", query), ("query", query), ("document", passage), ("code.query", query)):
+            rows = [
+                embedder.embed(["a"], input_type=name)[0],
+                (await embedder.aembed(["a"], input_type=name))[0],
+                next(embedder.embed_stream(["a"], input_type=name)),
+                *[row async for row in embedder.aembed_stream(["a"], input_type=name)],
+            ]
+            np.testing.assert_array_equal(rows, [expected] * 4)
+            multi = [
+                embedder.embed_multi_vector(["a"], input_type=name)[0],
+                (await embedder.aembed_multi_vector(["a"], input_type=name))[0],
+            ]
+            role: Any = "query" if expected is query else "passage"
+            np.testing.assert_array_equal(multi, embedder.embed_multi_vector(["a"], prompt_name=role) * 2)
+        embedder.embed(["a"], input_type="code.passage")
+        embedder.embed(["a"], input_type="text-matching", prompt_name=None)
+        assert engines[0].tasks[-2:] == ["code", "text-matching"]
+        np.testing.assert_array_equal(embedder.embed(["a"], input_type="text-matching"), [query])
+        for wrong in ("clustering", "summarization.query"):
+            with pytest.raises(
+                ConfigError, match=f"input_type='{wrong}' means nothing to .*; choose one of query, pas"
+            ):
+                make().embed(["a"], input_type=wrong)
+        with pytest.raises(ConfigError, match="both choose a role"):
+            make().embed_queries(["a"], input_type="search_query")
+        assert len(engines) == 1
+
     async def test_vectors_that_are_not_normalised(self, make: Make) -> None:
         """By the embedder's setting or the call's, from every method; cut to its size, and never multi-vectors."""
         raw, unit = make(normalize=False), make()

@@ -10,7 +10,8 @@ from .._closing import Closing
 from ..checkpoints.description import Checkpoint
 from ..inputs import items as inputs
 from ..inputs.items import Checked
-from ..settings import Settings, check_on_error
+from ..prompts.input_types import role_and_task
+from ..settings import OnError, Settings, check_on_error
 from .backend import Backend, Request
 from .outcomes import Outcome
 
@@ -74,15 +75,26 @@ class Base(Closing):
         outcome = await self.backend.arun(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
         return outcome.among(items, self._row_length(**overrides))
 
-    def _rows(self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any) -> Any:
-        mode = None if on_error is None else check_on_error(on_error)  # before anything is computed
-        return self.outcome(items, prompt_name, **overrides).checked(self.settings, on_error=mode)
+    def _rows(self, items: list[Checked], prompt_name: str | None, /, **options: Any) -> Any:
+        role, mode, overrides = self._understood(prompt_name, **options)
+        return self.outcome(items, role, **overrides).checked(self.settings, on_error=mode)
 
-    async def _arows(
-        self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
-    ) -> Any:
-        mode = None if on_error is None else check_on_error(on_error)
-        return (await self.aoutcome(items, prompt_name, **overrides)).checked(self.settings, on_error=mode)
+    async def _arows(self, items: list[Checked], prompt_name: str | None, /, **options: Any) -> Any:
+        role, mode, overrides = self._understood(prompt_name, **options)
+        return (await self.aoutcome(items, role, **overrides)).checked(self.settings, on_error=mode)
+
+    def _understood(
+        self,
+        prompt_name: str | None,
+        *,
+        input_type: str | None = None,
+        task: str | None = None,
+        on_error: str | None = None,
+        **overrides: Any,
+    ) -> tuple[str, OnError | None, dict[str, Any]]:
+        """Return the role of a call, what it does with errors, and its overrides, before anything is computed."""
+        role, task = role_and_task(self.checkpoint, prompt_name, input_type, task)
+        return role, None if on_error is None else check_on_error(on_error), {**overrides, "task": task}
 
     def _row_length(self, *, multi_vector: bool = False, dimensions: int | None = None, **_: Any) -> int:
         return self.checkpoint.token_dimensions if multi_vector else dimensions or self.dimensions

@@ -54,7 +54,14 @@ class Calls(Base):
         rows: Floats = await self._arows(inputs.images(images), "passage", **overrides)
         return rows
 
-    def embed(self, items: Iterable[EmbedInput], *, prompt_name: PromptName = "passage", **overrides: Any) -> Floats:
+    def embed(
+        self,
+        items: Iterable[EmbedInput],
+        *,
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
+        **overrides: Any,
+    ) -> Floats:
         """Return embeddings of texts, images and both together, mixed as they come.
 
         Args:
@@ -64,7 +71,10 @@ class Calls(Base):
                 so is a list of content blocks as LangChain and OpenAI write them: there a string under ``text`` is
                 always a text, and one under ``image`` a path or a data URI, as in ``embed_images``. A model that was
                 not trained for it refuses such items unless the embedder has ``fusion``.
-            prompt_name: ``query`` or ``passage``; decides the texts' prefix; images have none.
+            prompt_name: ``query`` or ``passage``, the default; decides the texts' prefix; images have none.
+            input_type: Instead, the role in the words of Cohere (``search_query``, ``search_document``) or of
+                sentence-transformers (``query``, ``document``); with a task of the checkpoint ``code.query`` or
+                ``text-matching``.
             **overrides: ``dimensions``, ``task``, ``normalize``, ``show_progress`` and ``on_error`` for this call.
 
         Returns:
@@ -74,24 +84,31 @@ class Calls(Base):
         Raises:
             InputError: Some items cannot be embedded; names every position. ``error.embeddings`` holds the other rows,
                 with NaN rows for the bad items; it is None where ``items`` as a whole is not a list.
-            ConfigError: ``dimensions`` is not a Matryoshka size, or the checkpoint does not serve ``task``.
+            ConfigError: ``dimensions`` is not a Matryoshka size, the checkpoint does not serve ``task``, or it has no
+                such ``input_type``; names what is allowed.
             ClosedError: After ``close()``.
         """
-        rows: Floats = self._rows(inputs.mixed(items), prompt_name, **overrides)
+        rows: Floats = self._rows(inputs.mixed(items), prompt_name, input_type=input_type, **overrides)
         return rows
 
     async def aembed(
-        self, items: Iterable[EmbedInput], *, prompt_name: PromptName = "passage", **overrides: Any
+        self,
+        items: Iterable[EmbedInput],
+        *,
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
+        **overrides: Any,
     ) -> Floats:
         """Await ``embed``."""
-        rows: Floats = await self._arows(inputs.mixed(items), prompt_name, **overrides)
+        rows: Floats = await self._arows(inputs.mixed(items), prompt_name, input_type=input_type, **overrides)
         return rows
 
     def embed_multi_vector(
         self,
         items: Iterable[EmbedInput],
         *,
-        prompt_name: PromptName = "passage",
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
         task: str | None = None,
         show_progress: bool | None = None,
     ) -> list[Floats]:
@@ -105,6 +122,7 @@ class Calls(Base):
         Args:
             items: As in ``embed``.
             prompt_name: As in ``embed``.
+            input_type: As in ``embed``.
             task: For this call; None takes the embedder's.
             show_progress: For this call; None takes the embedder's.
 
@@ -113,11 +131,16 @@ class Calls(Base):
 
         Raises:
             InputError: As in ``embed``; items with an error have an array ``(0, token_dimensions)``.
-            ConfigError: The checkpoint does not serve ``task``.
+            ConfigError: The checkpoint does not serve ``task``, or has no such ``input_type``.
             ClosedError: After ``close()``.
         """
         rows: list[Floats] = self._rows(
-            inputs.mixed(items), prompt_name, multi_vector=True, task=task, show_progress=show_progress
+            inputs.mixed(items),
+            prompt_name,
+            input_type=input_type,
+            multi_vector=True,
+            task=task,
+            show_progress=show_progress,
         )
         return rows
 
@@ -125,13 +148,19 @@ class Calls(Base):
         self,
         items: Iterable[EmbedInput],
         *,
-        prompt_name: PromptName = "passage",
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
         task: str | None = None,
         show_progress: bool | None = None,
     ) -> list[Floats]:
         """Await ``embed_multi_vector``."""
         rows: list[Floats] = await self._arows(
-            inputs.mixed(items), prompt_name, multi_vector=True, task=task, show_progress=show_progress
+            inputs.mixed(items),
+            prompt_name,
+            input_type=input_type,
+            multi_vector=True,
+            task=task,
+            show_progress=show_progress,
         )
         return rows
 
@@ -139,7 +168,8 @@ class Calls(Base):
         self,
         items: Iterable[EmbedInput],
         *,
-        prompt_name: PromptName = "passage",
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
         dimensions: int | None = None,
         task: str | None = None,
         normalize: bool | None = None,
@@ -151,21 +181,24 @@ class Calls(Base):
         error names the position in the stream and comes after all embeddings before that position; its ``embeddings``
         are those of the window around it.
         """
-        call = partial(self._rows, dimensions=dimensions, task=task, normalize=normalize, show_progress=False)
+        own = {"dimensions": dimensions, "task": task, "normalize": normalize, "input_type": input_type}
+        call = partial(self._rows, **own, show_progress=False)
         return stream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
 
     def aembed_stream(
         self,
         items: Iterable[EmbedInput],
         *,
-        prompt_name: PromptName = "passage",
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
         dimensions: int | None = None,
         task: str | None = None,
         normalize: bool | None = None,
         show_progress: bool | None = None,
     ) -> AsyncIterator[Floats]:
         """Yield as ``embed_stream`` does, without blocking the loop."""
-        call = partial(self._arows, dimensions=dimensions, task=task, normalize=normalize, show_progress=False)
+        own = {"dimensions": dimensions, "task": task, "normalize": normalize, "input_type": input_type}
+        call = partial(self._arows, **own, show_progress=False)
         return astream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
 
     def score(
