@@ -274,3 +274,17 @@ def check_dimensions(checkpoint: Checkpoint, dimensions: int | None) -> int:
     else:
         allowed = f"it was trained for the full length alone. Leave dimensions out, or pass {full}."
     raise ConfigError(f"dimensions={dimensions!r} is not a Matryoshka size of {checkpoint.name}; {allowed}")
+
+
+def check_late_chunks(checkpoint: Checkpoint) -> None:
+    """Check that the chunks of a document have embeddings of their own in its token states.
+
+    Raises:
+        ConfigError: The model does not average its tokens.
+    """
+    pooling = checkpoint.row.pooling
+    if pooling not in ("mean", "vision_span_mean"):
+        raise ConfigError(
+            f"{checkpoint.name} pools by the {pooling.replace('_', ' ')}, so late chunking means nothing to it. Embed "
+            "the chunks as texts, or take a model that averages its tokens."
+        )

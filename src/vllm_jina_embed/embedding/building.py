@@ -12,9 +12,9 @@ from .._cores import usable_cores
 from ..errors import InputError
 from ..inputs.images import may_share_a_file
 from ..inputs.items import ImageItem, Item, TextItem
-from ..prompts.base import Chunks, Prompt
+from ..prompts.base import Chunks, Prompt, Spans
 
-Built = Prompt | Chunks | InputError
+Built = Prompt | Chunks | Spans | InputError
 Build = Callable[[Sequence[Item]], Sequence[Built]]
 
 AHEAD = 8

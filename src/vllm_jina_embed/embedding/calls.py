@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from .._arrays import Floats
 from ..inputs import items as inputs
+from ..inputs.documents import chunked
 from ..inputs.images import ImageInput
 from ..inputs.items import EmbedInput
 from ..prompts.base import PromptName
@@ -162,6 +163,52 @@ class Calls(Base):
             task=task,
             show_progress=show_progress,
         )
+        return rows
+
+    def embed_late_chunks(
+        self,
+        documents: Iterable[Sequence[str]],
+        *,
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
+        **overrides: Any,
+    ) -> list[Floats]:
+        """Return an embedding for each chunk of each document, from one pass over the whole document (late chunking).
+
+        Each chunk's is the mean of its own tokens' states, which have seen the rest of the document: with causal
+        attention what stands before them. The prompt's tokens before and behind the text count with the first chunk and
+        the last, so a document of one chunk has its usual embedding. Nothing is kept in a cache.
+        Source: Guenther et al., "Late Chunking", arXiv:2409.04701.
+
+        Args:
+            documents: For each its chunks, texts that follow each other as they are; together within ``max_length``.
+            prompt_name: As in ``embed``.
+            input_type: As in ``embed``.
+            **overrides: As in ``embed``.
+
+        Returns:
+            float32 arrays ``(n_chunks, dimension)``, order kept.
+
+        Raises:
+            InputError: As in ``embed``; documents with an error have an array ``(0, dimension)``.
+            ConfigError: As in ``embed``, or the model does not average its tokens, or no server gives token states.
+            ClosedError: After ``close()``.
+        """
+        items, ends = chunked(documents)
+        rows: list[Floats] = self._rows(items, prompt_name, input_type=input_type, ends=ends, **overrides)
+        return rows
+
+    async def aembed_late_chunks(
+        self,
+        documents: Iterable[Sequence[str]],
+        *,
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
+        **overrides: Any,
+    ) -> list[Floats]:
+        """Await ``embed_late_chunks``."""
+        items, ends = chunked(documents)
+        rows: list[Floats] = await self._arows(items, prompt_name, input_type=input_type, ends=ends, **overrides)
         return rows
 
     def embed_stream(

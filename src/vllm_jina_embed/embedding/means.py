@@ -1,4 +1,4 @@
-"""Means of embeddings: of a text and its images, and of the chunks of a long text."""
+"""Means: of the embeddings of a text and its images, of those of a long text's chunks, and of the states of spans."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .._arrays import Floats
-from ..errors import InputError
-from ..pooling.single_vector import normalize
+from ..errors import EngineError, InputError
+from ..pooling.single_vector import finish, normalize, pooled
 
 LEAST = 1e-5
 """Smallest L2 norm of a mean that has a direction: float32 rounding of two opposite unit vectors leaves under 1e-6."""
@@ -43,6 +43,36 @@ def of_chunks(vectors: Floats, weights: Sequence[int], *, normalized: bool) -> F
     if not normalized:
         return np.asarray(middle, dtype=np.float32)
     return _direction(middle, "the embeddings of its chunks cancel each other", "Split the text into items of its own.")
+
+
+def of_spans(states: Floats, counts: Sequence[int], dimensions: int, *, layer_norm: bool, normalized: bool) -> Floats:
+    """Return the embeddings ``(n_spans, dimensions)`` of the spans of a prompt, float32.
+
+    Args:
+        states: The states of its tokens, ``(n_tokens, hidden_size)``.
+        counts: How many of them each span has.
+        dimensions: Length of an embedding.
+        layer_norm: Whether the row has a layer norm behind its mean.
+        normalized: Whether each gets L2 norm 1.
+
+    Raises:
+        EngineError: There are more or fewer states than tokens.
+        InputError: A mean has no direction.
+    """
+    if len(states) != sum(counts):
+        raise EngineError(f"got {len(states)} token states for {sum(counts)} tokens.")
+    parts = np.split(states, np.cumsum(counts)[:-1])
+    rows = finish(
+        np.stack([pooled(part, "mean", layer_norm=layer_norm) for part in parts]), dimensions, normalized=False
+    )
+    if not normalized:
+        return rows
+    return np.stack(
+        [
+            _direction(row.astype(np.float64), "a chunk's states cancel each other", "Join it with another.")
+            for row in rows
+        ]
+    )
 
 
 def _direction(middle: npt.NDArray[np.float64], what: str, advice: str) -> Floats:

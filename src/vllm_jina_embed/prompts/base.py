@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
@@ -66,6 +66,19 @@ class Chunks:
     weights: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spans:
+    """The prompt of a document whose token states are pooled by spans, one for each of its chunks.
+
+    Attributes:
+        prompt: The prompt of the whole text.
+        counts: How many tokens each span has; they stand side by side, and together they are the whole prompt.
+    """
+
+    prompt: Prompt
+    counts: tuple[int, ...]
+
+
 class Builder(Protocol):
     """Turns items into prompts; safe to share between threads."""
 
@@ -79,4 +92,17 @@ class Builder(Protocol):
         self, items: Sequence[Item], *, role: str, task: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | Chunks | InputError]:
         """Return what ``build`` does, but the chunks of each text that is too long; nothing of it is cut off."""
+        ...
+
+    def build_spans(
+        self,
+        items: Sequence[Item],
+        *,
+        ends: Mapping[int, Sequence[int]],
+        role: str,
+        task: str,
+        max_length: int,
+        truncate: Truncate,
+    ) -> list[Spans | InputError]:
+        """Return one prompt per text, with a span for each of its chunks; see ``ChunkBuilder.build_spans``."""
         ...

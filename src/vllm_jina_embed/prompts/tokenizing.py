@@ -92,10 +92,14 @@ def tokenize(
             yield Tokens(encoding, cut)
 
 
+SPLIT = "Split the text, or pass truncate='end'."
+"""What to do about a text that is too long."""
+
+
 def too_long(item: TextItem | BothItem, count: int | str, max_length: int) -> InputError:
     """Return the error of a text of ``count`` tokens."""
     return InputError(
-        f"got {count} tokens; max_length is {max_length}. Split the text, or pass truncate='end'.",
+        f"got {count} tokens; max_length is {max_length}. {SPLIT}",
         where=item.where,
         positions=[item.position],
     )
