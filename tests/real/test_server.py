@@ -158,6 +158,17 @@ def test_any_openai_client_gets_the_vectors(servers: SimpleNamespace, reference:
             client.post("/embeddings", body={"messages": [{"role": "user", "content": other}]}, cast_to=object)
 
 
+def test_a_length_that_was_not_trained_is_refused(servers: SimpleNamespace, reference: Reference) -> None:
+    """Of any client, with the model's name; a raw vector of a trained one is as it was pooled."""
+    with openai.OpenAI(base_url=f"{servers.pooling.url}/v1", api_key=KEY, max_retries=0) as client:
+        with pytest.raises(openai.BadRequestError, match="dimensions=100 is not a Matryoshka size of demo; choose one"):
+            client.embeddings.create(model="demo", input="Query: a tree", dimensions=100)
+        options = {"extra_body": {"use_activation": False}, "encoding_format": "float"}
+        answer = client.embeddings.create(model="demo", input="Query: a tree", dimensions=64, **options)  # type: ignore[call-overload]
+        wanted = reference.raw("Query: a tree", 64)
+        assert relative_error(np.array(answer.data[0].embedding), wanted) <= RAW_LIMIT
+
+
 @pytest.mark.parametrize("path", ["/jina/checkpoint", "/jina/tokenizer.json", "/v1/models", "/tokenize", "/pooling"])
 def test_every_path_wants_the_key(servers: SimpleNamespace, path: str) -> None:
     """Those too that vLLM leaves open; a health check does not."""
