@@ -19,9 +19,9 @@ from .engine.pool import POOL, EnginePool
 from .engine.remote import discover
 from .errors import ConfigError
 from .inputs.images import MediaPolicy
-from .prompts.base import Builder, Truncate
+from .prompts.base import Builder, Spelling
 from .prompts.build import read_builder
-from .settings import Fusion, OnError
+from .settings import Fusion, LongText, OnError
 
 
 class JinaEmbedder(Calls):
@@ -40,7 +40,7 @@ class JinaEmbedder(Calls):
         *,
         task: str | None = None,
         dimensions: int | None = None,
-        truncate: Truncate = "end",
+        truncate: Spelling = "end",
         max_length: int | None = None,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
@@ -51,6 +51,8 @@ class JinaEmbedder(Calls):
         revision: str | None = None,
         row: description.Model | str | None = None,
         fusion: Fusion | None = None,
+        normalize: bool = True,
+        long_text: LongText | None = None,
         truncate_dim: int | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
@@ -61,7 +63,9 @@ class JinaEmbedder(Calls):
                 ``jinaai/jina-embeddings-v4`` serves every task and multi-vectors from one engine.
             task: ``retrieval``, ``text-matching`` or ``code``; None takes the checkpoint's own.
             dimensions: Matryoshka size of the embeddings; None keeps the full length.
-            truncate: Which end of a text over ``max_length`` is cut (with one warning), or ``error``.
+            truncate: Which end of a text over ``max_length`` is cut (with one warning), or ``error``, which names each
+                such text and loses no other. The user's text alone is cut, never what stands around it. vLLM's and
+                Cohere's ``END``, ``START`` and ``NONE`` are the same.
             max_length: Longest text in tokens, prefix included; None takes the engine's limit.
             min_pixels: Smaller images are enlarged to this area; None takes the reference's 3136.
             max_pixels: Larger images are reduced to this area; None takes the reference's 602112.
@@ -75,6 +79,12 @@ class JinaEmbedder(Calls):
             row: The description of ``model`` (a ``Model``), or a registered one's name; None decides by its files.
             fusion: ``mean`` gives an item of text and image together the normalised mean of its text's and its images'
                 embedding, where the model was not trained for such items; None refuses them there.
+            normalize: Whether embeddings have L2 norm 1. False gives what the model's pooling gives, after a layer
+                norm where the model has one, cut to ``dimensions``. Rows of multi-vectors always have L2 norm 1.
+            long_text: ``chunks`` embeds a text over ``max_length`` in chunks of that many tokens, each with the whole
+                prompt around it: its embedding is the mean of theirs, weighted by their numbers of tokens, normalised
+                again (with ``normalize=False`` the mean of what was pooled). None cuts it, as ``truncate`` says.
+                Texts with images, and multi-vectors, are cut either way.
             truncate_dim: Alias of ``dimensions``.
             model_kwargs: Alias of ``engine_kwargs``.
 
@@ -97,6 +107,8 @@ class JinaEmbedder(Calls):
                 engine_kwargs=settings.one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
                 row=row,
                 fusion=fusion,
+                normalize=normalize,
+                long_text=long_text,
             )
         )
 
@@ -126,7 +138,8 @@ class JinaEmbedder(Calls):
             timeout: Seconds for one request, until the last byte of its answer.
             truncate_dim: Alias of ``dimensions``.
             **keywords: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
-                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``, ``fusion``.
+                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``, ``fusion``,
+                ``normalize``, ``long_text``.
 
         Raises:
             ConfigError: The servers do not support a setting, or a plain server needs ``model``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 from .checkpoints import description, resolve
@@ -15,10 +16,11 @@ from .engine.config import EngineConfig, LocalConfig
 from .engine.remote.discover import Remote
 from .errors import ConfigError
 from .inputs.images import MediaPolicy
-from .prompts.base import Truncate
+from .prompts.base import Spelling, Truncate, spelled
 
 OnError = Literal["raise", "skip"]
 Fusion = Literal["mean"]
+LongText = Literal["chunks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +37,25 @@ class Settings:
     on_error: OnError
     engine: EngineConfig
     fusion: Fusion | None = None
+    normalize: bool = True
+    long_text: LongText | None = None
 
-    def for_call(self, *, dimensions: int | None = None, task: str | None = None) -> Settings:
-        """Return the settings of one call, which may have its own ``dimensions`` and ``task``.
+    def for_call(
+        self, *, dimensions: int | None = None, task: str | None = None, normalize: bool | None = None
+    ) -> Settings:
+        """Return the settings of one call, which may have its own ``dimensions``, ``task`` and ``normalize``.
 
         Raises:
-            ConfigError: No Matryoshka size of this checkpoint, or a task that it does not serve.
+            ConfigError: No Matryoshka size of this checkpoint, a task that it does not serve, or vectors that are not
+                normalised although ``fusion`` is set.
         """
         changes: dict[str, Any] = {}
         if dimensions is not None:
             changes["dimensions"] = check_dimensions(self.checkpoint, dimensions)
         if task is not None:
             changes["task"] = check_task(self.checkpoint, task)
+        if normalize is not None:
+            changes["normalize"] = _check_normalize(normalize, self.fusion)
         return replace(self, **changes) if changes else self
 
     @property
@@ -70,7 +79,10 @@ class Settings:
             self.truncate,
             self.max_length,
             engine.options_key,
-            *(() if self.fusion is None else (f"fusion={self.fusion}",)),  # not for others: their vectors are kept
+            # Not at their defaults: vectors that were cached before them are kept.
+            *(() if self.fusion is None else (f"fusion={self.fusion}",)),
+            *(() if self.normalize else ("normalize=False",)),
+            *(() if self.long_text is None else (f"long_text={self.long_text}",)),
         )
         return "|".join(map(str, parts))
 
@@ -81,7 +93,7 @@ def check(
     revision: str | None = None,
     task: str | None = None,
     dimensions: int | None = None,
-    truncate: Truncate = "end",
+    truncate: Spelling = "end",
     max_length: int | None = None,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
@@ -91,6 +103,8 @@ def check(
     engine_kwargs: Mapping[str, Any] | None = None,
     row: Model | str | None = None,
     fusion: Fusion | None = None,
+    normalize: bool = True,
+    long_text: LongText | None = None,
     remote: Remote | None = None,
 ) -> Settings:
     """Return the settings with every default filled in.
@@ -124,14 +138,29 @@ def check(
         checkpoint=checkpoint,
         task=check_task(checkpoint, task),
         dimensions=check_dimensions(checkpoint, dimensions),
-        truncate=_choice("truncate", truncate, get_args(Truncate)),
+        truncate=_choice("truncate", spelled(truncate), get_args(Truncate)),
         max_length=_positive("max_length", max_length, checkpoint.max_length),
         media=media if media is not None else MediaPolicy(),
         show_progress=show_progress,
         on_error=check_on_error(on_error),
         engine=engine,
         fusion=_check_fusion(checkpoint, fusion),
+        normalize=_check_normalize(normalize, fusion),
+        long_text=None if long_text is None else _choice("long_text", long_text, get_args(LongText)),
     )
+
+
+def _check_normalize(normalize: bool, fusion: Fusion | None) -> bool:
+    """Return ``normalize`` itself.
+
+    Raises:
+        ConfigError: It is neither True nor False, or False with a fusion, which is a mean of unit vectors.
+    """
+    if not isinstance(normalize, bool):
+        raise ConfigError(f"normalize={normalize!r} must be True or False.")
+    if fusion is not None and not normalize:
+        raise ConfigError(f"normalize=False: fusion={fusion!r} joins two vectors of norm 1. Leave one of them out.")
+    return normalize
 
 
 def _check_fusion(checkpoint: Checkpoint, fusion: Fusion | None) -> Fusion | None:
@@ -230,13 +259,32 @@ def check_dimensions(checkpoint: Checkpoint, dimensions: int | None) -> int:
     """Return the length of the embeddings: ``dimensions``, or the full length where it is None.
 
     Raises:
-        ConfigError: Not a Matryoshka size of this checkpoint.
+        ConfigError: The checkpoint was not trained for embeddings of this length; names it, and what is allowed.
     """
     if dimensions is None:
         return checkpoint.hidden_size
-    if isinstance(dimensions, bool | float) or dimensions not in checkpoint.matryoshka_sizes:
+    is_whole = isinstance(dimensions, Integral) and not isinstance(dimensions, bool)  # numpy's are among them
+    if is_whole and checkpoint.was_trained_for(dimensions):
+        return int(dimensions)
+    least, full = checkpoint.row.min_dimensions, checkpoint.hidden_size
+    if least is not None and least < full:
+        allowed = f"choose a whole number from {least} to {full}."
+    elif len(checkpoint.matryoshka_sizes) > 1:
+        allowed = f"choose one of {', '.join(map(str, checkpoint.matryoshka_sizes))}."
+    else:
+        allowed = f"it was trained for the full length alone. Leave dimensions out, or pass {full}."
+    raise ConfigError(f"dimensions={dimensions!r} is not a Matryoshka size of {checkpoint.name}; {allowed}")
+
+
+def check_late_chunks(checkpoint: Checkpoint) -> None:
+    """Check that the chunks of a document have embeddings of their own in its token states.
+
+    Raises:
+        ConfigError: The model does not average its tokens.
+    """
+    pooling = checkpoint.row.pooling
+    if pooling not in ("mean", "vision_span_mean"):
         raise ConfigError(
-            f"dimensions={dimensions!r} is not a Matryoshka size of {checkpoint.name}; "
-            f"choose one of {', '.join(map(str, checkpoint.matryoshka_sizes))}."
+            f"{checkpoint.name} pools by the {pooling.replace('_', ' ')}, so late chunking means nothing to it. Embed "
+            "the chunks as texts, or take a model that averages its tokens."
         )
-    return int(dimensions)

@@ -14,12 +14,14 @@ import torch
 from PIL import Image
 
 from tests.support.images import SIZES, noise
-from tests.support.reference import Reference, distance
+from tests.support.reference import Reference, distance, relative_error
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 
 FLOAT32_GATE = 1e-6
 BFLOAT16_GATE = 1e-4
+RELATIVE_GATE = 1e-4
+"""Of vectors that are not normalised: length of the difference over their own."""
 
 TEXTS = [
     "Ein wunderschöner Sonnenuntergang am Strand",
@@ -84,6 +86,17 @@ def test_matryoshka_sizes_equal_the_reference(pair: tuple[JinaEmbedder, Referenc
         assert distance(got, np.stack(expected)) <= FLOAT32_GATE
 
 
+def test_vectors_that_are_not_normalised_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """By their lengths too; normalised afterwards they are the embeddings. Cut before or after makes no difference."""
+    embedder, reference = pair
+    image = noise(200, 150)
+    for dimensions in (None, *embedder.checkpoint.matryoshka_sizes):
+        got = embedder.embed(["a text", image, TEXTS[-1]], dimensions=dimensions, normalize=False)
+        items = ["Passage: a text", image, f"Passage: {TEXTS[-1]}"]
+        assert relative_error(got, np.stack([reference.raw(item, dimensions) for item in items])) <= RELATIVE_GATE
+        assert distance(got, embedder.embed(["a text", image, TEXTS[-1]], dimensions=dimensions)) <= FLOAT32_GATE
+
+
 def test_multi_vectors_are_the_normalised_token_states(pair: tuple[JinaEmbedder, Reference]) -> None:
     """Every token of the prompt, for an image also those around it; such checkpoints have no projector."""
     embedder, reference = pair
@@ -93,6 +106,33 @@ def test_multi_vectors_are_the_normalised_token_states(pair: tuple[JinaEmbedder,
         assert got.shape == expected.shape == (len(expected), embedder.checkpoint.token_dimensions)
         assert distance(got, expected) <= FLOAT32_GATE
         np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
+
+
+def test_input_types_are_the_references_prompts(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """Cohere's names of the roles; the other role falls outside."""
+    embedder, reference = pair
+    prompts = {
+        role: np.stack([reference.embed(f"{role}: {text}") for text in TEXTS[:2]]) for role in ("Query", "Passage")
+    }
+    for name, role, other in (("search_query", "Query", "Passage"), ("search_document", "Passage", "Query")):
+        rows = embedder.embed(TEXTS[:2], input_type=name)
+        assert distance(rows, prompts[role]) <= FLOAT32_GATE
+        assert distance(rows, prompts[other]) > 10 * FLOAT32_GATE
+
+
+def test_scores_are_the_references_cosines(pair: tuple[JinaEmbedder, Reference]) -> None:
+    """Of texts and images, also where embeddings are not normalised; MaxSim of all tokens on request."""
+    embedder, reference = pair
+    items = ["a text", noise(200, 150), TEXTS[0]]
+    queries = [reference.embed(f"Query: {text}") for text in TEXTS[:2]]
+    targets = [reference.embed(f"Passage: {item}" if isinstance(item, str) else item) for item in items]
+    np.testing.assert_allclose(embedder.score(TEXTS[:2], items), np.stack(queries) @ np.stack(targets).T, atol=1e-5)
+    with JinaEmbedder(embedder.model, normalize=False, engine_kwargs={"dtype": "float32"}) as raw:
+        assert raw.backend.settings.engine == embedder.settings.engine  # no second engine
+        np.testing.assert_allclose(raw.score(TEXTS[:2], items), embedder.score(TEXTS[:2], items), atol=1e-6)
+    rows = reference.multi_vector(f"Query: {TEXTS[1]}"), reference.multi_vector("Passage: a text")
+    expected = (rows[0] @ rows[1].T).max(axis=1).sum()
+    assert embedder.score([TEXTS[1]], ["a text"], multi_vector=True)[0, 0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_every_row_has_norm_one(pair: tuple[JinaEmbedder, Reference]) -> None:

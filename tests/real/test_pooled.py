@@ -15,8 +15,8 @@ from transformers import AutoModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2M
 from tests.support.checkpoints import tokenizer_config, write_json
 from tests.support.decoders import HIDDEN, SIZES
 from tests.support.qwen3 import END, make_qwen3_embedding, qwen3_tokenizer
-from tests.support.reference import distance
-from tests.support.xlm_roberta import make_xlm_roberta
+from tests.support.reference import distance, relative_error
+from tests.support.xlm_roberta import make_xlm_roberta, unit
 from vllm_jina_embed import JinaEmbedder, Layout, Model, Slot, Special
 from vllm_jina_embed.checkpoints.description import Pooling
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
@@ -107,16 +107,20 @@ class Expected:
         ids: list[int] = self.tokenizer(text, add_special_tokens=True).input_ids
         return ids
 
-    @torch.inference_mode()
     def embed(self, text: str, dimensions: int | None = None, **wrong: Any) -> np.ndarray:
         """Return the vector of ``text``; ``wrong`` replaces fields of the row."""
+        return unit(self.pooled(text, **wrong)[:dimensions])
+
+    @torch.inference_mode()
+    def pooled(self, text: str, **wrong: Any) -> np.ndarray:
+        """Return what is pooled, after the layer norm, neither cut nor normalised."""
         row = replace(self.row, **wrong)
         ids = torch.tensor([self.ids(text)])
         states = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         pooled = {"first_token": states[:, 0], "last_token": states[:, -1], "mean": states.mean(1)}[row.pooling]
         if row.layer_norm:
             pooled = torch.nn.functional.layer_norm(pooled, (pooled.shape[1],))
-        return np.asarray(torch.nn.functional.normalize(pooled[:, :dimensions], dim=1)[0])
+        return np.asarray(pooled[0])
 
 
 @pytest.mark.parametrize(("make", "row"), CASES.values(), ids=CASES.keys())
@@ -136,6 +140,9 @@ def test_embeddings_are_those_of_transformers(make: Callable[[Path], Path], row:
                 expected = np.stack([reference.embed(text, dimensions) for text in texts])
                 assert distance(got, expected) <= GATE
                 np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
+        for dimensions in (None, 32):
+            got = embedder.embed(texts, dimensions=dimensions, normalize=False)
+            assert relative_error(got, np.stack([reference.pooled(text)[:dimensions] for text in texts])) <= GATE
         long = texts[-1]
         for pooling in ("first_token", "last_token", "mean"):
             if pooling != row.pooling:

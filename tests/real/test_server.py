@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from tests.support.images import SIZES, encoded, noise
-from tests.support.reference import Reference, distance
+from tests.support.reference import Reference, distance, relative_error
 from tests.support.servers import RealServer, plain, served
 from vllm_jina_embed import CachedEmbedder, ConfigError, InputError, JinaEmbedder
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
@@ -31,6 +31,7 @@ from vllm_jina_embed.prompts.chat_template import chat_template
 pytestmark = pytest.mark.real
 
 LIMIT = 1e-6
+RAW_LIMIT = 1e-4
 KEY = "open-sesame"
 TEXTS = [
     "a red circle",
@@ -104,6 +105,18 @@ def test_the_roles_and_sizes_are_the_references(embedder: JinaEmbedder, referenc
         assert distance(embedder.embed_queries(TEXTS, dimensions=dimensions), wanted) <= LIMIT
 
 
+def test_raw_vectors_are_the_references_before_they_are_normalised(
+    embedder: JinaEmbedder, reference: Reference
+) -> None:
+    """Their lengths too, of texts and images, at two sizes."""
+    items: list[Any] = [TEXTS[1], IMAGES[4], PAIR]
+    for dimensions in (None, 64):
+        wanted = np.stack([reference.raw(f"Query: {i}" if isinstance(i, str) else i, dimensions) for i in items])
+        got = embedder.embed(items, prompt_name="query", dimensions=dimensions, normalize=False)
+        assert abs(np.linalg.norm(got, axis=1) - 1).min() > 0.1
+        assert relative_error(got, wanted) <= RAW_LIMIT
+
+
 def test_the_multi_vectors_are_the_references(servers: SimpleNamespace, reference: Reference) -> None:
     """From both kinds of servers that give them, one row per token, in the prompts' order."""
     items = [TEXTS[3], IMAGES[4], "b", PAIR]
@@ -143,6 +156,17 @@ def test_any_openai_client_gets_the_vectors(servers: SimpleNamespace, reference:
         other = [parts[0], {"type": "text", "text": "What is this?"}]
         with pytest.raises(openai.BadRequestError, match="Describe the image"):
             client.post("/embeddings", body={"messages": [{"role": "user", "content": other}]}, cast_to=object)
+
+
+def test_a_length_that_was_not_trained_is_refused(servers: SimpleNamespace, reference: Reference) -> None:
+    """Of any client, with the model's name; a raw vector of a trained one is as it was pooled."""
+    with openai.OpenAI(base_url=f"{servers.pooling.url}/v1", api_key=KEY, max_retries=0) as client:
+        with pytest.raises(openai.BadRequestError, match="dimensions=100 is not a Matryoshka size of demo; choose one"):
+            client.embeddings.create(model="demo", input="Query: a tree", dimensions=100)
+        options = {"extra_body": {"use_activation": False}, "encoding_format": "float"}
+        answer = client.embeddings.create(model="demo", input="Query: a tree", dimensions=64, **options)  # type: ignore[call-overload]
+        wanted = reference.raw("Query: a tree", 64)
+        assert relative_error(np.array(answer.data[0].embedding), wanted) <= RAW_LIMIT
 
 
 @pytest.mark.parametrize("path", ["/jina/checkpoint", "/jina/tokenizer.json", "/v1/models", "/tokenize", "/pooling"])
@@ -208,6 +232,17 @@ def test_both_adapters_work_on_it(client: JinaEmbedder, demo_embedder: JinaEmbed
     llama = VllmJinaEmbedding(embedder=client)
     assert distance(np.array(llama.get_query_embedding("a tree")), query) <= LIMIT
     assert distance(np.array(llama.get_image_embedding(encoded(IMAGES[3]))), image) <= LIMIT
+
+
+def test_both_adapters_give_raw_vectors(servers: SimpleNamespace, reference: Reference) -> None:
+    """Of an embedder over a server, and of their own on the engine in this process."""
+    with JinaEmbedder.from_server(servers.pooling.url, api_key=KEY, normalize=False) as raw:
+        for own in ({"embedder": raw}, {"model": "demo", "normalize": False}):
+            with VllmJinaEmbeddings(**own) as langchain, VllmJinaEmbedding(**own) as llama:
+                queries = np.array([langchain.embed_query("a tree"), llama.get_query_embedding("a tree")])
+                assert relative_error(queries, np.stack([reference.raw("Query: a tree")] * 2)) <= RAW_LIMIT
+                images = np.array([langchain.embed_image(IMAGES[3]), llama.get_image_embedding(encoded(IMAGES[3]))])
+                assert relative_error(images, np.stack([reference.raw(IMAGES[3])] * 2)) <= RAW_LIMIT
 
 
 def test_a_lost_server_loses_no_vector(servers: SimpleNamespace, demo_embedder: JinaEmbedder) -> None:

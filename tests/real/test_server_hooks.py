@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from vllm import PoolingParams
 from vllm.exceptions import VLLMValidationError
 
 from tests.support.builders import text_builder
@@ -22,6 +23,7 @@ from tests.support.hostile_bodies import bomb, uri
 from tests.support.image_files import image_files
 from tests.support.images import encoded, noise
 from vllm_jina_embed import ConfigError, InputError, settings
+from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.engine.local.arguments import engine_arguments
 from vllm_jina_embed.engine.local.engine import _unit
 from vllm_jina_embed.engine.local.image_threads import ImageThreads
@@ -156,6 +158,9 @@ MARKERS = SimpleNamespace(
 )
 
 
+DEMO = resolve("demo")
+
+
 class Client:
     """Answers every prompt with the numbers it was made with."""
 
@@ -170,15 +175,15 @@ class Client:
             self.closed += 1
 
 
-async def ask(client: Any, prompt: Any, number: str = "embd-x-3") -> list[Any]:
-    return [one async for one in client.encode(request_id=number, prompt=prompt, pooling_params=None, priority=0)]
+async def ask(client: Any, prompt: Any, number: str = "embd-x-3", *, params: Any = None) -> list[Any]:
+    return [one async for one in client.encode(request_id=number, prompt=prompt, pooling_params=params, priority=0)]
 
 
 @pytest.mark.parametrize("ids", [[1, 7, 2], [9], [8] * 9, [1, 7, 8, 9, 2], [9, 7], [10]])
 async def test_ids_of_an_image_without_an_image_are_refused(ids: list[int]) -> None:
     """With the place of the item and of the token."""
     client = Client(torch.ones(3))
-    check_requests(client)
+    check_requests(client, DEMO)
     place = next(place for place, one in enumerate(ids) if one in (7, 8, 9, 10))
     with pytest.raises(VLLMValidationError, match=rf"input\[3\]: token {place} is {ids[place]} "):
         await ask(client, {"type": "token", "prompt_token_ids": ids})
@@ -191,7 +196,7 @@ async def test_ids_of_an_image_without_an_image_are_refused(ids: list[int]) -> N
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 async def test_numbers_that_are_not_finite_are_no_answer(bad: float) -> None:
     client = Client(torch.tensor([1.0, bad]))
-    check_requests(client)
+    check_requests(client, DEMO)
     with pytest.raises(VLLMValidationError, match=r"input\[3\].*not finite"):
         await ask(client, {"prompt_token_ids": [1]})
     assert client.closed == 1
@@ -200,13 +205,27 @@ async def test_numbers_that_are_not_finite_are_no_answer(bad: float) -> None:
 async def test_large_finite_numbers_are_an_answer() -> None:
     """In float16 their sum would not be."""
     client = Client(torch.full((100,), 60000.0, dtype=torch.float16), SimpleNamespace())
-    check_requests(client)
+    check_requests(client, DEMO)
     assert len(await ask(client, {"prompt_token_ids": [7, 8, 9]})) == 1  # a text model has no markers
+
+
+@pytest.mark.parametrize("dimensions", [100, 1, 256])
+async def test_a_length_that_was_not_trained_is_refused(dimensions: int) -> None:
+    """With the model's name and what is allowed; vLLM would cut."""
+    client = Client(torch.ones(3))
+    check_requests(client, DEMO)
+    params = PoolingParams(task="embed", dimensions=dimensions)
+    message = rf"dimensions={dimensions} is not a Matryoshka size of demo; choose one of 32, 64, 128"
+    with pytest.raises(VLLMValidationError, match=message):
+        await ask(client, {"prompt_token_ids": [1]}, params=params)
+    for options in ({"task": "embed", "dimensions": 64}, {"task": "embed"}, {"task": "token_embed", "dimensions": 100}):
+        right = PoolingParams(**options)
+        assert len(await ask(client, {"prompt_token_ids": [1]}, params=right)) == 1
 
 
 async def test_a_request_id_that_cannot_be_sent_is_refused() -> None:
     client = Client(torch.ones(3))
-    check_requests(client)
+    check_requests(client, DEMO)
     with pytest.raises(VLLMValidationError, match="request_id"):
         await ask(client, {"prompt_token_ids": [1]}, "embd-\ud800-0")
 
@@ -352,7 +371,7 @@ def test_half_of_a_surrogate_pair_is_the_clients_error(renderer: Any) -> None:
 async def test_an_empty_answer_is_none() -> None:
     """As vLLM 0.32 gives after a failed request."""
     client = Client(torch.ones(0))
-    check_requests(client)
+    check_requests(client, DEMO)
     with pytest.raises(VLLMValidationError, match=r"input\[3\].*no numbers"):
         await ask(client, {"prompt_token_ids": [1]})
 

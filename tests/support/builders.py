@@ -12,23 +12,23 @@ from vllm_jina_embed.checkpoints.description import DEMO_FOLDER, Model, Special
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.inputs.images import MediaPolicy
-from vllm_jina_embed.prompts.pieces import PieceBuilder
+from vllm_jina_embed.prompts.chunks import ChunkBuilder
 from vllm_jina_embed.prompts.plain import plain_tokenizer
 
 
-def template_builder(tokenizer: Tokenizer | None = None, row: Model = JINA_V4) -> PieceBuilder:
+def template_builder(tokenizer: Tokenizer | None = None, row: Model = JINA_V4) -> ChunkBuilder:
     """Return a builder of texts and images."""
     return builder_of(row, (tokenizer or make_tokenizer()).to_str())
 
 
-def text_builder(content: str | None = None, row: Model = XLM_ROBERTA) -> PieceBuilder:
+def text_builder(content: str | None = None, row: Model = XLM_ROBERTA) -> ChunkBuilder:
     """Return a builder of texts alone."""
     return builder_of(row, make_unigram().to_str() if content is None else content)
 
 
-def builder_of(row: Model, content: str) -> PieceBuilder:
+def builder_of(row: Model, content: str) -> ChunkBuilder:
     """Return the builder of a row with the content of a tokenizer.json."""
-    return PieceBuilder(plain_tokenizer(row, content.encode(), origin="test"), row, policy=MediaPolicy())
+    return ChunkBuilder(plain_tokenizer(row, content.encode(), origin="test"), row, policy=MediaPolicy())
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,11 @@ def vector_of(prompt: Prompt, dimensions: int) -> Floats:
     return np.asarray(values / np.linalg.norm(values), dtype=np.float32)
 
 
+def raw_of(prompt: Prompt, dimensions: int) -> Floats:
+    """Return what ``FakeEngine`` gives where nothing is normalised; its length is the number of tokens."""
+    return vector_of(prompt, dimensions) * np.float32(len(prompt.token_ids))
+
+
 def wait_until(condition: Callable[[], object], *, seconds: float = 10) -> None:
     """Return when ``condition`` holds; fail after ``seconds``."""
     end = time.monotonic() + seconds
@@ -93,10 +98,12 @@ class FakeEngine:
                 self._thread = LoopThread("fake-engine")
         return self._thread.run(job)
 
-    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+    async def embed(
+        self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False, normalize: bool = True
+    ) -> Floats:
         """Wait, fail, or return the prompt's own vector."""
         await self._work(prompt, task, urgent)
-        return vector_of(prompt, dimensions)
+        return vector_of(prompt, dimensions) if normalize else raw_of(prompt, dimensions)
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """Wait, fail, or return each token's own vector of ``token_dimensions`` numbers, images not expanded."""

@@ -25,6 +25,7 @@ from vllm_jina_embed.pooling.single_vector import finish, normalize
 from vllm_jina_embed.prompts.base import Prompt
 
 WIDTH = 128  # of the demo checkpoint
+RAW = 5  # L2 norm of an embedding that is not to be normalised
 BEFORE, SPAN, AFTER = (90, 91), (92, 93, 94), (95,)
 
 
@@ -103,7 +104,8 @@ class FakeServers:
         if path == "/tokenize":
             return httpx.Response(200, json={"tokens": self._ids(body)[0]})
         if path == "/v1/embeddings" and kind == "embed":
-            return _numbers("embedding", [_cut(one, body["dimensions"]) for one in self._vectors(body)])
+            rows = [_cut(one, body["dimensions"]) for one in self._vectors(body)]
+            return _numbers("embedding", rows if body.get("use_activation", True) else [RAW * one for one in rows])
         if path == "/pooling" and kind != "embed":
             states = [self._states(ids) for ids in self._ids(body)]
             return _numbers("data", [normalize(one) for one in states] if body["use_activation"] else states)

@@ -50,7 +50,9 @@ class LayeredEngine(FakeEngine):
         self.asked.append(prompt.token_ids)
         return self._states(prompt)
 
-    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+    async def embed(
+        self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False, normalize: bool = True
+    ) -> Floats:
         """Return the pooled states: layer norm where the row has one, cut, normalised."""
         tokens = self._states(prompt)
         pooled = tokens.states[self._chosen(tokens.token_ids, prompt)].mean(0)

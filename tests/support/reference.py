@@ -48,12 +48,17 @@ class Reference:
     def token_states(self, item: str | Image.Image | Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token ids ``(n,)`` and post-norm states ``(n, hidden)`` of a whole prompt text or of images."""
         if isinstance(item, str):
-            ids = self.tokenizer(item, return_tensors="pt", add_special_tokens=False).input_ids
-            output = self.model.model(input_ids=ids.to(self.device), use_cache=False)
-            return ids[0], output.last_hidden_state[0].cpu()
+            return self.text_states(self.tokenizer(item, add_special_tokens=False).input_ids)
         images = [item] if isinstance(item, Image.Image) else list(item)
         prompt = "<|im_start|>user\n" + IMAGE * len(images) + "Describe the image.<|im_end|>\n"
         return self.prompt_states(self.tokenizer(prompt, add_special_tokens=False).input_ids, images)
+
+    @torch.inference_mode()
+    def text_states(self, ids: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what ``token_states`` does of a text's prompt in token ids."""
+        every = torch.tensor([list(ids)])
+        output = self.model.model(input_ids=every.to(self.device), use_cache=False)
+        return every[0], output.last_hidden_state[0].cpu()
 
     @torch.inference_mode()
     def prompt_states(self, ids: Sequence[int], images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,18 +83,32 @@ class Reference:
         """Return the embedding of a whole prompt text (prefix included) or of one or several RGB images."""
         return self.pooled(*self.token_states(item), dimensions)
 
+    def raw(self, item: str | Image.Image | Sequence[Image.Image], dimensions: int | None = None) -> np.ndarray:
+        """Return what ``embed`` does, cut but not normalised."""
+        return self.averaged(*self.token_states(item))[:dimensions].numpy()
+
     def pooled(self, ids: torch.Tensor, states: torch.Tensor, dimensions: int | None = None) -> np.ndarray:
         """Return the embedding of a prompt's token ids ``(n,)`` and states ``(n, hidden)``."""
+        pooled = torch.nn.functional.normalize(self.averaged(ids, states), dim=-1)
+        if dimensions is not None:
+            pooled = torch.nn.functional.normalize(pooled[:dimensions], dim=-1)
+        return pooled.numpy()
+
+    def averaged(self, ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """Return the mean ``(hidden,)`` of the states that count."""
         if self.start in ids:
             inside = torch.zeros(len(ids), dtype=torch.bool)
             starts, ends = (ids == self.start).nonzero().flatten(), (ids == self.end).nonzero().flatten()
             for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
                 inside[start : end + 1] = True
             states = states[inside]
-        pooled = torch.nn.functional.normalize(states.sum(0) / len(states), dim=-1)
-        if dimensions is not None:
-            pooled = torch.nn.functional.normalize(pooled[:dimensions], dim=-1)
-        return pooled.numpy()
+        return states.sum(0) / len(states)
+
+
+def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest length of a difference of rows over that of the expected row, in float64; lengths count."""
+    got, expected = np.atleast_2d(got).astype(np.float64), np.atleast_2d(expected).astype(np.float64)
+    return float((np.linalg.norm(got - expected, axis=1) / np.linalg.norm(expected, axis=1)).max())
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

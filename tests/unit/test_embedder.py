@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from tests.support.fake_engine import FakeEngine, vector_of, wait_until
+from tests.support.fake_engine import FakeEngine, raw_of, vector_of, wait_until
 from tests.support.images import encoded, noise
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import JinaEmbedder, MediaPolicy
@@ -87,9 +87,14 @@ def make(folder: Path, engines: list[FakeEngine]) -> Iterator[Make]:
     assert all(engine.closed for engine in engines)
 
 
+def prompt_of(text: str) -> Prompt:
+    """Return a whole prompt text as a prompt."""
+    return Prompt(token_ids=tuple(make_tokenizer().encode(text).ids))
+
+
 def answer(text: str, dimensions: int = 64) -> np.ndarray:
     """Return what the engine gives for a whole prompt text."""
-    return vector_of(Prompt(token_ids=tuple(make_tokenizer().encode(text).ids)), dimensions)
+    return vector_of(prompt_of(text), dimensions)
 
 
 class TestConstruction:
@@ -219,6 +224,63 @@ class TestCalls:
             with pytest.raises(ConfigError, match="choose one of 16, 32, 64"):
                 embedder.embed_queries(["a"], dimensions=bad)
 
+    async def test_an_input_type_chooses_the_role_and_the_task(self, make: Make, engines: list[FakeEngine]) -> None:
+        """In every call that takes a role; unknown ones are refused before anything starts."""
+        embedder = make()
+        query, passage = answer("Query: a"), answer("Passage: a")
+        for name, expected in (("search_query", query), ("query", query), ("document", passage), ("code.query", query)):
+            rows = [
+                embedder.embed(["a"], input_type=name)[0],
+                (await embedder.aembed(["a"], input_type=name))[0],
+                next(embedder.embed_stream(["a"], input_type=name)),
+                *[row async for row in embedder.aembed_stream(["a"], input_type=name)],
+            ]
+            np.testing.assert_array_equal(rows, [expected] * 4)
+            multi = [
+                embedder.embed_multi_vector(["a"], input_type=name)[0],
+                (await embedder.aembed_multi_vector(["a"], input_type=name))[0],
+            ]
+            role: Any = "query" if expected is query else "passage"
+            np.testing.assert_array_equal(multi, embedder.embed_multi_vector(["a"], prompt_name=role) * 2)
+        embedder.embed(["a"], input_type="code.passage")
+        embedder.embed(["a"], input_type="text-matching", prompt_name=None)
+        assert engines[0].tasks[-2:] == ["code", "text-matching"]
+        np.testing.assert_array_equal(embedder.embed(["a"], input_type="text-matching"), [query])
+        for wrong in ("clustering", "summarization.query"):
+            with pytest.raises(
+                ConfigError, match=f"input_type='{wrong}' means nothing to .*; choose one of query, pas"
+            ):
+                make().embed(["a"], input_type=wrong)
+        with pytest.raises(ConfigError, match="both choose a role"):
+            make().embed_queries(["a"], input_type="search_query")
+        assert len(engines) == 1
+
+    async def test_vectors_that_are_not_normalised(self, make: Make) -> None:
+        """By the embedder's setting or the call's, from every method; cut to its size, and never multi-vectors."""
+        raw, unit = make(normalize=False), make()
+        (expected,) = unit.embed_queries(["a fox"], normalize=False)
+        np.testing.assert_array_equal(expected, raw_of(prompt_of("Query: a fox"), 64))
+        assert np.linalg.norm(expected) == pytest.approx(len(prompt_of("Query: a fox").token_ids))
+        (shorter,) = raw.embed_queries(["a fox"], dimensions=16)
+        np.testing.assert_array_equal(shorter, raw_of(prompt_of("Query: a fox"), 16))
+        rows = [
+            raw.embed_queries(["a fox"])[0],
+            raw.embed(["a fox"], prompt_name="query")[0],
+            next(raw.embed_stream(["a fox"], prompt_name="query")),
+            next(unit.embed_stream(["a fox"], prompt_name="query", normalize=False)),
+            (await raw.aembed_queries(["a fox"]))[0],
+            *[row async for row in unit.aembed_stream(["a fox"], prompt_name="query", normalize=False)],
+        ]
+        np.testing.assert_array_equal(rows, [expected] * len(rows))
+        (same,) = raw.embed_queries(["a fox"], normalize=True)
+        np.testing.assert_array_equal(same, answer("Query: a fox"))
+        (tokens,) = raw.embed_multi_vector(["a fox"])
+        np.testing.assert_allclose(np.linalg.norm(tokens, axis=1), 1, atol=1e-6)
+        image = noise(30, 40)
+        assert np.linalg.norm(raw.embed_images([image])[0]) > 2
+        with pytest.raises(ConfigError, match="normalize='no' must be True or False"):
+            unit.embed(["a"], normalize="no")
+
     def test_unknown_overrides_are_refused(self, make: Make) -> None:
         """Never ignored."""
         with pytest.raises(TypeError, match="unexpected keyword"):
@@ -256,6 +318,18 @@ class TestErrors:
         assert caught.value.positions == (1, 3)
         np.testing.assert_array_equal(caught.value.embeddings[[0, 2]], make().embed_queries(["a", "b"]))
         assert np.isnan(caught.value.embeddings[[1, 3]]).all()
+
+    def test_a_text_too_long_is_named_and_no_other_is_lost(self, make: Make, engines: list[FakeEngine]) -> None:
+        """With NONE, as vLLM calls it; with START the engine gets the prefix and the end of the text."""
+        long = "the quick brown fox " * 20
+        with pytest.raises(InputError, match=r"^texts\[1\]: got \d+ tokens; max_length is 9") as caught:
+            make(truncate="NONE", max_length=9).embed_passages(["a", long, "b"])
+        assert caught.value.positions == (1,)
+        np.testing.assert_array_equal(caught.value.embeddings[[0, 2]], make().embed_passages(["a", "b"]))
+        with pytest.warns(UserWarning, match="lost their start"):
+            make(truncate="START", max_length=9).embed_passages([long])
+        whole, prefix = prompt_of(f"Passage: {long}").token_ids, prompt_of("Passage:").token_ids
+        assert engines[-1].prompts[-1].token_ids == (*prefix, *whole[len(prefix) - 9 :])
 
     @pytest.mark.fire
     def test_a_call_with_nothing_good_starts_nothing(self, make: Make, engines: list[FakeEngine]) -> None:

@@ -53,6 +53,18 @@ def test_a_text_with_its_image_is_the_mean_of_two_answers(servers: FakeServers) 
     np.testing.assert_allclose(row, middle / np.linalg.norm(middle), atol=1e-6)
 
 
+def test_vectors_may_stay_as_they_were_pooled(servers: FakeServers) -> None:
+    """From a server that pools, one of token states, and a plain one; on one engine with those that are normalised."""
+    for url, keywords in (("http://a", {}), ("http://tokens", {}), ("http://plain", {"model": "demo"})):
+        with (
+            Remote.from_server(url, normalize=False, **keywords) as raw,  # type: ignore[arg-type]
+            Remote.from_server(url, **keywords) as unit,  # type: ignore[arg-type]
+        ):
+            (row,), (normalised,) = raw.embed(["a tree"]), unit.embed(["a tree"])
+            assert abs(np.linalg.norm(row) - 1) > 0.1
+            np.testing.assert_allclose(row / np.linalg.norm(row), normalised, atol=1e-6)
+
+
 def test_embedders_of_the_same_servers_share_one_engine(servers: FakeServers) -> None:
     """Whatever their task, dimensions or role; another key or timeout is another engine."""
     with (

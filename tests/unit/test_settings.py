@@ -76,8 +76,17 @@ def test_what_is_given_is_taken() -> None:
         ({"max_pixels": "9"}, "max_pixels='9'"),
         ({"min_pixels": 700_000}, "min_pixels=700000 is larger than max_pixels=602112"),
         ({"max_pixels": 3000}, "min_pixels=3136 is larger than max_pixels=3000"),
+        ({"normalize": 0}, "normalize=0 must be True or False."),
+        ({"normalize": None}, "normalize=None"),
+        ({"normalize": False, "fusion": "mean"}, "normalize=False: fusion='mean' joins two vectors of norm 1."),
+        ({"long_text": "mean"}, "long_text='mean' is unknown; choose one of chunks"),
+        ({"long_text": True}, "long_text=True"),
         ({"task": "code"}, "jina-embeddings-v4-vllm-code"),
-        ({"dimensions": 300}, "choose one of 128"),
+        ({"dimensions": 300}, f"dimensions=300 is not a Matryoshka size of {RETRIEVAL}; choose one of 128, 256"),
+        (
+            {"model": "BAAI/bge-m3", "dimensions": 512},
+            "BAAI/bge-m3; it was trained for the full length alone. Leave dimensions out, or pass 1024.",
+        ),
         ({"model": "no-such-model"}, "no such folder"),
     ],
 )
@@ -86,6 +95,20 @@ def test_a_setting_that_cannot_be_honoured_is_refused(given: dict[str, Any], mes
     with pytest.raises(ConfigError) as caught:
         check(**given)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("word", "ours"), [("END", "end"), ("START", "start"), ("NONE", "error")])
+def test_what_vllm_and_cohere_call_it_is_the_same_setting(word: Any, ours: Any) -> None:
+    """To the fingerprint, so caches answer either."""
+    assert check(truncate=word) == check(truncate=ours)
+    with pytest.raises(ConfigError, match=f"truncate='{word.title()}' is unknown; choose one of end, start, error"):
+        check(truncate=word.title())
+
+
+@pytest.mark.parametrize("wrong", [None, [], {"END": 1}, 0])
+def test_a_truncation_of_another_type_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="truncate="):
+        check(truncate=wrong)
 
 
 def test_a_path_may_name_the_model(tmp_path: Path) -> None:
@@ -104,6 +127,8 @@ DECIDE: dict[str, Any] = {
     "max_pixels": 500_000,
     "engine_kwargs": {"dtype": "float16"},
     "fusion": "mean",
+    "normalize": False,
+    "long_text": "chunks",
 }
 DO_NOT = {"media": MediaPolicy(max_bytes=5), "show_progress": True, "on_error": "skip"}
 
@@ -112,6 +137,16 @@ DO_NOT = {"media": MediaPolicy(max_bytes=5), "show_progress": True, "on_error": 
 def test_the_fingerprint_changes_with_each_thing_that_decides_a_vector(name: str) -> None:
     """One at a time."""
     assert check(**{name: DECIDE[name]}).fingerprint != check().fingerprint
+
+
+def test_what_is_not_normalised_says_so_at_the_end_of_its_fingerprint() -> None:
+    """Behind all that was there before; a call may have its own."""
+    fingerprint = check().fingerprint
+    assert check(normalize=False).fingerprint == check().for_call(normalize=False).fingerprint
+    assert check(normalize=False).fingerprint == f"{fingerprint}|normalize=False"
+    assert check(normalize=False).for_call(normalize=True).fingerprint == fingerprint
+    with pytest.raises(ConfigError, match=r"normalize=False: fusion='mean'"):
+        check(fusion="mean").for_call(normalize=False)
 
 
 def test_the_fingerprint_changes_with_the_task(tmp_path: Path) -> None:

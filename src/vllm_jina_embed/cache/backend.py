@@ -57,7 +57,7 @@ class CacheBackend:
     def run(self, request: Request) -> Outcome:
         """See ``Backend.run``."""
         settings = self._begin(request)
-        if request.multi_vector:
+        if request.multi_vector or request.ends is not None:
             return self._backend.run(request)
         outcome = _empty(len(request.items), settings)
         for part in self._parts(request, settings):
@@ -69,7 +69,7 @@ class CacheBackend:
     async def arun(self, request: Request) -> Outcome:
         """See ``Backend.arun``."""
         settings = self._begin(request)
-        if request.multi_vector:
+        if request.multi_vector or request.ends is not None:
             return await self._backend.arun(request)
         outcome = _empty(len(request.items), settings)
         parts = self._parts(request, settings)
@@ -82,7 +82,7 @@ class CacheBackend:
     def _begin(self, request: Request) -> Settings:
         """Check the request as an embedder does, and return its settings."""
         self._check_open()
-        settings = self.settings.for_call(dimensions=request.dimensions, task=request.task)
+        settings = self.settings.for_call(dimensions=request.dimensions, task=request.task, normalize=request.normalize)
         check_role(request.prompt_name)
         return settings
 

@@ -74,8 +74,11 @@ class Model(Frozen):
         tasks: Tasks out of ``TASKS``, the default first; ``task_names`` of config.json may choose among several.
         matryoshka_sizes: Lengths below the full one that were trained, where ``matryoshka_dims`` of config.json does
             not say so; empty if none was.
+        min_dimensions: Where every length from some one to the full one was trained, the smallest; None elsewhere.
         token_dimensions: Length of one row of a multi-vector of a checkpoint with adapters, where
             ``multi_vector_projector_dim`` of config.json does not say so; None for the full length.
+        score: How a query and an item are compared unless a caller says so: by the ``cosine`` of their embeddings, or
+            by ``maxsim`` of their multi-vectors, as late-interaction models are.
         positions: Which of ``max_position_embeddings`` tokens take: ``all``, or those ``after_padding`` (RoBERTa's,
             counted from the padding token's id + 1).
         min_pixels: Smallest area of an image in pixels.
@@ -104,7 +107,9 @@ class Model(Frozen):
     splits_prompts: bool = False
     tasks: tuple[str, ...] = ("retrieval",)
     matryoshka_sizes: tuple[int, ...] = ()
+    min_dimensions: int | None = None
     token_dimensions: int | None = None
+    score: Literal["cosine", "maxsim"] = "cosine"
     positions: Literal["all", "after_padding"] = "all"
     min_pixels: int = 1
     max_pixels: int = 1
@@ -169,8 +174,9 @@ class Model(Frozen):
         return self.vectors_before.get(digest, f"vllm-jina-embed/2/{digest}")
 
 
-NO_VECTORS = frozenset({"layouts", "known_as", "attention", "source", "vectors_before"})
-"""Fields that decide no vector: a corrected citation, or a stricter check, must not empty a cache."""
+NO_VECTORS = frozenset({"layouts", "known_as", "attention", "min_dimensions", "score", "source", "vectors_before"})
+"""Fields that decide no vector: a corrected citation, or a stricter check, must not empty a cache. A vector's length
+stands in its key itself, so the choice of lengths decides none."""
 
 
 def canonical(row: Model) -> str:
@@ -257,6 +263,11 @@ class Checkpoint:
     def supports_images(self) -> bool:
         """Whether images have embeddings too."""
         return self.row.takes_images
+
+    def was_trained_for(self, dimensions: int) -> bool:
+        """Tell whether embeddings of this length were trained."""
+        least = self.row.min_dimensions
+        return dimensions in self.matryoshka_sizes or (least is not None and least <= dimensions <= self.hidden_size)
 
     @property
     def label(self) -> str:

@@ -122,7 +122,9 @@ def _of_sizes(row: Model) -> dict[str, Rule]:
             _is_tuple_of(row.matryoshka_sizes, int, empty=True) and all(map(_is_over_0, row.matryoshka_sizes)),
             "a tuple of whole numbers over 0",
         ),
+        "min_dimensions": (row.min_dimensions is None or _is_over_0(row.min_dimensions), f"{number}, or None"),
         "token_dimensions": (row.token_dimensions is None or _is_over_0(row.token_dimensions), f"{number}, or None"),
+        "score": (row.score in ("cosine", "maxsim"), "cosine or maxsim"),
         "positions": (row.positions in ("all", "after_padding"), "all or after_padding"),
         "min_pixels": (_is_over_0(low), number),
         "max_pixels": (

@@ -5,6 +5,7 @@ The engine is one backend; the cache in front of it is another.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +23,8 @@ class Request:
         multi_vector: Whether to return one vector per token, or one per item.
         dimensions: Matryoshka size; None takes the embedder's. Multi-vectors have none.
         task: None takes the embedder's.
+        normalize: Whether embeddings have L2 norm 1; None takes the embedder's. Multi-vectors always do.
+        ends: For late chunking, by the position of each item, a text, where its chunks end in it, in characters.
         show_progress: None takes the embedder's.
     """
 
@@ -30,6 +33,8 @@ class Request:
     multi_vector: bool = False
     dimensions: int | None = None
     task: str | None = None
+    normalize: bool | None = None
+    ends: Mapping[int, Sequence[int]] | None = None
     show_progress: bool | None = None
 
 

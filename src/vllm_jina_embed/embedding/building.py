@@ -12,9 +12,10 @@ from .._cores import usable_cores
 from ..errors import InputError
 from ..inputs.images import may_share_a_file
 from ..inputs.items import ImageItem, Item, TextItem
-from ..prompts.base import Prompt
+from ..prompts.base import Chunks, Prompt, Spans
 
-Build = Callable[[Sequence[Item]], list[Prompt | InputError]]
+Built = Prompt | Chunks | Spans | InputError
+Build = Callable[[Sequence[Item]], Sequence[Built]]
 
 AHEAD = 8
 """Most lists that are built at the same time; one for each core of smaller machines."""
@@ -28,9 +29,7 @@ QUICK = 1000
 """Characters that are tokenised at once, in about 0.1 ms."""
 
 
-async def built_prompts(
-    items: Sequence[Item], build: Build, *, urgent: bool
-) -> AsyncGenerator[Prompt | InputError, None]:
+async def built_prompts(items: Sequence[Item], build: Build, *, urgent: bool) -> AsyncGenerator[Built, None]:
     """Yield the prompt of each item, or its error, in order.
 
     Long texts and images are prepared in threads: on as many cores as there are, unless reading one item might move
@@ -59,9 +58,9 @@ async def built_prompts(
 
 async def _built(
     chunks: Iterator[list[Item]], build: Build, ahead: int, pool: ThreadPoolExecutor | None
-) -> AsyncGenerator[list[Prompt | InputError], None]:
+) -> AsyncGenerator[Sequence[Built], None]:
     """Yield what ``build`` returns for each list, in order, with ``ahead`` of them in threads."""
-    building: deque[asyncio.Future[list[Prompt | InputError]]] = deque()
+    building: deque[asyncio.Future[Sequence[Built]]] = deque()
     try:
         for chunk in chunks:
             if is_quick(chunk) and not building:

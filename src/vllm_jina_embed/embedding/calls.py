@@ -2,75 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
-from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from .._arrays import Floats
-from .._closing import Closing
-from ..checkpoints.description import Checkpoint
 from ..inputs import items as inputs
+from ..inputs.documents import chunked
 from ..inputs.images import ImageInput
-from ..inputs.items import Checked, EmbedInput
+from ..inputs.items import EmbedInput
 from ..prompts.base import PromptName
-from ..settings import Settings, check_on_error
 from . import scoring
-from .backend import Backend, Request
-from .outcomes import Outcome
+from .base import Base
 from .progress import progress_bar
 from .streams import astream, stream
 
 
-class Calls(Closing):
-    """The calls of an embedder.
-
-    Attributes:
-        settings: The checked settings.
-        backend: Computes the vectors.
-    """
-
-    settings: Settings
-    backend: Backend
-
-    @property
-    @abstractmethod
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The description of the checkpoint."""
-        return self.settings.checkpoint
-
-    @property
-    def model(self) -> str:
-        """The checkpoint's name, as it was passed."""
-        return self.checkpoint.name
-
-    @property
-    def task(self) -> str:
-        """``retrieval``, ``text-matching`` or ``code``."""
-        return self.settings.task
-
-    @property
-    def dimensions(self) -> int:
-        """Length of the embeddings."""
-        return self.settings.dimensions
-
-    @property
-    def dimension(self) -> int:
-        """Old name of ``dimensions``, until the next version."""
-        warnings.warn(f"{type(self).__name__}.dimension is now called dimensions", DeprecationWarning, stacklevel=2)
-        return self.settings.dimensions
-
-    @property
-    def fingerprint(self) -> str:
-        """All settings that change a vector, as one string: equal fingerprints, inputs and roles give equal vectors."""
-        return self.settings.fingerprint
-
-    # --- calls ------------------------------------------------------------------------------------------------------
+class Calls(Base):
+    """The calls of an embedder."""
 
     def embed_queries(self, texts: Iterable[str], **overrides: Any) -> Floats:
         """Return embeddings ``(n, dimension)`` of questions; see ``embed`` for overrides and errors."""
@@ -106,7 +55,14 @@ class Calls(Closing):
         rows: Floats = await self._arows(inputs.images(images), "passage", **overrides)
         return rows
 
-    def embed(self, items: Iterable[EmbedInput], *, prompt_name: PromptName = "passage", **overrides: Any) -> Floats:
+    def embed(
+        self,
+        items: Iterable[EmbedInput],
+        *,
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
+        **overrides: Any,
+    ) -> Floats:
         """Return embeddings of texts, images and both together, mixed as they come.
 
         Args:
@@ -116,33 +72,44 @@ class Calls(Closing):
                 so is a list of content blocks as LangChain and OpenAI write them: there a string under ``text`` is
                 always a text, and one under ``image`` a path or a data URI, as in ``embed_images``. A model that was
                 not trained for it refuses such items unless the embedder has ``fusion``.
-            prompt_name: ``query`` or ``passage``; decides the texts' prefix; images have none.
-            **overrides: ``dimensions``, ``task``, ``show_progress`` and ``on_error`` for this call.
+            prompt_name: ``query`` or ``passage``, the default; decides the texts' prefix; images have none.
+            input_type: Instead, the role in the words of Cohere (``search_query``, ``search_document``) or of
+                sentence-transformers (``query``, ``document``); with a task of the checkpoint ``code.query`` or
+                ``text-matching``.
+            **overrides: ``dimensions``, ``task``, ``normalize``, ``show_progress`` and ``on_error`` for this call.
 
         Returns:
-            float32, shape ``(n, dimension)``, rows of L2 norm 1, order kept; ``(0, dimension)`` for no items.
+            float32, shape ``(n, dimension)``, order kept; ``(0, dimension)`` for no items. Rows have L2 norm 1, unless
+            ``normalize`` is False.
 
         Raises:
             InputError: Some items cannot be embedded; names every position. ``error.embeddings`` holds the other rows,
                 with NaN rows for the bad items; it is None where ``items`` as a whole is not a list.
-            ConfigError: ``dimensions`` is not a Matryoshka size, or the checkpoint does not serve ``task``.
+            ConfigError: ``dimensions`` is not a Matryoshka size, the checkpoint does not serve ``task``, or it has no
+                such ``input_type``; names what is allowed.
             ClosedError: After ``close()``.
         """
-        rows: Floats = self._rows(inputs.mixed(items), prompt_name, **overrides)
+        rows: Floats = self._rows(inputs.mixed(items), prompt_name, input_type=input_type, **overrides)
         return rows
 
     async def aembed(
-        self, items: Iterable[EmbedInput], *, prompt_name: PromptName = "passage", **overrides: Any
+        self,
+        items: Iterable[EmbedInput],
+        *,
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
+        **overrides: Any,
     ) -> Floats:
         """Await ``embed``."""
-        rows: Floats = await self._arows(inputs.mixed(items), prompt_name, **overrides)
+        rows: Floats = await self._arows(inputs.mixed(items), prompt_name, input_type=input_type, **overrides)
         return rows
 
     def embed_multi_vector(
         self,
         items: Iterable[EmbedInput],
         *,
-        prompt_name: PromptName = "passage",
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
         task: str | None = None,
         show_progress: bool | None = None,
     ) -> list[Floats]:
@@ -156,6 +123,7 @@ class Calls(Closing):
         Args:
             items: As in ``embed``.
             prompt_name: As in ``embed``.
+            input_type: As in ``embed``.
             task: For this call; None takes the embedder's.
             show_progress: For this call; None takes the embedder's.
 
@@ -164,11 +132,16 @@ class Calls(Closing):
 
         Raises:
             InputError: As in ``embed``; items with an error have an array ``(0, token_dimensions)``.
-            ConfigError: The checkpoint does not serve ``task``.
+            ConfigError: The checkpoint does not serve ``task``, or has no such ``input_type``.
             ClosedError: After ``close()``.
         """
         rows: list[Floats] = self._rows(
-            inputs.mixed(items), prompt_name, multi_vector=True, task=task, show_progress=show_progress
+            inputs.mixed(items),
+            prompt_name,
+            input_type=input_type,
+            multi_vector=True,
+            task=task,
+            show_progress=show_progress,
         )
         return rows
 
@@ -176,23 +149,77 @@ class Calls(Closing):
         self,
         items: Iterable[EmbedInput],
         *,
-        prompt_name: PromptName = "passage",
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
         task: str | None = None,
         show_progress: bool | None = None,
     ) -> list[Floats]:
         """Await ``embed_multi_vector``."""
         rows: list[Floats] = await self._arows(
-            inputs.mixed(items), prompt_name, multi_vector=True, task=task, show_progress=show_progress
+            inputs.mixed(items),
+            prompt_name,
+            input_type=input_type,
+            multi_vector=True,
+            task=task,
+            show_progress=show_progress,
         )
+        return rows
+
+    def embed_late_chunks(
+        self,
+        documents: Iterable[Sequence[str]],
+        *,
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
+        **overrides: Any,
+    ) -> list[Floats]:
+        """Return an embedding for each chunk of each document, from one pass over the whole document (late chunking).
+
+        Each chunk's is the mean of its own tokens' states, which have seen the rest of the document: with causal
+        attention what stands before them. The prompt's tokens before and behind the text count with the first chunk and
+        the last, so a document of one chunk has its usual embedding. Nothing is kept in a cache.
+        Source: Guenther et al., "Late Chunking", arXiv:2409.04701.
+
+        Args:
+            documents: For each its chunks, texts that follow each other as they are; together within ``max_length``.
+            prompt_name: As in ``embed``.
+            input_type: As in ``embed``.
+            **overrides: As in ``embed``.
+
+        Returns:
+            float32 arrays ``(n_chunks, dimension)``, order kept.
+
+        Raises:
+            InputError: As in ``embed``; documents with an error have an array ``(0, dimension)``.
+            ConfigError: As in ``embed``, or the model does not average its tokens, or no server gives token states.
+            ClosedError: After ``close()``.
+        """
+        items, ends = chunked(documents)
+        rows: list[Floats] = self._rows(items, prompt_name, input_type=input_type, ends=ends, **overrides)
+        return rows
+
+    async def aembed_late_chunks(
+        self,
+        documents: Iterable[Sequence[str]],
+        *,
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
+        **overrides: Any,
+    ) -> list[Floats]:
+        """Await ``embed_late_chunks``."""
+        items, ends = chunked(documents)
+        rows: list[Floats] = await self._arows(items, prompt_name, input_type=input_type, ends=ends, **overrides)
         return rows
 
     def embed_stream(
         self,
         items: Iterable[EmbedInput],
         *,
-        prompt_name: PromptName = "passage",
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
         dimensions: int | None = None,
         task: str | None = None,
+        normalize: bool | None = None,
         show_progress: bool | None = None,
     ) -> Iterator[Floats]:
         """Yield one embedding ``(dimension,)`` per item, in order, for a corpus of any length in constant memory.
@@ -201,20 +228,24 @@ class Calls(Closing):
         error names the position in the stream and comes after all embeddings before that position; its ``embeddings``
         are those of the window around it.
         """
-        call = partial(self._rows, dimensions=dimensions, task=task, show_progress=False)
+        own = {"dimensions": dimensions, "task": task, "normalize": normalize, "input_type": input_type}
+        call = partial(self._rows, **own, show_progress=False)
         return stream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
 
     def aembed_stream(
         self,
         items: Iterable[EmbedInput],
         *,
-        prompt_name: PromptName = "passage",
+        prompt_name: PromptName | None = None,
+        input_type: str | None = None,
         dimensions: int | None = None,
         task: str | None = None,
+        normalize: bool | None = None,
         show_progress: bool | None = None,
     ) -> AsyncIterator[Floats]:
         """Yield as ``embed_stream`` does, without blocking the loop."""
-        call = partial(self._arows, dimensions=dimensions, task=task, show_progress=False)
+        own = {"dimensions": dimensions, "task": task, "normalize": normalize, "input_type": input_type}
+        call = partial(self._arows, **own, show_progress=False)
         return astream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
 
     def score(
@@ -222,7 +253,7 @@ class Calls(Closing):
         queries: Iterable[EmbedInput],
         items: Iterable[EmbedInput],
         *,
-        multi_vector: bool = False,
+        multi_vector: bool | None = None,
         dimensions: int | None = None,
         task: str | None = None,
         show_progress: bool | None = None,
@@ -232,7 +263,8 @@ class Calls(Closing):
         Args:
             queries: Texts, which get the query prefix, and images, as in ``embed``.
             items: Texts, which get the passage prefix, and images, mixed; any iterable, read as it is needed.
-            multi_vector: Whether to compare all tokens by MaxSim, which is slower and finer, or one vector per item.
+            multi_vector: Whether to compare all tokens by MaxSim, which is slower and finer, or one vector per item by
+                the cosine. None does as the model's row says: MaxSim for late-interaction models, else cosine.
             dimensions: Matryoshka size for this call; None takes the embedder's. Multi-vectors have none.
             task: For this call; None takes the embedder's.
             show_progress: For this call; None takes the embedder's.
@@ -244,11 +276,11 @@ class Calls(Closing):
         Raises:
             InputError: Some queries or items cannot be embedded; names every bad query, or else the bad items of the
                 first window with bad items.
-            ConfigError: ``dimensions`` is not a Matryoshka size or is passed with ``multi_vector=True``, or the
+            ConfigError: ``dimensions`` is not a Matryoshka size or is passed where multi-vectors are compared, or the
                 checkpoint does not serve ``task``.
             ClosedError: After ``close()``.
         """
-        call = partial(self._rows, **scoring.overrides(multi_vector, dimensions, task))
+        call = partial(self._rows, **scoring.overrides(self.checkpoint.row, multi_vector, dimensions, task))
         return scoring.score(call, queries, items, progress_bar(self.settings, None, show_progress))
 
     async def ascore(
@@ -256,36 +288,11 @@ class Calls(Closing):
         queries: Iterable[EmbedInput],
         items: Iterable[EmbedInput],
         *,
-        multi_vector: bool = False,
+        multi_vector: bool | None = None,
         dimensions: int | None = None,
         task: str | None = None,
         show_progress: bool | None = None,
     ) -> Floats:
         """Await ``score``."""
-        call = partial(self._arows, **scoring.overrides(multi_vector, dimensions, task))
+        call = partial(self._arows, **scoring.overrides(self.checkpoint.row, multi_vector, dimensions, task))
         return await scoring.ascore(call, queries, items, progress_bar(self.settings, None, show_progress))
-
-    # --- checked items ----------------------------------------------------------------------------------------------
-
-    def outcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
-        """Return the rows of checked items, and the errors of the bad ones; ``overrides`` are fields of ``Request``."""
-        outcome = self.backend.run(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
-        return outcome.among(items, self._row_length(**overrides))
-
-    async def aoutcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
-        """Await ``outcome``."""
-        outcome = await self.backend.arun(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
-        return outcome.among(items, self._row_length(**overrides))
-
-    def _rows(self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any) -> Any:
-        mode = None if on_error is None else check_on_error(on_error)  # before anything is computed
-        return self.outcome(items, prompt_name, **overrides).checked(self.settings, on_error=mode)
-
-    async def _arows(
-        self, items: list[Checked], prompt_name: str, /, *, on_error: str | None = None, **overrides: Any
-    ) -> Any:
-        mode = None if on_error is None else check_on_error(on_error)
-        return (await self.aoutcome(items, prompt_name, **overrides)).checked(self.settings, on_error=mode)
-
-    def _row_length(self, *, multi_vector: bool = False, dimensions: int | None = None, **_: Any) -> int:
-        return self.checkpoint.token_dimensions if multi_vector else dimensions or self.dimensions

@@ -14,7 +14,7 @@ from ..engine.protocol import Engine
 from ..errors import ClosedError, EngineError
 from ..prompts.base import Builder, check_role
 from ..prompts.build import load_builder
-from ..settings import Settings
+from ..settings import Settings, check_late_chunks
 from .backend import Request
 from .fusion import embed_fused
 from .outcomes import Outcome
@@ -126,20 +126,26 @@ class EngineBackend:
 
     def _plan(self, request: Request) -> Plan:
         self._check_open()
-        settings = self.settings.for_call(dimensions=request.dimensions, task=request.task)
+        settings = self.settings.for_call(dimensions=request.dimensions, task=request.task, normalize=request.normalize)
         checkpoint = settings.checkpoint
         check_role(request.prompt_name)
+        if request.ends is not None:
+            check_late_chunks(checkpoint)
         return Plan(
             task=settings.task,
             role=request.prompt_name,
             dimensions=checkpoint.token_dimensions if request.multi_vector else settings.dimensions,
             max_length=settings.max_length,
             truncate=settings.truncate,
+            normalize=settings.normalize,
+            long_text=settings.long_text,
+            ends=request.ends,
+            layer_norm=checkpoint.row.layer_norm,
             urgent=request.prompt_name == "query",
             multi=request.multi_vector,
         )
 
     def _submit(self, request: Request, plan: Plan, progress: Progress) -> concurrent.futures.Future[Outcome]:
         engine, builder = self.ready()
-        embed = embed_items if self.settings.fusion is None else embed_fused
+        embed = embed_items if self.settings.fusion is None or plan.ends is not None else embed_fused
         return engine.run(embed(request.items, engine=engine, builder=builder, plan=plan, progress=progress))

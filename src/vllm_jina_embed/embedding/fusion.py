@@ -11,17 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._arrays import Floats
 from ..engine.protocol import Engine
 from ..errors import InputError
 from ..inputs.items import BadItem, BothItem, Checked, ImageItem, Item, TextItem, good
-from ..pooling.single_vector import normalize
 from ..prompts.base import Builder
+from .means import of_both
 from .outcomes import Outcome
 from .pipeline import Plan, Progress, embed_items
-
-LEAST = 1e-5
-"""Smallest L2 norm of a mean that has a direction: float32 rounding of two opposite unit vectors leaves under 1e-6."""
 
 
 async def embed_fused(
@@ -81,28 +77,12 @@ class Halves:
                 embeddings[row] = np.nan
                 continue
             try:
-                embeddings[row] = mean(outcome.embeddings[list(rows)])
+                embeddings[row] = of_both(outcome.embeddings[list(rows)])
             except InputError as error:
                 embeddings[row] = np.nan
                 errors[(item.position,)] = error.at(item.where, item.position)
         ordered = [errors[positions] for positions in sorted(errors)]
         return Outcome(embeddings=embeddings, errors=ordered, truncated=outcome.truncated)
-
-
-def mean(vectors: Floats) -> Floats:
-    """Return the mean of vectors ``(n, dimensions)`` of L2 norm 1, itself of norm 1, float32 ``(dimensions,)``.
-
-    Raises:
-        InputError: They cancel each other.
-    """
-    middle = vectors.mean(axis=0, dtype=np.float64)
-    length = float(np.linalg.norm(middle))
-    if not length > LEAST:
-        raise InputError(
-            f"the embeddings of its text and its image are opposite: their mean has the L2 norm {length:.1e} and no "
-            "direction. Embed them as two items."
-        )
-    return normalize((middle / length).astype(np.float32))
 
 
 def _without_multi_vector(item: Item) -> Checked:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +17,13 @@ import numpy as np
 
 from .._arrays import Floats
 from ..engine.protocol import Engine
+from ..engine.self_check import together
 from ..errors import InputError
 from ..inputs.items import Item
-from ..prompts.base import Builder, Prompt, Truncate
-from .building import Build, built_prompts, is_quick
+from ..prompts.base import Builder, Chunks, Prompt, Spans, Truncate
+from ..settings import LongText
+from .building import Build, Built, built_prompts, is_quick
+from .means import of_chunks, of_spans
 from .outcomes import Outcome, empty_rows
 
 Progress = Callable[[int], object]
@@ -29,6 +32,10 @@ QUESTIONS = 32
 """Most queries of one call that are urgent; a longer list is bulk work and overtakes nothing."""
 PIXELS = 256_000_000
 """Pixels of one call's images in the engine: decoded they hold at most 1 GB, however large they are."""
+
+
+STATES = 65_536
+"""Tokens of one call whose states are in memory for late chunks: of 2048 numbers each they take 0.5 GB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +48,10 @@ class Plan:
         dimensions: Length of an embedding, or of each row of a multi-vector.
         max_length: Longest text in tokens, prefix included.
         truncate: Which end of a longer text is cut, or ``error``.
+        normalize: Whether embeddings have L2 norm 1; multi-vectors' rows always do.
+        long_text: ``chunks`` if a longer text alone is not cut; of multi-vectors it is all the same.
+        ends: For late chunking, by the position of each item where its chunks end in it.
+        layer_norm: Whether the row has a layer norm; of late chunks it is computed here.
         urgent: Whether a short list overtakes bulk work.
         multi: Whether to compute multi-vectors.
     """
@@ -50,24 +61,48 @@ class Plan:
     dimensions: int
     max_length: int
     truncate: Truncate
+    normalize: bool = True
+    long_text: LongText | None = None
+    ends: Mapping[int, Sequence[int]] | None = None
+    layer_norm: bool = False
     urgent: bool = False
     multi: bool = False
 
     def empty(self, count: int) -> Any:
         """Return the rows of ``count`` items that have no vector yet."""
-        return empty_rows(count, self.dimensions, multi=self.multi)
+        return empty_rows(count, self.dimensions, multi=self.multi or self.ends is not None)
 
     def build(self, builder: Builder, max_tokens: int) -> Build:
         """Return what builds prompts; none is longer than the engine can take."""
+        build: Callable[..., Sequence[Built]] = builder.build
+        if self.ends is not None:
+            build = partial(builder.build_spans, ends=self.ends)
+        elif self.long_text == "chunks" and not self.multi:
+            build = builder.build_whole
         return partial(
-            builder.build,
+            build,
             role=self.role,
             task=self.task,
             max_length=min(self.max_length, max_tokens),
             truncate=self.truncate,
         )
 
-    async def ask(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
+    async def ask(self, engine: Engine, prompt: Prompt | Chunks | Spans, *, urgent: bool) -> Floats:
+        """Return the rows that ``engine`` computes for one prompt, or what is made of those of chunks or spans.
+
+        Raises:
+            InputError: As ``ask_once``, or a mean has no direction.
+        """
+        if isinstance(prompt, Spans):
+            states = (await engine.token_states(prompt.prompt, task=self.task)).states
+            options = {"layer_norm": self.layer_norm, "normalized": self.normalize}
+            return _finite(of_spans(states, prompt.counts, self.dimensions, **options))
+        if isinstance(prompt, Prompt):
+            return await self.ask_once(engine, prompt, urgent=urgent)
+        vectors = await together(self.ask_once(engine, one, urgent=urgent) for one in prompt.prompts)
+        return of_chunks(np.stack(vectors), prompt.weights, normalized=self.normalize)
+
+    async def ask_once(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
         """Return the rows that ``engine`` computes for one prompt.
 
         Raises:
@@ -76,10 +111,21 @@ class Plan:
         if self.multi:
             rows = await engine.multi_vector(prompt, task=self.task, urgent=urgent)
         else:
-            rows = await engine.embed(prompt, dimensions=self.dimensions, task=self.task, urgent=urgent)
-        if not np.isfinite(rows).all():
-            raise InputError("the model gave NaN or infinity. If its dtype has 16 bits or fewer, try float32.")
-        return rows
+            rows = await engine.embed(
+                prompt, dimensions=self.dimensions, task=self.task, urgent=urgent, normalize=self.normalize
+            )
+        return _finite(rows)
+
+
+def _finite(rows: Floats) -> Floats:
+    """Return ``rows`` themselves.
+
+    Raises:
+        InputError: They hold NaN or infinity.
+    """
+    if not np.isfinite(rows).all():
+        raise InputError("the model gave NaN or infinity. If its dtype has 16 bits or fewer, try float32.")
+    return rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +139,14 @@ class _Call:
     urgent: bool
     outcome: Outcome
 
-    async def answer(self, row: int, prompt: Prompt | InputError) -> None:
+    async def answer(self, row: int, prompt: Built) -> None:
         """Put the vector of an item into the outcome, or its error."""
         item = self.items[row]
         try:
             if isinstance(prompt, InputError):
                 self.outcome.errors.append(prompt)
                 return
-            if prompt.truncated:
+            if isinstance(prompt, Prompt) and prompt.truncated:
                 self.outcome.truncated.append(item.position)
             self.outcome.embeddings[row] = await self.plan.ask(self.engine, prompt, urgent=self.urgent)
         except InputError as error:
@@ -108,11 +154,11 @@ class _Call:
         finally:
             self.progress(1)
 
-    async def answer_all(self, prompts: AsyncIterator[Prompt | InputError], tasks: asyncio.TaskGroup) -> None:
+    async def answer_all(self, prompts: AsyncIterator[Built], tasks: asyncio.TaskGroup) -> None:
         """Start the answers, no more at a time than the engine has slots."""
         slots = asyncio.Semaphore(self.engine.in_flight)
 
-        async def answer(row: int, prompt: Prompt | InputError, needed: int) -> None:
+        async def answer(row: int, prompt: Built, needed: int) -> None:
             try:
                 await self.answer(row, prompt)
             finally:
@@ -152,9 +198,13 @@ async def embed_items(
     return outcome
 
 
-def _slots(prompt: Prompt | InputError, in_flight: int) -> int:
-    """Return how many of the engine's slots a prompt takes: one, and more for its images; an error takes none."""
+def _slots(prompt: Built, in_flight: int) -> int:
+    """Return how many of the engine's slots a prompt takes: one, more for images, one for each chunk; an error none."""
     if isinstance(prompt, InputError):
         return 0
+    if isinstance(prompt, Spans):
+        return min(in_flight, 1 + sum(prompt.counts) * in_flight // STATES)
+    if isinstance(prompt, Chunks):
+        return min(in_flight, len(prompt.prompts))
     pixels = sum(image.width * image.height for image in prompt.images)
     return min(in_flight, 1 + pixels * in_flight // PIXELS)

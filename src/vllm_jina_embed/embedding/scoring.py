@@ -13,6 +13,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .._arrays import Floats
+from ..checkpoints.description import Model
 from ..errors import ConfigError
 from ..inputs import items as inputs
 from ..inputs.items import EmbedInput
@@ -41,14 +42,14 @@ async def ascore(
     return _joined([_compare(query_rows, window) async for window in _awindows(item_rows)], len(query_rows))
 
 
-def overrides(multi_vector: bool, dimensions: int | None, task: str | None) -> dict[str, Any]:
-    """Return the overrides of the requests behind a score.
+def overrides(row: Model, multi_vector: bool | None, dimensions: int | None, task: str | None) -> dict[str, Any]:
+    """Return the overrides of the requests behind a score, which are those of multi-vectors if that or ``row`` says so.
 
     Raises:
-        ConfigError: ``dimensions`` is passed with ``multi_vector``.
+        ConfigError: ``dimensions`` is passed, and multi-vectors are compared.
     """
-    if not multi_vector:
-        return {"dimensions": dimensions, "task": task, "show_progress": False}
+    if not (row.score == "maxsim" if multi_vector is None else multi_vector):
+        return {"dimensions": dimensions, "task": task, "normalize": True, "show_progress": False}
     if dimensions is not None:
         raise ConfigError(f"dimensions={dimensions!r}: multi-vectors have no Matryoshka sizes; leave it out.")
     return {"multi_vector": True, "task": task, "show_progress": False}

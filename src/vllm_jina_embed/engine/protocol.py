@@ -31,8 +31,18 @@ class VectorSource(Protocol):
     The caller has checked the task; a source whose weights are merged for one task ignores it.
     """
 
-    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
-        """Return the float32 embedding ``(dimensions,)`` of L2 norm 1; urgent requests overtake the others.
+    async def embed(
+        self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False, normalize: bool = True
+    ) -> Floats:
+        """Return the float32 embedding ``(dimensions,)`` of a prompt.
+
+        Args:
+            prompt: The prompt.
+            dimensions: Length of the embedding; what was pooled is cut to it.
+            task: The task.
+            urgent: Whether it overtakes the requests that are not.
+            normalize: Whether its L2 norm is 1; otherwise it is what was pooled, with a layer norm where the row has
+                one.
 
         Raises:
             InputError: The engine refuses this prompt.

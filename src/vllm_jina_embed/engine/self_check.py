@@ -77,7 +77,7 @@ async def check_engine(
         tokens = await engine.token_states(prompt, task=task)
         _check_ids(prompt, tokens)
         pooled = _pooled(tokens, row, config)
-        sizes = (len(pooled), min([*row.matryoshka_sizes, len(pooled)]))
+        sizes = (len(pooled), min([*row.matryoshka_sizes, row.min_dimensions or len(pooled), len(pooled)]))
         for size in sizes:  # the second time a prefix cache would answer
             expected = single_vector.finish(pooled, size)
             got = await engine.embed(prompt, dimensions=size, task=task)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AliasChoices,
@@ -19,6 +19,7 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     PrivateAttr,
+    StrictBool,
     StrictInt,
     field_serializer,
     model_validator,
@@ -31,15 +32,16 @@ from ..checkpoints.description import Model
 from ..embedder import JinaEmbedder
 from ..engine.config import LocalConfig
 from ..errors import ConfigError
-from ..inputs.images import ImageInput, MediaPolicy
-from ..inputs.items import EmbedInput
-from ..prompts.base import PromptName, Truncate
-from ..settings import Fusion, OnError, Settings
+from ..inputs.images import MediaPolicy
+from ..prompts.base import Truncate, spelled
+from ..settings import Fusion, LongText, OnError, Settings
 from . import skipping
+from .protocol import Embedder
 
 SETTINGS = (
     "task", "dimensions", "truncate", "max_length", "min_pixels", "max_pixels",
-    "media", "show_progress", "on_error", "engine_kwargs", "revision", "row", "fusion",
+    "media", "show_progress", "on_error", "engine_kwargs", "revision", "row", "fusion", "normalize",
+    "long_text",
 )  # fmt: skip
 """Keywords that go to ``JinaEmbedder`` under their own names; ``model`` comes on top."""
 
@@ -57,57 +59,6 @@ Row = Annotated[
 """A row, or the name of a registered one; JSON keeps the name, and the digest that the row of this name must have."""
 
 
-@runtime_checkable
-class Embedder(Protocol):
-    """The methods of an embedder that an adapter calls; ``JinaEmbedder`` has them."""
-
-    settings: Settings
-
-    def embed_queries(self, texts: Sequence[str]) -> Floats:
-        """Return embeddings ``(n, dimension)`` of questions."""
-        ...
-
-    def embed_passages(self, texts: Sequence[str]) -> Floats:
-        """Return embeddings ``(n, dimension)`` of documents."""
-        ...
-
-    def embed_images(self, images: Sequence[ImageInput]) -> Floats:
-        """Return embeddings ``(n, dimension)`` of images."""
-        ...
-
-    def embed(
-        self, items: Sequence[EmbedInput], *, prompt_name: PromptName = "passage", show_progress: bool | None = None
-    ) -> Floats:
-        """Return embeddings ``(n, dimension)`` of a mixed list of texts and images."""
-        ...
-
-    async def aembed_queries(self, texts: Sequence[str]) -> Floats:
-        """Await ``embed_queries``."""
-        ...
-
-    async def aembed_passages(self, texts: Sequence[str]) -> Floats:
-        """Await ``embed_passages``."""
-        ...
-
-    async def aembed_images(self, images: Sequence[ImageInput]) -> Floats:
-        """Await ``embed_images``."""
-        ...
-
-    async def aembed(
-        self, items: Sequence[EmbedInput], *, prompt_name: PromptName = "passage", show_progress: bool | None = None
-    ) -> Floats:
-        """Await ``embed``."""
-        ...
-
-    def close(self) -> None:
-        """Release the engine."""
-        ...
-
-    async def aclose(self) -> None:
-        """Await ``close``."""
-        ...
-
-
 class Adapter(Closing, BaseModel):
     """The keywords of both adapters, and the embedder made from them; each framework names the field ``model`` itself.
 
@@ -123,7 +74,9 @@ class Adapter(Closing, BaseModel):
         validation_alias=AliasChoices("dimensions", "truncate_dim"),
         description="Matryoshka size of the embeddings; None keeps the full length.",
     )
-    truncate: Truncate = Field(default="end", frozen=True, description="Which end of a longer text to cut, or error.")
+    truncate: Annotated[Truncate, BeforeValidator(spelled)] = Field(
+        default="end", frozen=True, description="Which end of a longer text to cut, or error."
+    )
     max_length: StrictInt | None = Field(default=None, frozen=True, description="Longest text in tokens.")
     min_pixels: StrictInt | None = Field(default=None, frozen=True, description="Smaller images are enlarged to it.")
     max_pixels: StrictInt | None = Field(default=None, frozen=True, description="Larger images are reduced to it.")
@@ -146,6 +99,12 @@ class Adapter(Closing, BaseModel):
         default=None,
         frozen=True,
         description="mean, for items of text and image together of a model that was not trained for them.",
+    )
+    normalize: StrictBool = Field(
+        default=True, frozen=True, description="Whether embeddings have L2 norm 1, or are what was pooled."
+    )
+    long_text: LongText | None = Field(
+        default=None, frozen=True, description="chunks, for the mean of a longer text's parts instead of a cut."
     )
     embedder: Embedder | None = Field(
         default=None,
@@ -283,6 +242,8 @@ def keywords(settings: Settings) -> dict[str, Any]:
         "revision": engine.revision,
         "row": settings.checkpoint.row,
         "fusion": settings.fusion,
+        "normalize": settings.normalize,
+        "long_text": settings.long_text,
     }
 
 

@@ -16,7 +16,7 @@ from llama_index.core.schema import QueryBundle
 from llama_index.core.utils import get_tqdm_iterable, iter_batch
 
 from ..errors import InputError
-from ..frameworks.base import Embedder
+from ..frameworks.protocol import Embedder
 from ..frameworks.renamed import renamed
 from ..frameworks.skipping import Answer, answering, single, stored, strictly
 from ..inputs import items as inputs

@@ -146,11 +146,13 @@ def _facts(embedder: Any) -> dict[str, Any]:
     """Return the content of index.json.
 
     Raises:
-        ConfigError: The checkpoint's name is not valid Unicode on one line.
+        ConfigError: The checkpoint's name is not valid Unicode on one line, or its vectors are not normalised.
     """
     engine, checkpoint = embedder.settings.engine, embedder.settings.checkpoint
     if visible(embedder.model) != embedder.model:
         raise ConfigError(f"the checkpoint's path {embedder.model!r} is not valid Unicode on one line; rename it.")
+    if not embedder.settings.normalize:
+        raise ConfigError("normalize=False: an index holds vectors of L2 norm 1. Pass an embedder without it.")
     return {
         "format": FORMAT,
         "model": embedder.model,

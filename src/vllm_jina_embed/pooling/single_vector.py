@@ -107,9 +107,16 @@ def mean(states: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_]) -> Float
     return np.asarray(states[mask].mean(axis=0, dtype=np.float64), dtype=np.float32)
 
 
-def finish(pooled: npt.NDArray[np.floating], dimensions: int) -> Floats:
-    """Return the first ``dimensions`` numbers of ``pooled`` ``(..., hidden_size)`` with L2 norm 1, float32."""
-    return normalize(np.asarray(pooled, dtype=np.float32)[..., :dimensions])
+def finish(pooled: npt.NDArray[np.floating], dimensions: int, *, normalized: bool = True) -> Floats:
+    """Return the first ``dimensions`` numbers of ``pooled`` ``(..., hidden_size)``, float32.
+
+    Args:
+        pooled: What a pooling made of token states.
+        dimensions: Length of an embedding.
+        normalized: Whether its L2 norm is 1.
+    """
+    cut: Floats = np.asarray(pooled, dtype=np.float32)[..., :dimensions]
+    return normalize(cut) if normalized else cut
 
 
 def normalize(values: Floats) -> Floats:

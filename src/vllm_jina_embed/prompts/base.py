@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from PIL import Image
 
@@ -14,6 +14,14 @@ from ..inputs.items import Item
 PromptName = Literal["query", "passage"]
 _ROLES = get_args(PromptName)
 Truncate = Literal["end", "start", "error"]
+Spelling = Truncate | Literal["END", "START", "NONE"]
+SPELLINGS: dict[str, Truncate] = {"END": "end", "START": "start", "NONE": "error"}
+"""The words of vLLM and Cohere for what is done with a text that is too long."""
+
+
+def spelled(truncate: Any) -> Any:
+    """Return ``truncate`` in our words, whatever it is; that it is one of them is not checked."""
+    return SPELLINGS.get(truncate, truncate) if isinstance(truncate, str) else truncate
 
 
 def check_role(prompt_name: str) -> None:
@@ -45,6 +53,32 @@ class Prompt:
     is_both: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunks:
+    """The prompts of one text that is too long for one of them.
+
+    Attributes:
+        prompts: In the order of the text, each with the whole template around its part.
+        weights: How many tokens of the user's text each holds.
+    """
+
+    prompts: tuple[Prompt, ...]
+    weights: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spans:
+    """The prompt of a document whose token states are pooled by spans, one for each of its chunks.
+
+    Attributes:
+        prompt: The prompt of the whole text.
+        counts: How many tokens each span has; they stand side by side, and together they are the whole prompt.
+    """
+
+    prompt: Prompt
+    counts: tuple[int, ...]
+
+
 class Builder(Protocol):
     """Turns items into prompts; safe to share between threads."""
 
@@ -52,4 +86,23 @@ class Builder(Protocol):
         self, items: Sequence[Item], *, role: str, task: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | InputError]:
         """Return one prompt per item, or the error of this item; see ``PieceBuilder.build``."""
+        ...
+
+    def build_whole(
+        self, items: Sequence[Item], *, role: str, task: str, max_length: int, truncate: Truncate
+    ) -> list[Prompt | Chunks | InputError]:
+        """Return what ``build`` does, but the chunks of each text that is too long; nothing of it is cut off."""
+        ...
+
+    def build_spans(
+        self,
+        items: Sequence[Item],
+        *,
+        ends: Mapping[int, Sequence[int]],
+        role: str,
+        task: str,
+        max_length: int,
+        truncate: Truncate,
+    ) -> list[Spans | InputError]:
+        """Return one prompt per text, with a span for each of its chunks; see ``ChunkBuilder.build_spans``."""
         ...

@@ -7,7 +7,7 @@ from ..checkpoints.files import TOKENIZER, Location, locate
 from ..inputs.items import BothItem, Item, TextItem
 from ..inputs.policy import MediaPolicy
 from .base import Builder
-from .pieces import PieceBuilder
+from .chunks import ChunkBuilder
 from .plain import plain_tokenizer
 
 
@@ -40,7 +40,7 @@ def row_builder(row: Model, location: Location, *, policy: MediaPolicy) -> Build
         ConfigError: tokenizer.json is missing, or belongs to another model.
     """
     content, origin = location.file(TOKENIZER).read_bytes(), f"{str(location)!r}: {TOKENIZER}"
-    return PieceBuilder(plain_tokenizer(row, content, origin=origin), row, policy=policy)
+    return ChunkBuilder(plain_tokenizer(row, content, origin=origin), row, policy=policy)
 
 
 def read_builder(
@@ -58,4 +58,4 @@ def read_builder(
         ConfigError: ``tokenizer`` is not a tokenizer, or belongs to another model.
     """
     row = checkpoint.row
-    return PieceBuilder(plain_tokenizer(row, tokenizer, origin=origin), row, policy=policy)
+    return ChunkBuilder(plain_tokenizer(row, tokenizer, origin=origin), row, policy=policy)

@@ -38,6 +38,10 @@ class Parts:
     images_before: int | None = None
     images_after: int | None = None
 
+    def head_of(self, tokens: Tokens) -> int:
+        """Return how many tokens of a text that was tokenised with its prefix are the prefix's."""
+        return sum(1 for start, _ in tokens.encoding.offsets if start < len(self.prefix.rstrip()))
+
     def with_images(self, ids: tuple[int, ...]) -> Parts:
         """Return the parts with the ids of images in their place."""
         before, after = _inserted(self.before, self.images_before, ids), _inserted(self.after, self.images_after, ids)
@@ -142,7 +146,7 @@ class PieceBuilder:
                 raise too_long(item, len(ids) + fixed, max_length)
             head, truncated = 0, True
             if truncate == "start":
-                head = sum(1 for start, _ in tokens.encoding.offsets if start < len(parts.prefix.rstrip()))
+                head = parts.head_of(tokens)
             if head >= room:
                 raise too_long(item, len(ids) + fixed, max_length)
             ids = ids[:room] if truncate == "end" else [*ids[:head], *ids[len(ids) - (room - head) :]]

@@ -11,6 +11,7 @@ can differ from the whole text's, since they depend on where the run begins.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def tokenize(
     *,
     text_prefix: str,
     max_length: int,
-    truncate: str,
+    truncate: str | None,
     special_tokens: bool,
     fixed: int = 0,
 ) -> Iterator[Tokens | InputError]:
@@ -66,11 +67,11 @@ def tokenize(
         text_prefix: What stands before each text.
         max_length: Number of tokens to keep.
         truncate: ``end`` keeps the first tokens, ``start`` the last; ``error`` gives an error if a part of the text is
-            already too long.
+            already too long; None keeps all tokens, whatever they cost.
         special_tokens: Whether the tokenizer adds special tokens around each text.
         fixed: How many of ``max_length`` tokens are the prompt's own and not tokenised here.
     """
-    window = CHARACTERS * max_length + MARGIN
+    window = math.inf if truncate is None else CHARACTERS * max_length + MARGIN
     whole = [text_prefix + item.text for item in items if len(item.text) <= window]
     encodings = iter(_all(tokenizer, whole, special_tokens))
     for item in items:
@@ -91,10 +92,14 @@ def tokenize(
             yield Tokens(encoding, cut)
 
 
+SPLIT = "Split the text, or pass truncate='end'."
+"""What to do about a text that is too long."""
+
+
 def too_long(item: TextItem | BothItem, count: int | str, max_length: int) -> InputError:
     """Return the error of a text of ``count`` tokens."""
     return InputError(
-        f"got {count} tokens; max_length is {max_length}. Split the text, or pass truncate='end'.",
+        f"got {count} tokens; max_length is {max_length}. {SPLIT}",
         where=item.where,
         positions=[item.position],
     )

@@ -110,8 +110,8 @@ def _proving(state: Any, send: Send) -> Send:
             try:
                 await prove(state)
                 _name_default(state)
-                check_requests(state.engine_client)
                 state.jina_facts = facts_of(state)  # now: files that are replaced later are not what was loaded
+                check_requests(state.engine_client, state.jina_facts.checkpoint)
             except Exception as error:
                 message = {"type": "lifespan.startup.failed", "message": f"vllm-jina-embed: {error}"}
         await send(message)

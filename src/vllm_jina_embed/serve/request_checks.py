@@ -14,15 +14,20 @@ from typing import Any
 import torch
 from vllm.exceptions import VLLMValidationError
 
+from ..checkpoints.description import Checkpoint
+from ..errors import ConfigError
+from ..settings import check_dimensions
+
 MARKERS = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
 """Names of the token ids for images in a config; a text model has none."""
 
 
-def check_requests(client: Any) -> None:
-    """Make vLLM's client raise for prompts that cannot be pooled, and for vectors that are not finite.
+def check_requests(client: Any, checkpoint: Checkpoint) -> None:
+    """Make vLLM's client raise for prompts that cannot be pooled, other lengths than trained, and vectors not finite.
 
     Symptom without it: vLLM 0.28 to 0.33 take token ids with any special tokens, and answer NaN as null, as bytes or
-    with status 500. vLLM has no hook there, so ``encode`` of this object is replaced; remove when it has one.
+    with status 500; and they cut the vectors of any model that is started with ``is_matryoshka``, as ours all are. vLLM
+    has no hook there, so ``encode`` of this object is replaced; remove when it has one.
     """
     encode = client.encode
     config = client.vllm_config.model_config.hf_config
@@ -32,6 +37,7 @@ def check_requests(client: Any) -> None:
         where = position_of(request_id)
         if not request_id.isprintable():  # vLLM fails on half of a surrogate pair in it
             raise VLLMValidationError("request_id holds characters that cannot be printed.", parameter="request_id")
+        refuse_length(pooling_params, checkpoint)
         if isinstance(prompt, Mapping) and not prompt.get("mm_placeholders"):
             refuse_markers(prompt.get("prompt_token_ids") or (), markers, where)
         request = encode(prompt=prompt, pooling_params=pooling_params, request_id=request_id, **others)
@@ -42,6 +48,21 @@ def check_requests(client: Any) -> None:
                 yield output
 
     client.encode = checked
+
+
+def refuse_length(params: Any, checkpoint: Checkpoint) -> None:
+    """Raise if an embedding of a length is requested that the model was not trained for.
+
+    Raises:
+        VLLMValidationError: Names the model and what is allowed.
+    """
+    dimensions = getattr(params, "dimensions", None)
+    if dimensions is None or params.task != "embed":
+        return
+    try:
+        check_dimensions(checkpoint, dimensions)
+    except ConfigError as error:
+        raise VLLMValidationError(str(error), parameter="dimensions", value=dimensions) from None
 
 
 def check_numbers(numbers: torch.Tensor, where: str) -> None:

@@ -32,9 +32,12 @@ class ClientEngine:
         self._client, self._adapters, self._threads = client, adapters, ImageThreads(1)
         self._numbers = itertools.count()
 
-    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+    async def embed(
+        self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False, normalize: bool = True
+    ) -> Floats:
         """See ``VectorSource.embed``."""
-        output = await self._answer(prompt, task, {"task": "embed", "dimensions": dimensions})
+        params = {"task": "embed", "dimensions": dimensions, "use_activation": normalize}
+        output = await self._answer(prompt, task, params)
         embedding: Floats = output.outputs.data.numpy()
         return embedding
 

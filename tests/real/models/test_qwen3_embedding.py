@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.real.test_faithful import FLOAT32_GATE
+from tests.real.test_faithful import FLOAT32_GATE, RELATIVE_GATE
 from tests.support.builders import builder_of
 from tests.support.decoders import HIDDEN
 from tests.support.images import noise
 from tests.support.qwen3 import END, INSTRUCTION, QUERY, Qwen3Reference, make_qwen3_embedding
-from tests.support.reference import distance
+from tests.support.reference import distance, relative_error
 from tests.support.servers import plain_text, served
 from tests.support.weights import check_weights
 from tests.support.xlm_roberta import unit
@@ -64,7 +64,7 @@ def expected(reference: Qwen3Reference, role: str, texts: list[str], dimensions:
 
 
 @pytest.mark.parametrize("role", PREFIX)
-@pytest.mark.parametrize("dimensions", [None, 64, 32])
+@pytest.mark.parametrize("dimensions", [None, 64, 32, 33, 127])
 def test_embeddings_of_every_size(
     embedder: JinaEmbedder, reference: Qwen3Reference, role: Any, dimensions: int | None
 ) -> None:
@@ -73,6 +73,14 @@ def test_embeddings_of_every_size(
     assert got.shape == (len(TEXTS), dimensions or HIDDEN)
     assert distance(got, expected(reference, role, TEXTS, dimensions)) <= FLOAT32_GATE
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
+
+
+def test_vectors_that_are_not_normalised(embedder: JinaEmbedder, reference: Qwen3Reference) -> None:
+    """The last token's state as it is, whole and cut."""
+    for dimensions in (None, 33):
+        wanted = np.stack([reference.states(reference.ids(QUERY + text))[-1, :dimensions] for text in TEXTS])
+        got = embedder.embed_queries(TEXTS, dimensions=dimensions, normalize=False)
+        assert relative_error(got, wanted) <= RELATIVE_GATE
 
 
 @pytest.mark.parametrize("role", PREFIX)
@@ -169,7 +177,7 @@ def test_the_check_of_real_weights_passes(embedder: JinaEmbedder, checkpoint: Pa
 
 
 def test_what_this_checkpoint_cannot_honour_is_refused(checkpoint: Path, embedder: JinaEmbedder) -> None:
-    for wrong in ({"dimensions": 33}, {"task": "code"}, {"max_pixels": 100_000}):
+    for wrong in ({"dimensions": 31}, {"task": "code"}, {"max_pixels": 100_000}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             JinaEmbedder(checkpoint, **wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"items\[0\]: got an image; this checkpoint takes texts only"):
@@ -233,6 +241,8 @@ def test_served_vectors_are_the_same(checkpoint: Path, reference: Qwen3Reference
             for role, dimensions in (("query", None), ("query", 32), ("passage", None)):
                 got = embedder.embed(TEXTS, prompt_name=role, dimensions=dimensions)  # type: ignore[arg-type]
                 assert distance(got, expected(reference, role, TEXTS, dimensions)) <= FLOAT32_GATE
+            (raw,) = embedder.embed_passages(["the fox"], dimensions=33, normalize=False)
+            assert relative_error(raw, reference.states(reference.ids("the fox"))[-1, :33]) <= RELATIVE_GATE
             if has_tokens:
                 (rows,) = embedder.embed_multi_vector(["the fox"], prompt_name="query")
                 assert distance(rows, reference.multi_vector(f"{QUERY}the fox")) <= FLOAT32_GATE

@@ -137,6 +137,18 @@ class TestHits:
             for other in others:
                 assert (other.dtype, other.tobytes()) == (expected.dtype, expected.tobytes())
 
+    def test_a_vector_that_is_not_normalised_has_an_entry_of_its_own(
+        self, make: Make, engines: list[FakeEngine]
+    ) -> None:
+        """By the embedder's setting or the call's: neither kind answers for the other."""
+        unit, raw = make(), make(normalize=False)
+        rows = unit.embed(["a"]), raw.embed(["a"])
+        assert computed(engines) == 2
+        assert not np.array_equal(*rows)
+        assert np.array_equal(raw.embed(["a"], normalize=True), rows[0])
+        assert np.array_equal(unit.embed(["a"], normalize=False), rows[1])
+        assert computed(engines) == 2
+
     async def test_hits_start_no_engine(self, make: Make, engines: list[FakeEngine]) -> None:
         """A second process with a full cache never loads the model."""
         make().embed(MIXED)

@@ -41,6 +41,8 @@ CHANGES: dict[str, Any] = {
     "splits_prompts": False,
     "tasks": ("code",),
     "matryoshka_sizes": (8,),
+    "min_dimensions": 2,
+    "score": "maxsim",
     "token_dimensions": 4,
     "positions": "after_padding",
     "min_pixels": 2,
@@ -60,7 +62,9 @@ def test_each_field_that_decides_vectors_is_in_the_digest(name: str) -> None:
 
 
 def test_only_where_a_row_comes_from_and_how_it_is_recognised_and_checked_decide_nothing() -> None:
-    assert {"layouts", "known_as", "attention", "source", "vectors_before"} == NO_VECTORS
+    """And which lengths a caller may choose, since a vector's own is in its key, and how vectors are compared."""
+    known = {"layouts", "known_as", "attention", "source", "vectors_before"}
+    assert known | {"min_dimensions", "score"} == NO_VECTORS
 
 
 @pytest.mark.parametrize(

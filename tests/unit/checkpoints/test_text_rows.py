@@ -109,9 +109,20 @@ def test_published_repositories_are_read_from_the_table(name: str, size: int) ->
     assert (checkpoint.hidden_size, checkpoint.token_dimensions, checkpoint.max_length) == (size, size, 32768)
     assert checkpoint.matryoshka_sizes == tuple(one for one in QWEN3_EMBEDDING.matryoshka_sizes if one <= size)
     assert len(checkpoint.matryoshka_sizes) <= LONGEST_LIST
-    assert check_dimensions(checkpoint, 32) == 32
-    with pytest.raises(ConfigError, match=r"dimensions=33 is not a Matryoshka size .*choose one of 32, 64"):
-        check_dimensions(checkpoint, 33)
+    for dimensions in (32, 33, 500, size - 1, size):
+        assert check_dimensions(checkpoint, dimensions) == dimensions
+    for wrong in (31, size + 1, 0, -32, 64.0, True, "64"):
+        with pytest.raises(ConfigError) as caught:
+            check_dimensions(checkpoint, wrong)  # type: ignore[arg-type]
+        assert str(caught.value) == (
+            f"dimensions={wrong!r} is not a Matryoshka size of {checkpoint.name}; choose a whole number from 32 to "
+            f"{size}."
+        )
+
+
+def test_the_choice_of_any_length_changed_no_vector() -> None:
+    """Caches of the row that had a list of lengths still answer."""
+    assert QWEN3_EMBEDDING.digest == "23fa44ccf7ff8e7d"
 
 
 def checkpoint_with_tokenizer(path: Path) -> Checkpoint:

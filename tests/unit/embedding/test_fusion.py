@@ -16,7 +16,7 @@ from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.description import Model, Slot, Special
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
-from vllm_jina_embed.embedding.fusion import mean
+from vllm_jina_embed.embedding.means import of_both
 from vllm_jina_embed.errors import ConfigError, EmbeddingWarning, InputError
 from vllm_jina_embed.prompts.base import Prompt
 
@@ -120,8 +120,8 @@ def test_opposite_sides_have_no_mean() -> None:
     side = np.asarray([0.6, 0.8], dtype=np.float32)
     for other in (-side, -side + np.float32(1e-7), np.full(2, np.nan, np.float32)):
         with pytest.raises(InputError, match="are opposite: their mean has the L2 norm"):
-            mean(np.stack([side, other]))
-    assert np.allclose(mean(np.stack([side, -side[::-1]])), joined(side, -side[::-1]), atol=1e-6)
+            of_both(np.stack([side, other]))
+    assert np.allclose(of_both(np.stack([side, -side[::-1]])), joined(side, -side[::-1]), atol=1e-6)
 
 
 def test_opposite_sides_are_that_item_s_error(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.support.images import noise
 from tests.support.in_memory import in_memory, write_folder
 from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.embedding import scoring, streams
 from vllm_jina_embed.errors import ConfigError, InputError
 
@@ -59,6 +61,9 @@ class TestScores:
         assert scores.dtype == np.float32
         assert scores == pytest.approx(expected, abs=1e-6)
 
+    def test_are_cosines_although_the_embeddings_are_not_normalised(self, make: Make) -> None:
+        assert make(normalize=False).score(QUERIES, ITEMS).tolist() == make().score(QUERIES, ITEMS).tolist()
+
     def test_are_maxsim_of_multi_vectors(self, make: Make) -> None:
         embedder = make()
         queries = embedder.embed_multi_vector(QUERIES, prompt_name="query")
@@ -66,6 +71,18 @@ class TestScores:
         scores = embedder.score(QUERIES, iter(ITEMS), multi_vector=True)
         assert scores.dtype == np.float32
         assert scores == pytest.approx(by_definition(queries, items), abs=1e-5)
+
+    async def test_are_as_the_row_says(self, make: Make) -> None:
+        """MaxSim of a late-interaction model, unless the caller says otherwise."""
+        late = make(row=replace(JINA_V4, name="late", score="maxsim"))
+        usual = make()
+        tokens, cosines = (usual.score(QUERIES, ITEMS, multi_vector=one).tolist() for one in (True, False))
+        assert tokens != cosines
+        assert usual.score(QUERIES, ITEMS).tolist() == cosines
+        assert late.score(QUERIES, ITEMS).tolist() == (await late.ascore(QUERIES, ITEMS)).tolist() == tokens
+        assert late.score(QUERIES, ITEMS, multi_vector=False).tolist() == cosines
+        with pytest.raises(ConfigError, match="dimensions=16: multi-vectors have no Matryoshka sizes"):
+            late.score(QUERIES, ITEMS, dimensions=16)
 
     @pytest.mark.parametrize("multi_vector", [False, True])
     async def test_are_the_same_when_awaited(self, make: Make, multi_vector: bool) -> None:

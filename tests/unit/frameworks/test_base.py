@@ -15,7 +15,8 @@ import pytest
 from tests.support.embedders import FakeEmbedder
 from vllm_jina_embed import ClosedError, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
-from vllm_jina_embed.frameworks.base import SETTINGS, Embedder, keywords
+from vllm_jina_embed.frameworks.base import SETTINGS, keywords
+from vllm_jina_embed.frameworks.protocol import Embedder
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
@@ -37,7 +38,11 @@ EVERY_SETTING: dict[str, Any] = {
     "revision": "v1",
     "row": JINA_V4,
     "fusion": "mean",
+    "normalize": True,
+    "long_text": "chunks",
 }
+RAW: dict[str, Any] = {**EVERY_SETTING, "fusion": None, "normalize": False}
+"""The same with the other one of two settings that exclude each other."""
 
 
 def run_python(code: str) -> str:
@@ -55,11 +60,13 @@ def test_the_shared_keywords_are_the_keywords_of_the_core() -> None:
 
 
 @both
-def test_every_keyword_reaches_the_core(adapter: Any) -> None:
+@pytest.mark.parametrize("given", [EVERY_SETTING, RAW], ids=["fusion", "raw"])
+def test_every_keyword_reaches_the_core(adapter: Any, given: dict[str, Any]) -> None:
     """The embedder that an adapter makes has exactly the settings that the adapter was given."""
-    inside = adapter(model=RETRIEVAL, **EVERY_SETTING)._embedder.settings
-    assert inside == JinaEmbedder(RETRIEVAL, **EVERY_SETTING).settings != JinaEmbedder(RETRIEVAL).settings
-    assert keywords(inside) == {"model": RETRIEVAL, **EVERY_SETTING}
+    inside = adapter(model=RETRIEVAL, **given)._embedder.settings
+    assert inside == JinaEmbedder(RETRIEVAL, **given).settings != JinaEmbedder(RETRIEVAL).settings
+    assert keywords(inside) == {"model": RETRIEVAL, **given}
+    assert inside.normalize is given["normalize"]
 
 
 @both
@@ -96,6 +103,15 @@ def test_both_spellings_of_every_doubled_keyword_are_accepted(adapter: Any) -> N
 
 
 @both
+@pytest.mark.parametrize(("word", "ours"), [("END", "end"), ("START", "start"), ("NONE", "error")])
+def test_what_vllm_and_cohere_call_a_truncation_is_accepted(adapter: Any, word: str, ours: str) -> None:
+    """And kept in our words, in JSON too."""
+    made = adapter(model=RETRIEVAL, truncate=word)
+    assert made.truncate == made._embedder.settings.truncate == made.model_dump()["truncate"] == ours
+    assert made.fingerprint == adapter(model=RETRIEVAL, truncate=ours).fingerprint
+
+
+@both
 @pytest.mark.parametrize(
     "keywords",
     [
@@ -123,6 +139,9 @@ def test_unknown_and_doubled_keywords_are_refused(adapter: Any, keywords: dict[s
         ({"truncate": "middle"}, "'end', 'start' or 'error'"),
         ({"min_pixels": 9000, "max_pixels": 8000}, "min_pixels=9000 is larger than max_pixels=8000"),
         ({"max_length": 0}, "whole number over 0"),
+        ({"normalize": "no"}, "valid boolean"),
+        ({"long_text": "mean"}, "Input should be 'chunks'"),
+        ({"normalize": False, "fusion": "mean"}, "normalize=False: fusion='mean'"),
         ({"embedder": "demo"}, "instance of Embedder"),
         ({"model": "no/such/folder"}, "no such folder"),
     ],
@@ -228,16 +247,17 @@ async def test_a_closed_adapter_says_so(adapter: Any) -> None:
 
 
 @both
-def test_pickling_carries_the_configuration_only(adapter: Any) -> None:
+@pytest.mark.parametrize("given", [EVERY_SETTING, RAW], ids=["fusion", "raw"])
+def test_pickling_carries_the_configuration_only(adapter: Any, given: dict[str, Any]) -> None:
     """A worker process gets the settings and makes its own embedder from them."""
-    made = adapter(model=RETRIEVAL, **EVERY_SETTING)
+    made = adapter(model=RETRIEVAL, **given)
     state = pickle.dumps(made)
     twin = pickle.loads(state)
     assert b"JinaEmbedder" not in state
     assert twin.model_dump() == made.model_dump()
     assert twin.fingerprint == made.fingerprint
     assert twin._embedder is not made._embedder
-    assert made.model_dump() == adapter(model=RETRIEVAL, **EVERY_SETTING).model_dump()  # pickling changed nothing
+    assert made.model_dump() == adapter(model=RETRIEVAL, **given).model_dump()  # pickling changed nothing
 
 
 @both
@@ -272,9 +292,10 @@ def test_a_copy_keeps_a_foreign_embedder(adapter: Any) -> None:
 
 
 @both
-def test_a_dump_makes_an_equal_adapter(adapter: Any) -> None:
+@pytest.mark.parametrize("given", [EVERY_SETTING, RAW], ids=["fusion", "raw"])
+def test_a_dump_makes_an_equal_adapter(adapter: Any, given: dict[str, Any]) -> None:
     """What model_dump() and its JSON hold is accepted again, a media policy with a folder included."""
-    made = adapter(model=RETRIEVAL, **EVERY_SETTING)
+    made = adapter(model=RETRIEVAL, **given)
     dump = made.model_dump()
     dump.pop("class_name", None)
     assert adapter(**dump).model_dump() == made.model_dump()

@@ -130,6 +130,18 @@ def test_a_place_that_cannot_be_embedded_is_told_and_the_others_are_there(tmp_pa
     assert list((index.folder / "images").iterdir()) == []
 
 
+def test_an_embedder_whose_vectors_are_not_normalised_is_refused(
+    embedder: JinaEmbedder, engines: list[FakeEngine], tmp_path: Path
+) -> None:
+    """Before anything is computed: a search compares by dot products."""
+    with (
+        in_memory(engines)(embedder.model, normalize=False) as raw,
+        pytest.raises(ConfigError, match="normalize=False: an index holds vectors of L2 norm 1"),
+    ):
+        build(notes(1), tmp_path / "index", raw)
+    assert (engines, list(tmp_path.glob("index*"))) == ([], [])
+
+
 def test_a_name_that_is_not_utf_8_is_indexed(embedder: JinaEmbedder, tmp_path: Path) -> None:
     """And one with a line break, in files that are valid UTF-8."""
     folder = tmp_path / "folder"

@@ -34,6 +34,7 @@ QWEN3_EMBEDDING = Model(
     attention="causal",
     splits_prompts=True,
     matryoshka_sizes=QWEN3_SIZES,
+    min_dimensions=QWEN3_SIZES[0],
     max_length=32768,
     source={
         "layouts": "config.json, 1_Pooling/config.json and config_sentence_transformers.json of Qwen/Qwen3-Embedding-*",
@@ -43,9 +44,9 @@ QWEN3_EMBEDDING = Model(
         "tokenizer.json, and QwenLM/Qwen3-Embedding#54 and #122 (on purpose the token of padding)",
         "attention": "QwenLM/Qwen3-Embedding#9",
         "splits_prompts": "causal attention: a state depends on what stands before it alone",
-        # Any size in between was trained, the card says; these are the usual ones.
-        "matryoshka_sizes": "cards of Qwen/Qwen3-Embedding-*: any size from 32 to the full one; "
-        "keras-team/keras-hub#2455",
+        # The usual ones; any in between was trained too.
+        "matryoshka_sizes": "keras-team/keras-hub#2455",
+        "min_dimensions": "cards of Qwen/Qwen3-Embedding-*: any size from 32 to the full one",
         "max_length": "cards of Qwen/Qwen3-Embedding-*, sequence length 32K; mteb 2.26, qwen3_models.py, max_tokens",
     },
 )

@@ -86,11 +86,14 @@ class LocalEngine:
         """See ``Engine.run``."""
         return self._thread.run(job)
 
-    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+    async def embed(
+        self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False, normalize: bool = True
+    ) -> Floats:
         """See ``Engine.embed``."""
         shorter = dimensions if dimensions < self._dimensions else None  # vLLM checks any other value slowly
-        output = await self._answer(prompt, task, urgent, vllm_params("embed", dimensions=shorter))
-        return _unit(output.outputs.data.numpy())
+        params = vllm_params("embed", dimensions=shorter, use_activation=None if normalize else False)
+        vector: Floats = (await self._answer(prompt, task, urgent, params)).outputs.data.numpy()
+        return _unit(vector) if normalize else _finite(vector)
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``."""

@@ -37,7 +37,7 @@ def vllm_params(
     Args:
         kind: ``embed`` or ``token_embed``.
         dimensions: Length of an embedding; None for the full one.
-        use_activation: Whether each token's vector is normalised.
+        use_activation: Whether an embedding, or each token's vector, is normalised; None takes the default: it is.
         projected_for: The task whose projector makes the multi-vectors.
     """
     return _params_class()(

@@ -128,11 +128,12 @@ class RemoteEngine:
         """See ``Engine.run``."""
         return self._thread.run(job)
 
-    async def embed(self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False) -> Floats:
+    async def embed(
+        self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False, normalize: bool = True
+    ) -> Floats:
         """See ``Engine.embed``; ``ConfigError`` where no server gives embeddings."""
-        return await self._batches.ask(
-            VectorRequest(kind="embed", task=task, dimensions=dimensions, urgent=urgent), prompt
-        )
+        request = VectorRequest(kind="embed", task=task, dimensions=dimensions, urgent=urgent, normalize=normalize)
+        return await self._batches.ask(request, prompt)
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``; ``ConfigError`` where no server gives multi-vectors."""

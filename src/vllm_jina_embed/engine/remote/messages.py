@@ -38,6 +38,20 @@ class VectorRequest:
     task: str
     dimensions: int = 0
     urgent: bool = False
+    normalize: bool = True
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The part of a body that shapes embeddings; vLLM normalises them by default."""
+        return {"dimensions": self.dimensions} | ({} if self.normalize else {"use_activation": False})
+
+    def checked(self, vector: Floats, where: str) -> Floats:
+        """Return an embedding itself.
+
+        Raises:
+            EngineError: Its L2 norm is not 1, and one of norm 1 was requested.
+        """
+        return unit(vector, where) if self.normalize else vector
 
 
 def question(prompts: Sequence[Prompt]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class Server(Member):
             raise LostError("it does not serve this kind of vector, or this task")
         path, body = "/pooling", dict[str, Any](task="token_embed", use_activation=request.kind == "multi")
         if self.facts is not None and self.facts.pooler_task == "embed":
-            path, body = "/v1/embeddings", {"dimensions": request.dimensions}
+            path, body = "/v1/embeddings", request.options
         model = self.facts.models.get(request.task) if self.facts is not None else self._model
         body |= {**question, **messages.ENCODING, **({"model": model} if model else {})}
         if self.facts is not None and self.facts.priority:
@@ -133,14 +133,15 @@ class Server(Member):
                 "POST", path, body, most=_bytes(len(prompts) * request.dimensions), urgent=request.urgent
             )
             flat = messages.answers(told, "embedding", len(prompts), where=where)
-            return [messages.unit(_of_length(row, request.dimensions, where), where) for row in flat]
+            return [request.checked(_of_length(row, request.dimensions, where), where) for row in flat]
         rows = await self._states(prompts, path, body, urgent=request.urgent)
         if request.kind == "states":
             return rows
         if request.kind == "multi":
             return [messages.unit(one, where) for one in rows]
         return [
-            messages.unit(self._pooled(prompt, one, request), where) for prompt, one in zip(prompts, rows, strict=True)
+            request.checked(self._pooled(prompt, one, request), where)
+            for prompt, one in zip(prompts, rows, strict=True)
         ]
 
     async def tokenizer(self) -> bytes:
@@ -224,7 +225,7 @@ class Server(Member):
             row = self._config.row
             mask = _spans(prompt, len(states)) if row.pooling == "vision_span_mean" else None
             pooled = single_vector.pooled(states, row.pooling, mask=mask, layer_norm=row.layer_norm)
-            return single_vector.finish(pooled, request.dimensions)
+            return single_vector.finish(pooled, request.dimensions, normalized=request.normalize)
 
     async def _ask(
         self,

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.support.fake_engine import vector_of
-from tests.support.fake_servers import PATHS, WIDTH, FakeServers, config_of, facts_of, image_prompt, state_of
+from tests.support.fake_servers import PATHS, RAW, WIDTH, FakeServers, config_of, facts_of, image_prompt, state_of
 from tests.support.images import SIZES, noise
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
@@ -91,6 +91,33 @@ def test_texts_travel_as_token_ids_and_questions_overtake(start: Start) -> None:
         "encoding_format": "base64", "embed_dtype": "float32", "endianness": "little",
     }  # fmt: skip
     assert urgent["priority"] == -1
+
+
+def test_vectors_that_are_not_normalised_are_requested_so(start: Start) -> None:
+    """By vLLM's own word; they share no request with others, and are not taken for wrong ones."""
+    servers = FakeServers()
+    engine = start(servers)
+    (raw,), (unit,) = (
+        embed(engine, text(7, 8), dimensions=64, normalize=False),
+        embed(engine, text(7, 8), dimensions=64),
+    )
+    np.testing.assert_allclose(raw, RAW * unit, atol=1e-6)
+    (_, asked), (_, default) = servers.bodies
+    assert asked == {**default, "use_activation": False}
+    assert "use_activation" not in default
+
+
+@pytest.mark.parametrize("kind", ["plain", "token_embed"])
+def test_token_states_are_pooled_and_not_normalised(start: Start, kind: str) -> None:
+    """Of a server that gives them: layer norm, then the cut, and nothing else."""
+    states = np.stack([state_of(token, place) for place, token in enumerate((5, 6, 7))]).astype(np.float64)
+    (got,) = embed(start(FakeServers(a=kind)), text(5, 6, 7), dimensions=64, normalize=False)
+    np.testing.assert_allclose(got, states.mean(0)[:64], atol=1e-6)
+    if kind == "plain":
+        row = replace(XLM_ROBERTA, name="normed", layer_norm=True)
+        (got,) = embed(start(FakeServers(a=kind), row=row), text(5, 6, 7), dimensions=64, normalize=False)
+        normed = (states[0] - states[0].mean()) / np.sqrt(states[0].var() + 1e-5)
+        np.testing.assert_allclose(got, normed[:64], atol=1e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)

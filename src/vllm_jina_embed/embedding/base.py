@@ -1,0 +1,100 @@
+"""What every embedder is: its settings, the backend that computes, and the outcome of checked items."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from typing import Any
+
+from .._closing import Closing
+from ..checkpoints.description import Checkpoint
+from ..inputs import items as inputs
+from ..inputs.items import Checked
+from ..prompts.input_types import role_and_task
+from ..settings import OnError, Settings, check_on_error
+from .backend import Backend, Request
+from .outcomes import Outcome
+
+
+class Base(Closing):
+    """The settings and the backend of an embedder; ``Calls`` has its public methods.
+
+    Attributes:
+        settings: The checked settings.
+        backend: Computes the vectors.
+    """
+
+    settings: Settings
+    backend: Backend
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The description of the checkpoint."""
+        return self.settings.checkpoint
+
+    @property
+    def model(self) -> str:
+        """The checkpoint's name, as it was passed."""
+        return self.checkpoint.name
+
+    @property
+    def task(self) -> str:
+        """``retrieval``, ``text-matching`` or ``code``."""
+        return self.settings.task
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the embeddings."""
+        return self.settings.dimensions
+
+    @property
+    def dimension(self) -> int:
+        """Old name of ``dimensions``, until the next version."""
+        warnings.warn(f"{type(self).__name__}.dimension is now called dimensions", DeprecationWarning, stacklevel=2)
+        return self.settings.dimensions
+
+    @property
+    def fingerprint(self) -> str:
+        """All settings that change a vector, as one string: equal fingerprints, inputs and roles give equal vectors."""
+        return self.settings.fingerprint
+
+    # --- checked items ----------------------------------------------------------------------------------------------
+
+    def outcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
+        """Return the rows of checked items, and the errors of the bad ones; ``overrides`` are fields of ``Request``."""
+        outcome = self.backend.run(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
+        return outcome.among(items, self._row_length(**overrides))
+
+    async def aoutcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
+        """Await ``outcome``."""
+        outcome = await self.backend.arun(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
+        return outcome.among(items, self._row_length(**overrides))
+
+    def _rows(self, items: list[Checked], prompt_name: str | None, /, **options: Any) -> Any:
+        role, mode, overrides = self._understood(prompt_name, **options)
+        return self.outcome(items, role, **overrides).checked(self.settings, on_error=mode)
+
+    async def _arows(self, items: list[Checked], prompt_name: str | None, /, **options: Any) -> Any:
+        role, mode, overrides = self._understood(prompt_name, **options)
+        return (await self.aoutcome(items, role, **overrides)).checked(self.settings, on_error=mode)
+
+    def _understood(
+        self,
+        prompt_name: str | None,
+        *,
+        input_type: str | None = None,
+        task: str | None = None,
+        on_error: str | None = None,
+        **overrides: Any,
+    ) -> tuple[str, OnError | None, dict[str, Any]]:
+        """Return the role of a call, what it does with errors, and its overrides, before anything is computed."""
+        role, task = role_and_task(self.checkpoint, prompt_name, input_type, task)
+        return role, None if on_error is None else check_on_error(on_error), {**overrides, "task": task}
+
+    def _row_length(self, *, multi_vector: bool = False, dimensions: int | None = None, **_: Any) -> int:
+        return self.checkpoint.token_dimensions if multi_vector else dimensions or self.dimensions
