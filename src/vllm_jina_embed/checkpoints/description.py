@@ -72,8 +72,8 @@ class Model(Frozen):
         arguments: Further arguments that vLLM needs; a user's win.
         splits_prompts: Whether vLLM may compute a prompt in several steps, as causal attention allows.
         tasks: Tasks out of ``TASKS``, the default first; ``task_names`` of config.json may choose among several.
-        matryoshka_sizes: Lengths below the full one that were trained, where ``matryoshka_dims`` of config.json does
-            not say so; empty if none was.
+        matryoshka_sizes: Lengths below the full one that were trained, where ``matryoshka_dims`` or
+            ``matryoshka_dimensions`` of config.json does not say so; empty if none was.
         token_dimensions: Length of one row of a multi-vector of a checkpoint with adapters, where
             ``multi_vector_projector_dim`` of config.json does not say so; None for the full length.
         positions: Which of ``max_position_embeddings`` tokens take: ``all``, or those ``after_padding`` (RoBERTa's,

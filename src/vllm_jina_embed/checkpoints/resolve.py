@@ -87,7 +87,8 @@ def _sized(
     if len(tasks) > 1:
         tasks = values.choices(where, config, "task_names", tasks, allowed=tasks)
     if sizes:
-        sizes = values.wholes(where, config, "matryoshka_dims", sizes, most=most)
+        for key in ("matryoshka_dimensions", "matryoshka_dims"):  # vLLM's name, and Jina's
+            sizes = values.wholes(where, config, key, sizes, most=most)
     if row.token_dimensions is not None:
         own = values.whole(where, config, "multi_vector_projector_dim", row.token_dimensions, most=most)
         token_dimensions = own if has_adapters else hidden_size

@@ -76,9 +76,9 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
-    row = config.row
+    row, architecture = config.row, config.architecture or config.row.layouts[0].architecture
     # All models take ``dimensions`` with each request; ``settings`` checks them.
-    overrides: dict[str, Any] = {"is_matryoshka": True, **row.overrides}
+    overrides: dict[str, Any] = {"is_matryoshka": True, **_assumed(row, architecture), **row.overrides}
     if row.takes_images:
         defaults |= _images(config)
     if row.splits_prompts:  # small steps cut prompts; uncut long texts would have to wait
@@ -86,7 +86,7 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
     if row.architecture is not None:
         overrides["architectures"] = [row.architecture]
     else:
-        overrides |= _pooled(row, config.architecture or row.layouts[0].architecture)
+        overrides |= _pooled(row, architecture)
     if cpu:
         location = locate(config.location, config.revision)
         defaults |= {"kv_cache_memory_bytes": _cache_bytes(config, location), "distributed_executor_backend": "mp"}
@@ -139,6 +139,16 @@ def _images(config: LocalConfig) -> dict[str, Any]:
         # Off: after a failed request vLLM 0.32 answers the next one with the same image with an empty tensor.
         "mm_processor_cache_gb": 0,
         **image_arguments(),
+    }
+
+
+def _assumed(row: Model, architecture: str) -> dict[str, Any]:
+    """Return what config.json says where it says anything: vLLM fails on a key that transformers 5 did not write."""
+    return {
+        key: value
+        for layout in row.layouts
+        if layout.architecture == architecture
+        for key, value in layout.config.items()
     }
 
 
