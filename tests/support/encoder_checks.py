@@ -52,6 +52,8 @@ class Case:
         hostile: Texts with the names of special tokens.
         sizes: Lengths of an embedding below the full one.
         options: What the embedder is made with.
+        task: The task of each call; None for the default.
+        by_role: References of roles whose weights are others.
         finish: Makes an embedding of what is pooled and its length; by default cut and normalised.
     """
 
@@ -65,19 +67,25 @@ class Case:
     hostile: Sequence[str]
     sizes: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=lambda: FLOAT32)
+    task: str | None = None
+    by_role: Mapping[str, EncoderReference] = field(default_factory=dict)
     finish: Callable[[np.ndarray, int | None], np.ndarray] = lambda pooled, size: unit(pooled[:size])
 
     def ids(self, role: str, text: str) -> list[int]:
         """Return the tokens of a whole prompt."""
         return self.reference.ids(self.prefixes[role] + text)
 
-    def vector(self, ids: list[int], size: int | None = None) -> np.ndarray:
+    def states(self, role: str, ids: list[int]) -> np.ndarray:
+        """Return the states of tokens."""
+        return self.by_role.get(role, self.reference).states(ids)
+
+    def vector(self, role: str, ids: list[int], size: int | None = None) -> np.ndarray:
         """Return the embedding of tokens."""
-        return self.finish(self.reference.pooled(self.reference.states(ids)), size)
+        return self.finish(self.reference.pooled(self.states(role, ids)), size)
 
     def expected(self, role: str, texts: Sequence[str], size: int | None = None) -> np.ndarray:
         """Return the embeddings of texts."""
-        return np.stack([self.vector(self.ids(role, text), size) for text in texts])
+        return np.stack([self.vector(role, self.ids(role, text), size) for text in texts])
 
     def of_count(self, role: str, count: int) -> str:
         """Return a text whose prompt has exactly ``count`` tokens: "a" is one."""
@@ -87,7 +95,7 @@ class Case:
 
     def embedder(self, **options: Any) -> JinaEmbedder:
         """Return an embedder of the checkpoint."""
-        return JinaEmbedder(self.folder, **{**self.options, **options})
+        return JinaEmbedder(self.folder, **{**self.options, "task": self.task, **options})
 
 
 def worst(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
@@ -104,8 +112,9 @@ async def check_all_outputs(case: Case, embedder: JinaEmbedder) -> None:
     assert embedder.checkpoint.matryoshka_sizes == (*case.sizes, hidden)
     jobs: list[Any] = []
     for role in case.prefixes:
-        jobs += [embedder.aembed(texts[role], prompt_name=role, dimensions=size) for size in (*case.sizes, hidden)]  # type: ignore[arg-type]
-        jobs.append(embedder.aembed_multi_vector(texts[role], prompt_name=role))  # type: ignore[arg-type]
+        call: Any = {"prompt_name": role, "task": case.task}
+        jobs += [embedder.aembed(texts[role], dimensions=size, **call) for size in (*case.sizes, hidden)]
+        jobs.append(embedder.aembed_multi_vector(texts[role], **call))
     answers: list[Any] = await asyncio.gather(*jobs)
     largest = 0.0
     for number, role in enumerate(case.prefixes):
@@ -114,7 +123,7 @@ async def check_all_outputs(case: Case, embedder: JinaEmbedder) -> None:
             assert (got.shape, got.dtype) == ((len(texts[role]), size), np.float32)
             np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
             largest = max(largest, distance(got, case.expected(role, texts[role], size)))
-        states = [unit(case.reference.states(case.ids(role, text))) for text in texts[role]]
+        states = [unit(case.states(role, case.ids(role, text))) for text in texts[role]]
         largest = max(largest, worst(rows, states))
     print(f"{case.row.name}: 1 - cosine to transformers at most {largest:.1e}")
     assert largest <= FLOAT32_GATE
@@ -130,24 +139,24 @@ def check_mistakes(case: Case, embedder: JinaEmbedder, mistakes: Callable[[str, 
     """
     for role in case.prefixes:
         texts = TEXTS[1:5]
-        for text, vector in zip(texts, embedder.embed(texts, prompt_name=role), strict=True):  # type: ignore[arg-type]
+        for text, vector in zip(texts, embedder.embed(texts, prompt_name=role, task=case.task), strict=True):  # type: ignore[arg-type]
             for name, wrong in mistakes(role, text).items():
                 assert distance(vector, unit(wrong)) > FAR, (role, name)
 
 
 def check_planted_prompt(case: Case, embedder: JinaEmbedder, template: Template) -> None:
     """On the same engine: a row whose query prompt has a mistake gives other vectors, so the tests would find it."""
-    row = replace(case.row, name="planted", templates={("any", "text"): template})
+    row, task = replace(case.row, name="planted", templates={("any", "text"): template}), case.task or case.row.tasks[0]
     builder = builder_of(row, (case.folder / "tokenizer.json").read_text())
     texts = TEXTS[:5]
     prompts: Any = builder.build(
-        items.good(items.texts(texts)), role="query", task=row.tasks[0], max_length=case.longest, truncate="error"
+        items.good(items.texts(texts)), role="query", task=task, max_length=case.longest, truncate="error"
     )
     embedder.embed(["start"])
     engine: Any = embedder.backend.engine
     right = case.expected("query", texts)
     for prompt, expected in zip(prompts, right, strict=True):
-        got = engine.run(engine.embed(prompt, dimensions=len(expected), task=row.tasks[0])).result()
+        got = engine.run(engine.embed(prompt, dimensions=len(expected), task=task)).result()
         assert distance(got, expected) > FAR
 
 
@@ -156,10 +165,11 @@ def check_hostile(case: Case, embedder: JinaEmbedder) -> None:
     first, last = case.ends
     for role, prefix in case.prefixes.items():
         whole = [[first, *case.plain(prefix + text), last] for text in case.hostile]
-        got = embedder.embed(case.hostile, prompt_name=role)  # type: ignore[arg-type]
-        assert distance(got, np.stack([case.vector(ids) for ids in whole])) <= FLOAT32_GATE
-        rows = embedder.embed_multi_vector(case.hostile, prompt_name=role)  # type: ignore[arg-type]
-        assert worst(rows, [unit(case.reference.states(ids)) for ids in whole]) <= FLOAT32_GATE
+        call: Any = {"prompt_name": role, "task": case.task}
+        got = embedder.embed(case.hostile, **call)
+        assert distance(got, np.stack([case.vector(role, ids) for ids in whole])) <= FLOAT32_GATE
+        rows = embedder.embed_multi_vector(case.hostile, **call)
+        assert worst(rows, [unit(case.states(role, ids)) for ids in whole]) <= FLOAT32_GATE
         believed = case.expected(role, case.hostile[:1])  # transformers reads them as special tokens
         assert distance(got[:1], believed) > FAR
 
@@ -179,7 +189,7 @@ def check_cut(case: Case, *, limit: int = 40) -> None:
                 with case.embedder(truncate=truncate, max_length=longest) as other:
                     with pytest.warns(UserWarning, match=f"lost their {truncate}"):
                         got = other.embed([text], prompt_name=role)  # type: ignore[arg-type]
-                    assert distance(got[0], case.vector(kept)) <= FLOAT32_GATE, (role, truncate)
+                    assert distance(got[0], case.vector(role, kept)) <= FLOAT32_GATE, (role, truncate)
         assert ids[0] == first
     with case.embedder(truncate="error") as other, pytest.raises(InputError, match=rf"max_length is {case.longest}"):
         other.embed([text])
@@ -209,17 +219,24 @@ def check_planted_start(
         embedder.embed(["a"])
 
 
-def check_servers(case: Case, tmp_path: Path, *flags: str) -> None:
-    """The same vectors by this package's server of either kind, and by a plain one that gives raw token states."""
-    own = ("--dtype", "float32", *flags)
+def check_servers(case: Case, tmp_path: Path, *passed: str, plain: bool = True) -> None:
+    """The same vectors by this package's server of either kind, and by a plain one that gives raw token states.
+
+    Args:
+        case: The row.
+        tmp_path: For the servers' logs.
+        *passed: Options of vLLM.
+        plain: Whether a plain server knows the checkpoint.
+    """
+    own = ("--dtype", "float32")
     made = [
-        (served(str(case.folder), tmp_path / "dense", *own), None, False),
-        (served(str(case.folder), tmp_path / "tokens", *own, "--multi-vector"), None, True),
-        (plain_text(case.folder, tmp_path / "plain"), case.folder, True),
+        (served(str(case.folder), tmp_path / "dense", *own, passed=passed), None, False),
+        (served(str(case.folder), tmp_path / "tokens", *own, "--multi-vector", passed=passed), None, True),
+        *([(plain_text(case.folder, tmp_path / "plain"), case.folder, True)] if plain else []),
     ]
     texts = [*TEXTS, case.of_count("query", case.longest)]
     for one, model, has_tokens in made:
-        with one as server, JinaEmbedder.from_server(server.url, model=model) as embedder:
+        with one as server, JinaEmbedder.from_server(server.url, model=model, task=case.task) as embedder:
             assert embedder.checkpoint.row == case.row
             for role in case.prefixes:
                 for size in (*case.sizes[:1], None):
@@ -227,5 +244,5 @@ def check_servers(case: Case, tmp_path: Path, *flags: str) -> None:
                     assert distance(got, case.expected(role, texts, size)) <= FLOAT32_GATE
             if has_tokens:
                 rows = embedder.embed_multi_vector(texts, prompt_name="query")
-                states = [unit(case.reference.states(case.ids("query", text))) for text in texts]
+                states = [unit(case.states("query", case.ids("query", text))) for text in texts]
                 assert worst(rows, states) <= FLOAT32_GATE

@@ -19,7 +19,8 @@ from typing import Any, Literal, TypeAlias
 from .frozen import Frozen
 from .layout import Layout
 
-TASKS = ("retrieval", "text-matching", "code")
+TASKS = ("retrieval", "text-matching", "code", "separation", "clustering", "classification")
+"""What a row's prompts or weights may be for; each row has some of these."""
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parent.parent / "demo" / "checkpoint"
@@ -61,12 +62,19 @@ class Model(Frozen):
         kind: How the tokenizer splits texts, which decides how a text is kept from becoming a special token.
         templates: The prompts by role (``query``, ``passage``; ``any`` for both) and modality (``text``, ``image``,
             and ``both`` if one item of a text with images was trained, its slots in the order that was trained).
-            Nothing but these pieces stands in a prompt: the first and last token are pieces too.
+            Nothing but these pieces stands in a prompt: the first and last token are pieces too. The name of a task in
+            place of a role is for both roles in this task.
         image: The pieces of one image; the engine repeats the token that stands for its patches. Empty where only texts
             have embeddings.
         symmetric_tasks: Tasks in which both roles get the prompt of a query.
         architecture: The plugin's architecture that vLLM loads; None for vLLM's own, with this row's pooling.
         adapter_architecture: The same for a checkpoint with an adapter per task.
+        vllm_architecture: vLLM's own name of the architecture, with this row's pooling, where config.json has another.
+        remote_code: What vLLM needs of the checkpoint's own code, in the words of a refusal; empty for nothing. It is
+            run only if a user allows it (``trust_remote_code``).
+        config_names: By the name of a setting that vLLM is told, the key of config.json that has its value.
+        adapters: By role (or ``any``) and task, the place of its adapter in weights that hold all of them stacked;
+            empty where there is none. A prompt's ids say which one (``adapted_ids``).
         attention: Whether a token sees those before it (``causal``) or on ``both`` sides; None is not checked.
         overrides: Further keys of ``hf_overrides`` that vLLM needs.
         arguments: Further arguments that vLLM needs; a user's win.
@@ -98,6 +106,10 @@ class Model(Frozen):
     symmetric_tasks: tuple[str, ...] = ()
     architecture: str | None = None
     adapter_architecture: str | None = None
+    vllm_architecture: str | None = None
+    remote_code: str = ""
+    config_names: Mapping[str, str] = field(default_factory=dict)
+    adapters: Mapping[tuple[str, str], int] = field(default_factory=dict)
     attention: Literal["causal", "both"] | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -146,8 +158,21 @@ class Model(Frozen):
         Raises:
             KeyError: There is none for this modality.
         """
-        role = "query" if task in self.symmetric_tasks else role
-        return self.templates[(role if (role, modality) in self.templates else "any", modality)]
+        roles = (task, "query" if task in self.symmetric_tasks else role, "any")
+        return self.templates[(next((one for one in roles if (one, modality) in self.templates), "any"), modality)]
+
+    def adapter(self, role: str, task: str) -> int | None:
+        """Return the place of the adapter that computes a prompt; None if no prompt has one.
+
+        Raises:
+            KeyError: There is none for this role and task.
+        """
+        return self.adapters[(role if (role, task) in self.adapters else "any", task)] if self.adapters else None
+
+    @property
+    def checked_tasks(self) -> tuple[str, ...]:
+        """Tasks whose weights differ within one engine, each to be checked; one without a name if none do."""
+        return self.tasks if self.adapters else ("",)
 
     @property
     def label(self) -> str:
@@ -169,7 +194,7 @@ class Model(Frozen):
         return self.vectors_before.get(digest, f"vllm-jina-embed/2/{digest}")
 
 
-NO_VECTORS = frozenset({"layouts", "known_as", "attention", "source", "vectors_before"})
+NO_VECTORS = frozenset({"layouts", "known_as", "remote_code", "attention", "source", "vectors_before"})
 """Fields that decide no vector: a corrected citation, or a stricter check, must not empty a cache."""
 
 

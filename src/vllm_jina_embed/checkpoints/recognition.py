@@ -186,6 +186,8 @@ def differences(row: Model, layout: Layout, evidence: Evidence) -> Iterator[str]
     for key, value in layout.config.items():
         if key in config and config[key] != value:
             yield f"config.json has {key}={values.short(config[key])}; expected {values.short(value)}"
+    if missing := [key for key in layout.present if config.get(key) is None]:
+        yield f"config.json has no {', '.join(missing)}; expected {'one' if len(missing) == 1 else 'them'}"
     if signs := [f"{key}={values.short(config[key])}" for key in layout.absent if config.get(key) is not None]:
         yield f"config.json has {', '.join(signs)}, as a classifier or a model of late interaction has; expected none"
     if not _has_its_adapters(layout, evidence.location):

@@ -35,6 +35,10 @@ CHANGES: dict[str, Any] = {
     "symmetric_tasks": (),
     "architecture": None,
     "adapter_architecture": "B",
+    "vllm_architecture": "C",
+    "remote_code": "its class Config",
+    "config_names": {"hidden_size": "n_embd"},
+    "adapters": {("any", "retrieval"): 0},
     "attention": "both",
     "overrides": {"is_causal": False},
     "arguments": {"dtype": "float32"},
@@ -60,7 +64,7 @@ def test_each_field_that_decides_vectors_is_in_the_digest(name: str) -> None:
 
 
 def test_only_where_a_row_comes_from_and_how_it_is_recognised_and_checked_decide_nothing() -> None:
-    assert {"layouts", "known_as", "attention", "source", "vectors_before"} == NO_VECTORS
+    assert {"layouts", "known_as", "remote_code", "attention", "source", "vectors_before"} == NO_VECTORS
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vllm_jina_embed.checkpoints.description import DEMO_FOLDER, TASKS
+from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 from vllm_jina_embed.checkpoints.files import Folder
 from vllm_jina_embed.checkpoints.resolve import PUBLISHED, resolve
 from vllm_jina_embed.checkpoints.table.bge import BGE_M3, XLM_ROBERTA
-from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4, MATRYOSHKA_SIZES, NATIVE
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4, MATRYOSHKA_SIZES, NATIVE, TASKS
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.settings import check, check_dimensions, check_task
 
