@@ -9,33 +9,44 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tests.support.bert import BertReference
 from tests.support.decoders import DecoderReference
+from tests.support.encoders import EncoderReference
+from tests.support.gte import GteReference
 from tests.support.images import noise
 from tests.support.instructed import e5_mistral_reference, gte_qwen2_reference, qwen2_embed_base_reference
+from tests.support.jina_v3 import JinaV3Reference
 from tests.support.native import NativeReference
+from tests.support.nomic import NomicReference
 from tests.support.qwen3 import Qwen3Reference
 from tests.support.reference import Reference, device, distance
 from tests.support.xlm_roberta import XlmReference
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.checkpoints.description import Checkpoint
-from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
-from vllm_jina_embed.checkpoints.table.decoders import E5_MISTRAL, GTE_QWEN2, QWEN2_EMBED_BASE
-from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
 
 GATES = {"float32": 1e-5, "bfloat16": 1e-2}
 """Largest 1 - cosine: of vectors, of the mean over a multi-vector's rows and of the worst of them. Deep models round
 more than tiny ones."""
 WORST_ROW = "worst row"
-AnyReference: TypeAlias = Reference | XlmReference | DecoderReference
-TEXT_MODELS: Mapping[str, Callable[[Path], AnyReference]] = {
-    XLM_ROBERTA.name: XlmReference,
-    QWEN3_EMBEDDING.name: Qwen3Reference,
-    GTE_QWEN2.name: gte_qwen2_reference,
-    E5_MISTRAL.name: e5_mistral_reference,
-    QWEN2_EMBED_BASE.name: qwen2_embed_base_reference,
+AnyReference: TypeAlias = Reference | EncoderReference | DecoderReference
+OF_TEXTS: dict[str, Callable[[Path, str], AnyReference]] = {
+    "qwen3-embedding": lambda folder, task: Qwen3Reference(folder),
+    "gte-qwen2": lambda folder, task: gte_qwen2_reference(folder),
+    "e5-mistral": lambda folder, task: e5_mistral_reference(folder),
+    "qwen2-embed-base": lambda folder, task: qwen2_embed_base_reference(folder),
+    "xlm-roberta": lambda folder, task: XlmReference(folder),
+    "multilingual-e5": lambda folder, task: XlmReference(folder, pooling="mean"),
+    "multilingual-e5-small": lambda folder, task: BertReference(folder, pooling="mean"),
+    "multilingual-e5-instruct": lambda folder, task: XlmReference(folder, pooling="mean"),
+    "snowflake-arctic-embed": lambda folder, task: BertReference(folder),
+    "snowflake-arctic-embed-l-v2.0": lambda folder, task: XlmReference(folder),
+    "snowflake-arctic-embed-m-v2.0": lambda folder, task: GteReference(folder),
+    "gte-multilingual": lambda folder, task: GteReference(folder),
+    "nomic-embed-text-v1.5": lambda folder, task: NomicReference(folder),
+    "jina-v3": lambda folder, task: JinaV3Reference(folder, "retrieval.query" if task == "retrieval" else task),
 }
-"""By the name of a row of texts alone, its reference."""
+"""By the row, the reference of a query in a task."""
 
 ITEMS: list[Any] = [
     "Ein wunderschöner Sonnenuntergang am Strand",
@@ -53,14 +64,14 @@ class Vectors:
     """What this package gives for some items, and the whole prompts that a reference gets."""
 
     facts: Checkpoint
-    prompts: list[Any]
+    prompts: dict[str, list[Any]]
     singles: dict[tuple[str, int], Floats]
     multis: dict[str, list[Floats]]
 
 
-def check_weights(folder: Path, dtype: str) -> None:
+def check_weights(folder: Path, dtype: str, options: Mapping[str, Any] | None = None) -> None:
     """Compare vLLM with transformers, which loads the same files afterwards, and print each figure."""
-    ours = compute(folder, dtype)
+    ours = compute(folder, dtype, options=options)
     found: dict[str, float] = {}
     for task in ours.facts.tasks:
         found |= distances(ours, task, _reference(folder, ours.facts, task))
@@ -68,7 +79,14 @@ def check_weights(folder: Path, dtype: str) -> None:
     assert all(value <= GATES[dtype] for value in found.values()), found
 
 
-def compute(folder: Path, dtype: str, *, items: Sequence[Any] = ITEMS, cut: int | None = None) -> Vectors:
+def compute(
+    folder: Path,
+    dtype: str,
+    *,
+    items: Sequence[Any] = ITEMS,
+    cut: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Vectors:
     """Return the vectors of every task, of every Matryoshka size, and the multi-vectors.
 
     Args:
@@ -76,14 +94,21 @@ def compute(folder: Path, dtype: str, *, items: Sequence[Any] = ITEMS, cut: int 
         dtype: That of the engine.
         items: Texts and images; a checkpoint of texts gets the texts alone.
         cut: Of how many items the sizes below the full one are computed; None for all of them.
+        options: Further arguments of the engine.
     """
-    with JinaEmbedder(folder, engine_kwargs={"dtype": dtype}) as embedder:
+    with JinaEmbedder(folder, engine_kwargs={"dtype": dtype, **(options or {})}) as embedder:
         facts = embedder.checkpoint
         taken = [item for item in items if facts.supports_images or isinstance(item, str)]
-        prefix = "".join(one for one in facts.row.template("text", "query", "retrieval") if isinstance(one, str))
+        prefixes = {
+            task: "".join(one for one in facts.row.template("text", "query", task) if isinstance(one, str))
+            for task in facts.tasks
+        }
         return Vectors(
             facts=facts,
-            prompts=[prefix + item if isinstance(item, str) else item for item in taken],
+            prompts={
+                task: [prefix + item if isinstance(item, str) else item for item in taken]
+                for task, prefix in prefixes.items()
+            },
             singles={
                 (task, size): embedder.embed(
                     taken if size == facts.hidden_size else taken[:cut], task=task, dimensions=size, prompt_name="query"
@@ -97,7 +122,7 @@ def compute(folder: Path, dtype: str, *, items: Sequence[Any] = ITEMS, cut: int 
 
 def distances(ours: Vectors, task: str, reference: AnyReference) -> dict[str, float]:
     """Return the largest 1 - cosine of each kind of vector to the reference's."""
-    both = [(reference.embed(prompt), reference.multi_vector(prompt)) for prompt in ours.prompts]
+    both = [(reference.embed(prompt), reference.multi_vector(prompt)) for prompt in ours.prompts[task]]
     full = np.stack([vector for vector, _ in both])
     found = {
         f"{task}, {size} numbers": distance(rows := ours.singles[task, size], full[: len(rows), :size])
@@ -117,7 +142,7 @@ def report(found: dict[str, float]) -> None:
 
 def _reference(folder: Path, facts: Checkpoint, task: str) -> AnyReference:
     if not facts.supports_images:
-        return TEXT_MODELS[facts.row.name](folder)
+        return OF_TEXTS[facts.row.name](folder, task)
     place = device()
     return NativeReference(folder, task, device=place) if facts.has_adapters else Reference(folder, device=place)
 

@@ -136,7 +136,7 @@ class TestTaskOfACall:
             with pytest.raises(ConfigError, match="jinaai/jina-embeddings-v4-vllm-code"):
                 call(["a"], task="code")
         with pytest.raises(ConfigError, match="choose one of retrieval, text-matching, code"):
-            embedder.embed(["a"], task="classification")
+            embedder.embed(["a"], task="sorting")
 
     def test_has_its_own_place_in_a_cache(self, make: Make, engines: list[FakeEngine], tmp_path: Path) -> None:
         """Equal texts of two tasks are two vectors, and the embedder's own task is the first's."""

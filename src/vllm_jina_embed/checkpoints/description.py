@@ -6,20 +6,20 @@ with its sizes and tasks.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from .digest import digest
 from .frozen import Frozen
 from .layout import Layout
 
-TASKS = ("retrieval", "text-matching", "code")
+TASKS = ("retrieval", "text-matching", "code", "separation", "clustering", "classification")
+"""What a row's prompts or weights may be for; each row has some of these."""
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parent.parent / "demo" / "checkpoint"
@@ -34,12 +34,22 @@ class Special:
 
     token: str
 
+    @property
+    def plain(self) -> dict[str, str]:
+        """What JSON holds of it: a special token is not a text of its spelling."""
+        return {"special": self.token}
+
 
 class Slot(Enum):
     """Where the user's item stands in a prompt."""
 
     TEXT = "text"
     IMAGES = "images"
+
+    @property
+    def plain(self) -> dict[str, str]:
+        """What JSON holds of it: a slot is not a text of its name."""
+        return {"slot": self.value}
 
 
 Template: TypeAlias = "tuple[str | Special | Slot, ...]"
@@ -61,19 +71,26 @@ class Model(Frozen):
         kind: How the tokenizer splits texts, which decides how a text is kept from becoming a special token.
         templates: The prompts by role (``query``, ``passage``; ``any`` for both) and modality (``text``, ``image``,
             and ``both`` if one item of a text with images was trained, its slots in the order that was trained).
-            Nothing but these pieces stands in a prompt: the first and last token are pieces too.
+            Nothing but these pieces stands in a prompt: the first and last token are pieces too. The name of a task in
+            place of a role is for both roles in this task.
         image: The pieces of one image; the engine repeats the token that stands for its patches. Empty where only texts
             have embeddings.
         symmetric_tasks: Tasks in which both roles get the prompt of a query.
         architecture: The plugin's architecture that vLLM loads; None for vLLM's own, with this row's pooling.
         adapter_architecture: The same for a checkpoint with an adapter per task.
+        vllm_architecture: vLLM's own name of the architecture, with this row's pooling, where config.json has another.
+        remote_code: What vLLM needs of the checkpoint's own code, in the words of a refusal; empty for nothing. It is
+            run only if a user allows it (``trust_remote_code``).
+        config_names: By the name of a setting that vLLM is told, the key of config.json that has its value.
+        adapters: By role (or ``any``) and task, the place of its adapter in weights that hold all of them stacked;
+            empty where there is none. A prompt's ids say which one (``adapted_ids``).
         attention: Whether a token sees those before it (``causal``) or on ``both`` sides; None is not checked.
         overrides: Further keys of ``hf_overrides`` that vLLM needs.
         arguments: Further arguments that vLLM needs; a user's win.
         splits_prompts: Whether vLLM may compute a prompt in several steps, as causal attention allows.
         tasks: Tasks out of ``TASKS``, the default first; ``task_names`` of config.json may choose among several.
-        matryoshka_sizes: Lengths below the full one that were trained, where ``matryoshka_dims`` of config.json does
-            not say so; empty if none was.
+        matryoshka_sizes: Lengths below the full one that were trained, where ``matryoshka_dims`` or
+            ``matryoshka_dimensions`` of config.json does not say so; empty if none was.
         min_dimensions: Where every length from some one to the full one was trained, the smallest; None elsewhere.
         token_dimensions: Length of one row of a multi-vector of a checkpoint with adapters, where
             ``multi_vector_projector_dim`` of config.json does not say so; None for the full length.
@@ -101,6 +118,10 @@ class Model(Frozen):
     symmetric_tasks: tuple[str, ...] = ()
     architecture: str | None = None
     adapter_architecture: str | None = None
+    vllm_architecture: str | None = None
+    remote_code: str = ""
+    config_names: Mapping[str, str] = field(default_factory=dict)
+    adapters: Mapping[tuple[str, str], int] = field(default_factory=dict)
     attention: Literal["causal", "both"] | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -151,8 +172,21 @@ class Model(Frozen):
         Raises:
             KeyError: There is none for this modality.
         """
-        role = "query" if task in self.symmetric_tasks else role
-        return self.templates[(role if (role, modality) in self.templates else "any", modality)]
+        roles = (task, "query" if task in self.symmetric_tasks else role, "any")
+        return self.templates[(next((one for one in roles if (one, modality) in self.templates), "any"), modality)]
+
+    def adapter(self, role: str, task: str) -> int | None:
+        """Return the place of the adapter that computes a prompt; None if no prompt has one.
+
+        Raises:
+            KeyError: There is none for this role and task.
+        """
+        return self.adapters[(role if (role, task) in self.adapters else "any", task)] if self.adapters else None
+
+    @property
+    def checked_tasks(self) -> tuple[str, ...]:
+        """Tasks whose weights differ within one engine, each to be checked; one without a name if none do."""
+        return self.tasks if self.adapters else ("",)
 
     @property
     def label(self) -> str:
@@ -162,7 +196,7 @@ class Model(Frozen):
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits of everything that decides a vector, so of every field but ``NO_VECTORS``."""
-        return hashlib.sha256(canonical(self).encode()).hexdigest()[:16]
+        return digest(self)
 
     @property
     def vectors(self) -> str:
@@ -172,45 +206,6 @@ class Model(Frozen):
         """
         digest = self.digest
         return self.vectors_before.get(digest, f"vllm-jina-embed/2/{digest}")
-
-
-NO_VECTORS = frozenset({"layouts", "known_as", "attention", "min_dimensions", "score", "source", "vectors_before"})
-"""Fields that decide no vector: a corrected citation, or a stricter check, must not empty a cache. A vector's length
-stands in its key itself, so the choice of lengths decides none."""
-
-
-def canonical(row: Model) -> str:
-    """Return the fields of ``row`` that decide vectors as JSON, one text for equal rows whatever the order of keys.
-
-    Fields at their defaults are left out, so that a new one does not change the digests of all rows. If a default
-    changes, ``code`` has to.
-    """
-    deciding = [one for one in fields(row) if one.name not in NO_VECTORS]
-    values = {one.name: _plain(getattr(row, one.name)) for one in deciding}
-    for one in deciding:
-        default = one.default if one.default_factory is MISSING else one.default_factory()
-        if default is not MISSING and values[one.name] == _plain(default):
-            del values[one.name]
-    return json.dumps(values, sort_keys=True)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of a row as JSON has it: a slot is not the text of its name, nor a special token its spelling.
-
-    Raises:
-        TypeError: It is none.
-    """
-    if isinstance(value, Slot):
-        return {"slot": value.value}
-    if isinstance(value, Special):
-        return {"special": value.token}
-    if isinstance(value, Mapping):
-        return {" ".join(key) if isinstance(key, tuple) else str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(one) for one in value]
-    if value is None or isinstance(value, str | int | float):
-        return value
-    raise TypeError(f"{value!r} is a {type(value).__name__}; expected what a row may hold")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,12 @@ from typing import Any
 from ..errors import ConfigError
 from . import values
 from .description import Model
-from .files import Location, optional_json
+from .files import Location
 from .layout import Layout
+from .sentence_files import WRONG, read_modes, read_modules, read_prompts
 
 MODES = {"vision_span_mean": "mean", "first_token": "cls", "last_token": "lasttoken", "mean": "mean"}
 """By the row's pooling, its name in sentence-transformers' 1_Pooling/config.json."""
-WRONG = "Other models have other prompts and another pooling: their vectors would be wrong here."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class Evidence:
         kinds: The modules in modules.json, by the last part of their types; empty if there is no such file.
         pooling_file: The file that names the pooling.
         modes: The poolings in that file, in the words of sentence-transformers.
-        prompts: The prompts in config_sentence_transformers.json; None if there is no such file.
+        prompts: The prompts in config_sentence_transformers.json; None if there is no such file, or no such key.
+        has_settings: Whether there is such a file.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Evidence:
     pooling_file: str = ""
     modes: Collection[str] = ()
     prompts: Mapping[str, str] | None = None
+    has_settings: bool = False
 
     @classmethod
     def of(cls, name: str, location: Location, config: Mapping[str, Any], *, modules: bool) -> Evidence:
@@ -60,23 +62,25 @@ class Evidence:
         labels = values.mapping(f"model={name!r}: config.json", config, "id2label")
         no_sign = {"id2label"} if _are_default(labels) else set()
         kept = {key: value for key, value in config.items() if key not in no_sign}
-        kinds, pooling_file = _modules(name, location) if modules else ((), "")
+        kinds, pooling_file = read_modules(name, location) if modules else ((), "")
+        has_settings, prompts = read_prompts(name, location) if modules else (False, None)
         return cls(
             name=name,
             location=location,
             config=kept,
             kinds=kinds,
             pooling_file=pooling_file,
-            modes=_modes(name, location, pooling_file) if modules else (),
-            prompts=_prompts(name, location) if modules else None,
+            modes=read_modes(name, location, pooling_file) if modules else (),
+            prompts=prompts,
+            has_settings=has_settings,
         )
 
-    def names(self, row: Model) -> bool:
-        """Tell whether the checkpoint's own name, or that of the model that it was made of, begins with ``row``'s."""
+    def names(self, row: Model) -> int:
+        """Return with how many words of ``row``'s the checkpoint's own name, or that of what it was made of, begins."""
         made_of = self.config.get("_name_or_path")
         own = [words(_repository(place)) for place in (str(self.location), made_of) if isinstance(place, str)]
         names = [words(name) for name in row.known_as or (row.name,)]
-        return any(place[: len(name)] == name for place in own for name in names)
+        return max((len(name) for place in own for name in names if place[: len(name)] == name), default=0)
 
 
 def words(name: str) -> list[str]:
@@ -131,32 +135,46 @@ def decide(
     fits = [(row, layout) for row, layout, different in apart if not different]
     if not fits:
         raise ConfigError(_difference(name, architecture, apart))
-    taken = [(row, layout) for row, layout in fits if is_named or _may_be_taken(row, layout, evidence)]
+    named = {row.name for row, _ in found if evidence.names(row)}
+    taken = [
+        (row, layout) for row, layout in fits if is_named or _may_be_taken(row, layout, evidence, named - {row.name})
+    ]
     if not taken:
-        raise ConfigError(_no_sign(name, architecture, fits))
+        raise ConfigError(_no_sign(name, architecture, apart))
     row, layout = _one_of(evidence, taken, architecture)
     return Decision(row=row, layout=layout, assumed="" if _is_sure(row, layout, evidence) else layout.assumed)
 
 
 def _is_sure(row: Model, layout: Layout, evidence: Evidence) -> bool:
     """Tell whether the checkpoint's name, or its pooling and its prompts, say that it is one of ``row``'s."""
-    prompts = evidence.prompts
-    if layout.pooling_decides and prompts is not None and not {*layout.prompts.values(), ""} <= {*prompts.values(), ""}:
+    prompts, own = evidence.prompts, {*layout.prompts.values()} - {""}
+    if layout.pooling_decides and prompts is not None and not own <= {*prompts.values()}:
         return False  # it says that there are none, whatever its name
-    return evidence.names(row) or (layout.pooling_decides and bool(evidence.modes) and prompts is not None)
+    says = evidence.has_settings if not own else prompts is not None
+    return evidence.names(row) > 0 or (layout.pooling_decides and bool(evidence.modes) and says)
 
 
-def _may_be_taken(row: Model, layout: Layout, evidence: Evidence) -> bool:
-    """Tell whether the files say that the checkpoint is one of ``row``'s, or it may be assumed."""
-    return bool(layout.assumed) or not layout.pooling_decides or _is_sure(row, layout, evidence)
+def _may_be_taken(row: Model, layout: Layout, evidence: Evidence, others: Collection[str]) -> bool:
+    """Tell whether the files say that the checkpoint is one of ``row``'s, or it may be assumed.
+
+    Args:
+        row: The row.
+        layout: Its layout.
+        evidence: What the files say.
+        others: Other rows that the checkpoint's name is one of: then this one is not assumed.
+    """
+    is_assumed = bool(layout.assumed) and not others
+    return is_assumed or not layout.pooling_decides or _is_sure(row, layout, evidence)
 
 
-def _no_sign(name: str, architecture: str, fits: Sequence[tuple[Model, Layout]]) -> str:
-    """Return the message for a checkpoint whose files contradict no row, and name none."""
-    rows = list(dict.fromkeys(row for row, _ in fits))
+def _no_sign(name: str, architecture: str, apart: Sequence[tuple[Model, Layout, Sequence[str]]]) -> str:
+    """Return the message for a checkpoint whose files contradict not every row, and name none."""
+    rows = list(dict.fromkeys(row for row, _, different in apart if not different))
+    others = _clauses([each for each in apart if each[0] not in rows])
     return (
         f"model={name!r}: {architecture} is the architecture of other models too, such as chat models, and its "
-        f"files or name do not say that it is one of {' or '.join(row.label for row in rows)}. {WRONG} Copy the files "
+        f"files or name do not say that it is one of {' or '.join(row.label for row in rows)}. "
+        f"{f'It would be read {others}. ' if others else ''}{WRONG} Copy the files "
         "1_Pooling/config.json and config_sentence_transformers.json of the model, or, if it is one, pass "
         f"{' or '.join(f'row={row.name!r}' for row in rows)}."
     )
@@ -168,6 +186,8 @@ def differences(row: Model, layout: Layout, evidence: Evidence) -> Iterator[str]
     for key, value in layout.config.items():
         if key in config and config[key] != value:
             yield f"config.json has {key}={values.short(config[key])}; expected {values.short(value)}"
+    if missing := [key for key in layout.present if config.get(key) is None]:
+        yield f"config.json has no {', '.join(missing)}; expected {'one' if len(missing) == 1 else 'them'}"
     if signs := [f"{key}={values.short(config[key])}" for key in layout.absent if config.get(key) is not None]:
         yield f"config.json has {', '.join(signs)}, as a classifier or a model of late interaction has; expected none"
     if not _has_its_adapters(layout, evidence.location):
@@ -235,25 +255,30 @@ def _how_to_describe(name: str, architecture: str) -> str:
 
 
 def _difference(name: str, architecture: str, apart: Sequence[tuple[Model, Layout, Sequence[str]]]) -> str:
-    """Return the message for a checkpoint that differs from each row: for each, the layout that is nearest."""
-    nearest: dict[str, tuple[Model, Sequence[str]]] = {}
-    for row, _, different in sorted(apart, key=lambda each: len(each[2])):
-        nearest.setdefault(row.name, (row, different))
-    clauses = [f"as {row.label}, but {' and '.join(different)}" for row, different in nearest.values()]
+    """Return the message for a checkpoint that differs from each row."""
     return (
-        f"model={name!r}: {architecture} would be read {'; or '.join(clauses)}. {WRONG} "
+        f"model={name!r}: {architecture} would be read {_clauses(apart)}. {WRONG} "
         "Pass row= with a description of this model (vllm_jina_embed.Model). If the files are wrong, or your texts "
         "have the prompts already, pass a copy of the row with other layouts: its vectors and its digest are the same."
     )
 
 
+def _clauses(apart: Sequence[tuple[Model, Layout, Sequence[str]]]) -> str:
+    """Return for each row how a checkpoint differs from it, by the layout that is nearest."""
+    nearest: dict[str, tuple[Model, Sequence[str]]] = {}
+    for row, _, different in sorted(apart, key=lambda each: len(each[2])):
+        nearest.setdefault(row.name, (row, different))
+    return "; or ".join(f"as {row.label}, but {' and '.join(different)}" for row, different in nearest.values())
+
+
 def _one_of(evidence: Evidence, fits: Sequence[tuple[Model, Layout]], architecture: str) -> tuple[Model, Layout]:
-    """Return the only row that fits, or the only one that the checkpoint's name has.
+    """Return the only row that fits, or the only one that the checkpoint's name has; the longest such name decides.
 
     Raises:
         ConfigError: Neither is one row. One that is assumed is no better then than another that fits as well.
     """
-    named = [fit for fit in fits if evidence.names(fit[0])]
+    most = max(1, *(evidence.names(row) for row, _ in fits))
+    named = [fit for fit in fits if evidence.names(fit[0]) == most]
     for some in (fits, named):
         if len({row.name for row, _ in some}) == 1:
             return some[0]
@@ -267,32 +292,3 @@ def _one_of(evidence: Evidence, fits: Sequence[tuple[Model, Layout]], architectu
 def _are_default(labels: Mapping[str, Any]) -> bool:
     """Tell whether these are the two labels that transformers writes for every model."""
     return len(labels) != 1 and all(str(label) == f"LABEL_{key}" for key, label in labels.items())
-
-
-def _modules(name: str, location: Location) -> tuple[tuple[str, ...], str]:
-    """Return the kinds of the modules in modules.json, and the file that names the pooling."""
-    where = f"model={name!r}: modules.json"
-    modules = values.as_mappings(f"{where} is ", optional_json(location, "modules.json"))
-    kinds = tuple(values.text(where, module, "type").rpartition(".")[2] for module in modules)
-    paths = [values.text(where, one, "path") for one, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
-    if len(paths) > 1:
-        raise ConfigError(f"{where} has {len(paths)} modules Pooling; expected one. {WRONG}")
-    return kinds, f"{''.join(paths) or '1_Pooling'}/config.json"
-
-
-def _modes(name: str, location: Location, file: str) -> set[str]:
-    """Return the names of the poolings in sentence-transformers' configuration, old and new."""
-    where = f"model={name!r}: {file}"
-    settings = values.as_mapping(f"{where} is ", optional_json(location, file))
-    on = [key for key in settings if key.startswith("pooling_mode_") and values.switch(where, settings, key)]
-    modes = {key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for key in on}
-    return modes | values.names(where, settings, "pooling_mode")
-
-
-def _prompts(name: str, location: Location) -> dict[str, str] | None:
-    """Return the prompts of config_sentence_transformers.json; None if there is no such file."""
-    file = "config_sentence_transformers.json"
-    where = f"model={name!r}: {file}"
-    said = optional_json(location, file)
-    prompts = values.mapping(where, values.as_mapping(f"{where} is ", said), "prompts")
-    return None if said is None else {role: values.text(where, prompts, role) for role in prompts}

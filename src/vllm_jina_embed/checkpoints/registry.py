@@ -18,12 +18,12 @@ from .description import TASKS, Checkpoint, Model, Pooling, Slot, Special
 from .layout import Layout
 from .recognition import words
 from .table.jina_v4 import JINA_V4
+from .vllm_rules import ROLES, of_vllm
 
 DEFAULT_ROW = JINA_V4
 """Row of the demo, the default model."""
 ROWS: dict[str, Model] = {}
 """Rows by name: those of the table, then registered ones."""
-ROLES = ("query", "passage", "any")
 SLOTS = {"text": {Slot.TEXT}, "image": {Slot.IMAGES}, "both": {Slot.TEXT, Slot.IMAGES}}
 """By modality, what has its place in a prompt, once each."""
 Rule: TypeAlias = tuple[bool, str]
@@ -38,7 +38,7 @@ def checked(row: Any) -> Model:
     """
     if not isinstance(row, Model):
         raise ConfigError(f"row={values.short(row)} is a {type(row).__name__}; expected a vllm_jina_embed.Model.")
-    own = _of_names(row) | _of_start(row) | _of_prompts(row) | _of_sizes(row)
+    own = _of_names(row) | _of_start(row) | of_vllm(row) | _of_prompts(row) | _of_sizes(row)
     rules = [(name, getattr(row, name), rule) for name, rule in own.items()]
     for place, layout in enumerate(row.layouts if _is_tuple_of(row.layouts, Layout) else ()):
         rules += [
@@ -97,8 +97,8 @@ def _of_prompts(row: Model) -> dict[str, Rule]:
         "templates": (
             _are_templates(row.templates),
             (
-                "by (role, 'text', 'image' or 'both'), for both roles, a tuple of texts, Special and one Slot of that "
-                "modality ('both' has two, and needs 'image'), with no text directly behind Slot.TEXT"
+                "by (role, 'text', 'image' or 'both'), for both roles (or a task), a tuple of texts, Special and one "
+                "Slot of that modality ('both' has two, and needs 'image'), with no text directly behind Slot.TEXT"
             ),
         ),
         "image": (
@@ -142,6 +142,7 @@ def _of_layout(layout: Layout) -> dict[str, Rule]:
     return {
         "architecture": (bool(layout.architecture) and _is_text_or_none(layout.architecture), "an architecture"),
         "config": (_has_text_keys(layout.config), "a mapping of values by keys of config.json"),
+        "present": (_is_tuple_of(layout.present, str, empty=True), "a tuple of keys"),
         "absent": (_is_tuple_of(layout.absent, str, empty=True), "a tuple of keys"),
         "modules": (_is_tuple_of(layout.modules, str, empty=True), "a tuple of modules"),
         "prompts": (_are_texts(layout.prompts), "a mapping of texts"),
@@ -185,7 +186,7 @@ def _is_tuple_of(value: Any, kind: Any, *, empty: bool = False) -> bool:
 
 def _are_templates(value: Any) -> bool:
     """Tell whether these are prompts of texts, and perhaps of images, and of both together, for both roles."""
-    if not isinstance(value, Mapping) or not {*value} <= set(itertools.product(ROLES, SLOTS)):
+    if not isinstance(value, Mapping) or not {*value} <= set(itertools.product((*ROLES, *TASKS), SLOTS)):
         return False
     modalities = {"text", *(modality for _, modality in value)}
     complete = all({("query", name), ("passage", name)} <= {*value} or ("any", name) in value for name in modalities)

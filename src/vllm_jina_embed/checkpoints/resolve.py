@@ -82,12 +82,13 @@ def _sized(
     row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named")
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
     text_config = values.mapping(where, config, "text_config") or config
-    hidden_size = values.whole(where, text_config, "hidden_size", most=most)
+    hidden_size = values.whole(where, text_config, row.config_names.get("hidden_size", "hidden_size"), most=most)
     tasks, sizes, token_dimensions = row.tasks, [*row.matryoshka_sizes], hidden_size
     if len(tasks) > 1:
         tasks = values.choices(where, config, "task_names", tasks, allowed=tasks)
     if sizes:
-        sizes = values.wholes(where, config, "matryoshka_dims", sizes, most=most)
+        for key in ("matryoshka_dimensions", "matryoshka_dims"):  # vLLM's name, and Jina's
+            sizes = values.wholes(where, config, key, sizes, most=most)
     if row.token_dimensions is not None:
         own = values.whole(where, config, "multi_vector_projector_dim", row.token_dimensions, most=most)
         token_dimensions = own if has_adapters else hidden_size

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ..checkpoints.adapted_ids import adapted
 from ..checkpoints.description import Model, Slot, Special, Template
 from ..errors import ConfigError, InputError
 from ..inputs.images import MediaPolicy
@@ -113,7 +114,8 @@ class PieceBuilder:
                     prompts.append(self._image_prompt(item, role, task))
             except InputError as error:
                 prompts.append(error)
-        return prompts
+        adapter = self._row.adapter(role, task)
+        return prompts if adapter is None else [_adapted(prompt, adapter) for prompt in prompts]
 
     def _tokens(
         self, items: Sequence[TextItem | BothItem], parts: Parts, max_length: int, truncate: Truncate
@@ -233,6 +235,11 @@ class PieceBuilder:
             elif isinstance(piece, str):
                 text += piece
         return (*ids, *self._plain.ids(text))
+
+
+def _adapted(prompt: Prompt | InputError, adapter: int) -> Prompt | InputError:
+    """Return a prompt whose ids say which adapter computes it; an error as it is."""
+    return replace(prompt, token_ids=adapted(prompt.token_ids, adapter)) if isinstance(prompt, Prompt) else prompt
 
 
 def _refused_together(item: BothItem, *, takes_images: bool) -> InputError:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..checkpoints.weights.lora import Adapters
 from ..engine.config import LocalConfig
-from ..engine.local.arguments import engine_arguments
+from ..engine.local.arguments import check_remote_code, engine_arguments
 from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY, TOKENIZER_MODE
 from ..errors import ConfigError
 from ..prompts.chat_template import chat_template
@@ -67,6 +68,7 @@ def serve_arguments(
         )
     if clash := sorted(option for option in passed if _is_one_of(option, FIXED)):
         raise ConfigError(f"{', '.join(clash)}: 'serve' sets this itself, so that the vectors are right; leave it out.")
+    check_remote_code(replace(config, options={"trust_remote_code": "--trust-remote-code" in passed}))
     arguments = engine_arguments(config, cpu=cpu, adapters=adapters) | {
         "served_model_name": name,
         "middleware": MIDDLEWARE,

@@ -80,7 +80,8 @@ async def prove(state: Any) -> None:
     builder, longest = row_builder(row, location, policy=MediaPolicy()), model.max_model_len
     with closing(ClientEngine(state.engine_client, adapters)) as engine:
         await together(
-            check_engine(engine, builder, config, row=row, task=task, max_tokens=longest) for task in adapters or ("",)
+            check_engine(engine, builder, config, row=row, task=task, max_tokens=longest)
+            for task in adapters or row.checked_tasks
         )
         task = getattr(config, DEFAULT_TASK_KEY, None)
         if task is not None and model.pooler_config.task == "token_embed":

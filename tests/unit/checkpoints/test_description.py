@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from vllm_jina_embed.checkpoints.description import NO_VECTORS, Layout, Model, Slot, Special, canonical
+from vllm_jina_embed.checkpoints.description import Layout, Model, Slot, Special
+from vllm_jina_embed.checkpoints.digest import NO_VECTORS, canonical
 from vllm_jina_embed.checkpoints.registry import ROWS
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.settings import check
@@ -35,6 +36,10 @@ CHANGES: dict[str, Any] = {
     "symmetric_tasks": (),
     "architecture": None,
     "adapter_architecture": "B",
+    "vllm_architecture": "C",
+    "remote_code": "its class Config",
+    "config_names": {"hidden_size": "n_embd"},
+    "adapters": {("any", "retrieval"): 0},
     "attention": "both",
     "overrides": {"is_causal": False},
     "arguments": {"dtype": "float32"},
@@ -63,7 +68,7 @@ def test_each_field_that_decides_vectors_is_in_the_digest(name: str) -> None:
 
 def test_only_where_a_row_comes_from_and_how_it_is_recognised_and_checked_decide_nothing() -> None:
     """And which lengths a caller may choose, since a vector's own is in its key, and how vectors are compared."""
-    known = {"layouts", "known_as", "attention", "source", "vectors_before"}
+    known = {"layouts", "known_as", "remote_code", "attention", "source", "vectors_before"}
     assert known | {"min_dimensions", "score"} == NO_VECTORS
 
 

@@ -20,7 +20,7 @@ from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.settings import check
 
-PROMPT = "query: "
+PROMPT = "question: "
 OWN = Model(
     name="own/query-encoder", pooling="first_token", kind="unigram",
     templates={
@@ -89,7 +89,7 @@ def test_each_way_in_which_a_folder_differs_is_named_with_both_values(tmp_path: 
     prompts = {"prompts": {"query": "query: ", "passage": ""}}
     place = folder(tmp_path, XLM, POOLING=MEAN, PROMPTS=prompts)
     with pytest.raises(ConfigError) as caught:
-        resolve(place)
+        resolve(place, row=XLM_ROBERTA)
     assert str(caught.value) == (
         f"model={place!r}: XLMRobertaModel would be read as bge-m3, but 1_Pooling/config.json has the pooling mean; "
         "expected cls and config_sentence_transformers.json has the prompts {'query': 'query: '}; expected none. "
@@ -140,7 +140,7 @@ def test_a_merged_checkpoint_that_sentence_transformers_saved_is_one(tmp_path: P
 def test_an_empty_prompt_contradicts_a_row_that_has_one(tmp_path: Path) -> None:
     """Otherwise every model without prompts would fit the row of one that has them."""
     empty = {"prompts": {"query": "", "document": ""}}
-    with pytest.raises(ConfigError, match=r"has the prompts {'query': ''}; expected {'query': 'query: '}"):
+    with pytest.raises(ConfigError, match=r"has the prompts {'query': ''}; expected {'query': 'question: '}"):
         check(model=folder(tmp_path, XLM, PROMPTS=empty), row=OWN)
     register(OWN)
     assert resolve(folder(tmp_path, XLM, PROMPTS=empty)).row == XLM_ROBERTA
@@ -182,7 +182,7 @@ NAMES = [
     ("my-query-encoder", None, None),
     ("query-encoders", None, None),
     ("query-encoder/other", None, None),
-    ("bge-m3-vs-others/multilingual-e5-large", None, None),
+    ("bge-m3-vs-others/large", None, None),
     ("mine", ["own/query-encoder"], None),
 ]
 

@@ -127,6 +127,7 @@ def test_a_row_is_imported_from_where_a_user_describes_it(
     del sys.modules["my_rows"]
 
 
+ADAPTERS = "by (role, task), for both roles of each task"
 WRONG: dict[str, tuple[object, str]] = {
     "name": (" ", "a name of at most 1000 printable characters, without : and @"),
     "known_as": ("my-model", "a tuple of names, each with a letter"),
@@ -138,7 +139,11 @@ WRONG: dict[str, tuple[object, str]] = {
     "arguments": ({"trust_remote_code": True}, "a mapping of JSON values by names, without trust_remote_code"),
     "kind": ("BPE", "bpe, unigram or wordpiece"),
     "image": ((Slot.TEXT,), "the three pieces of one image, or none where no template takes images"),
-    "tasks": (("search",), "some of retrieval, text-matching, code"),
+    "tasks": (("search",), "some of retrieval, text-matching, code, separation, clustering, classification"),
+    "vllm_architecture": ("", "a text, or None"),
+    "remote_code": (None, "a text"),
+    "config_names": ({"hidden_size": 5}, "a mapping of texts by texts"),
+    "adapters": ({("any", "code"): 0}, f"{ADAPTERS}, a whole number from 0 on; or nothing"),
     "positions": ("some", "all or after_padding"),
     "min_pixels": (None, "a whole number over 0"),
     "max_length": (0, "a whole number over 0, or None"),

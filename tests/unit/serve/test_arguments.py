@@ -141,7 +141,7 @@ def test_a_text_model_has_no_messages() -> None:
     row = ["xlm-roberta", engine.row.digest]
     assert json.loads(value(flags, "--hf-overrides")) == {
         "is_matryoshka": True, "jina_row": row, "architectures": ["PooledXLMRobertaModel"],
-        "jina_pooling": "first_token",
+        "jina_pooling": "first_token", "position_embedding_type": "absolute",
     }  # fmt: skip
     assert value(flags, "--max-model-len") == "8192"
     assert not [flag for flag in flags if flag.startswith(("--chat-template", "--mm-", "--scheduler-cls"))]

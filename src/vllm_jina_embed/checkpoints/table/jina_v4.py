@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..description import TASKS, Checkpoint, Model, Slot, Special
+from ..description import Checkpoint, Model, Slot, Special
 from ..layout import Layout
 
 NATIVE = "jinaai/jina-embeddings-v4"
@@ -20,6 +20,7 @@ MERGED_ARCHITECTURE = "Qwen2_5_VLForConditionalGeneration"
 """The architecture in config.json of merged checkpoints, and of every plain Qwen2.5-VL."""
 
 # Source: config.json, `matryoshka_dims` and `multi_vector_projector_dim`.
+TASKS = ("retrieval", "text-matching", "code")
 MATRYOSHKA_SIZES = (128, 256, 512, 1024, 2048)
 TOKEN_DIMENSIONS = 128
 MIN_PIXELS, MAX_PIXELS = 3136, 602112

@@ -76,9 +76,10 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
-    row = config.row
+    row, architecture = config.row, config.architecture or config.row.layouts[0].architecture
     # All models take ``dimensions`` with each request; ``settings`` checks them.
-    overrides: dict[str, Any] = {"is_matryoshka": True, **row.overrides}
+    overrides: dict[str, Any] = {"is_matryoshka": True, **_assumed(row, architecture), **_renamed(config)}
+    overrides |= row.overrides
     if row.takes_images:
         defaults |= _images(config)
     if row.splits_prompts:  # small steps cut prompts; uncut long texts would have to wait
@@ -86,7 +87,7 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
     if row.architecture is not None:
         overrides["architectures"] = [row.architecture]
     else:
-        overrides |= _pooled(row, config.architecture or row.layouts[0].architecture)
+        overrides |= _pooled(row, row.vllm_architecture or architecture)
     if cpu:
         location = locate(config.location, config.revision)
         defaults |= {"kv_cache_memory_bytes": _cache_bytes(config, location), "distributed_executor_backend": "mp"}
@@ -102,6 +103,20 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
         overrides[TASKS_KEY] = list(adapters.folders)
     fixed = {"model": config.location, "tokenizer": config.location, "hf_overrides": overrides}
     return defaults | dict(row.arguments) | dict(config.options) | fixed
+
+
+def check_remote_code(config: LocalConfig) -> None:
+    """Check that a checkpoint's own code may run where it cannot be loaded without; no row ever allows it.
+
+    Raises:
+        ConfigError: The user's options do not allow it.
+    """
+    if config.row.remote_code and not config.options.get("trust_remote_code"):
+        raise ConfigError(
+            f"model={config.location!r} cannot be loaded without code of its repository: {config.row.remote_code}. "
+            "Read that code, and if you trust it, allow it by engine_kwargs={'trust_remote_code': True} (serve: "
+            "-- --trust-remote-code)."
+        )
 
 
 def environment() -> dict[str, str]:
@@ -140,6 +155,23 @@ def _images(config: LocalConfig) -> dict[str, Any]:
         "mm_processor_cache_gb": 0,
         **image_arguments(),
     }
+
+
+def _assumed(row: Model, architecture: str) -> dict[str, Any]:
+    """Return what config.json says where it says anything: vLLM fails on a key that transformers 5 did not write."""
+    return {
+        key: value
+        for layout in row.layouts
+        if layout.architecture == architecture
+        for key, value in layout.config.items()
+    }
+
+
+def _renamed(config: LocalConfig) -> dict[str, Any]:
+    """Return settings under the names that vLLM needs, where config.json has other names for them."""
+    names = config.row.config_names
+    own = optional_json(locate(config.location, config.revision), "config.json") if names else None
+    return {name: own[key] for name, key in names.items() if isinstance(own, Mapping) and key in own}
 
 
 def _pooled(row: Model, architecture: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from ..loop import LoopThread
 from ..plugin_contract import PATIENT, QUESTION_SECONDS, URGENT
 from ..protocol import TokenStates
 from ..self_check import check_engine, check_multi_vector, together
-from .arguments import TOKENIZERS, engine_arguments, environment, memory_kept, variables
+from .arguments import TOKENIZERS, check_remote_code, engine_arguments, environment, memory_kept, variables
 from .image_threads import ImageThreads
 from .processes import check_process, engine_processes, make_folder
 from .requests import is_death, rendered, translated, vllm_params
@@ -52,6 +52,7 @@ class LocalEngine:
 
     def __init__(self, config: LocalConfig) -> None:
         check_process(config.options)
+        check_remote_code(config)
         self._config = config
         self._location = locate(config.location, config.revision)
         self._pid = os.getpid()
@@ -160,7 +161,7 @@ class LocalEngine:
         builder = row_builder(config.row, self._location, policy=MediaPolicy())
         checks = [
             check_engine(self, builder, hf_config, row=config.row, task=task, max_tokens=self.max_tokens)
-            for task in config.tasks or ("",)
+            for task in config.tasks or config.row.checked_tasks
         ]
         if adapters is not None:
             task_projections = projections(self._location, adapters.source, config.tasks)

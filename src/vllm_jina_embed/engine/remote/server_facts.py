@@ -143,7 +143,7 @@ def _row(told: Mapping[str, Any], own: Model | None, url: str) -> Model:
     if name not in rows:
         raise ConfigError(
             f"{url}{FACTS_PATH}: the server's facts cannot be read: family {reprlib.repr(name)} is a row that is "
-            f"unknown here; known are {', '.join(sorted(rows))}. Pass its description as row=, or register it."
+            f"unknown here; {len(rows)} others are known. Pass its description as row=, or register it."
         )
     if _row_facts(rows[name]).get(DIGEST) != digest:
         told_digest = "no digest, as in version 0.1" if digest is None else f"digest {reprlib.repr(digest)}"

@@ -111,7 +111,8 @@ def test_xlm_roberta_is_vllms_own_model_with_our_pooling() -> None:
     )
     arguments = engine_arguments(config, cpu=True)
     assert arguments["hf_overrides"] == {
-        "is_matryoshka": True, "architectures": ["PooledXLMRobertaModel"], "jina_pooling": "first_token"
+        "is_matryoshka": True, "architectures": ["PooledXLMRobertaModel"], "jina_pooling": "first_token",
+        "position_embedding_type": "absolute",
     }  # fmt: skip
     assert arguments["pooler_config"] == {"task": "embed", "use_activation": True}
     assert arguments["enable_prefix_caching"] is False
@@ -148,6 +149,14 @@ def test_the_checkpoints_own_architecture_is_the_one_that_is_pooled() -> None:
         assert of_row(own, layouts=layouts)["hf_overrides"]["architectures"] == [expected]
 
 
+def test_vllm_is_told_what_config_json_must_say_of_itself() -> None:
+    """Of this layout alone; transformers 5 leaves keys out that vLLM asks for. The row's own overrides win."""
+    layouts = (Layout(architecture="A", config={"x": 1, "y": 2}), Layout(architecture="B", config={"z": 3}))
+    told = of_row("A", layouts=layouts, overrides={"y": 4})["hf_overrides"]
+    assert (told["x"], told["y"], "z" in told) == (1, 4, False)
+    assert of_row("B", layouts=layouts)["hf_overrides"]["z"] == 3
+
+
 def test_the_layer_norm_is_told_to_the_plugin() -> None:
     assert of_row(layer_norm=True)["hf_overrides"]["jina_layer_norm"] is True
     assert "jina_layer_norm" not in of_row()["hf_overrides"]
@@ -159,7 +168,7 @@ def test_what_a_row_needs_is_passed_on_and_the_users_options_win() -> None:
     arguments = of_row(overrides=overrides, arguments={"dtype": "float32", "max_num_seqs": 4})
     assert arguments["hf_overrides"] == {
         "is_matryoshka": True, "is_causal": False, "architectures": ["PooledXLMRobertaModel"],
-        "jina_pooling": "first_token", "names": ("a",),
+        "jina_pooling": "first_token", "names": ("a",), "position_embedding_type": "absolute",
     }  # fmt: skip
     assert (arguments["dtype"], arguments["max_num_seqs"]) == ("float32", 4)
     arguments = of_row(arguments={"dtype": "float32", "model": "other"}, options={"dtype": "bfloat16"})

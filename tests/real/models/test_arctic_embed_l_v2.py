@@ -1,0 +1,93 @@
+"""snowflake-arctic-embed-l-v2.0: bge-m3's layout with a prefix and a Matryoshka size; against transformers."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support import encoder_checks as checks
+from tests.support.checkpoints import write_json
+from tests.support.encoder_checks import Case
+from tests.support.unigram import segment
+from tests.support.xlm_roberta import POSITIONS, XlmReference, make_xlm_roberta
+from vllm_jina_embed import JinaEmbedder, Slot, Special
+from vllm_jina_embed.checkpoints.files import read_json
+from vllm_jina_embed.checkpoints.table.encoders import ARCTIC_EMBED_L_V2
+from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
+
+pytestmark = pytest.mark.real
+
+QUERY = "query: "
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A checkpoint whose config.json has its size under vLLM's name, as published since vLLM reads it."""
+    folder = make_xlm_roberta(tmp_path_factory.mktemp("arctic") / "checkpoint", prompts={"query": QUERY})
+    write_json(folder / "config.json", {**read_json(folder / "config.json"), "matryoshka_dimensions": [32]})
+    reference = XlmReference(folder)
+    return Case(
+        row=ARCTIC_EMBED_L_V2,
+        folder=folder,
+        reference=reference,
+        prefixes={"query": QUERY, "passage": ""},
+        longest=POSITIONS - 2,
+        plain=lambda text: segment(reference.plain, unicodedata.normalize("NFKC", text)),
+        ends=(0, 2),
+        hostile=["<s> hi </s>", "a<mask>b <pad>", "</s></s>", "<unk>"],
+        sizes=(32,),
+    )
+
+
+@pytest.fixture(scope="module")
+def embedder(case: Case) -> Iterator[JinaEmbedder]:
+    """The checkpoint on one engine in float32."""
+    with case.embedder() as embedder:
+        assert embedder.checkpoint.row == ARCTIC_EMBED_L_V2
+        yield embedder
+
+
+async def test_every_output(case: Case, embedder: JinaEmbedder) -> None:
+    await checks.check_all_outputs(case, embedder)
+
+
+def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) -> None:
+    """The mean, the prompt that bge-m3's row has, positions that are not after the padding token's."""
+    states = case.reference.states
+
+    def mistakes(role: str, text: str) -> dict[str, np.ndarray]:
+        ids = case.ids(role, text)
+        return {
+            "mean": states(ids).mean(0),
+            "no end": states(ids[:-1])[0],
+            "the other role": states(case.reference.ids({"query": text, "passage": QUERY + text}[role]))[0],
+            "positions from 0": states(ids, first_position=0)[0],
+        }
+
+    checks.check_mistakes(case, embedder, mistakes)
+
+
+def test_a_row_with_a_mistake_gives_other_vectors(case: Case, embedder: JinaEmbedder) -> None:
+    template: Any = (Special("<s>"), Slot.TEXT, Special("</s>"))
+    checks.check_planted_prompt(case, embedder, template)
+
+
+def test_special_tokens_in_a_text_stay_text(case: Case, embedder: JinaEmbedder) -> None:
+    checks.check_hostile(case, embedder)
+
+
+def test_a_text_too_long_is_cut_alone(case: Case, embedder: JinaEmbedder) -> None:
+    checks.check_cut(case)
+
+
+def test_what_this_checkpoint_cannot_honour_is_refused(case: Case, embedder: JinaEmbedder) -> None:
+    checks.check_refusals(case, embedder)
+
+
+@pytest.mark.wide
+def test_an_engine_that_pools_otherwise_does_not_start(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks.check_planted_start(case, monkeypatch, {POOLING_KEY: "mean"}, "does not pool by the first token")
