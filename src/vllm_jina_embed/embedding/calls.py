@@ -51,7 +51,7 @@ class Calls(Closing):
 
     @property
     def task(self) -> str:
-        """``retrieval``, ``text-matching`` or ``code``."""
+        """A task of the checkpoint, such as ``retrieval``."""
         return self.settings.task
 
     @property

@@ -36,7 +36,7 @@ class Plan:
     """How the items of one call are embedded.
 
     Attributes:
-        task: ``retrieval``, ``text-matching`` or ``code``.
+        task: A task of the checkpoint, such as ``retrieval``.
         role: ``query`` or ``passage``.
         dimensions: Length of an embedding, or of each row of a multi-vector.
         max_length: Longest text in tokens, prefix included.
