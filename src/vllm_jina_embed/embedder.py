@@ -61,7 +61,7 @@ class JinaEmbedder(Calls):
         Args:
             model: ``demo``, a hub repository, or a folder with a checkpoint of a known row;
                 ``jinaai/jina-embeddings-v4`` serves every task and multi-vectors from one engine.
-            task: ``retrieval``, ``text-matching`` or ``code``; None takes the checkpoint's own.
+            task: A task of the checkpoint, such as ``retrieval`` or ``text-matching``; None takes its first.
             dimensions: Matryoshka size of the embeddings; None keeps the full length.
             truncate: Which end of a text over ``max_length`` is cut (with one warning), or ``error``, which names each
                 such text and loses no other. The user's text alone is cut, never what stands around it. vLLM's and

@@ -44,7 +44,7 @@ class Base(Closing):
 
     @property
     def task(self) -> str:
-        """``retrieval``, ``text-matching`` or ``code``."""
+        """A task of the checkpoint, such as ``retrieval``."""
         return self.settings.task
 
     @property

@@ -32,8 +32,6 @@ QUESTIONS = 32
 """Most queries of one call that are urgent; a longer list is bulk work and overtakes nothing."""
 PIXELS = 256_000_000
 """Pixels of one call's images in the engine: decoded they hold at most 1 GB, however large they are."""
-
-
 STATES = 65_536
 """Tokens of one call whose states are in memory for late chunks: of 2048 numbers each they take 0.5 GB."""
 
@@ -43,7 +41,7 @@ class Plan:
     """How the items of one call are embedded.
 
     Attributes:
-        task: ``retrieval``, ``text-matching`` or ``code``.
+        task: A task of the checkpoint, such as ``retrieval``.
         role: ``query`` or ``passage``.
         dimensions: Length of an embedding, or of each row of a multi-vector.
         max_length: Longest text in tokens, prefix included.

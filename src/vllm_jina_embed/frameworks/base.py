@@ -67,7 +67,7 @@ class Adapter(Closing, BaseModel):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
-    task: str | None = Field(default=None, frozen=True, description="retrieval, text-matching or code.")
+    task: str | None = Field(default=None, frozen=True, description="A task of the checkpoint, such as retrieval.")
     dimensions: StrictInt | None = Field(
         default=None,
         frozen=True,

@@ -99,9 +99,13 @@ class ChunkBuilder(PieceBuilder):
                 error.reason.replace(SPLIT, "Make two documents of it."), where=error.where, positions=error.positions
             )
         assert isinstance(tokens, Tokens)
-        counts, own = [0] * len(ends), 0
+        counts, own, prefix = [0] * len(ends), 0, 0
         for _, end in tokens.encoding.offsets:
-            own = max(own, min(bisect_right(ends, end - 1 - len(parts.prefix)), len(ends) - 1))
+            last = end - 1 - len(parts.prefix)  # where its last character stands in the text
+            if last < 0:
+                prefix += 1
+                continue
+            own = max(own, min(bisect_right(ends, last), len(ends) - 1))
             counts[own] += 1
         if 0 in counts:
             return InputError(
@@ -110,7 +114,7 @@ class ChunkBuilder(PieceBuilder):
                 where=item.where,
                 positions=[item.position],
             )
-        counts[0] += len(parts.before)
+        counts[0] += len(parts.before) + prefix
         counts[-1] += len(parts.after)
         return Spans(prompt=prompt, counts=tuple(counts))
 

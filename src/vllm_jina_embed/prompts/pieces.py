@@ -86,7 +86,7 @@ class PieceBuilder:
         Args:
             items: Texts, images and both, in any order; what the row has no template for becomes an error in its place.
             role: ``query`` or ``passage``.
-            task: ``retrieval``, ``text-matching`` or ``code``.
+            task: A task of the row, such as ``retrieval``.
             max_length: Longest prompt of a text in tokens, what stands around the text included. Beside images these
                 count as their pieces in the row, one token for all patches of an image: only the engine knows how many
                 there are, and it refuses a prompt that is too long with them. Images are never cut.

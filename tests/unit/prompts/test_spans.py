@@ -61,6 +61,8 @@ def test_a_word_that_is_cut_belongs_to_where_it_ends() -> None:
     (error,) = spans("bare", ["the", " f", "ox"])
     assert isinstance(error, InputError)
     assert str(error).startswith("documents[0]: chunk 1 has no token of its own: it is part of a word")
+    (error,) = spans("prefix", ["f", "ox"])  # the prefix's tokens are not its own
+    assert "documents[0]: chunk 0 has no token of its own" in str(error)
 
 
 def test_a_document_that_is_too_long_is_its_own_error() -> None:
