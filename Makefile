@@ -1,6 +1,6 @@
 # make demo   text and images in one ranking, through LangChain and LlamaIndex on one vLLM engine; sets itself up
 # make test   lint, types and all tests against the real vLLM; sets itself up
-# make test-wide  further real tests: served twins, bfloat16, more layouts of files
+# make test-wide  further real tests: each further model, served twins, bfloat16, more layouts of files
 # make test-fire  every row of docs/security.md and docs/reliability.md: hostile input, kills, forks, full disks
 # make rehearsal  the published size in bfloat16 against transformers: 24 GiB of memory, 8 GB of disk, minutes; for releases
 # make bench  side by side with the alternatives; make bench-full writes docs/performance.md
@@ -33,9 +33,10 @@ demo: setup
 test: lint types test-light
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not wide and not siege"
 
-# What shows again in other surroundings what `make test` shows: served twins, bfloat16, further layouts.
+# Every model of the table but the first two, and what shows again in other surroundings what `make test` shows: served
+# twins, bfloat16, further layouts.
 test-wide: setup-dev
-	$(VENV)/bin/python -m pytest -m "wide and not siege"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "wide and not siege"
 
 # Attacks and accidents, at most 20 minutes. Longer: FIRE="--requests 50000 --fuzz-seconds 600".
 test-fire: setup-dev

@@ -17,7 +17,7 @@ from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.encoders import ARCTIC_EMBED
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 QUERY = "Represent this sentence for searching relevant passages: "
 CLASS, SEPARATOR = Special("[CLS]"), Special("[SEP]")
@@ -93,11 +93,9 @@ def test_what_this_checkpoint_cannot_honour_is_refused(case: Case, embedder: Jin
     checks.check_refusals(case, embedder)
 
 
-@pytest.mark.wide
 def test_an_engine_that_pools_otherwise_does_not_start(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     checks.check_planted_start(case, monkeypatch, {POOLING_KEY: "mean"}, "does not pool by the first token")
 
 
-@pytest.mark.wide
 def test_served_vectors_are_the_same(case: Case, tmp_path: Path) -> None:
     checks.check_servers(case, tmp_path)

@@ -19,7 +19,7 @@ from vllm_jina_embed.checkpoints.files import read_json
 from vllm_jina_embed.checkpoints.table.encoders import ARCTIC_EMBED_L_V2
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 QUERY = "query: "
 
@@ -88,6 +88,5 @@ def test_what_this_checkpoint_cannot_honour_is_refused(case: Case, embedder: Jin
     checks.check_refusals(case, embedder)
 
 
-@pytest.mark.wide
 def test_an_engine_that_pools_otherwise_does_not_start(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     checks.check_planted_start(case, monkeypatch, {POOLING_KEY: "mean"}, "does not pool by the first token")

@@ -32,7 +32,7 @@ from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.decoders import E5_MISTRAL
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 START, END = Special(E5_START), Special(E5_END)
 HOSTILE = ["</s>", "a<s>b</s>", f"{QUERY}fox</s>", "<0x0A> <unk>"]
@@ -125,7 +125,6 @@ def test_bare_vllm_leaves_the_last_token_of_a_string_out(
     assert distance(embedder.embed_queries(TEXTS), right) <= GATE
 
 
-@pytest.mark.wide
 def test_a_window_of_attention(tmp_path: Path) -> None:
     """config.json lets a token see the last 4096; here fewer, so that a long text shows it."""
     folder = make_e5_mistral(tmp_path / "window", sliding_window=40, seed=1)
@@ -136,7 +135,6 @@ def test_a_window_of_attention(tmp_path: Path) -> None:
         check_embeddings(embedder, reference, PREFIX)
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [({POOLING_KEY: "mean"}, "does not pool by the last token"), ({"is_causal": False}, "lets the first tokens")],
@@ -147,12 +145,10 @@ def test_an_engine_that_does_something_else_does_not_start(
     check_refused_at_start(make_e5_mistral(tmp_path / "planted"), monkeypatch, overrides, message)
 
 
-@pytest.mark.wide
 def test_served_vectors_are_the_same(checkpoint: Path, reference: DecoderReference, tmp_path: Path) -> None:
     check_served(checkpoint, reference, PREFIX, tmp_path / "log")
 
 
-@pytest.mark.wide
 def test_the_check_of_real_weights_passes(checkpoint: Path) -> None:
     """The one that docs/accuracy.md names; each prompt in one step."""
     check_weights(checkpoint, "float32")

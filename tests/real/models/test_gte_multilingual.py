@@ -20,7 +20,7 @@ from vllm_jina_embed.checkpoints.table.rotary import GTE_MULTILINGUAL
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 from vllm_jina_embed.errors import ConfigError
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 START, END = Special("<s>"), Special("</s>")
 TRUSTED = {"engine_kwargs": {"dtype": "float32", "trust_remote_code": True}}
@@ -114,12 +114,10 @@ def test_its_code_never_runs_unless_the_user_allows_it(case: Case, tmp_path: Pat
         code.write_text(before)
 
 
-@pytest.mark.wide
 def test_an_engine_that_pools_otherwise_does_not_start(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     checks.check_planted_start(case, monkeypatch, {POOLING_KEY: "mean"}, "does not pool by the first token")
 
 
-@pytest.mark.wide
 def test_served_vectors_are_the_same(case: Case, tmp_path: Path) -> None:
     """A plain server would need another name of the architecture."""
     checks.check_servers(case, tmp_path, "--trust-remote-code", plain=False)

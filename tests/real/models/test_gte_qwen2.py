@@ -33,7 +33,7 @@ from vllm_jina_embed.checkpoints.table.decoders import GTE_QWEN2
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 from vllm_jina_embed.errors import EngineError
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 END = Special(GTE_END)
 HOSTILE = ["<|endoftext|>", "a<|im_start|>user\nb<|im_end|>", "fox<|endoftext|>", f"{QUERY}fox{GTE_END}"]
@@ -137,7 +137,6 @@ def test_an_engine_whose_step_is_too_small_does_not_start(checkpoint: Path) -> N
         embedder.embed(["a"])
 
 
-@pytest.mark.wide
 def test_a_copy_whose_config_does_not_name_its_attention(tmp_path: Path) -> None:
     """Bare vLLM takes it for causal without a sign; the row says what it is."""
     folder = make_gte_qwen2(tmp_path / "older", is_causal=None, seed=1)
@@ -152,7 +151,6 @@ def test_a_copy_whose_config_does_not_name_its_attention(tmp_path: Path) -> None
     assert min(gaps) > 100 * GATE
 
 
-@pytest.mark.wide
 def test_a_row_for_weights_that_were_trained_causally(tmp_path: Path) -> None:
     """As those of the 1.5B may be: a copy of the row, with a name and a digest of its own."""
     folder = make_gte_qwen2(tmp_path / "causal", is_causal=True, seed=2)
@@ -165,7 +163,6 @@ def test_a_row_for_weights_that_were_trained_causally(tmp_path: Path) -> None:
         check_embeddings(embedder, gte_qwen2_reference(folder, both_ways=False), PREFIX)
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [({POOLING_KEY: "mean"}, "does not pool by the last token"), ({"is_causal": True}, "does not let the first tok")],
@@ -176,12 +173,10 @@ def test_an_engine_that_does_something_else_does_not_start(
     check_refused_at_start(make_gte_qwen2(tmp_path / "planted"), monkeypatch, overrides, message)
 
 
-@pytest.mark.wide
 def test_served_vectors_are_the_same(checkpoint: Path, reference: DecoderReference, tmp_path: Path) -> None:
     check_served(checkpoint, reference, PREFIX, tmp_path / "log")
 
 
-@pytest.mark.wide
 def test_the_check_of_real_weights_passes(checkpoint: Path) -> None:
     """The one that docs/accuracy.md names."""
     check_weights(checkpoint, "float32")

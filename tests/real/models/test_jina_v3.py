@@ -28,7 +28,7 @@ from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs import items
 from vllm_jina_embed.prompts.base import Prompt
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 TASKS = {
     "retrieval": {"query": "retrieval.query", "passage": "retrieval.passage"},
@@ -169,7 +169,6 @@ def test_vllm_alone_computes_every_task_by_the_last_adapter(
         assert adapter == "text-matching" or distance(unit(vectors), right) > FAR
 
 
-@pytest.mark.wide
 def test_served_vectors_are_the_same(case: Case, tmp_path: Path) -> None:
     """By this package's server of either kind; a plain one does not know the adapters."""
     checks.check_servers(case, tmp_path, plain=False)

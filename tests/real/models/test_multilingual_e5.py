@@ -21,7 +21,7 @@ from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.encoders import MULTILINGUAL_E5
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 PREFIXES = {"query": "query: ", "passage": "passage: "}
 HOSTILE = ["<s> hi </s>", "a<mask>b <pad>", "</s></s>", "<unk>", "\uff1cs\uff1e hi"]
@@ -109,7 +109,6 @@ def test_vllm_alone_fails_on_the_configuration_that_transformers_writes(tmp_path
     ModelConfig(str(folder), runner="pooling", dtype="float32", hf_overrides=dict(MULTILINGUAL_E5.layouts[0].config))
 
 
-@pytest.mark.wide
 def test_a_checkpoint_that_transformers_saved_anew(tmp_path: Path) -> None:
     """With the prompts in the words of sentence-transformers, so that any name will do."""
     folder = make_xlm_roberta(tmp_path / "mine", pooling="mean_tokens", prompts=PREFIXES, by_transformers=True, seed=1)
@@ -119,11 +118,9 @@ def test_a_checkpoint_that_transformers_saved_anew(tmp_path: Path) -> None:
         assert distance(embedder.embed_queries(TEXTS), case.expected("query", TEXTS)) <= FLOAT32_GATE
 
 
-@pytest.mark.wide
 def test_an_engine_that_pools_otherwise_does_not_start(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     checks.check_planted_start(case, monkeypatch, {POOLING_KEY: "first_token"}, "does not average all tokens")
 
 
-@pytest.mark.wide
 def test_served_vectors_are_the_same(case: Case, tmp_path: Path) -> None:
     checks.check_servers(case, tmp_path)

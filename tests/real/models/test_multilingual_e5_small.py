@@ -17,7 +17,7 @@ from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.encoders import MULTILINGUAL_E5_SMALL
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 START, END = Special("<s>"), Special("</s>")
 
@@ -85,6 +85,5 @@ def test_what_this_checkpoint_cannot_honour_is_refused(case: Case, embedder: Jin
     checks.check_refusals(case, embedder)
 
 
-@pytest.mark.wide
 def test_an_engine_that_pools_otherwise_does_not_start(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     checks.check_planted_start(case, monkeypatch, {POOLING_KEY: "last_token"}, "does not average all tokens")

@@ -22,7 +22,7 @@ from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.rotary import NOMIC_EMBED
 from vllm_jina_embed.engine.plugin_contract import LAYER_NORM_KEY
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 CLASS, SEPARATOR = Special("[CLS]"), Special("[SEP]")
 TASKS = {
@@ -152,12 +152,10 @@ def test_vllm_alone_neither_normalises_nor_knows_the_layer_norm(
     )
 
 
-@pytest.mark.wide
 def test_an_engine_without_the_layer_norm_does_not_start(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     checks.check_planted_start(case, monkeypatch, {LAYER_NORM_KEY: False}, "does not average all tokens")
 
 
-@pytest.mark.wide
 def test_served_vectors_are_the_same(case: Case, tmp_path: Path) -> None:
     """A plain server would not find the sizes."""
     checks.check_servers(case, tmp_path, plain=False)

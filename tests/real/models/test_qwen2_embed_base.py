@@ -33,7 +33,7 @@ from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.decoders import QWEN2_EMBED_BASE
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 NAME = "Qwen2-7B-Instruct-embed-base"
 PREFIX = {"query": "", "passage": ""}
@@ -146,7 +146,6 @@ def test_bare_vllm_ends_at_a_mean_over_two_steps(
     assert distance(embedder.embed(TEXTS[-1:]), expected(reference, "", TEXTS[-1:])) <= GATE
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [({POOLING_KEY: "last_token"}, "does not average all tokens"), ({"is_causal": False}, "lets the first tokens")],
@@ -157,12 +156,10 @@ def test_an_engine_that_does_something_else_does_not_start(
     check_refused_at_start(make_qwen2_embed_base(tmp_path / NAME), monkeypatch, overrides, message)
 
 
-@pytest.mark.wide
 def test_served_vectors_are_the_same(checkpoint: Path, reference: DecoderReference, tmp_path: Path) -> None:
     check_served(checkpoint, reference, PREFIX, tmp_path / "log")
 
 
-@pytest.mark.wide
 def test_the_check_of_real_weights_passes(checkpoint: Path) -> None:
     """The one that docs/accuracy.md names; each prompt in one step."""
     check_weights(checkpoint, "float32")

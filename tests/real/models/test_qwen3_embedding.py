@@ -26,7 +26,7 @@ from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 from vllm_jina_embed.errors import ConfigError, EngineError, InputError
 from vllm_jina_embed.inputs import items
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 FLOAT32 = {"engine_kwargs": {"dtype": "float32"}}
 PREFIX = {"query": QUERY, "passage": ""}
@@ -184,7 +184,6 @@ def test_what_this_checkpoint_cannot_honour_is_refused(checkpoint: Path, embedde
         embedder.embed([noise(20, 20, 1)])
 
 
-@pytest.mark.wide
 def test_a_folder_without_its_other_files_is_served_by_name(tmp_path: Path) -> None:
     """It looks as every chat model does."""
     folder = make_qwen3_embedding(tmp_path / "chat", sentence_transformers=False, seed=1)
@@ -195,7 +194,6 @@ def test_a_folder_without_its_other_files_is_served_by_name(tmp_path: Path) -> N
         assert distance(embedder.embed_queries(TEXTS), expected(reference, "query", TEXTS)) <= FLOAT32_GATE
 
 
-@pytest.mark.wide
 def test_a_checkpoint_that_sentence_transformers_saved(tmp_path: Path) -> None:
     """Its architecture is Qwen3Model, and its tensors have other names."""
     folder = make_qwen3_embedding(tmp_path / "trained", head=False, seed=2)
@@ -205,7 +203,6 @@ def test_a_checkpoint_that_sentence_transformers_saved(tmp_path: Path) -> None:
         assert distance(embedder.embed_queries(TEXTS), expected(reference, "query", TEXTS)) <= FLOAT32_GATE
 
 
-@pytest.mark.wide
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [({POOLING_KEY: "mean"}, "does not pool by the last token"), ({"is_causal": False}, "lets the first tokens")],
@@ -227,7 +224,6 @@ def test_an_engine_that_does_something_else_does_not_start(
         embedder.embed(["a"])
 
 
-@pytest.mark.wide
 def test_served_vectors_are_the_same(checkpoint: Path, reference: Qwen3Reference, tmp_path: Path) -> None:
     """By this package's server of either kind, and by a plain one that gives raw token states."""
     made = [
