@@ -19,8 +19,6 @@ from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.cache.embedder import CachedEmbedder
 from vllm_jina_embed.embedding.means import of_chunks
 from vllm_jina_embed.errors import InputError
-from vllm_jina_embed.langchain import VllmJinaEmbeddings
-from vllm_jina_embed.llama_index import VllmJinaEmbedding
 from vllm_jina_embed.prompts.base import Prompt
 
 LIMIT = 24
@@ -109,6 +107,11 @@ def test_vectors_that_are_not_normalised_are_averaged_as_they_are(make: Make) ->
 
 
 async def test_every_call_and_both_adapters_do_it(make: Make) -> None:
+    pytest.importorskip("langchain_core")
+    pytest.importorskip("llama_index.core")
+    from vllm_jina_embed.langchain import VllmJinaEmbeddings
+    from vllm_jina_embed.llama_index import VllmJinaEmbedding
+
     embedder, wanted = make(), expected(LONG)
     query = expected(LONG, "Query")
     langchain, llama = VllmJinaEmbeddings(embedder=embedder), VllmJinaEmbedding(embedder=embedder)
