@@ -35,6 +35,14 @@ class Special:
     token: str
 
 
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """A black image of this size in pixels, in the prompts of texts of a model that was trained with one."""
+
+    width: int
+    height: int
+
+
 class Slot(Enum):
     """Where the user's item stands in a prompt."""
 
@@ -42,8 +50,9 @@ class Slot(Enum):
     IMAGES = "images"
 
 
-Template: TypeAlias = "tuple[str | Special | Slot, ...]"
-"""A prompt in pieces: plain texts, special tokens and one slot, or both of them. The user's text alone may be cut."""
+Template: TypeAlias = "tuple[str | Special | Slot | Placeholder, ...]"
+"""A prompt in pieces: plain texts, special tokens and one slot, or both of them; a text's may have a placeholder. The
+user's text alone may be cut."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +73,10 @@ class Model(Frozen):
             Nothing but these pieces stands in a prompt: the first and last token are pieces too.
         image: The pieces of one image; the engine repeats the token that stands for its patches. Empty where only texts
             have embeddings.
+        image_positions: Where a model has positions in three directions, whether it was trained with the patches of an
+            image on a ``grid``, as vLLM places them, or in one ``line`` with the tokens around them.
+        fixed_size: Whether the checkpoint's own processor alone decides how an image is resized: then there are no
+            bounds in pixels.
         symmetric_tasks: Tasks in which both roles get the prompt of a query.
         architecture: The plugin's architecture that vLLM loads; None for vLLM's own, with this row's pooling.
         adapter_architecture: The same for a checkpoint with an adapter per task.
@@ -95,6 +108,8 @@ class Model(Frozen):
     kind: Literal["bpe", "unigram", "wordpiece"]
     templates: Mapping[tuple[str, str], Template]
     image: Template = ()
+    image_positions: Literal["grid", "line"] = "grid"
+    fixed_size: bool = False
     symmetric_tasks: tuple[str, ...] = ()
     architecture: str | None = None
     adapter_architecture: str | None = None
@@ -198,6 +213,8 @@ def _plain(value: Any) -> Any:
         return {"slot": value.value}
     if isinstance(value, Special):
         return {"special": value.token}
+    if isinstance(value, Placeholder):
+        return {"placeholder": [value.width, value.height]}
     if isinstance(value, Mapping):
         return {" ".join(key) if isinstance(key, tuple) else str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, tuple | list):
@@ -257,6 +274,11 @@ class Checkpoint:
     def supports_images(self) -> bool:
         """Whether images have embeddings too."""
         return self.row.takes_images
+
+    @property
+    def has_pixel_bounds(self) -> bool:
+        """Whether ``min_pixels`` and ``max_pixels`` decide the size of an image."""
+        return self.row.takes_images and not self.row.fixed_size
 
     @property
     def label(self) -> str:

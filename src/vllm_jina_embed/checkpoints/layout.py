@@ -24,7 +24,8 @@ class Layout(Frozen):
         prompts: By their names in config_sentence_transformers.json, the prompts that the row has too; one that stands
             there under any other name is empty. The name of a task may stand in front: ``retrieval.query``.
         adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
-            ``named``, where the architecture says that there are some.
+            ``named``, where the architecture says that there are some; ``merged``, where adapters were published, which
+            vLLM cannot serve on a vision encoder: then there is no adapter_config.json beside the weights.
         assumed: Where other models have the same files: the words of a warning that this row is assumed.
         pooling_decides: Whether 1_Pooling/config.json with the row's pooling, and a config_sentence_transformers.json
             with ``prompts``, say which model it is. A folder without them is assumed to be one of this row's if there
@@ -36,6 +37,6 @@ class Layout(Frozen):
     absent: tuple[str, ...] = ()
     modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
     prompts: Mapping[str, str] = field(default_factory=dict)
-    adapters: Literal["none", "ignored", "folder", "named"] = "none"
+    adapters: Literal["none", "ignored", "folder", "named", "merged"] = "none"
     assumed: str = ""
     pooling_decides: bool = False

@@ -1,6 +1,7 @@
 """Build prompts of pieces: a row's plain texts and special tokens around the user's text, images, or both.
 
 A plain text beside the user's is tokenised together with it: in two parts, ``"Query: "`` and ``"foo"`` have other ids.
+Only behind a text that is cut, it is tokenised alone.
 A user's text can never become a special token (``plain.py``).
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..checkpoints.description import Model, Slot, Special, Template
+from PIL import Image
+
+from ..checkpoints.description import Model, Placeholder, Slot, Special, Template
 from ..errors import ConfigError, InputError
 from ..inputs.images import MediaPolicy
 from ..inputs.items import BothItem, ImageItem, Item, TextItem, opened
@@ -26,7 +29,10 @@ class Parts:
         before: Ids in front of the slot and of the plain text beside it; with a text, of the text's slot.
         prefix: Plain text in front of the user's, tokenised with it; empty in front of images.
         head: Number of tokens of ``prefix``, which are never cut.
-        after: Ids behind the slot.
+        after: Ids behind the slot and the plain text beside it.
+        suffix: Plain text behind the user's, tokenised with it.
+        tail: The ids of ``suffix`` alone.
+        blank: The image that stands in the prompt of a text, if there is one.
         images_before: How many ids of ``before`` stand in front of the images, if a text stands behind these.
         images_after: How many ids of ``after`` stand in front of the images, if a text stands in front of these.
     """
@@ -35,8 +41,25 @@ class Parts:
     prefix: str
     head: int
     after: tuple[int, ...]
+    suffix: str = ""
+    tail: tuple[int, ...] = ()
+    blank: tuple[Image.Image, ...] = ()
     images_before: int | None = None
     images_after: int | None = None
+
+    @property
+    def fixed(self) -> int:
+        """Number of ids around the text that is tokenised."""
+        return len(self.before) + len(self.after)
+
+    @property
+    def least(self) -> int:
+        """Number of ids that are never cut."""
+        return self.fixed + self.head + len(self.tail)
+
+    def apart(self) -> Parts:
+        """Return the parts with the plain text behind the user's tokenised alone."""
+        return replace(self, suffix="", tail=(), after=(*self.tail, *self.after))
 
     def with_images(self, ids: tuple[int, ...]) -> Parts:
         """Return the parts with the ids of images in their place."""
@@ -90,19 +113,19 @@ class PieceBuilder:
         Raises:
             ConfigError: ``max_length`` leaves no room for a text.
         """
-        parts = self._parts[self._row.template("text", role, task)]
-        fixed = len(parts.before) + len(parts.after)
-        if max_length <= fixed + parts.head:
+        own = self._parts[self._row.template("text", role, task)]
+        parts = own.with_images(self._image * len(own.blank))
+        if max_length <= parts.least:
             raise ConfigError(
-                f"max_length={max_length} leaves no room for a text: what stands around it takes "
-                f"{fixed + parts.head} tokens."
+                f"max_length={max_length} leaves no room for a text: what stands around it takes {parts.least} tokens."
             )
         tokens = self._tokens([item for item in items if isinstance(item, TextItem)], parts, max_length, truncate)
         prompts: list[Prompt | InputError] = []
         for item in items:
             try:
                 if isinstance(item, TextItem):
-                    prompts.append(self._text_prompt(next(tokens), item, parts, max_length, truncate))
+                    prompt = self._text_prompt(next(tokens), item, parts, max_length, truncate)
+                    prompts.append(self._with_images(prompt, own, own.blank) if own.blank else prompt)
                 elif isinstance(item, BothItem):
                     prompts.append(self._both_prompt(item, role, task, max_length, truncate))
                 else:
@@ -121,7 +144,8 @@ class PieceBuilder:
             max_length=max_length,
             truncate=truncate,
             special_tokens=False,
-            fixed=len(parts.before) + len(parts.after),
+            text_suffix=parts.suffix,
+            fixed=parts.fixed,
         )
 
     def _text_prompt(
@@ -134,15 +158,18 @@ class PieceBuilder:
         """
         if isinstance(tokens, InputError):
             raise tokens
-        ids, truncated = tokens.encoding.ids, tokens.cut
-        fixed = len(parts.before) + len(parts.after)
+        ids, truncated, fixed = tokens.encoding.ids, tokens.cut, parts.fixed
         room = max_length - fixed
+        if len(ids) > room and truncate == "error" and not truncated:
+            raise too_long(item, len(ids) + fixed, max_length)
+        if parts.suffix and (truncated or len(ids) > room):
+            apart = parts.apart()
+            (tokens,) = self._tokens([item], apart, max_length, truncate)
+            return self._text_prompt(tokens, item, apart, max_length, truncate)
         if len(ids) > room:
-            if truncate == "error":
-                raise too_long(item, len(ids) + fixed, max_length)
             head, truncated = 0, True
             if truncate == "start":
-                head = sum(1 for start, _ in tokens.encoding.offsets if start < len(parts.prefix.rstrip()))
+                head = sum(1 for start, _ in tokens.encoding.offsets if start < len(_own(parts.prefix)))
             if head >= room:
                 raise too_long(item, len(ids) + fixed, max_length)
             ids = ids[:room] if truncate == "end" else [*ids[:head], *ids[len(ids) - (room - head) :]]
@@ -180,41 +207,52 @@ class PieceBuilder:
         own = self._parts[self._row.template("both", role, task)]
         image_ids = self._image * len(item.images)
         parts = own.with_images(image_ids)
-        least = len(parts.before) + len(parts.after) + parts.head
-        if max_length <= least:
+        if max_length <= parts.least:
             raise InputError(
-                f"max_length={max_length} leaves no room for its text: what stands around it takes {least} tokens.",
+                f"max_length={max_length} leaves no room for its text: what stands around it takes {parts.least} "
+                "tokens.",
                 where=item.where,
                 positions=[item.position],
             )
         (tokens,) = self._tokens([item], parts, max_length, truncate)
         text = self._text_prompt(tokens, item, parts, max_length, truncate)
-        images = tuple(image.pixels for image in opened(item, self._policy))
-        around = own.around(len(text.token_ids), len(image_ids))
-        return replace(text, images=images, around=around, is_both=True)
+        return self._with_images(text, own, tuple(image.pixels for image in opened(item, self._policy)))
+
+    def _with_images(self, prompt: Prompt, own: Parts, images: tuple[Image.Image, ...]) -> Prompt:
+        """Return the prompt of a text, which holds the ids of images, with these."""
+        around = own.around(len(prompt.token_ids), len(self._image) * len(images))
+        return replace(prompt, images=images, around=around, is_both=True)
 
     def _compiled(self, template: Template) -> Parts:
         slot = template.index(Slot.TEXT if Slot.TEXT in template else Slot.IMAGES)
         beside = slot  # where the plain text begins that is tokenised with the user's
         while template[slot] is Slot.TEXT and beside > 0 and isinstance(template[beside - 1], str):
             beside -= 1
-        prefix = "".join(piece for piece in template[beside:slot] if isinstance(piece, str))
+        beyond = slot + 1  # where that behind it ends
+        while template[slot] is Slot.TEXT and beyond < len(template) and isinstance(template[beyond], str):
+            beyond += 1
+        prefix, suffix = _joined(template[beside:slot]), _joined(template[slot + 1 : beyond])
         before, images_before = self._ids_and_place(template[:beside])
-        after, images_after = self._ids_and_place(template[slot + 1 :])
+        after, images_after = self._ids_and_place(template[beyond:])
+        blanks = [Image.new("RGB", (one.width, one.height)) for one in template if isinstance(one, Placeholder)]
         return Parts(
             before=before,
             prefix=prefix,
-            head=len(self._plain.ids(prefix.rstrip())),
+            head=len(self._plain.ids(_own(prefix))),
             after=after,
+            suffix=suffix,
+            tail=self._plain.ids(suffix),
+            blank=tuple(blanks),
             images_before=images_before,
             images_after=images_after,
         )
 
     def _ids_and_place(self, pieces: Template) -> tuple[tuple[int, ...], int | None]:
         """Return the ids of pieces, and how many of them stand in front of the images if these are among the pieces."""
-        if Slot.IMAGES not in pieces:
+        places = [place for place, one in enumerate(pieces) if one is Slot.IMAGES or isinstance(one, Placeholder)]
+        if not places:
             return self._ids(pieces), None
-        place = pieces.index(Slot.IMAGES)
+        (place,) = places
         first = self._ids(pieces[:place])
         return (*first, *self._ids(pieces[place + 1 :])), len(first)
 
@@ -229,6 +267,15 @@ class PieceBuilder:
             elif isinstance(piece, str):
                 text += piece
         return (*ids, *self._plain.ids(text))
+
+
+def _own(prefix: str) -> str:
+    """Return the part of a prefix that is never cut: a space at its end may be a piece with the user's first word."""
+    return prefix.rstrip(" ")
+
+
+def _joined(pieces: Template) -> str:
+    return "".join(piece for piece in pieces if isinstance(piece, str))
 
 
 def _refused_together(item: BothItem, *, takes_images: bool) -> InputError:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vllm_jina_embed.checkpoints.description import NO_VECTORS, Layout, Model, Slot, Special, canonical
+from vllm_jina_embed.checkpoints.description import NO_VECTORS, Layout, Model, Placeholder, Slot, Special, canonical
 from vllm_jina_embed.checkpoints.registry import ROWS
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.settings import check
@@ -32,6 +32,8 @@ CHANGES: dict[str, Any] = {
     "kind": "wordpiece",
     "templates": TEMPLATES | {("passage", "text"): ("p:", Slot.TEXT)},
     "image": (Special("<i>"),),
+    "image_positions": "line",
+    "fixed_size": True,
     "symmetric_tasks": (),
     "architecture": None,
     "adapter_architecture": "B",
@@ -77,6 +79,14 @@ def test_only_where_a_row_comes_from_and_how_it_is_recognised_and_checked_decide
 def test_each_piece_of_a_prompt_is_in_the_digest(image: Any) -> None:
     """Its place too, and what it is: a special token is not the text that spells it, nor a slot its name."""
     assert replace(ROW, templates=TEMPLATES | {("any", "image"): image}).digest != ROW.digest
+
+
+def test_the_size_of_a_placeholder_is_in_the_digest() -> None:
+    def row(*pieces: Any) -> Model:
+        return replace(ROW, templates=TEMPLATES | {("query", "text"): (*pieces, "q: ", Slot.TEXT)})
+
+    rows = [row(), row(Placeholder(56, 56)), row(Placeholder(56, 28)), row(Placeholder(28, 56)), row(Slot.IMAGES)]
+    assert len({one.digest for one in rows}) == len(rows)
 
 
 def test_the_digest_is_of_values_alone() -> None:
