@@ -72,11 +72,13 @@ class Model(Frozen):
             and ``both`` if one item of a text with images was trained, its slots in the order that was trained).
             Nothing but these pieces stands in a prompt: the first and last token are pieces too.
         image: The pieces of one image; the engine repeats the token that stands for its patches. Empty where only texts
-            have embeddings.
+            have embeddings, or the engine puts in tokens of its own.
         image_positions: Where a model has positions in three directions, whether it was trained with the patches of an
             image on a ``grid``, as vLLM places them, or in one ``line`` with the tokens around them.
         fixed_size: Whether the checkpoint's own processor alone decides how an image is resized: then there are no
             bounds in pixels.
+        side_multiple: Where the published code resizes images by Pillow first, to sides that are multiples of some
+            number of pixels, and an area of 4 to 16384 squares of it: that number.
         symmetric_tasks: Tasks in which both roles get the prompt of a query.
         architecture: The plugin's architecture that vLLM loads; None for vLLM's own, with this row's pooling.
         adapter_architecture: The same for a checkpoint with an adapter per task.
@@ -89,6 +91,7 @@ class Model(Frozen):
             not say so; empty if none was.
         token_dimensions: Length of one row of a multi-vector of a checkpoint with adapters, where
             ``multi_vector_projector_dim`` of config.json does not say so; None for the full length.
+        token_vectors: Whether the states of its tokens mean anything as a multi-vector.
         positions: Which of ``max_position_embeddings`` tokens take: ``all``, or those ``after_padding`` (RoBERTa's,
             counted from the padding token's id + 1).
         min_pixels: Smallest area of an image in pixels.
@@ -110,6 +113,7 @@ class Model(Frozen):
     image: Template = ()
     image_positions: Literal["grid", "line"] = "grid"
     fixed_size: bool = False
+    side_multiple: int | None = None
     symmetric_tasks: tuple[str, ...] = ()
     architecture: str | None = None
     adapter_architecture: str | None = None
@@ -120,6 +124,7 @@ class Model(Frozen):
     tasks: tuple[str, ...] = ("retrieval",)
     matryoshka_sizes: tuple[int, ...] = ()
     token_dimensions: int | None = None
+    token_vectors: bool = True
     positions: Literal["all", "after_padding"] = "all"
     min_pixels: int = 1
     max_pixels: int = 1
@@ -184,7 +189,7 @@ class Model(Frozen):
         return self.vectors_before.get(digest, f"vllm-jina-embed/2/{digest}")
 
 
-NO_VECTORS = frozenset({"layouts", "known_as", "attention", "source", "vectors_before"})
+NO_VECTORS = frozenset({"layouts", "known_as", "attention", "source", "token_vectors", "vectors_before"})
 """Fields that decide no vector: a corrected citation, or a stricter check, must not empty a cache."""
 
 

@@ -18,6 +18,7 @@ class Layout(Frozen):
     Attributes:
         architecture: The one entry of ``architectures`` in config.json.
         config: Values of keys in config.json.
+        defaults: Values of keys that config.json may leave out since its class in transformers has them.
         absent: Keys that config.json does not have; null, and the ``id2label`` of every model, count as absent.
         modules: The kinds of modules that modules.json may list. Empty where the architecture alone says which model
             it is: then no file of sentence-transformers is compared.
@@ -34,6 +35,7 @@ class Layout(Frozen):
 
     architecture: str
     config: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
     prompts: Mapping[str, str] = field(default_factory=dict)

@@ -96,8 +96,8 @@ def _of_prompts(row: Model) -> dict[str, Rule]:
             TEMPLATES,
         ),
         "image": (
-            is_image(row.image) if takes_images else row.image == (),
-            "the pieces of one image, a special token among them, or none where no template takes images",
+            row.image == () or (takes_images and is_image(row.image)),
+            "the pieces of one image, a special token among them, or none",
         ),
         "image_positions": (row.image_positions in ("grid", "line"), "grid or line"),
         "tasks": (_is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, tasks),
@@ -118,7 +118,9 @@ def _of_sizes(row: Model) -> dict[str, Rule]:
             "a tuple of whole numbers over 0",
         ),
         "token_dimensions": (row.token_dimensions is None or _is_over_0(row.token_dimensions), f"{number}, or None"),
+        "token_vectors": (isinstance(row.token_vectors, bool), "True or False"),
         "positions": (row.positions in ("all", "after_padding"), "all or after_padding"),
+        "side_multiple": (row.side_multiple is None or _is_over_0(row.side_multiple), f"{number}, or None"),
         "fixed_size": (isinstance(row.fixed_size, bool), "True or False"),
         "min_pixels": (_is_over_0(low), number),
         "max_pixels": (
@@ -136,6 +138,7 @@ def _of_layout(layout: Layout) -> dict[str, Rule]:
     return {
         "architecture": (bool(layout.architecture) and _is_text_or_none(layout.architecture), "an architecture"),
         "config": (_has_text_keys(layout.config), "a mapping of values by keys of config.json"),
+        "defaults": (_has_text_keys(layout.defaults), "a mapping of values by keys of config.json"),
         "absent": (_is_tuple_of(layout.absent, str, empty=True), "a tuple of keys"),
         "modules": (_is_tuple_of(layout.modules, str, empty=True), "a tuple of modules"),
         "prompts": (_are_texts(layout.prompts), "a mapping of texts"),

@@ -90,7 +90,7 @@ def _sized(
     """
     row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named")
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
-    text_config = values.mapping(where, config, "text_config") or config
+    text_config = {**decision.layout.defaults, **(values.mapping(where, config, "text_config") or config)}
     hidden_size = values.whole(where, text_config, "hidden_size", most=most)
     tasks, sizes, token_dimensions = row.tasks, [*row.matryoshka_sizes], hidden_size
     if len(tasks) > 1:

@@ -70,7 +70,7 @@ def in_line(input_tokens: Sequence[int], *_: object, **__: object) -> tuple[torc
     return torch.arange(len(input_tokens)).expand(3, -1), 0
 
 
-def _place_in_line(model: Any) -> None:
+def place_in_line(model: Any) -> None:
     """Replace what gives the tokens of a prompt their positions.
 
     Raises:
@@ -95,7 +95,7 @@ def _pooled(architecture: str) -> type[torch.nn.Module]:
             super().__init__(vllm_config=vllm_config, prefix=prefix, **kwargs)
             self.pooler = pooler
             if getattr(vllm_config.model_config.hf_config, LINE_KEY, False):
-                _place_in_line(self)
+                place_in_line(self)
             keep_after_loading(self)
 
         def _init_pooler(self, vllm_config: VllmConfig, prefix: str = "") -> Pooler:

@@ -17,7 +17,9 @@ def image_template(row: Model) -> Template:
         KeyError: The row has no prompt of images.
     """
     has_placeholder = any(isinstance(piece, Placeholder) for template in row.templates.values() for piece in template)
-    if has_placeholder or row.fixed_size or len(row.image) != 3:
+    # A server resizes images by its processor alone, and clients count the tokens of Qwen2.5-VL's.
+    is_prepared = row.side_multiple is not None or row.image_positions == "line" or row.fixed_size
+    if has_placeholder or is_prepared or len(row.image) != 3:
         what = "an image in its prompts of texts" if has_placeholder else "images of another kind"
         raise ConfigError(
             f"row={row.name!r} has {what}, of which a server makes no prompt. Use JinaEmbedder in the process that "

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..checkpoints.description import Model, Placeholder, Slot, Special, Template
 from ..errors import ConfigError, InputError
+from ..inputs.image_sizes import in_multiples
 from ..inputs.images import MediaPolicy
 from ..inputs.items import BothItem, ImageItem, Item, TextItem, opened
 from .base import Prompt, Truncate
@@ -188,7 +189,7 @@ class PieceBuilder:
                 "got an image; this checkpoint takes texts only.", where=item.where, positions=[item.position]
             )
         parts = self._parts[self._row.template("image", role, task)]
-        images = tuple(image.pixels for image in opened(item, self._policy))
+        images = self._images(item)
         return Prompt(
             token_ids=(*parts.before, *self._image * len(images), *parts.after),
             images=images,
@@ -216,7 +217,12 @@ class PieceBuilder:
             )
         (tokens,) = self._tokens([item], parts, max_length, truncate)
         text = self._text_prompt(tokens, item, parts, max_length, truncate)
-        return self._with_images(text, own, tuple(image.pixels for image in opened(item, self._policy)))
+        return self._with_images(text, own, self._images(item))
+
+    def _images(self, item: ImageItem | BothItem) -> tuple[Image.Image, ...]:
+        """Return the RGB images of an item, as the model's code gives them to the processor."""
+        multiple, images = self._row.side_multiple, (image.pixels for image in opened(item, self._policy))
+        return tuple(images if multiple is None else (in_multiples(image, multiple) for image in images))
 
     def _with_images(self, prompt: Prompt, own: Parts, images: tuple[Image.Image, ...]) -> Prompt:
         """Return the prompt of a text, which holds the ids of images, with these."""

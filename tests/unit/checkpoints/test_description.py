@@ -34,6 +34,7 @@ CHANGES: dict[str, Any] = {
     "image": (Special("<i>"),),
     "image_positions": "line",
     "fixed_size": True,
+    "side_multiple": 28,
     "symmetric_tasks": (),
     "architecture": None,
     "adapter_architecture": "B",
@@ -44,6 +45,7 @@ CHANGES: dict[str, Any] = {
     "tasks": ("code",),
     "matryoshka_sizes": (8,),
     "token_dimensions": 4,
+    "token_vectors": False,
     "positions": "after_padding",
     "min_pixels": 2,
     "max_pixels": 3,
@@ -62,7 +64,7 @@ def test_each_field_that_decides_vectors_is_in_the_digest(name: str) -> None:
 
 
 def test_only_where_a_row_comes_from_and_how_it_is_recognised_and_checked_decide_nothing() -> None:
-    assert {"layouts", "known_as", "attention", "source", "vectors_before"} == NO_VECTORS
+    assert {"layouts", "known_as", "attention", "source", "token_vectors", "vectors_before"} == NO_VECTORS
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,8 @@ def test_no_server_makes_prompts_with_a_placeholder() -> None:
         (row_of(text=BLANK, image=JINA_V4.image), "an image in its prompts of texts"),
         (row_of(), "images of another kind"),
         (replace(row_of(image=JINA_V4.image), fixed_size=True), "images of another kind"),
+        (replace(row_of(image=JINA_V4.image), side_multiple=28), "images of another kind"),
+        (replace(row_of(image=JINA_V4.image), image_positions="line"), "images of another kind"),
     ):
         with pytest.raises(ConfigError, match=f"row='own' has {what}, of which a server makes no prompt"):
             chat_template(row)
