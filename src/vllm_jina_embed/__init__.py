@@ -7,7 +7,7 @@ Importing this package loads neither vllm nor torch nor a framework.
 """
 
 from .cache.embedder import CachedEmbedder
-from .checkpoints.description import Model, Slot, Special
+from .checkpoints.description import Model, Placeholder, Slot, Special
 from .checkpoints.layout import Layout
 from .checkpoints.registry import register
 from .embedder import JinaEmbedder
@@ -38,6 +38,7 @@ __all__ = [
     "MediaPolicy",
     "MissingExtraError",
     "Model",
+    "Placeholder",
     "Slot",
     "Special",
     "VllmJinaError",

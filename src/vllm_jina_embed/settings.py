@@ -214,8 +214,9 @@ def one_of(name: str, value: Any, alias: str, other: Any) -> Any:
 
 def _pixel_bounds(checkpoint: Checkpoint, min_pixels: int | None, max_pixels: int | None) -> tuple[int, int]:
     """Return the smallest and the largest area of an image."""
-    if not checkpoint.supports_images and (min_pixels, max_pixels) != (None, None):
-        raise ConfigError(f"min_pixels and max_pixels mean nothing to {checkpoint.name}, which takes texts only.")
+    if not checkpoint.has_pixel_bounds and (min_pixels, max_pixels) != (None, None):
+        why = "whose images have a fixed size" if checkpoint.supports_images else "which takes texts only"
+        raise ConfigError(f"min_pixels and max_pixels mean nothing to {checkpoint.name}, {why}.")
     low = _positive("min_pixels", min_pixels, checkpoint.min_pixels)
     high = _positive("max_pixels", max_pixels, checkpoint.max_pixels)
     if low > high:

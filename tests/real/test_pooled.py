@@ -149,3 +149,19 @@ def test_embeddings_are_those_of_transformers(make: Callable[[Path], Path], row:
                 assert distance(embedder.embed([long])[0], reference.embed(long, pooling=pooling)) > 100 * GATE
         for text, rows in zip(texts, embedder.embed_multi_vector(texts), strict=True):
             assert len(rows) == len(reference.ids(text))
+
+
+def test_positions_in_one_line_replace_those_on_a_grid() -> None:
+    """All three directions count the tokens; a class without such positions is an error, not another vector."""
+    from vllm_jina_embed.plugin import pooled
+
+    class Model:
+        def get_mrope_input_positions(self, input_tokens: list[int], mm_features: list[Any]) -> Any:
+            raise NotImplementedError
+
+    model: Any = Model()
+    pooled.place_in_line(model)
+    positions, delta = model.get_mrope_input_positions([5, 6, 7], mm_features=[object()])
+    assert (positions.tolist(), delta) == ([[0, 1, 2]] * 3, 0)
+    with pytest.raises(RuntimeError, match="object has no get_mrope_input_positions to replace"):
+        pooled.place_in_line(object())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 SPECIAL = [
@@ -20,8 +22,11 @@ QWEN_SPLIT = (
 )
 
 
-def make_tokenizer() -> Tokenizer:
-    """Return a byte-level BPE tokenizer that knows a few words and all bytes."""
+KNOWN = "Query: Passage: user Describe the image. the quick brown fox"
+
+
+def make_tokenizer(known: str = KNOWN, special: Sequence[str] = SPECIAL) -> Tokenizer:
+    """Return a byte-level BPE tokenizer that knows the words of ``known`` and all bytes."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -33,9 +38,9 @@ def make_tokenizer() -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=600,
-        special_tokens=SPECIAL,
+        special_tokens=list(special),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(["Query: Passage: user Describe the image. the quick brown fox"] * 4, trainer)
+    tokenizer.train_from_iterator([known] * 4, trainer)
     return tokenizer

@@ -40,6 +40,19 @@ class Special:
         return {"special": self.token}
 
 
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """A black image of this size in pixels, in the prompts of texts of a model that was trained with one."""
+
+    width: int
+    height: int
+
+    @property
+    def plain(self) -> dict[str, list[int]]:
+        """What JSON holds of it."""
+        return {"placeholder": [self.width, self.height]}
+
+
 class Slot(Enum):
     """Where the user's item stands in a prompt."""
 
@@ -52,8 +65,9 @@ class Slot(Enum):
         return {"slot": self.value}
 
 
-Template: TypeAlias = "tuple[str | Special | Slot, ...]"
-"""A prompt in pieces: plain texts, special tokens and one slot, or both of them. The user's text alone may be cut."""
+Template: TypeAlias = "tuple[str | Special | Slot | Placeholder, ...]"
+"""A prompt in pieces: plain texts, special tokens and one slot, or both of them; a text's may have a placeholder. The
+user's text alone may be cut."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +88,12 @@ class Model(Frozen):
             Nothing but these pieces stands in a prompt: the first and last token are pieces too. The name of a task in
             place of a role is for both roles in this task.
         image: The pieces of one image; the engine repeats the token that stands for its patches. Empty where only texts
-            have embeddings.
+            have embeddings, or the engine puts in tokens of its own.
+        image_positions: With positions in three directions, whether the patches of an image were trained on a ``grid``,
+            as vLLM places them, or in one ``line`` with the tokens around them.
+        fixed_size: Whether the checkpoint's own processor alone decides an image's size: no bounds in pixels then.
+        side_multiple: Where the published code resizes images by Pillow first, the number of pixels that sides become
+            a multiple of; their area is 4 to 16384 squares of it.
         symmetric_tasks: Tasks in which both roles get the prompt of a query.
         architecture: The plugin's architecture that vLLM loads; None for vLLM's own, with this row's pooling.
         adapter_architecture: The same for a checkpoint with an adapter per task.
@@ -94,8 +113,8 @@ class Model(Frozen):
         min_dimensions: Where every length from some one to the full one was trained, the smallest; None elsewhere.
         token_dimensions: Length of one row of a multi-vector of a checkpoint with adapters, where
             ``multi_vector_projector_dim`` of config.json does not say so; None for the full length.
-        score: How a query and an item are compared unless a caller says so: by the ``cosine`` of their embeddings, or
-            by ``maxsim`` of their multi-vectors, as late-interaction models are.
+        score: How a query and an item are compared unless a caller says so: by ``cosine``, or by ``maxsim``.
+        token_vectors: Whether the states of its tokens mean anything as a multi-vector.
         positions: Which of ``max_position_embeddings`` tokens take: ``all``, or those ``after_padding`` (RoBERTa's,
             counted from the padding token's id + 1).
         min_pixels: Smallest area of an image in pixels.
@@ -103,8 +122,7 @@ class Model(Frozen):
         max_length: Longest prompt of a text in tokens; None for as many as the checkpoint has positions for.
         source: By the name of another field, the paper, card or file that its value comes from.
         code: Version of the code that computes this row's vectors; raised when equal fields give other vectors.
-        vectors_before: By digest, what ``vectors`` was before rows had digests. It holds for that digest alone, so a
-            copy of the row with another prompt has a name of its own.
+        vectors_before: By digest, what ``vectors`` was before rows had digests; it holds for that digest alone.
     """
 
     name: str
@@ -115,6 +133,9 @@ class Model(Frozen):
     kind: Literal["bpe", "unigram", "wordpiece"]
     templates: Mapping[tuple[str, str], Template]
     image: Template = ()
+    image_positions: Literal["grid", "line"] = "grid"
+    fixed_size: bool = False
+    side_multiple: int | None = None
     symmetric_tasks: tuple[str, ...] = ()
     architecture: str | None = None
     adapter_architecture: str | None = None
@@ -131,6 +152,7 @@ class Model(Frozen):
     min_dimensions: int | None = None
     token_dimensions: int | None = None
     score: Literal["cosine", "maxsim"] = "cosine"
+    token_vectors: bool = True
     positions: Literal["all", "after_padding"] = "all"
     min_pixels: int = 1
     max_pixels: int = 1
@@ -220,7 +242,7 @@ class Checkpoint:
         hidden_size: Length of a full embedding.
         matryoshka_sizes: Lengths of an embedding that were trained, ascending; the last is ``hidden_size``.
         token_dimensions: Length of one row of a multi-vector; ``hidden_size`` where no projector was trained for them.
-        has_adapters: Whether one engine serves every task by adapters, rather than with weights merged for one.
+        has_adapters: Whether one engine serves every task by adapters.
         min_pixels: Smallest area of an image in pixels; smaller images are enlarged to it.
         max_pixels: Largest area of an image in pixels; larger images are reduced to it.
         max_length: Longest prompt of a text in tokens.
@@ -263,6 +285,11 @@ class Checkpoint:
         """Tell whether embeddings of this length were trained."""
         least = self.row.min_dimensions
         return dimensions in self.matryoshka_sizes or (least is not None and least <= dimensions <= self.hidden_size)
+
+    @property
+    def has_pixel_bounds(self) -> bool:
+        """Whether ``min_pixels`` and ``max_pixels`` decide the size of an image."""
+        return self.row.takes_images and not self.row.fixed_size
 
     @property
     def label(self) -> str:

@@ -9,7 +9,17 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 NO_VECTORS = frozenset(
-    {"layouts", "known_as", "remote_code", "attention", "min_dimensions", "score", "source", "vectors_before"}
+    {
+        "layouts",
+        "known_as",
+        "remote_code",
+        "attention",
+        "min_dimensions",
+        "score",
+        "source",
+        "token_vectors",
+        "vectors_before",
+    }
 )
 """Fields that decide no vector: a corrected citation, or a stricter check, must not empty a cache. A vector's length
 stands in its key itself, so the choice of lengths decides none."""

@@ -19,6 +19,7 @@ class Layout(Frozen):
         architecture: The one entry of ``architectures`` in config.json.
         config: Values of keys in config.json.
         present: Keys that config.json has, so that one which says nothing is another model.
+        defaults: Values of keys that config.json may leave out since its class in transformers has them.
         absent: Keys that config.json does not have; null, and the ``id2label`` of every model, count as absent.
         modules: The kinds of modules that modules.json may list. Empty where the architecture alone says which model
             it is: then no file of sentence-transformers is compared.
@@ -27,7 +28,8 @@ class Layout(Frozen):
         other_prompts: The prompts of tasks that the row does not serve, by their names there. They may stand there too,
             and do not say which model it is.
         adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
-            ``named``, where the architecture says that there are some.
+            ``named``, where the architecture says that there are some; ``merged``, where adapters were published, which
+            vLLM cannot serve on a vision encoder: then there is no adapter_config.json beside the weights.
         assumed: Where other models have the same files: the words of a warning that this row is assumed.
         pooling_decides: Whether 1_Pooling/config.json with the row's pooling, and a config_sentence_transformers.json
             with ``prompts``, say which model it is. A folder without them is assumed to be one of this row's if there
@@ -36,11 +38,12 @@ class Layout(Frozen):
 
     architecture: str
     config: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     present: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
     prompts: Mapping[str, str] = field(default_factory=dict)
     other_prompts: Mapping[str, str] = field(default_factory=dict)
-    adapters: Literal["none", "ignored", "folder", "named"] = "none"
+    adapters: Literal["none", "ignored", "folder", "named", "merged"] = "none"
     assumed: str = ""
     pooling_decides: bool = False

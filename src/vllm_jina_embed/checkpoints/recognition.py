@@ -13,8 +13,9 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import values
+from .advice import how_to_describe
 from .description import Model
-from .files import Location
+from .files import Location, optional_json
 from .layout import Layout
 from .sentence_files import WRONG, read_modes, read_modules, read_prompts
 
@@ -140,7 +141,10 @@ def decide(
         (row, layout) for row, layout in fits if is_named or _may_be_taken(row, layout, evidence, named - {row.name})
     ]
     if not taken:
-        raise ConfigError(_no_sign(name, architecture, apart))
+        differing = [each for each in apart if each[2] and evidence.names(each[0])]
+        raise ConfigError(
+            _difference(name, architecture, differing) if differing else _no_sign(name, architecture, apart)
+        )
     row, layout = _one_of(evidence, taken, architecture)
     return Decision(row=row, layout=layout, assumed="" if _is_sure(row, layout, evidence) else layout.assumed)
 
@@ -190,9 +194,7 @@ def differences(row: Model, layout: Layout, evidence: Evidence) -> Iterator[str]
         yield f"config.json has no {', '.join(missing)}; expected {'one' if len(missing) == 1 else 'them'}"
     if signs := [f"{key}={values.short(config[key])}" for key in layout.absent if config.get(key) is not None]:
         yield f"config.json has {', '.join(signs)}, as a classifier or a model of late interaction has; expected none"
-    if not _has_its_adapters(layout, evidence.location):
-        has, expected = ("a", "none") if evidence.location.has_adapters else ("no", "one")
-        yield f"it has {has} folder 'adapters'; expected {expected}"
+    yield from _adapters_apart(layout, evidence.location)
     if not layout.modules:
         return
     if others := [kind for kind in evidence.kinds if kind not in layout.modules]:
@@ -212,7 +214,16 @@ def _expected(layout: Layout, key: str) -> str:
 
 
 def _has_its_adapters(layout: Layout, location: Location) -> bool:
-    return layout.adapters in ("named", "ignored") or location.has_adapters == (layout.adapters == "folder")
+    return layout.adapters in ("named", "ignored", "merged") or location.has_adapters == (layout.adapters == "folder")
+
+
+def _adapters_apart(layout: Layout, location: Location) -> Iterator[str]:
+    """Yield what a checkpoint's adapters are otherwise than in a layout."""
+    if not _has_its_adapters(layout, location):
+        has, expected = ("a", "none") if location.has_adapters else ("no", "one")
+        yield f"it has {has} folder 'adapters'; expected {expected}"
+    if layout.adapters == "merged" and optional_json(location, "adapter_config.json") is not None:
+        yield "adapter_config.json says that its weights are an adapter; expected it merged (peft: merge_and_unload)"
 
 
 def _architecture(name: str, config: Mapping[str, Any], rows: Collection[Model]) -> str:
@@ -234,24 +245,11 @@ def _architecture(name: str, config: Mapping[str, Any], rows: Collection[Model])
         raise ConfigError(f"{message} Expected a list of one name: copy the config.json that belongs to the weights.")
     if any(layout.architecture == only for row in rows for layout in row.layouts):
         return only
-    raise ConfigError(message + _how_to_describe(name, only))
+    raise ConfigError(message + how_to_describe(name, only))
 
 
 def _architectures(row: Model) -> str:
     return ", ".join(dict.fromkeys(layout.architecture for layout in row.layouts))
-
-
-def _how_to_describe(name: str, architecture: str) -> str:
-    """Return the lines with which a user describes a model that no row does."""
-    return (
-        " If you know what it was trained with, write it where dots stand, and pass this description:\n"
-        "    from vllm_jina_embed import JinaEmbedder, Layout, Model, Slot, Special\n"
-        "    prompt = (..., Slot.TEXT, ...)  # texts, and special tokens such as Special('<s>')\n"
-        f"    row = Model(name='my-model', layouts=(Layout(architecture={architecture[:100]!r}),), "
-        "pooling=..., kind=..., templates={('any', 'text'): prompt}, max_length=...)\n"
-        f"    # pooling: {' or '.join(MODES)}; kind: bpe, unigram or wordpiece\n"
-        f"    embedder = JinaEmbedder({name!r}, row=row)"
-    )
 
 
 def _difference(name: str, architecture: str, apart: Sequence[tuple[Model, Layout, Sequence[str]]]) -> str:

@@ -6,7 +6,6 @@ Every module of ``table/`` is read, so a new one needs no line here. It has ``RO
 from __future__ import annotations
 
 import importlib
-import itertools
 import pkgutil
 from collections.abc import Mapping
 from types import ModuleType
@@ -14,18 +13,17 @@ from typing import Any, TypeAlias, get_args
 
 from ..errors import ConfigError
 from . import table, values
-from .description import TASKS, Checkpoint, Model, Pooling, Slot, Special
+from .description import TASKS, Checkpoint, Model, Pooling
 from .layout import Layout
 from .recognition import words
 from .table.jina_v4 import JINA_V4
-from .vllm_rules import ROLES, of_vllm
+from .templates import TEMPLATES, are_templates, is_image
+from .vllm_rules import of_vllm
 
 DEFAULT_ROW = JINA_V4
 """Row of the demo, the default model."""
 ROWS: dict[str, Model] = {}
 """Rows by name: those of the table, then registered ones."""
-SLOTS = {"text": {Slot.TEXT}, "image": {Slot.IMAGES}, "both": {Slot.TEXT, Slot.IMAGES}}
-"""By modality, what has its place in a prompt, once each."""
 Rule: TypeAlias = tuple[bool, str]
 """Whether a field's value means something, and what does."""
 
@@ -88,23 +86,21 @@ def _of_start(row: Model) -> dict[str, Rule]:
 
 def _of_prompts(row: Model) -> dict[str, Rule]:
     """Return the rules of the fields that make prompts, and of the pooling."""
-    takes_images = _are_templates(row.templates) and row.takes_images
+    takes_images = are_templates(row.templates) and row.takes_images
     tasks = f"some of {', '.join(TASKS)}"
     return {
         "pooling": (row.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}"),
         "layer_norm": (isinstance(row.layer_norm, bool), "True or False"),
         "kind": (row.kind in ("bpe", "unigram", "wordpiece"), "bpe, unigram or wordpiece"),
         "templates": (
-            _are_templates(row.templates),
-            (
-                "by (role, 'text', 'image' or 'both'), for both roles (or a task), a tuple of texts, Special and one "
-                "Slot of that modality ('both' has two, and needs 'image'), with no text directly behind Slot.TEXT"
-            ),
+            are_templates(row.templates),
+            TEMPLATES,
         ),
         "image": (
-            _is_tuple_of(row.image, str | Special, empty=True) and len(row.image) == (3 if takes_images else 0),
-            "the three pieces of one image, or none where no template takes images",
+            row.image == () or (takes_images and is_image(row.image)),
+            "the pieces of one image, a special token among them, or none",
         ),
+        "image_positions": (row.image_positions in ("grid", "line"), "grid or line"),
         "tasks": (_is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, tasks),
         "symmetric_tasks": (
             _is_tuple_of(row.symmetric_tasks, str, empty=True) and {*row.symmetric_tasks} <= {*TASKS},
@@ -115,7 +111,7 @@ def _of_prompts(row: Model) -> dict[str, Rule]:
 
 def _of_sizes(row: Model) -> dict[str, Rule]:
     """Return the rules of numbers."""
-    takes_images = _are_templates(row.templates) and row.takes_images
+    takes_images = are_templates(row.templates) and row.takes_images
     low, high, number = row.min_pixels, row.max_pixels, "a whole number over 0"
     return {
         "matryoshka_sizes": (
@@ -125,10 +121,13 @@ def _of_sizes(row: Model) -> dict[str, Rule]:
         "min_dimensions": (row.min_dimensions is None or _is_over_0(row.min_dimensions), f"{number}, or None"),
         "token_dimensions": (row.token_dimensions is None or _is_over_0(row.token_dimensions), f"{number}, or None"),
         "score": (row.score in ("cosine", "maxsim"), "cosine or maxsim"),
+        "token_vectors": (isinstance(row.token_vectors, bool), "True or False"),
         "positions": (row.positions in ("all", "after_padding"), "all or after_padding"),
+        "side_multiple": (row.side_multiple is None or _is_over_0(row.side_multiple), f"{number}, or None"),
+        "fixed_size": (isinstance(row.fixed_size, bool), "True or False"),
         "min_pixels": (_is_over_0(low), number),
         "max_pixels": (
-            _is_over_0(low) and _is_over_0(high) and low <= high and (high > 1 or not takes_images),
+            _is_over_0(low) and _is_over_0(high) and low <= high and (high > 1 or row.fixed_size or not takes_images),
             "the largest area of an image, at least min_pixels",
         ),
         "max_length": (row.max_length is None or _is_over_0(row.max_length), f"{number}, or None"),
@@ -138,11 +137,12 @@ def _of_sizes(row: Model) -> dict[str, Rule]:
 
 def _of_layout(layout: Layout) -> dict[str, Rule]:
     """Return the rules of a layout's fields."""
-    adapters = ("none", "ignored", "folder", "named")
+    adapters = ("none", "ignored", "folder", "named", "merged")
     return {
         "architecture": (bool(layout.architecture) and _is_text_or_none(layout.architecture), "an architecture"),
         "config": (_has_text_keys(layout.config), "a mapping of values by keys of config.json"),
         "present": (_is_tuple_of(layout.present, str, empty=True), "a tuple of keys"),
+        "defaults": (_has_text_keys(layout.defaults), "a mapping of values by keys of config.json"),
         "absent": (_is_tuple_of(layout.absent, str, empty=True), "a tuple of keys"),
         "modules": (_is_tuple_of(layout.modules, str, empty=True), "a tuple of modules"),
         "prompts": (_are_texts(layout.prompts), "a mapping of texts"),
@@ -184,25 +184,6 @@ def _is_tuple_of(value: Any, kind: Any, *, empty: bool = False) -> bool:
     return isinstance(value, tuple) and (empty or bool(value)) and all(isinstance(item, kind) for item in value)
 
 
-def _are_templates(value: Any) -> bool:
-    """Tell whether these are prompts of texts, and perhaps of images, and of both together, for both roles."""
-    if not isinstance(value, Mapping) or not {*value} <= set(itertools.product((*ROLES, *TASKS), SLOTS)):
-        return False
-    modalities = {"text", *(modality for _, modality in value)}
-    complete = all({("query", name), ("passage", name)} <= {*value} or ("any", name) in value for name in modalities)
-    complete &= "image" in modalities or "both" not in modalities
-    return complete and all(_is_template(pieces, SLOTS[modality]) for (_, modality), pieces in value.items())
-
-
-def _is_template(pieces: Any, slots: set[Slot]) -> bool:
-    if not _is_tuple_of(pieces, str | Special | Slot):
-        return False
-    own = [piece for piece in pieces if isinstance(piece, Slot)]
-    if {*own} != slots or len(own) != len(slots):
-        return False
-    return all(not isinstance(behind, str) for piece, behind in itertools.pairwise(pieces) if piece is Slot.TEXT)
-
-
 def register(row: Model) -> None:
     """Add a row to ``ROWS``: its folders are recognised from then on. It takes the place of an equal one.
 
@@ -234,6 +215,14 @@ for _module in modules_of(table):
 PUBLISHED: dict[str, Checkpoint] = {
     checkpoint.name: checkpoint for module in modules_of(table) for checkpoint in module.CHECKPOINTS
 }
+
+
+UNSERVED: dict[str, str] = {
+    architecture: reason
+    for module in modules_of(table)
+    for architecture, reason in getattr(module, "UNSERVED", {}).items()
+}
+"""By architecture, why checkpoints of a model that is known cannot be served."""
 
 
 def row_named(name: str, digest: str | None = None) -> Model:

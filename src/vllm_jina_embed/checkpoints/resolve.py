@@ -16,7 +16,7 @@ from . import values
 from .description import DEMO, DEMO_FOLDER, Checkpoint, Model
 from .files import Folder, Location, locate, read_json
 from .recognition import Decision, decide
-from .registry import DEFAULT_ROW, PUBLISHED, ROWS
+from .registry import DEFAULT_ROW, PUBLISHED, ROWS, UNSERVED
 
 logger = logging.getLogger(__name__)
 KNOWN = f"Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}"
@@ -52,11 +52,20 @@ def resolve(model: str, revision: str | None = None, row: Model | None = None, *
         raise ConfigError(f"model={model!r}: no such folder. {KNOWN}.")
     else:
         config = _hub_config(location)
+    if row is None:
+        _check_served(model, config)
     rows = tuple(ROWS.values()) if row is None else [row]
     decision = decide(model, location, config, rows, is_named=row is not None)
     if warns and row is None and decision.assumed:
         _warn_once(model, decision.layout.architecture, decision.assumed)
     return _sized(model, location, config, decision, options)
+
+
+def _check_served(name: str, config: Mapping[str, Any]) -> None:
+    architectures = config.get("architectures")
+    for architecture in architectures if isinstance(architectures, list) else ():
+        if isinstance(architecture, str) and architecture in UNSERVED:
+            raise ConfigError(f"model={name!r}: {architecture} cannot be served: {UNSERVED[architecture]}")
 
 
 def _located(model: str, revision: str | None) -> Location:
@@ -81,7 +90,7 @@ def _sized(
     """
     row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named")
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
-    text_config = values.mapping(where, config, "text_config") or config
+    text_config = {**decision.layout.defaults, **(values.mapping(where, config, "text_config") or config)}
     hidden_size = values.whole(where, text_config, row.config_names.get("hidden_size", "hidden_size"), most=most)
     tasks, sizes, token_dimensions = row.tasks, [*row.matryoshka_sizes], hidden_size
     if len(tasks) > 1:

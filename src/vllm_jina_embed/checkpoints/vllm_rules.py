@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .description import Model
-
-ROLES = ("query", "passage", "any")
+from .templates import ROLES
 
 
 def of_vllm(row: Model) -> dict[str, tuple[bool, str]]:

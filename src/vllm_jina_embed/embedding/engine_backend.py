@@ -11,7 +11,7 @@ import concurrent.futures
 from .._forks import fork_safe_lock
 from ..engine.pool import EnginePool
 from ..engine.protocol import Engine
-from ..errors import ClosedError, EngineError
+from ..errors import ClosedError, ConfigError, EngineError
 from ..prompts.base import Builder, check_role
 from ..prompts.build import load_builder
 from ..settings import Settings, check_late_chunks
@@ -131,6 +131,8 @@ class EngineBackend:
         check_role(request.prompt_name)
         if request.ends is not None:
             check_late_chunks(checkpoint)
+        if request.multi_vector and not checkpoint.row.token_vectors:
+            raise ConfigError(f"{checkpoint.name} was trained for one vector of an item; it has no multi-vectors.")
         return Plan(
             task=settings.task,
             role=request.prompt_name,

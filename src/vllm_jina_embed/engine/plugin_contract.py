@@ -14,6 +14,10 @@ POOLING_KEY, LAYER_NORM_KEY = "jina_pooling", "jina_layer_norm"
 """Keys of ``hf_overrides``: the row's pooling, and whether a layer norm follows it (absent: none)."""
 
 
+LINE_KEY = "jina_line"
+"""Key of ``hf_overrides``: whether the patches of an image have positions in one line with the text (absent: not)."""
+
+
 POOLED_PREFIX = "Pooled"
 """Begins the architectures that are vLLM's own with our pooling: ``PooledQwen3ForCausalLM``."""
 

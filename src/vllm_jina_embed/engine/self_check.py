@@ -127,6 +127,8 @@ def _unexpanded(ids: Sequence[int], prompt: Prompt) -> tuple[int, ...]:
     if not prompt.images:
         return tuple(ids)
     before, end = prompt.around[0], len(ids) - prompt.around[1]
+    if sum(prompt.around) == len(prompt.token_ids):  # the engine's own tokens stand between
+        return (*ids[:before], *ids[end:])
     return (*ids[:before], *(one for one, _ in itertools.groupby(ids[before:end])), *ids[end:])
 
 

@@ -226,7 +226,7 @@ class Adapter(Closing, BaseModel):
 def keywords(settings: Settings) -> dict[str, Any]:
     """Return the keywords (``model`` and ``SETTINGS``) that make an embedder with equal settings."""
     engine = settings.engine
-    has_pixels = settings.checkpoint.supports_images  # of texts, the settings have bounds that nobody may pass
+    has_pixels = settings.checkpoint.has_pixel_bounds  # of texts, the settings have bounds that nobody may pass
     return {
         "model": settings.checkpoint.name,
         "task": settings.task,

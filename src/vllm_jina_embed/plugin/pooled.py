@@ -12,18 +12,20 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 
+import torch
 from vllm import ModelRegistry
 from vllm.model_executor.layers.pooler import DispatchPooler
 from vllm.model_executor.models.adapters import as_embedding_model
 
 from ..checkpoints.description import Pooling
-from ..engine.plugin_contract import LAYER_NORM_KEY, POOLED_PREFIX, POOLING_KEY
+from ..engine.plugin_contract import LAYER_NORM_KEY, LINE_KEY, POOLED_PREFIX, POOLING_KEY
 from .kept_memory import keep_after_loading
 from .span_pooler import SpanPooler
 from .token_states_pooler import TokenVectors
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Sequence
+
     from vllm.config import VllmConfig
     from vllm.model_executor.layers.pooler import Pooler
 
@@ -58,6 +60,30 @@ def pooler_of(config: Any) -> Pooler:
     return DispatchPooler({"token_embed": TokenVectors(), "embed": embed})
 
 
+def in_line(input_tokens: Sequence[int], *_: object, **__: object) -> tuple[torch.Tensor, int]:
+    """Return positions ``(3, n_tokens)`` that count all tokens, and what to add to the number of later ones.
+
+    In place of ``get_mrope_input_positions`` of vLLM's classes, which takes the images' sizes too.
+    Source: get_rope_index in transformers 4's modeling_qwen2_vl.py, where no image has a ``<|vision_start|>``, and its
+    Qwen2VLModel.forward without ``position_ids``.
+    """
+    return torch.arange(len(input_tokens)).expand(3, -1), 0
+
+
+def place_in_line(model: Any) -> None:
+    """Replace what gives the tokens of a prompt their positions.
+
+    Raises:
+        RuntimeError: The class has none, or has it under another name.
+    """
+    if not hasattr(model, "get_mrope_input_positions"):
+        raise RuntimeError(
+            f"{type(model).__name__} has no get_mrope_input_positions to replace, but its row has image_positions="
+            "'line': its vectors would be wrong. Try another version of vLLM."
+        )
+    model.get_mrope_input_positions = in_line
+
+
 @cache
 def _pooled(architecture: str) -> type[torch.nn.Module]:
     """Return the class of one of vLLM's architectures; one that is a pooling model already is extended as it is."""
@@ -68,6 +94,8 @@ def _pooled(architecture: str) -> type[torch.nn.Module]:
             pooler = pooler_of(vllm_config.model_config.hf_config)  # before any weight is made
             super().__init__(vllm_config=vllm_config, prefix=prefix, **kwargs)
             self.pooler = pooler
+            if getattr(vllm_config.model_config.hf_config, LINE_KEY, False):
+                place_in_line(self)
             keep_after_loading(self)
 
         def _init_pooler(self, vllm_config: VllmConfig, prefix: str = "") -> Pooler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from ..checkpoints.description import Model, Slot, Special, Template
+from ..checkpoints.description import Model, Placeholder, Slot, Special, Template
 from ..checkpoints.registry import DEFAULT_ROW
 from ..errors import ConfigError
 
@@ -13,9 +13,18 @@ def image_template(row: Model) -> Template:
     """Return the prompt of images that a server can make: images travel without their role and task.
 
     Raises:
-        ConfigError: It depends on these.
+        ConfigError: It depends on these, or the row has prompts that no server makes.
         KeyError: The row has no prompt of images.
     """
+    has_placeholder = any(isinstance(piece, Placeholder) for template in row.templates.values() for piece in template)
+    # A server resizes images by its processor alone, and clients count the tokens of Qwen2.5-VL's.
+    is_prepared = row.side_multiple is not None or row.image_positions == "line" or row.fixed_size
+    if has_placeholder or is_prepared or len(row.image) != 3:
+        what = "an image in its prompts of texts" if has_placeholder else "images of another kind"
+        raise ConfigError(
+            f"row={row.name!r} has {what}, of which a server makes no prompt. Use JinaEmbedder in the process that "
+            "needs the vectors."
+        )
     prompts = {row.template("image", role, task) for role in ("query", "passage") for task in row.tasks}
     if len(prompts) > 1:
         raise ConfigError(

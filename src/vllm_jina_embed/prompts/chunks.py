@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import InputError
 from ..inputs.items import Item, TextItem
 from .base import Chunks, Prompt, Spans, Truncate
-from .pieces import Parts, PieceBuilder
+from .parts import Parts
+from .pieces import PieceBuilder
 from .tokenizing import SPLIT, Tokens, tokenize, too_long
 
 
@@ -41,8 +42,9 @@ class ChunkBuilder(PieceBuilder):
         Each text is tokenised as a whole, at a cost that grows with its length. ``truncate`` is for texts with images.
         """
         options: dict[str, Any] = {"role": role, "task": task, "max_length": max_length, "truncate": truncate}
+        own = self._parts[self._row.template("text", role, task)]
         others = iter(self.build([item for item in items if not isinstance(item, TextItem)], **options))
-        parts = self._parts[self._row.template("text", role, task)]
+        parts = own.with_images(self._image * len(own.blank)).apart()
         texts = [item for item in items if isinstance(item, TextItem)]
         encoded = tokenize(
             self._plain.tokenizer,
@@ -52,8 +54,22 @@ class ChunkBuilder(PieceBuilder):
             truncate=None,
             special_tokens=False,
         )
-        whole = (self._whole(*one, parts, max_length) for one in zip(texts, encoded, strict=True))
-        return [next(whole) if isinstance(item, TextItem) else next(others) for item in items]
+
+        def finished(prompt: Prompt) -> Prompt:
+            return self._named(self._with_images(prompt, own, own.blank) if own.blank else prompt, role, task)
+
+        def whole(item: TextItem, tokens: Tokens | InputError) -> Prompt | Chunks | InputError:
+            found = self._whole(item, tokens, parts, max_length)
+            if isinstance(found, Chunks):
+                return replace(found, prompts=tuple(map(finished, found.prompts)))
+            if isinstance(found, InputError):
+                return found
+            if own.suffix:  # a text that is not cut is tokenised with it
+                return self.build([item], **options | {"truncate": "error"})[0]
+            return finished(found)
+
+        wholes = (whole(*one) for one in zip(texts, encoded, strict=True))
+        return [next(wholes) if isinstance(item, TextItem) else next(others) for item in items]
 
     def build_spans(
         self,
@@ -86,7 +102,11 @@ class ChunkBuilder(PieceBuilder):
         parts = self._parts[self._row.template("text", role, task)]
         texts = [item for item in items if isinstance(item, TextItem)]
         encoded = zip(texts, self._tokens(texts, parts, max_length, "error"), strict=True)
-        return [self._spans(item, tokens, parts, ends[item.position], max_length) for item, tokens in encoded]
+        found = [self._spans(item, tokens, parts, ends[item.position], max_length) for item, tokens in encoded]
+        return [
+            one if isinstance(one, InputError) else replace(one, prompt=self._named(one.prompt, role, task))
+            for one in found
+        ]
 
     def _spans(
         self, item: TextItem, tokens: Tokens | InputError, parts: Parts, ends: Sequence[int], max_length: int

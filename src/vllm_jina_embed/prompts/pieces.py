@@ -1,68 +1,27 @@
 """Build prompts of pieces: a row's plain texts and special tokens around the user's text, images, or both.
 
 A plain text beside the user's is tokenised together with it: in two parts, ``"Query: "`` and ``"foo"`` have other ids.
+Only behind a text that is cut, it is tokenised alone.
 A user's text can never become a special token (``plain.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from PIL import Image
 
 from ..checkpoints.adapted_ids import adapted
-from ..checkpoints.description import Model, Slot, Special, Template
+from ..checkpoints.description import Model, Placeholder, Slot, Special, Template
 from ..errors import ConfigError, InputError
+from ..inputs.image_sizes import in_multiples
 from ..inputs.images import MediaPolicy
 from ..inputs.items import BothItem, ImageItem, Item, TextItem, opened
 from .base import Prompt, Truncate
+from .parts import Parts, own_prefix
 from .plain import PlainTokenizer
 from .tokenizing import Tokens, tokenize, too_long
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """A template in token ids.
-
-    Attributes:
-        before: Ids in front of the slot and of the plain text beside it; with a text, of the text's slot.
-        prefix: Plain text in front of the user's, tokenised with it; empty in front of images.
-        head: Number of tokens of ``prefix``, which are never cut.
-        after: Ids behind the slot.
-        images_before: How many ids of ``before`` stand in front of the images, if a text stands behind these.
-        images_after: How many ids of ``after`` stand in front of the images, if a text stands in front of these.
-    """
-
-    before: tuple[int, ...]
-    prefix: str
-    head: int
-    after: tuple[int, ...]
-    images_before: int | None = None
-    images_after: int | None = None
-
-    def head_of(self, tokens: Tokens) -> int:
-        """Return how many tokens of a text that was tokenised with its prefix are the prefix's."""
-        return sum(1 for start, _ in tokens.encoding.offsets if start < len(self.prefix.rstrip()))
-
-    def with_images(self, ids: tuple[int, ...]) -> Parts:
-        """Return the parts with the ids of images in their place."""
-        before, after = _inserted(self.before, self.images_before, ids), _inserted(self.after, self.images_after, ids)
-        return replace(self, before=before, after=after)
-
-    def around(self, length: int, images: int) -> tuple[int, int]:
-        """Return the numbers of ids before and after the images in a prompt of ``length`` ids, those of them included.
-
-        Args:
-            length: Number of ids of the prompt.
-            images: Number of ids of the images.
-        """
-        if self.images_before is not None:
-            return self.images_before, length - self.images_before - images
-        behind = len(self.after) - (self.images_after or 0)
-        return length - behind - images, behind
-
-
-def _inserted(ids: tuple[int, ...], place: int | None, more: tuple[int, ...]) -> tuple[int, ...]:
-    return ids if place is None else (*ids[:place], *more, *ids[place:])
 
 
 class PieceBuilder:
@@ -95,27 +54,31 @@ class PieceBuilder:
         Raises:
             ConfigError: ``max_length`` leaves no room for a text.
         """
-        parts = self._parts[self._row.template("text", role, task)]
-        fixed = len(parts.before) + len(parts.after)
-        if max_length <= fixed + parts.head:
+        own = self._parts[self._row.template("text", role, task)]
+        parts = own.with_images(self._image * len(own.blank))
+        if max_length <= parts.least:
             raise ConfigError(
-                f"max_length={max_length} leaves no room for a text: what stands around it takes "
-                f"{fixed + parts.head} tokens."
+                f"max_length={max_length} leaves no room for a text: what stands around it takes {parts.least} tokens."
             )
         tokens = self._tokens([item for item in items if isinstance(item, TextItem)], parts, max_length, truncate)
         prompts: list[Prompt | InputError] = []
         for item in items:
             try:
                 if isinstance(item, TextItem):
-                    prompts.append(self._text_prompt(next(tokens), item, parts, max_length, truncate))
+                    prompt = self._text_prompt(next(tokens), item, parts, max_length, truncate)
+                    prompts.append(self._with_images(prompt, own, own.blank) if own.blank else prompt)
                 elif isinstance(item, BothItem):
                     prompts.append(self._both_prompt(item, role, task, max_length, truncate))
                 else:
                     prompts.append(self._image_prompt(item, role, task))
             except InputError as error:
                 prompts.append(error)
+        return [one if isinstance(one, InputError) else self._named(one, role, task) for one in prompts]
+
+    def _named(self, prompt: Prompt, role: str, task: str) -> Prompt:
+        """Return a prompt whose ids say which adapter computes it, if there are some."""
         adapter = self._row.adapter(role, task)
-        return prompts if adapter is None else [_adapted(prompt, adapter) for prompt in prompts]
+        return prompt if adapter is None else replace(prompt, token_ids=adapted(prompt.token_ids, adapter))
 
     def _tokens(
         self, items: Sequence[TextItem | BothItem], parts: Parts, max_length: int, truncate: Truncate
@@ -127,7 +90,8 @@ class PieceBuilder:
             max_length=max_length,
             truncate=truncate,
             special_tokens=False,
-            fixed=len(parts.before) + len(parts.after),
+            text_suffix=parts.suffix,
+            fixed=parts.fixed,
         )
 
     def _text_prompt(
@@ -140,12 +104,15 @@ class PieceBuilder:
         """
         if isinstance(tokens, InputError):
             raise tokens
-        ids, truncated = tokens.encoding.ids, tokens.cut
-        fixed = len(parts.before) + len(parts.after)
+        ids, truncated, fixed = tokens.encoding.ids, tokens.cut, parts.fixed
         room = max_length - fixed
+        if len(ids) > room and truncate == "error" and not truncated:
+            raise too_long(item, len(ids) + fixed, max_length)
+        if parts.suffix and (truncated or len(ids) > room):
+            apart = parts.apart()
+            (tokens,) = self._tokens([item], apart, max_length, truncate)
+            return self._text_prompt(tokens, item, apart, max_length, truncate)
         if len(ids) > room:
-            if truncate == "error":
-                raise too_long(item, len(ids) + fixed, max_length)
             head, truncated = 0, True
             if truncate == "start":
                 head = parts.head_of(tokens)
@@ -167,7 +134,7 @@ class PieceBuilder:
                 "got an image; this checkpoint takes texts only.", where=item.where, positions=[item.position]
             )
         parts = self._parts[self._row.template("image", role, task)]
-        images = tuple(image.pixels for image in opened(item, self._policy))
+        images = self._images(item)
         return Prompt(
             token_ids=(*parts.before, *self._image * len(images), *parts.after),
             images=images,
@@ -186,41 +153,57 @@ class PieceBuilder:
         own = self._parts[self._row.template("both", role, task)]
         image_ids = self._image * len(item.images)
         parts = own.with_images(image_ids)
-        least = len(parts.before) + len(parts.after) + parts.head
-        if max_length <= least:
+        if max_length <= parts.least:
             raise InputError(
-                f"max_length={max_length} leaves no room for its text: what stands around it takes {least} tokens.",
+                f"max_length={max_length} leaves no room for its text: what stands around it takes {parts.least} "
+                "tokens.",
                 where=item.where,
                 positions=[item.position],
             )
         (tokens,) = self._tokens([item], parts, max_length, truncate)
         text = self._text_prompt(tokens, item, parts, max_length, truncate)
-        images = tuple(image.pixels for image in opened(item, self._policy))
-        around = own.around(len(text.token_ids), len(image_ids))
-        return replace(text, images=images, around=around, is_both=True)
+        return self._with_images(text, own, self._images(item))
+
+    def _images(self, item: ImageItem | BothItem) -> tuple[Image.Image, ...]:
+        """Return the RGB images of an item, as the model's code gives them to the processor."""
+        multiple, images = self._row.side_multiple, (image.pixels for image in opened(item, self._policy))
+        return tuple(images if multiple is None else (in_multiples(image, multiple) for image in images))
+
+    def _with_images(self, prompt: Prompt, own: Parts, images: tuple[Image.Image, ...]) -> Prompt:
+        """Return the prompt of a text, which holds the ids of images, with these."""
+        around = own.around(len(prompt.token_ids), len(self._image) * len(images))
+        return replace(prompt, images=images, around=around, is_both=True)
 
     def _compiled(self, template: Template) -> Parts:
         slot = template.index(Slot.TEXT if Slot.TEXT in template else Slot.IMAGES)
         beside = slot  # where the plain text begins that is tokenised with the user's
         while template[slot] is Slot.TEXT and beside > 0 and isinstance(template[beside - 1], str):
             beside -= 1
-        prefix = "".join(piece for piece in template[beside:slot] if isinstance(piece, str))
+        beyond = slot + 1  # where that behind it ends
+        while template[slot] is Slot.TEXT and beyond < len(template) and isinstance(template[beyond], str):
+            beyond += 1
+        prefix, suffix = _joined(template[beside:slot]), _joined(template[slot + 1 : beyond])
         before, images_before = self._ids_and_place(template[:beside])
-        after, images_after = self._ids_and_place(template[slot + 1 :])
+        after, images_after = self._ids_and_place(template[beyond:])
+        blanks = [Image.new("RGB", (one.width, one.height)) for one in template if isinstance(one, Placeholder)]
         return Parts(
             before=before,
             prefix=prefix,
-            head=len(self._plain.ids(prefix.rstrip())),
+            head=len(self._plain.ids(own_prefix(prefix))),
             after=after,
+            suffix=suffix,
+            tail=self._plain.ids(suffix),
+            blank=tuple(blanks),
             images_before=images_before,
             images_after=images_after,
         )
 
     def _ids_and_place(self, pieces: Template) -> tuple[tuple[int, ...], int | None]:
         """Return the ids of pieces, and how many of them stand in front of the images if these are among the pieces."""
-        if Slot.IMAGES not in pieces:
+        places = [place for place, one in enumerate(pieces) if one is Slot.IMAGES or isinstance(one, Placeholder)]
+        if not places:
             return self._ids(pieces), None
-        place = pieces.index(Slot.IMAGES)
+        (place,) = places
         first = self._ids(pieces[:place])
         return (*first, *self._ids(pieces[place + 1 :])), len(first)
 
@@ -237,9 +220,8 @@ class PieceBuilder:
         return (*ids, *self._plain.ids(text))
 
 
-def _adapted(prompt: Prompt | InputError, adapter: int) -> Prompt | InputError:
-    """Return a prompt whose ids say which adapter computes it; an error as it is."""
-    return replace(prompt, token_ids=adapted(prompt.token_ids, adapter)) if isinstance(prompt, Prompt) else prompt
+def _joined(pieces: Template) -> str:
+    return "".join(piece for piece in pieces if isinstance(piece, str))
 
 
 def _refused_together(item: BothItem, *, takes_images: bool) -> InputError:

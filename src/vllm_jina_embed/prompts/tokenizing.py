@@ -57,6 +57,7 @@ def tokenize(
     max_length: int,
     truncate: str | None,
     special_tokens: bool,
+    text_suffix: str = "",
     fixed: int = 0,
 ) -> Iterator[Tokens | InputError]:
     """Yield the tokens of each text after its prefix, or the error of this text.
@@ -69,10 +70,12 @@ def tokenize(
         truncate: ``end`` keeps the first tokens, ``start`` the last; ``error`` gives an error if a part of the text is
             already too long; None keeps all tokens, whatever they cost.
         special_tokens: Whether the tokenizer adds special tokens around each text.
+        text_suffix: What stands behind each text. A text that is tokenised in part, or too long for that to be known,
+            counts as cut and comes without it.
         fixed: How many of ``max_length`` tokens are the prompt's own and not tokenised here.
     """
     window = math.inf if truncate is None else CHARACTERS * max_length + MARGIN
-    whole = [text_prefix + item.text for item in items if len(item.text) <= window]
+    whole = [text_prefix + item.text + text_suffix for item in items if len(item.text) <= window]
     encodings = iter(_all(tokenizer, whole, special_tokens))
     for item in items:
         if cut := len(item.text) > window:
@@ -89,7 +92,7 @@ def tokenize(
             count = f"more than {max_length}" if least > max_length else many
             yield too_long(item, count, max_length)
         else:
-            yield Tokens(encoding, cut)
+            yield Tokens(encoding, cut or (bool(text_suffix) and len(item.text) > window))
 
 
 SPLIT = "Split the text, or pass truncate='end'."

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vllm_jina_embed.checkpoints.description import Layout, Model, Slot, Special
+from vllm_jina_embed.checkpoints.description import Layout, Model, Placeholder, Slot, Special
 from vllm_jina_embed.checkpoints.digest import NO_VECTORS, canonical
 from vllm_jina_embed.checkpoints.registry import ROWS
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
@@ -33,6 +33,9 @@ CHANGES: dict[str, Any] = {
     "kind": "wordpiece",
     "templates": TEMPLATES | {("passage", "text"): ("p:", Slot.TEXT)},
     "image": (Special("<i>"),),
+    "image_positions": "line",
+    "fixed_size": True,
+    "side_multiple": 28,
     "symmetric_tasks": (),
     "architecture": None,
     "adapter_architecture": "B",
@@ -49,6 +52,7 @@ CHANGES: dict[str, Any] = {
     "min_dimensions": 2,
     "score": "maxsim",
     "token_dimensions": 4,
+    "token_vectors": False,
     "positions": "after_padding",
     "min_pixels": 2,
     "max_pixels": 3,
@@ -69,7 +73,7 @@ def test_each_field_that_decides_vectors_is_in_the_digest(name: str) -> None:
 def test_only_where_a_row_comes_from_and_how_it_is_recognised_and_checked_decide_nothing() -> None:
     """And which lengths a caller may choose, since a vector's own is in its key, and how vectors are compared."""
     known = {"layouts", "known_as", "remote_code", "attention", "source", "vectors_before"}
-    assert known | {"min_dimensions", "score"} == NO_VECTORS
+    assert known | {"min_dimensions", "score", "token_vectors"} == NO_VECTORS
 
 
 @pytest.mark.parametrize(
@@ -86,6 +90,14 @@ def test_only_where_a_row_comes_from_and_how_it_is_recognised_and_checked_decide
 def test_each_piece_of_a_prompt_is_in_the_digest(image: Any) -> None:
     """Its place too, and what it is: a special token is not the text that spells it, nor a slot its name."""
     assert replace(ROW, templates=TEMPLATES | {("any", "image"): image}).digest != ROW.digest
+
+
+def test_the_size_of_a_placeholder_is_in_the_digest() -> None:
+    def row(*pieces: Any) -> Model:
+        return replace(ROW, templates=TEMPLATES | {("query", "text"): (*pieces, "q: ", Slot.TEXT)})
+
+    rows = [row(), row(Placeholder(56, 56)), row(Placeholder(56, 28)), row(Placeholder(28, 56)), row(Slot.IMAGES)]
+    assert len({one.digest for one in rows}) == len(rows)
 
 
 def test_the_digest_is_of_values_alone() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from vllm_jina_embed.checkpoints import registry, table
-from vllm_jina_embed.checkpoints.description import Layout, Model, Slot, Special
+from vllm_jina_embed.checkpoints.description import Layout, Model, Placeholder, Slot, Special
 from vllm_jina_embed.checkpoints.registry import (
     PUBLISHED,
     ROWS,
@@ -46,7 +46,12 @@ def test_every_row_and_checkpoint_of_the_table_is_known() -> None:
     assert [row_named(name) for name in ROWS] == list(ROWS.values())
     checkpoints = [checkpoint for module in modules_of(table) for checkpoint in module.CHECKPOINTS]
     assert list(PUBLISHED.values()) == checkpoints
-    assert {checkpoint.row.name for checkpoint in checkpoints} == set(ROWS)
+    assert {checkpoint.row.name for checkpoint in checkpoints} == {row.name for row in rows if is_published(row)}
+
+
+def is_published(row: Model) -> bool:
+    """Tell whether weights of this row can be served as they were published, rather than merged by their user."""
+    return any(layout.adapters != "merged" for layout in row.layouts)
 
 
 def test_a_new_file_in_the_table_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +143,14 @@ WRONG: dict[str, tuple[object, str]] = {
     "overrides": ({"is_causal": object}, "a mapping of JSON values by names"),
     "arguments": ({"trust_remote_code": True}, "a mapping of JSON values by names, without trust_remote_code"),
     "kind": ("BPE", "bpe, unigram or wordpiece"),
-    "image": ((Slot.TEXT,), "the three pieces of one image, or none where no template takes images"),
+    "image": (
+        (Slot.TEXT,),
+        "the pieces of one image, a special token among them, or none",
+    ),
+    "image_positions": ("round", "grid or line"),
+    "fixed_size": (1, "True or False"),
+    "side_multiple": (0, "a whole number over 0, or None"),
+    "token_vectors": (1, "True or False"),
     "tasks": (("search",), "some of retrieval, text-matching, code, separation, clustering, classification"),
     "vllm_architecture": ("", "a text, or None"),
     "remote_code": (None, "a text"),
@@ -185,14 +197,17 @@ TWO = {("any", "text"): (Slot.TEXT,), ("any", "image"): (Slot.IMAGES,)}
         {**TWO, ("query", "both"): (Slot.TEXT, Slot.IMAGES)},
         {**TWO, ("any", "both"): (Slot.TEXT,)},
         {**TWO, ("any", "both"): (Slot.TEXT, Slot.IMAGES, Slot.IMAGES)},
-        {**TWO, ("any", "both"): (Slot.IMAGES, Slot.TEXT, "behind")},
         {("any", "text"): (5, Slot.TEXT)},
-        {("any", "text"): (Slot.TEXT, "\n", Special("</s>"))},
+        {("any", "text"): (Placeholder(56, 56), Slot.TEXT)},
+        {**TWO, ("any", "text"): (Placeholder(56, 56), Placeholder(56, 56), Slot.TEXT)},
+        {**TWO, ("any", "text"): (Placeholder(56, 0), Slot.TEXT)},
+        {**TWO, ("any", "text"): (Placeholder(56, True), Slot.TEXT)},
+        {**TWO, ("any", "image"): (Placeholder(56, 56), Slot.IMAGES)},
     ],
     ids=str,
 )
 def test_prompts_that_cannot_be_built_are_refused(templates: Any) -> None:
-    """One for each role, with one place for the text or the images; behind a text that may be cut stands no text."""
+    """One for each role, with one place for the text or the images; one placeholder, in texts' alone."""
     with pytest.raises(
         ConfigError, match=r"has templates=.*; expected by \(role, 'text', 'image' or 'both'\), for both roles"
     ):
@@ -200,7 +215,7 @@ def test_prompts_that_cannot_be_built_are_refused(templates: Any) -> None:
 
 
 def test_prompts_with_a_place_for_each_are_taken() -> None:
-    for pieces in ((Slot.TEXT,), ("a", "b", Slot.TEXT, Special("</s>"), "\n"), (Special("<s>"), Slot.TEXT)):
+    for pieces in ((Slot.TEXT,), ("a", "b", Slot.TEXT, "c", Special("</s>"), "\n"), (Special("<s>"), Slot.TEXT)):
         register(replace(OWN, name=f"own {len(pieces)} {pieces[0]}", templates={("any", "text"): pieces}))
 
 
@@ -215,9 +230,18 @@ def test_a_prompt_of_text_and_images_together_has_a_place_for_each_in_any_order(
     assert not JINA_V4.takes_both
 
 
+@pytest.mark.parametrize("image", [(Special("<image>"),), (Special("<a>"), "b", Special("<c>"), Special("<d>"))])
+def test_an_image_has_any_number_of_pieces(image: Any) -> None:
+    templates = {**TWO, ("any", "text"): (Special("<s>"), Placeholder(56, 28), "q: ", Slot.TEXT)}
+    register(replace(JINA_V4, name="own", templates=templates, image=image, vectors_before={}))
+    with pytest.raises(ConfigError, match="a special token among them"):
+        register(replace(JINA_V4, name="other", image=("image",), vectors_before={}))
+
+
 def test_images_need_the_bounds_of_their_area() -> None:
     with pytest.raises(ConfigError, match="max_pixels=1; expected the largest area of an image"):
         register(replace(JINA_V4, name="own", min_pixels=1, max_pixels=1))
+    register(replace(JINA_V4, name="own", min_pixels=1, max_pixels=1, fixed_size=True, vectors_before={}))
 
 
 @pytest.mark.parametrize("value", [object(), (object(),)], ids=["object", "tuple"])
@@ -266,7 +290,7 @@ def test_what_python_would_take_for_something_else_is_refused(name: str, value: 
 
 def test_who_serves_a_task_is_named_with_the_default_model_first() -> None:
     assert serving("retrieval")[:3] == [NATIVE, f"{NATIVE}-vllm-retrieval", BGE_M3]
-    assert {PUBLISHED[name].row for name in serving("retrieval")} == {*ROWS.values()}
+    assert {PUBLISHED[name].row for name in serving("retrieval")} == {*filter(is_published, ROWS.values())}
     assert serving("code") == [NATIVE, f"{NATIVE}-vllm-code"]
 
 

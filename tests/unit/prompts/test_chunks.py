@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from tests.support.images import noise
 from tests.support.tokenizer import make_tokenizer
 from tests.support.unigram import make_unigram
 from tests.unit.prompts.test_pieces import CHAT, E5, EOS, of, spelled
-from vllm_jina_embed.checkpoints.description import Slot, Template
+from vllm_jina_embed.checkpoints.adapted_ids import VOCABULARY_BITS
+from vllm_jina_embed.checkpoints.description import Placeholder, Slot, Template
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import ConfigError, InputError
@@ -27,6 +29,7 @@ TEMPLATES: dict[str, tuple[str, Template]] = {
     "last token": ("bpe", EOS),
     "prefix": ("bpe", QUERY),
     "bare": ("bpe", (Slot.TEXT,)),
+    "text behind": ("bpe", ("Query: ", Slot.TEXT, "\nIn one word: ")),
     "sentencepiece": ("unigram", XLM_ROBERTA.templates["any", "text"]),
     "sentencepiece with a prefix": ("unigram", E5),
 }
@@ -147,3 +150,32 @@ def test_a_row_with_a_prefix_that_takes_more_tokens_in_a_text_is_told() -> None:
 
     error = builder._whole(item, tokenizing.Tokens(Longer()), parts, 99)  # type: ignore[arg-type]
     assert "texts[0]: got 500 tokens; max_length is 99" in str(error)
+
+
+ADAPTERS = {("query", "retrieval"): 0, ("passage", "retrieval"): 1}
+
+
+def test_chunks_and_spans_name_their_adapter() -> None:
+    """As the prompts of short texts do: without it the engine cannot compute them."""
+    builder = text_builder(row=replace(of(XLM_ROBERTA, E5), name="stacked", adapters=ADAPTERS))
+    (chunks,) = build(builder, [TEXT], role="passage")
+    (short,) = build(builder, ["short"], role="passage")
+    (spans,) = builder.build_spans(
+        inputs.good(inputs.mixed(["a text"])), ends={0: [2, 6]}, role="passage", task="retrieval", max_length=40,
+        truncate="end",
+    )  # fmt: skip
+    for prompt in (*chunks.prompts, short, spans.prompt):
+        assert {one >> VOCABULARY_BITS for one in prompt.token_ids} == {2}
+
+
+def test_chunks_have_the_placeholder_of_a_text() -> None:
+    """Each, where the model was trained with one."""
+    template: Template = (Placeholder(28, 28), "Query: ", Slot.TEXT)
+    builder = template_builder(row=of(JINA_V4, template))
+    (chunks,) = build(builder, [TEXT])
+    (short,) = build(builder, ["short"])
+    for prompt in (*chunks.prompts, short):
+        assert [image.size for image in prompt.images] == [(28, 28)]
+        assert len(prompt.token_ids) <= 40
+        assert prompt.token_ids[0] == short.token_ids[0]
+        assert prompt.around[0] == 0

@@ -22,6 +22,7 @@ from ..plugin_contract import (
     ADAPTERS_KEY,
     ALLOCATOR,
     LAYER_NORM_KEY,
+    LINE_KEY,
     POOLED_PREFIX,
     POOLING_KEY,
     RETURN_MEMORY,
@@ -148,9 +149,10 @@ def variables(values: Mapping[str, str]) -> Iterator[None]:
 
 def _images(config: LocalConfig) -> dict[str, Any]:
     """Return the arguments for a checkpoint with images."""
+    size = {"size": {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}}
     return {
         "limit_mm_per_prompt": {"video": 0},
-        "mm_processor_kwargs": {"size": {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}},
+        "mm_processor_kwargs": {} if config.row.fixed_size else size,
         # Off: after a failed request vLLM 0.32 answers the next one with the same image with an empty tensor.
         "mm_processor_cache_gb": 0,
         **image_arguments(),
@@ -176,8 +178,9 @@ def _renamed(config: LocalConfig) -> dict[str, Any]:
 
 def _pooled(row: Model, architecture: str) -> dict[str, Any]:
     """Return the overrides for vLLM's own ``architecture`` with the pooling of ``row``."""
-    norm = {LAYER_NORM_KEY: True} if row.layer_norm else {}
-    return {"architectures": [f"{POOLED_PREFIX}{architecture}"], POOLING_KEY: row.pooling, **norm}
+    marks = {LAYER_NORM_KEY: row.layer_norm, LINE_KEY: row.image_positions == "line"}
+    given = {key: True for key, is_set in marks.items() if is_set}
+    return {"architectures": [f"{POOLED_PREFIX}{architecture}"], POOLING_KEY: row.pooling, **given}
 
 
 def _pooler_config(row: Model) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def question(prompts: Sequence[Prompt]) -> dict[str, Any]:
     """Return the part of a body that holds the prompts: texts together, or one item with images.
 
     Raises:
-        InputError: A text stands beside the images: the server's chat template would make another prompt of it.
+        InputError: A text stands beside an image: the server's chat template would make another prompt of it.
     """
     if prompts[0].images:
         (prompt,) = prompts

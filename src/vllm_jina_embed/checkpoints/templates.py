@@ -1,0 +1,51 @@
+"""Tell whether the templates of a row mean something."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from .description import TASKS, Placeholder, Slot, Special
+
+ROLES = ("query", "passage", "any")
+SLOTS = {"text": {Slot.TEXT}, "image": {Slot.IMAGES}, "both": {Slot.TEXT, Slot.IMAGES}}
+"""By modality, what has its place in a prompt, once each."""
+TEMPLATES = (
+    "by (role, 'text', 'image' or 'both'), for both roles (or a task), a tuple of texts, Special and one Slot of that "
+    "modality ('both' has two, and needs 'image'); a text's may have one Placeholder(width, height) if there are images"
+)
+"""What ``are_templates`` accepts, for errors."""
+
+
+def are_templates(value: Any) -> bool:
+    """Tell whether these are prompts of texts, and perhaps of images, and of both together, for both roles."""
+    if not isinstance(value, Mapping) or not {*value} <= set(itertools.product((*ROLES, *TASKS), SLOTS)):
+        return False
+    modalities = {"text", *(modality for _, modality in value)}
+    complete = all({("query", name), ("passage", name)} <= {*value} or ("any", name) in value for name in modalities)
+    complete &= "image" in modalities or "both" not in modalities
+    return complete and all(
+        _is_template(pieces, SLOTS[modality], may_have_placeholder=modality == "text" and "image" in modalities)
+        for (_, modality), pieces in value.items()
+    )
+
+
+def is_image(value: Any) -> bool:
+    """Tell whether these are the pieces of one image."""
+    is_tuple = isinstance(value, tuple) and all(isinstance(piece, str | Special) for piece in value)
+    return is_tuple and any(isinstance(piece, Special) for piece in value)
+
+
+def _is_template(pieces: Any, slots: set[Slot], *, may_have_placeholder: bool) -> bool:
+    if not isinstance(pieces, tuple) or not all(isinstance(one, str | Special | Slot | Placeholder) for one in pieces):
+        return False
+    own = [piece for piece in pieces if isinstance(piece, Slot)]
+    placeholders = [piece for piece in pieces if isinstance(piece, Placeholder)]
+    sizes = [size for one in placeholders for size in (one.width, one.height)]
+    return (
+        {*own} == slots
+        and len(own) == len(slots)
+        and len(placeholders) <= may_have_placeholder
+        and all(type(size) is int and size > 0 for size in sizes)
+    )
