@@ -20,7 +20,7 @@ from vllm_jina_embed import JinaEmbedder, Special
 from vllm_jina_embed.checkpoints.table.llava import E5_V
 from vllm_jina_embed.errors import ConfigError, EngineError
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 FLOAT32 = {"engine_kwargs": {"dtype": "float32"}}
 LONG = "the quick brown fox " * 60
@@ -172,7 +172,6 @@ def test_what_this_checkpoint_cannot_honour_is_refused(checkpoint: Path) -> None
         JinaEmbedder(checkpoint, dimensions=64)
 
 
-@pytest.mark.wide
 def test_weights_with_the_names_of_transformers_5_do_not_start(tmp_path: Path) -> None:
     """vLLM 0.32 does not know them; it says which, and gives no vector."""
     folder = make_e5_v(tmp_path / "e5-v", old_names=False)

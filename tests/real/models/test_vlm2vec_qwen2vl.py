@@ -22,7 +22,7 @@ from vllm_jina_embed.checkpoints.table.qwen_vl import IMAGE as FRAMED
 from vllm_jina_embed.checkpoints.table.qwen_vl import VLM2VEC
 from vllm_jina_embed.errors import ConfigError
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 FLOAT32 = {"engine_kwargs": {"dtype": "float32"}}
 PAD = "<|image_pad|>"
