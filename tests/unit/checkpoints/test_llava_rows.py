@@ -15,7 +15,6 @@ from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.llava import E5_V
 from vllm_jina_embed.engine.local.arguments import engine_arguments
 from vllm_jina_embed.errors import ConfigError
-from vllm_jina_embed.frameworks.base import keywords
 from vllm_jina_embed.inputs import items
 from vllm_jina_embed.inputs.policy import MediaPolicy
 from vllm_jina_embed.prompts.base import Prompt
@@ -78,13 +77,12 @@ def test_prompts_are_the_published_ones(tmp_path: Path, role: str) -> None:
 
 
 def test_images_have_no_bounds(tmp_path: Path) -> None:
-    """vLLM gets none, adapters show none, and a server makes no prompt of them."""
+    """vLLM gets none, and a server makes no prompt of them."""
     settings = check(model=folder(tmp_path / "e5-v"))
     engine: Any = settings.engine
     arguments = engine_arguments(engine, cpu=False)
     assert arguments["mm_processor_kwargs"] == {}
     assert arguments["hf_overrides"]["architectures"] == ["PooledLlavaNextForConditionalGeneration"]
-    assert (keywords(settings)["min_pixels"], keywords(settings)["max_pixels"]) == (None, None)
     with pytest.raises(ConfigError, match="whose images have a fixed size"):
         check(model=folder(tmp_path / "a/e5-v"), min_pixels=5)
     with pytest.raises(ConfigError, match="has images of another kind"):

@@ -301,3 +301,11 @@ def test_a_dump_makes_an_equal_adapter(adapter: Any, given: dict[str, Any]) -> N
     assert adapter(**dump).model_dump() == made.model_dump()
     assert adapter(**dump).fingerprint == made.fingerprint
     assert '"allowed_root":"images"' in made.model_dump_json(exclude={"callback_manager"})
+
+
+@pytest.mark.parametrize(("model", "has_bounds"), [("royokong/e5-v", False), ("Qwen/Qwen3-VL-Embedding-2B", True)])
+def test_bounds_of_images_are_told_only_where_they_may_be_passed(model: str, has_bounds: bool) -> None:
+    """Those of a processor with a fixed size would be refused."""
+    with JinaEmbedder(model) as embedder:
+        settings = keywords(embedder.settings)
+    assert [settings[name] is not None for name in ("min_pixels", "max_pixels")] == [has_bounds] * 2
