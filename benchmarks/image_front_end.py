@@ -53,8 +53,9 @@ def main() -> None:
     if wanted.worker:
         work(wanted.worker, wanted.images)
         return
-    if (usable := len(os.sched_getaffinity(0))) < max(wanted.cores):
-        parser.error(f"--cores {max(wanted.cores)}: this process may use {usable}")
+    most, usable = max(wanted.cores), len(os.sched_getaffinity(0))
+    if usable < most:
+        parser.error(f"--cores {most}: this process may use {usable}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes, which are stopped, are ended
     print("Measured with: " + ", ".join(f"{name} {value}" for name, value in machine().items()) + ".\n")
     print("| one page of 1275 x 1650 pixels, one thread | JPEG | PNG |\n|---|---:|---:|")
@@ -67,10 +68,8 @@ def main() -> None:
         print("| median | " + " | ".join(f"{statistics.median(each):.1f}" for each in zip(*rounds, strict=True)) + " |")
         factors = [statistics.median(row[n] / row[0] for row in rounds) for n in range(len(wanted.cores))]
         print("| times the first, round by round | " + " | ".join(f"{factor:.2f}" for factor in factors) + " |")
-    factors = apart(max(wanted.cores), wanted.images, wanted.rounds)
-    print(
-        f"\n{max(wanted.cores)} processes of one core each: {statistics.median(factors):.2f} times one of them alone."
-    )
+    factor = statistics.median(apart(most, wanted.images, wanted.rounds))
+    print(f"\n{most} processes of one core each: {factor:.2f} times one of them alone.")
 
 
 def pages(number: int, kind: str) -> list[bytes]:

@@ -294,7 +294,5 @@ class Checkpoint:
     @property
     def label(self) -> str:
         """The name without its path, to show to observers and stores."""
-        if self.name == DEMO:
-            return self.name
         path = Path(self.location)
-        return path.name if path.is_absolute() else self.name
+        return path.name if path.is_absolute() and self.name != DEMO else self.name

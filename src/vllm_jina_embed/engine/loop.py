@@ -15,25 +15,6 @@ from ..errors import ClosedError, ForkedError
 Result = TypeVar("Result")
 
 
-class _Loop(asyncio.SelectorEventLoop):
-    """Is woken once for all that other threads hand over until it looks.
-
-    asyncio writes to the loop's socket for each job, and loses the interpreter's lock each time: with 64 callers in
-    threads that took a fifth of their time.
-    """
-
-    _is_woken = False
-
-    def _write_to_self(self) -> None:
-        if not self._is_woken:  # the job is in the loop's list already, and the loop takes all of that
-            self._is_woken = True
-            super()._write_to_self()  # type: ignore[misc]  # typeshed leaves it out
-
-    def _read_from_self(self) -> None:
-        super()._read_from_self()  # type: ignore[misc]
-        self._is_woken = False  # not before: what is sent meanwhile would be read here, and nothing sent after it
-
-
 class LoopThread:
     """An event loop in a daemon thread, shared by callers of any thread and any loop."""
 
@@ -41,7 +22,7 @@ class LoopThread:
         self._pid = os.getpid()
         self._lock = fork_safe_lock(self)  # a job handed to a loop that is about to stop would never end
         self._closed = False
-        self._loop = _Loop()
+        self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 

@@ -6,8 +6,9 @@ LlamaIndex itself sends no events for images, and passes their bytes and paths t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
@@ -21,6 +22,13 @@ from ..inputs.references import Text, both_parts, looks_like_image
 
 _dispatcher = get_dispatcher(__name__)
 UNKNOWN = "<image>"
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def spanless(method: Method) -> Method:
+    """Return a method of LlamaIndex's without its span: ours of the same name, which calls it, has one already."""
+    unwrapped: Method = getattr(method, "__wrapped__", method)
+    return unwrapped
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from llama_index.core.async_utils import run_jobs
 from llama_index.core.embeddings import MultiModalEmbedding
@@ -25,9 +25,8 @@ from ..inputs.images import ImageInput, MediaPolicy
 from ..inputs.references import is_path, looks_like_image
 from ..prompts.base import PromptName
 from ..settings import OnError
-from .events import achunks_of, chunks_of, embedding_event
+from .events import achunks_of, chunks_of, embedding_event, spanless
 
-Method = TypeVar("Method", bound=Callable[..., Any])
 _PROGRESS = "Generating image embeddings"
 
 
@@ -78,13 +77,13 @@ class ImageMethods(MultiModalEmbedding):
     def get_query_embedding(self, query: str) -> list[float]:
         """Return the embedding of a question, or of an image if ``query`` is its data URI or reference."""
         if _is_plain_text(query):
-            return _spanless(super().get_query_embedding)(query)
+            return spanless(super().get_query_embedding)(query)
         return self._embed_one(query, "query")
 
     async def aget_query_embedding(self, query: str) -> list[float]:
         """Await ``get_query_embedding``."""
         if _is_plain_text(query):
-            return await _spanless(super().aget_query_embedding)(query)
+            return await spanless(super().aget_query_embedding)(query)
         return await self._aembed_one(query, "query")
 
     def get_agg_embedding_from_queries(
@@ -106,13 +105,13 @@ class ImageMethods(MultiModalEmbedding):
     def get_text_embedding(self, text: str) -> list[float]:
         """Return the embedding of a text, or of an image if ``text`` is its data URI or reference."""
         if _is_plain_text(text):
-            return _spanless(super().get_text_embedding)(text)
+            return spanless(super().get_text_embedding)(text)
         return self._embed_one(text, "passage")
 
     async def aget_text_embedding(self, text: str) -> list[float]:
         """Await ``get_text_embedding``."""
         if _is_plain_text(text):
-            return await _spanless(super().aget_text_embedding)(text)
+            return await spanless(super().aget_text_embedding)(text)
         return await self._aembed_one(text, "passage")
 
     def get_text_embedding_batch(
@@ -121,7 +120,7 @@ class ImageMethods(MultiModalEmbedding):
         """Return one embedding per string, in order, as ``get_text_embedding`` does."""
         texts = _listed(texts, "texts")
         if all(map(_is_plain_text, texts)):
-            return _spanless(super().get_text_embedding_batch)(texts, show_progress, **kwargs)
+            return spanless(super().get_text_embedding_batch)(texts, show_progress, **kwargs)
         return self._embed_batches(texts, show_progress, texts=True)
 
     async def aget_text_embedding_batch(
@@ -130,7 +129,7 @@ class ImageMethods(MultiModalEmbedding):
         """Await ``get_text_embedding_batch``."""
         texts = _listed(texts, "texts")
         if all(map(_is_plain_text, texts)):
-            return await _spanless(super().aget_text_embedding_batch)(texts, show_progress, **kwargs)
+            return await spanless(super().aget_text_embedding_batch)(texts, show_progress, **kwargs)
         return await self._aembed_batches(texts, show_progress, texts=True)
 
     # --- queries ----------------------------------------------------------------------------------------------------
@@ -221,12 +220,6 @@ class ImageMethods(MultiModalEmbedding):
     @property
     def _mode(self) -> OnError:
         return self._core.settings.on_error
-
-
-def _spanless(method: Method) -> Method:
-    """Return a method of LlamaIndex's without its span: ours of the same name, which calls it, has one already."""
-    unwrapped: Method = getattr(method, "__wrapped__", method)
-    return unwrapped
 
 
 def _is_plain_text(value: object) -> bool:

@@ -11,6 +11,7 @@ from llama_index.core.indices.vector_store.retrievers import VectorIndexRetrieve
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from ..errors import InputError
+from .events import spanless
 
 
 def unified_retriever(index: VectorStoreIndex, **keywords: Any) -> VectorIndexRetriever:
@@ -40,14 +41,14 @@ class UnifiedRetriever(VectorIndexRetriever):
         model = self._model_for(query_bundle)
         if model is not None:
             query_bundle = replace(query_bundle, embedding=model.get_image_embedding(str(query_bundle.image_path)))
-        return super()._retrieve(query_bundle)
+        return spanless(super()._retrieve)(query_bundle)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         model = self._model_for(query_bundle)
         if model is not None:
             embedding = await model.aget_image_embedding(str(query_bundle.image_path))
             query_bundle = replace(query_bundle, embedding=embedding)
-        return await super()._aretrieve(query_bundle)
+        return await spanless(super()._aretrieve)(query_bundle)
 
     def _model_for(self, query: QueryBundle) -> MultiModalEmbedding | None:
         """Return the model to embed the query's image with; None without an image, or with an embedding.

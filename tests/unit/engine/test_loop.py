@@ -79,26 +79,6 @@ class TestLoopThread:
         with concurrent.futures.ThreadPoolExecutor(8) as threads:
             assert list(threads.map(calls, range(8))) == [list(range(1000))] * 8
 
-    def test_is_woken_once_for_many_jobs(self, loop: LoopThread, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A write to its socket for each would take the interpreter's lock from the callers each time."""
-        writes = []
-        write = asyncio.SelectorEventLoop._write_to_self  # type: ignore[attr-defined]
-        monkeypatch.setattr(
-            asyncio.SelectorEventLoop, "_write_to_self", lambda own: (writes.append(own), write(own))[1]
-        )
-        busy, free = threading.Event(), threading.Event()
-
-        async def hold() -> None:
-            busy.set()
-            assert free.wait(20)
-
-        held = loop.run(hold())
-        assert busy.wait(20)
-        futures = [loop.run(value(number)) for number in range(100)]
-        free.set()
-        assert [future.result(20) for future in [held, *futures]] == [None, *range(100)]
-        assert 1 <= len(writes) <= 3
-
     async def test_runs_jobs_for_another_loop(self, loop: LoopThread) -> None:
         """Awaited from the caller's own loop."""
         assert await asyncio.wrap_future(loop.run(value(3))) == 3

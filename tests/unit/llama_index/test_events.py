@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import Iterator
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -13,46 +11,18 @@ from typing import Any
 import pytest
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
 from llama_index.core.callbacks.schema import EventPayload
-from llama_index.core.instrumentation import get_dispatcher
-from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
-from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.rate_limiter import TokenBucketRateLimiter
 from llama_index.core.schema import ImageNode, TextNode
-from pydantic import Field
 
 from tests.support.embedders import FakeEmbedder
-from tests.support.images import encoded, noise
+from tests.support.observers import Recorder, Spans
 from vllm_jina_embed import InputError, MediaPolicy
 from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.inputs.images import open_image
 from vllm_jina_embed.inputs.metadata import content_hash, placeholder
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_node
 from vllm_jina_embed.llama_index import events as events_module
-
-IMAGE = f"data:image/png;base64,{base64.b64encode(encoded(noise(8, 8))).decode()}"
-
-
-class Recorder(BaseEventHandler):
-    """Keeps what it is sent."""
-
-    seen: list[Any] = Field(default_factory=list)
-
-    @classmethod
-    def class_name(cls) -> str:
-        return "Recorder"
-
-    def handle(self, event: Any, **kwargs: Any) -> None:
-        self.seen.append(event)
-
-
-@pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    recorder = Recorder()
-    root = get_dispatcher()
-    root.event_handlers.append(recorder)
-    yield recorder
-    root.event_handlers.remove(recorder)
 
 
 @pytest.fixture
@@ -67,25 +37,6 @@ def embedding(fake: FakeEmbedder, debug: LlamaDebugHandler) -> VllmJinaEmbedding
 
 def stand_in(path: Path) -> str:
     return placeholder(content_hash(open_image(path, MediaPolicy())))
-
-
-class Spans(SimpleSpanHandler):
-    """Keeps the names of the spans."""
-
-    names: list[str] = Field(default_factory=list)
-
-    def new_span(self, id_: str, *args: Any, **kwargs: Any) -> Any:
-        self.names.append(id_.partition("-")[0].partition(".")[2])
-        return super().new_span(id_, *args, **kwargs)
-
-
-@pytest.fixture
-def spans() -> Iterator[Spans]:
-    spans = Spans()
-    root = get_dispatcher()
-    root.span_handlers.append(spans)
-    yield spans
-    root.span_handlers.remove(spans)
 
 
 async def ask(embedding: VllmJinaEmbedding, method: str, *values: Any) -> Any:
@@ -125,14 +76,14 @@ async def test_single_images_are_announced(
     assert recorder.seen[1].chunks == [stand_in(paths[0])]
 
 
-@pytest.mark.parametrize("value", ["a text", IMAGE])
+@pytest.mark.parametrize("is_image", [False, True])
 @pytest.mark.parametrize("method", ["get_query_embedding", "get_text_embedding", "get_text_embedding_batch"])
 @pytest.mark.parametrize("prefix", ["", "a"])
 async def test_each_call_is_one_span(
-    embedding: VllmJinaEmbedding, spans: Spans, prefix: str, method: str, value: str
+    embedding: VllmJinaEmbedding, spans: Spans, base64s: list[str], prefix: str, method: str, is_image: bool
 ) -> None:
     """Of its own name, whether LlamaIndex's method answers or ours: two would count each call twice."""
-    method = prefix + method
+    method, value = prefix + method, f"data:image/png;base64,{base64s[0]}" if is_image else "a text"
     await ask(embedding, method, [value] if "batch" in method else value)
     assert [name for name in spans.names if name.startswith(("get_", "aget_"))] == [method]
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from llama_index.core import MockEmbedding, QueryBundle, VectorStoreIndex
+from llama_index.core.indices.vector_store.retrievers import VectorIndexRetriever
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import VectorStoreQueryMode
 
 from tests.support.embedders import FakeEmbedder
+from tests.support.observers import Spans
 from vllm_jina_embed import InputError
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_node, unified_retriever
 
@@ -43,6 +45,17 @@ async def test_a_query_with_an_image_asks_by_it(
     assert await found(retriever, query, mode) == ["two"]
     assert (query.embedding, query.query_str) == (None, words)
     assert fake.calls[-1][:2] == ("image", [path])
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_each_search_is_one_span(index: VectorStoreIndex, spans: Spans, mode: str) -> None:
+    """As of LlamaIndex's own retriever, whose method ours calls."""
+    await found(unified_retriever(index, similarity_top_k=1), QueryBundle("question"), mode)
+    ours = [name for name in spans.names if "retrieve" in name]
+    spans.names.clear()
+    await found(VectorIndexRetriever(index, similarity_top_k=1, node_ids=None), QueryBundle("question"), mode)
+    assert ours == [name for name in spans.names if "retrieve" in name]
+    assert len(ours) > 1
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
