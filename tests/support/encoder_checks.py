@@ -107,8 +107,11 @@ def worst(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
 async def check_all_outputs(case: Case, embedder: JinaEmbedder) -> None:
     """Embeddings of both roles and every size, and token vectors, of short texts and the longest, all at once."""
     hidden = len(case.expected("query", ["a"])[0])
-    counts = [20, 60, case.longest // 2, case.longest - 1, case.longest]
-    texts = {role: [*TEXTS, *(case.of_count(role, count) for count in counts)] for role in case.prefixes}
+    texts = {}
+    for role in case.prefixes:
+        shortest = len(case.ids(role, "a"))
+        counts = [shortest + 20, shortest + 60, case.longest // 2, case.longest - 1, case.longest]
+        texts[role] = [*TEXTS, *(case.of_count(role, count) for count in counts)]
     assert embedder.checkpoint.matryoshka_sizes == (*case.sizes, hidden)
     jobs: list[Any] = []
     for role in case.prefixes:
