@@ -218,7 +218,8 @@ def check_planted_start(
         return arguments | {"hf_overrides": arguments["hf_overrides"] | overrides}
 
     monkeypatch.setattr(local, "engine_arguments", planted)
-    with case.embedder() as embedder, pytest.raises(EngineError, match=message):
+    own = {**case.options["engine_kwargs"], "max_num_seqs": 7}  # equal options would get the engine that runs already
+    with case.embedder(engine_kwargs=own) as embedder, pytest.raises(EngineError, match=message):
         embedder.embed(["a"])
 
 
