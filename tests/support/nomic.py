@@ -71,6 +71,7 @@ def make_nomic(folder: Path, *, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     written = {**PUBLISHED, "vocab_size": -(-tokenizer.get_vocab_size() // 64) * 64}
     own = spread(NomicBertModel(_config(written)))
+    own[f"layers.{LAYERS - 1}.post_mlp_layernorm.bias"] += 0.5  # so that a layer norm behind it has something to do
     save_file(_published(own), folder / "model.safetensors", metadata={"format": "pt"})
     write_json(folder / "config.json", written)
     special = {"cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "pad_token": "[PAD]"}

@@ -106,11 +106,15 @@ def test_planted_mistakes_are_far_outside(
         return {
             **others,
             "first token": case.states(role, ids)[0],
-            "no end": case.states(role, ids[:-1]).mean(0),
             "another prompt": case.states(role, references[None].ids(f"query: {text}")).mean(0),
         }
 
     checks.check_mistakes(case, embedder, mistakes, cells)
+
+    def no_end(role: str, text: str) -> dict[str, np.ndarray]:
+        return {"no end": case.states(role, case.ids(role, text)[:-1]).mean(0)}
+
+    checks.check_mistakes(case, embedder, no_end, cells, far=checks.ONE_TOKEN)
 
 
 def test_a_row_with_a_mistake_gives_other_vectors(case: Case, embedder: JinaEmbedder) -> None:

@@ -83,7 +83,7 @@ def test_special_tokens_in_a_text_stay_text(case: Case, embedder: JinaEmbedder) 
 
 
 def test_a_text_too_long_is_cut_alone(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_cut(case, limit=160)
+    checks.check_cut(case)
 
 
 def test_what_this_checkpoint_cannot_honour_is_refused(case: Case, embedder: JinaEmbedder) -> None:

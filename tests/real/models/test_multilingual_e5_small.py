@@ -61,12 +61,16 @@ def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, ce
         ids = case.ids(role, text)
         return {
             "first token": states(ids)[0],
-            "without both ends": states(ids)[1:-1].mean(0),
             "no prefix": states(case.reference.ids(text)).mean(0),
             "positions from 2": states(ids, first_position=2).mean(0),
         }
 
     checks.check_mistakes(case, embedder, mistakes, cells)
+
+    def ends(role: str, text: str) -> dict[str, np.ndarray]:
+        return {"without both ends": states(case.ids(role, text))[1:-1].mean(0)}
+
+    checks.check_mistakes(case, embedder, ends, cells, far=checks.ONE_TOKEN)
 
 
 @pytest.mark.parametrize("template", [(START, Slot.TEXT, END), ("query: ", Slot.TEXT, END)], ids=["prefix", "start"])
