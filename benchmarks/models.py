@@ -97,7 +97,10 @@ def faults(every: Mapping[str, Found], rows: Mapping[str, Model], heads: Sequenc
     for name in sorted(every.keys() - rows.keys()):
         yield f"{name}: a test recorded it, and the table has no such row"
     for name, row in rows.items():
-        found = every.get(name, Found())
+        if name not in every:
+            yield f"{name}: no test recorded it"
+            continue
+        found = every[name]
         if found.digests - {row.digest}:
             yield f"{name}: it was described otherwise when its tests ran; run {', '.join(sorted(found.tests))} again"
         yield from _faults_of(row, found)

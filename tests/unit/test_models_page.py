@@ -84,9 +84,7 @@ def test_rows_that_do_not_fit(lines: list[Line], rows: dict[str, Model]) -> None
     assert found([*lines, *lines_of(row_named("jina-v4"))], rows) == [
         "jina-v4: a test recorded it, and the table has no such row"
     ]
-    new = found(lines, {**rows, "jina-v4": row_named("jina-v4")})
-    assert "jina-v4: no test recorded text" in new
-    assert all(fault.startswith("jina-v4: ") for fault in new)
+    assert found(lines, {**rows, "jina-v4": row_named("jina-v4")}) == ["jina-v4: no test recorded it"]
     for line in lines:
         line["digest"] = "0" * 16 if line["row"] == "jina-v3" else line["digest"]
     assert found(lines, rows) == [f"jina-v3: it was described otherwise when its tests ran; run {TEST} again"]
