@@ -7,8 +7,9 @@ Importing this package loads neither vllm nor torch nor a framework.
 """
 
 from .cache.embedder import CachedEmbedder
-from .checkpoints.description import Model, Placeholder, Slot, Special
+from .checkpoints.description import Model
 from .checkpoints.layout import Layout
+from .checkpoints.prompt_pieces import Placeholder, Slot, Special
 from .checkpoints.registry import register
 from .embedder import JinaEmbedder
 from .errors import (

@@ -26,7 +26,7 @@ from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import InputError, JinaEmbedder, MediaPolicy
 from vllm_jina_embed import langchain as lc
 from vllm_jina_embed import llama_index as li
-from vllm_jina_embed.checkpoints.description import Slot, Special
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot, Special
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.inputs.references import SCHEME, both_string
 from vllm_jina_embed.langchain.tools import _match

@@ -8,7 +8,8 @@ from tokenizers import Tokenizer
 
 from tests.support.tokenizer import make_tokenizer
 from tests.support.unigram import make_unigram
-from vllm_jina_embed.checkpoints.description import DEMO_FOLDER, Model, Special
+from vllm_jina_embed.checkpoints.description import DEMO_FOLDER, Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Special
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.inputs.images import MediaPolicy

@@ -19,7 +19,8 @@ from tests.support.images import noise
 from tests.support.reference import distance
 from tests.support.servers import plain_text, served
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.checkpoints.description import Model, Template
+from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Template
 from vllm_jina_embed.engine.local import engine as local
 from vllm_jina_embed.errors import ConfigError, EngineError, InputError
 from vllm_jina_embed.inputs import items

@@ -12,7 +12,7 @@ import pytest
 from tests.support.fake_servers import FakeServers, facts_of
 from tests.support.images import noise
 from vllm_jina_embed import ClosedError, ConfigError, JinaEmbedder
-from vllm_jina_embed.checkpoints.description import Slot
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.pool import EnginePool
 from vllm_jina_embed.engine.remote.engine import RemoteEngine

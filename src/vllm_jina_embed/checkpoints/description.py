@@ -9,14 +9,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from .digest import digest
 from .frozen import Frozen
 from .layout import Layout
+from .prompt_pieces import Template
 
 TASKS = ("retrieval", "text-matching", "code", "separation", "clustering", "classification")
 """What a row's prompts or weights may be for; each row has some of these."""
@@ -26,48 +26,6 @@ DEMO_FOLDER = Path(__file__).parent.parent / "demo" / "checkpoint"
 
 Pooling = Literal["vision_span_mean", "first_token", "last_token", "mean"]
 """The mean over a text's tokens or an image's span; the state of the first token, or of the last; the mean over all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Special:
-    """A special token by its name, such as ``<s>``; no user's text ever becomes one."""
-
-    token: str
-
-    @property
-    def plain(self) -> dict[str, str]:
-        """What JSON holds of it: a special token is not a text of its spelling."""
-        return {"special": self.token}
-
-
-@dataclass(frozen=True, slots=True)
-class Placeholder:
-    """A black image of this size in pixels, in the prompts of texts of a model that was trained with one."""
-
-    width: int
-    height: int
-
-    @property
-    def plain(self) -> dict[str, list[int]]:
-        """What JSON holds of it."""
-        return {"placeholder": [self.width, self.height]}
-
-
-class Slot(Enum):
-    """Where the user's item stands in a prompt."""
-
-    TEXT = "text"
-    IMAGES = "images"
-
-    @property
-    def plain(self) -> dict[str, str]:
-        """What JSON holds of it: a slot is not a text of its name."""
-        return {"slot": self.value}
-
-
-Template: TypeAlias = "tuple[str | Special | Slot | Placeholder, ...]"
-"""A prompt in pieces: plain texts, special tokens and one slot, or both of them; a text's may have a placeholder. The
-user's text alone may be cut."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,14 +6,16 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from .description import TASKS, Placeholder, Slot, Special
+from .description import TASKS
+from .prompt_pieces import Placeholder, Slot, Special
 
 ROLES = ("query", "passage", "any")
 SLOTS = {"text": {Slot.TEXT}, "image": {Slot.IMAGES}, "both": {Slot.TEXT, Slot.IMAGES}}
 """By modality, what has its place in a prompt, once each."""
 TEMPLATES = (
     "by (role, 'text', 'image' or 'both'), for both roles (or a task), a tuple of texts, Special and one Slot of that "
-    "modality ('both' has two, and needs 'image'); a text's may have one Placeholder(width, height) if there are images"
+    "modality ('both' has two, and needs 'image'); where images are taken, a text's may have one "
+    "Placeholder(width, height, tokens)"
 )
 """What ``are_templates`` accepts, for errors."""
 
@@ -42,7 +44,7 @@ def _is_template(pieces: Any, slots: set[Slot], *, may_have_placeholder: bool) -
         return False
     own = [piece for piece in pieces if isinstance(piece, Slot)]
     placeholders = [piece for piece in pieces if isinstance(piece, Placeholder)]
-    sizes = [size for one in placeholders for size in (one.width, one.height)]
+    sizes = [size for one in placeholders for size in (one.width, one.height, one.tokens)]
     return (
         {*own} == slots
         and len(own) == len(slots)

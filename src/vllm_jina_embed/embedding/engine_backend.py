@@ -131,6 +131,8 @@ class EngineBackend:
         check_role(request.prompt_name)
         if request.ends is not None:
             check_late_chunks(checkpoint)
+            if request.multi_vector:
+                raise ConfigError("multi_vector=True: late chunks have one embedding each. Leave it out.")
         if request.multi_vector and not checkpoint.row.token_vectors:
             raise ConfigError(f"{checkpoint.name} was trained for one vector of an item; it has no multi-vectors.")
         return Plan(

@@ -29,7 +29,7 @@ from .outcomes import Outcome, empty_rows
 Progress = Callable[[int], object]
 
 QUESTIONS = 32
-"""Most queries of one call that are urgent; a longer list is bulk work and overtakes nothing."""
+"""Most prompts of one call's queries that are urgent; more are bulk work and overtake nothing."""
 PIXELS = 256_000_000
 """Pixels of one call's images in the engine: decoded they hold at most 1 GB, however large they are."""
 STATES = 65_536
@@ -97,7 +97,13 @@ class Plan:
             return _finite(of_spans(states, prompt.counts, self.dimensions, **options))
         if isinstance(prompt, Prompt):
             return await self.ask_once(engine, prompt, urgent=urgent)
-        vectors = await together(self.ask_once(engine, one, urgent=urgent) for one in prompt.prompts)
+        slots = asyncio.Semaphore(engine.in_flight)
+
+        async def ask(one: Prompt) -> Floats:
+            async with slots:
+                return await self.ask_once(engine, one, urgent=urgent)
+
+        vectors = await together(map(ask, prompt.prompts))
         return of_chunks(np.stack(vectors), prompt.weights, normalized=self.normalize)
 
     async def ask_once(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
@@ -126,9 +132,9 @@ def _finite(rows: Floats) -> Floats:
     return rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Call:
-    """One call on its way: what it asks, and the outcome that its answers fill."""
+    """One call on its way: what it asks, how many prompts so far, and the outcome that its answers fill."""
 
     items: Sequence[Item]
     engine: Engine
@@ -136,6 +142,7 @@ class _Call:
     progress: Progress
     urgent: bool
     outcome: Outcome
+    prompts: int = 0
 
     async def answer(self, row: int, prompt: Built) -> None:
         """Put the vector of an item into the outcome, or its error."""
@@ -146,7 +153,9 @@ class _Call:
                 return
             if isinstance(prompt, Prompt) and prompt.truncated:
                 self.outcome.truncated.append(item.position)
-            self.outcome.embeddings[row] = await self.plan.ask(self.engine, prompt, urgent=self.urgent)
+            self.prompts += len(prompt.prompts) if isinstance(prompt, Chunks) else 1
+            urgent = self.urgent and self.prompts <= QUESTIONS
+            self.outcome.embeddings[row] = await self.plan.ask(self.engine, prompt, urgent=urgent)
         except InputError as error:
             self.outcome.errors.append(error.at(item.where, item.position))
         finally:

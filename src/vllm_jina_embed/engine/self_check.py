@@ -77,8 +77,7 @@ async def check_engine(
         tokens = await engine.token_states(prompt, task=task)
         _check_ids(prompt, tokens)
         pooled = _pooled(tokens, row, config)
-        sizes = (len(pooled), min([*row.matryoshka_sizes, row.min_dimensions or len(pooled), len(pooled)]))
-        for size in sizes:  # the second time a prefix cache would answer
+        for size in (len(pooled), _shortest(row, config, len(pooled))):  # the second time a prefix cache would answer
             expected = single_vector.finish(pooled, size)
             got = await engine.embed(prompt, dimensions=size, task=task)
             if not _distance(got, expected) <= LIMIT:
@@ -91,6 +90,12 @@ async def check_engine(
 
     checked = await together(map(check, _of_row(builder, row, task, max_tokens)))
     _check_attention(checked, row)
+
+
+def _shortest(row: Model, config: Any, full: int) -> int:
+    """Return the shortest length that was trained: by ``config`` if it says so, since vLLM refuses any other then."""
+    listed: Sequence[int] | None = getattr(config, "matryoshka_dimensions", None)
+    return min(*listed, full) if listed else min(*row.matryoshka_sizes, row.min_dimensions or full, full)
 
 
 def _pooled(tokens: TokenStates, row: Model, config: Any) -> Floats:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from ..checkpoints.description import Model, Placeholder, Slot, Special, Template
+from ..checkpoints.description import Model
+from ..checkpoints.prompt_pieces import Placeholder, Slot, Special, Template
 from ..checkpoints.registry import DEFAULT_ROW
 from ..errors import ConfigError
 

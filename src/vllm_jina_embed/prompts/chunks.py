@@ -7,28 +7,15 @@ are spans of one prompt.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ..errors import InputError
 from ..inputs.items import Item, TextItem
 from .base import Chunks, Prompt, Spans, Truncate
 from .parts import Parts
 from .pieces import PieceBuilder
-from .tokenizing import SPLIT, Tokens, tokenize, too_long
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of an encoding."""
-
-    ids: list[int]
-
-
-def _tokens(ids: list[int]) -> Tokens:
-    part: Any = _Part(ids)
-    return Tokens(part)
+from .tokenizing import SPLIT, Tokens, tokenize
 
 
 class ChunkBuilder(PieceBuilder):
@@ -41,35 +28,45 @@ class ChunkBuilder(PieceBuilder):
 
         Each text is tokenised as a whole, at a cost that grows with its length. ``truncate`` is for texts with images.
         """
-        options: dict[str, Any] = {"role": role, "task": task, "max_length": max_length, "truncate": truncate}
-        own = self._parts[self._row.template("text", role, task)]
-        others = iter(self.build([item for item in items if not isinstance(item, TextItem)], **options))
-        parts = own.with_images(self._image * len(own.blank)).apart()
-        texts = [item for item in items if isinstance(item, TextItem)]
-        encoded = tokenize(
-            self._plain.tokenizer,
-            texts,
-            text_prefix=parts.prefix,
-            max_length=max_length,
-            truncate=None,
-            special_tokens=False,
+        others = iter(
+            self.build(
+                [item for item in items if not isinstance(item, TextItem)],
+                role=role,
+                task=task,
+                max_length=max_length,
+                truncate=truncate,
+            )
         )
+        own = self._parts[self._row.template("text", role, task)]
+        parts = own.with_images(self._image * len(own.blank))
+        texts = [item for item in items if isinstance(item, TextItem)]
 
         def finished(prompt: Prompt) -> Prompt:
             return self._named(self._with_images(prompt, own, own.blank) if own.blank else prompt, role, task)
 
         def whole(item: TextItem, tokens: Tokens | InputError) -> Prompt | Chunks | InputError:
-            found = self._whole(item, tokens, parts, max_length)
+            try:
+                found = self._whole(item, tokens, parts, max_length)
+            except InputError as error:
+                return error
             if isinstance(found, Chunks):
                 return replace(found, prompts=tuple(map(finished, found.prompts)))
-            if isinstance(found, InputError):
-                return found
-            if own.suffix:  # a text that is not cut is tokenised with it
-                return self.build([item], **options | {"truncate": "error"})[0]
             return finished(found)
 
-        wholes = (whole(*one) for one in zip(texts, encoded, strict=True))
+        wholes = (whole(*one) for one in zip(texts, self._encoded(texts, parts, max_length), strict=True))
         return [next(wholes) if isinstance(item, TextItem) else next(others) for item in items]
+
+    def _encoded(self, texts: Sequence[TextItem], parts: Parts, max_length: int) -> Iterator[Tokens | InputError]:
+        """Yield all tokens of each text."""
+        return tokenize(
+            self._plain.tokenizer,
+            texts,
+            text_prefix=parts.prefix,
+            text_suffix=parts.suffix,
+            max_length=max_length,
+            truncate=None,
+            special_tokens=False,
+        )
 
     def build_spans(
         self,
@@ -138,20 +135,22 @@ class ChunkBuilder(PieceBuilder):
         counts[-1] += len(parts.after)
         return Spans(prompt=prompt, counts=tuple(counts))
 
-    def _whole(
-        self, item: TextItem, tokens: Tokens | InputError, parts: Parts, max_length: int
-    ) -> Prompt | Chunks | InputError:
-        """Return the prompt of a text, its chunks where it is too long, or its error."""
-        room = max_length - len(parts.before) - len(parts.after)
-        try:
-            if isinstance(tokens, InputError) or len(tokens.encoding.ids) <= room:
-                return self._text_prompt(tokens, item, parts, max_length, "error")
-            ids, head = tokens.encoding.ids, parts.head_of(tokens)
-            if head >= room:
-                raise too_long(item, len(ids) + max_length - room, max_length)
-            own = [ids[start : start + room - head] for start in range(head, len(ids), room - head)]
-            each = [_tokens([*ids[:head], *part]) for part in own]
-            prompts = [self._text_prompt(part, item, parts, max_length, "error") for part in each]
-        except InputError as error:
-            return error
-        return Chunks(prompts=tuple(prompts), weights=tuple(map(len, own)))
+    def _whole(self, item: TextItem, tokens: Tokens | InputError, parts: Parts, max_length: int) -> Prompt | Chunks:
+        """Return the prompt of a text, or its chunks where it is too long.
+
+        Raises:
+            InputError: The text cannot be tokenised, or has the id of a special token.
+        """
+        if isinstance(tokens, InputError) or len(tokens.encoding.ids) + parts.fixed <= max_length:
+            return self._text_prompt(tokens, item, parts, max_length, "error")
+        if parts.suffix:  # behind each chunk it is tokenised alone
+            apart = parts.apart()
+            (alone,) = self._encoded([item], apart, max_length)
+            return self._whole(item, alone, apart, max_length)
+        ids, room, head = tokens.encoding.ids, max_length - parts.fixed, parts.head
+        starts = range(room, len(ids), room - len(head))
+        own = [ids[:room], *(ids[start : start + room - len(head)] for start in starts)]
+        prompts = [
+            self._prompt_of(part if place == 0 else [*head, *part], item, parts) for place, part in enumerate(own)
+        ]
+        return Chunks(prompts=tuple(prompts), weights=(parts.of_text(tokens, room), *map(len, own[1:])))

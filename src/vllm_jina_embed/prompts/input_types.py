@@ -7,7 +7,7 @@ Source: docs.cohere.com/reference/embed; vLLM 0.32, entrypoints/pooling/embed/io
 
 from __future__ import annotations
 
-from ..checkpoints.description import Checkpoint
+from ..checkpoints.description import Checkpoint, Model
 from ..errors import ConfigError
 from .base import PromptName
 
@@ -19,16 +19,23 @@ COHERE: dict[str, PromptName] = {"search_query": "query", "search_document": "pa
 def input_types(checkpoint: Checkpoint) -> dict[str, tuple[PromptName, str | None]]:
     """Return by its name the role and the task of each input type that a checkpoint has; no task is the caller's.
 
-    A task in which both roles have the same prompt is an input type by itself, such as ``text-matching``, and so are
-    Cohere's ``classification`` and ``clustering`` where the row has tasks of these names.
+    A task other than ``retrieval`` in which a role changes nothing is an input type by itself, such as
+    ``text-matching``, or Cohere's ``classification`` and ``clustering``.
     """
     found: dict[str, tuple[PromptName, str | None]] = {name: (role, None) for name, role in (ROLES | COHERE).items()}
     for task in checkpoint.tasks:
-        if task in checkpoint.row.symmetric_tasks:
+        if task != "retrieval" and _is_one_for_both(checkpoint.row, task):
             found[task] = ("query", task)
         else:
             found |= {f"{task}.{name}": (role, task) for name, role in ROLES.items()}
     return found
+
+
+def _is_one_for_both(row: Model, task: str) -> bool:
+    """Tell whether queries and passages have the same prompts in a task, and the same adapter."""
+    modalities = {modality for _, modality in row.templates}
+    same = all(row.template(one, "query", task) == row.template(one, "passage", task) for one in modalities)
+    return same and row.adapter("query", task) == row.adapter("passage", task)
 
 
 def role_and_task(

@@ -21,38 +21,41 @@ class Parts:
     Attributes:
         before: Ids in front of the slot and of the plain text beside it; with a text, of the text's slot.
         prefix: Plain text in front of the user's, tokenised with it; empty in front of images.
-        head: Number of tokens of ``prefix``, which are never cut.
+        head: Ids of ``prefix`` without a space at its end, which are never cut.
         after: Ids behind the slot and the plain text beside it.
         suffix: Plain text behind the user's, tokenised with it.
         tail: The ids of ``suffix`` alone.
         blank: The image that stands in the prompt of a text, if there is one.
         images_before: How many ids of ``before`` stand in front of the images, if a text stands behind these.
         images_after: How many ids of ``after`` stand in front of the images, if a text stands in front of these.
+        hidden: How many tokens the engine computes for ``blank`` beyond its ids.
     """
 
     before: tuple[int, ...]
     prefix: str
-    head: int
+    head: tuple[int, ...]
     after: tuple[int, ...]
     suffix: str = ""
     tail: tuple[int, ...] = ()
     blank: tuple[Image.Image, ...] = ()
     images_before: int | None = None
     images_after: int | None = None
+    hidden: int = 0
 
-    def head_of(self, tokens: Tokens) -> int:
-        """Return how many tokens of a text that was tokenised with its prefix are the prefix's."""
-        return sum(1 for start, _ in tokens.encoding.offsets if start < len(own_prefix(self.prefix)))
+    def of_text(self, tokens: Tokens, count: int) -> int:
+        """Return how many of the first ``count`` tokens of a prefix with its text hold something of the text."""
+        border = len(own_prefix(self.prefix))
+        return sum(1 for start, end in tokens.encoding.offsets[:count] if start >= border or end > border)
 
     @property
     def fixed(self) -> int:
-        """Number of ids around the text that is tokenised."""
-        return len(self.before) + len(self.after)
+        """Number of tokens around the text that is tokenised."""
+        return len(self.before) + len(self.after) + self.hidden
 
     @property
     def least(self) -> int:
-        """Number of ids that are never cut."""
-        return self.fixed + self.head + len(self.tail)
+        """Number of tokens that are never cut."""
+        return self.fixed + len(self.head) + len(self.tail)
 
     def apart(self) -> Parts:
         """Return the parts with the plain text behind the user's tokenised alone."""

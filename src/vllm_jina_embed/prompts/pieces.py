@@ -13,7 +13,8 @@ from dataclasses import replace
 from PIL import Image
 
 from ..checkpoints.adapted_ids import adapted
-from ..checkpoints.description import Model, Placeholder, Slot, Special, Template
+from ..checkpoints.description import Model
+from ..checkpoints.prompt_pieces import Placeholder, Slot, Special, Template
 from ..errors import ConfigError, InputError
 from ..inputs.image_sizes import in_multiples
 from ..inputs.images import MediaPolicy
@@ -113,12 +114,18 @@ class PieceBuilder:
             (tokens,) = self._tokens([item], apart, max_length, truncate)
             return self._text_prompt(tokens, item, apart, max_length, truncate)
         if len(ids) > room:
-            head, truncated = 0, True
-            if truncate == "start":
-                head = parts.head_of(tokens)
-            if head >= room:
-                raise too_long(item, len(ids) + fixed, max_length)
-            ids = ids[:room] if truncate == "end" else [*ids[:head], *ids[len(ids) - (room - head) :]]
+            head, truncated = parts.head, True
+            ids = ids[:room] if truncate == "end" else [*head, *ids[len(ids) - (room - len(head)) :]]
+        return self._prompt_of(ids, item, parts, truncated=truncated)
+
+    def _prompt_of(
+        self, ids: Sequence[int], item: TextItem | BothItem, parts: Parts, *, truncated: bool = False
+    ) -> Prompt:
+        """Return the prompt of these tokens of a text and its prefix.
+
+        Raises:
+            InputError: One is a special token.
+        """
         if not self._plain.special_ids.isdisjoint(ids):  # no list of checks at the start knows every tokenizer
             raise InputError(
                 "the tokenizer finds a special token in this text. Write it otherwise, or copy the tokenizer.json of "
@@ -189,13 +196,14 @@ class PieceBuilder:
         return Parts(
             before=before,
             prefix=prefix,
-            head=len(self._plain.ids(own_prefix(prefix))),
+            head=self._plain.ids(own_prefix(prefix)),
             after=after,
             suffix=suffix,
             tail=self._plain.ids(suffix),
             blank=tuple(blanks),
             images_before=images_before,
             images_after=images_after,
+            hidden=sum(one.tokens - 1 for one in template if isinstance(one, Placeholder)),
         )
 
     def _ids_and_place(self, pieces: Template) -> tuple[tuple[int, ...], int | None]:

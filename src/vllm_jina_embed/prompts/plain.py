@@ -9,7 +9,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ..checkpoints.description import Model, Special
+from ..checkpoints.description import Model
+from ..checkpoints.prompt_pieces import Special
 from ..errors import ConfigError
 from .tokenizing import encode
 

@@ -70,8 +70,7 @@ def tokenize(
         truncate: ``end`` keeps the first tokens, ``start`` the last; ``error`` gives an error if a part of the text is
             already too long; None keeps all tokens, whatever they cost.
         special_tokens: Whether the tokenizer adds special tokens around each text.
-        text_suffix: What stands behind each text. A text that is tokenised in part, or too long for that to be known,
-            counts as cut and comes without it.
+        text_suffix: What stands behind each text; one that is tokenised in part comes without it.
         fixed: How many of ``max_length`` tokens are the prompt's own and not tokenised here.
     """
     window = math.inf if truncate is None else CHARACTERS * max_length + MARGIN
@@ -82,6 +81,8 @@ def tokenize(
             encoding, cut = _part(
                 tokenizer, item.text, text_prefix, max_length, truncate == "start", special_tokens, truncate != "error"
             )
+            if text_suffix and not cut:
+                encoding = encode(tokenizer, text_prefix + item.text + text_suffix, special_tokens)
         else:
             encoding = next(encodings)
         if isinstance(encoding, Exception):
@@ -92,7 +93,7 @@ def tokenize(
             count = f"more than {max_length}" if least > max_length else many
             yield too_long(item, count, max_length)
         else:
-            yield Tokens(encoding, cut or (bool(text_suffix) and len(item.text) > window))
+            yield Tokens(encoding, cut)
 
 
 SPLIT = "Split the text, or pass truncate='end'."

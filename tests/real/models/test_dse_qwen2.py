@@ -108,7 +108,7 @@ def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwe
 ONE_TOKEN = {"shortest_edge": 28**2, "longest_edge": 28**2}
 
 
-@pytest.mark.parametrize("placeholder", [(), (Placeholder(28, 28),), (Placeholder(56, 84),)], ids=str)
+@pytest.mark.parametrize("placeholder", [(), (Placeholder(28, 28, 1),), (Placeholder(56, 84, 6),)], ids=str)
 def test_rows_with_another_placeholder_give_other_vectors(
     checkpoint: Path, embedder: JinaEmbedder, reference: Qwen2VlReference, placeholder: Any
 ) -> None:

@@ -114,7 +114,7 @@ def test_rows_with_a_mistake_give_other_vectors(
 ) -> None:
     """On the same engine: what these tests compare would find it."""
     both, text = GME.templates["any", "both"], GME.templates["any", "text"]
-    blank = (*text[:-6], Placeholder(56, 56), *text[-6:])
+    blank = (*text[:-6], Placeholder(56, 56, 4), *text[-6:])
     assert (both[-1], blank[-6]) == (END_OF_TEXT, Slot.TEXT)
     row, item = {
         "no end of text": (with_template("both", both[:-1]), ITEMS[9]),

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from vllm_jina_embed.checkpoints.description import Layout, Model, Placeholder, Slot, Special
+from vllm_jina_embed.checkpoints.description import Layout, Model
 from vllm_jina_embed.checkpoints.digest import NO_VECTORS, canonical
+from vllm_jina_embed.checkpoints.prompt_pieces import Placeholder, Slot, Special
 from vllm_jina_embed.checkpoints.registry import ROWS
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.settings import check
@@ -96,7 +97,13 @@ def test_the_size_of_a_placeholder_is_in_the_digest() -> None:
     def row(*pieces: Any) -> Model:
         return replace(ROW, templates=TEMPLATES | {("query", "text"): (*pieces, "q: ", Slot.TEXT)})
 
-    rows = [row(), row(Placeholder(56, 56)), row(Placeholder(56, 28)), row(Placeholder(28, 56)), row(Slot.IMAGES)]
+    rows = [
+        row(),
+        row(Placeholder(56, 56, 4)),
+        row(Placeholder(56, 28, 2)),
+        row(Placeholder(28, 56, 2)),
+        row(Slot.IMAGES),
+    ]
     assert len({one.digest for one in rows}) == len(rows)
 
 

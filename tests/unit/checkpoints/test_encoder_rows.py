@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.unigram import make_unigram
 from tests.support.wordpiece import make_wordpiece
-from vllm_jina_embed.checkpoints.description import Model, Slot, Special
+from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot, Special
 from vllm_jina_embed.checkpoints.registry import PUBLISHED, ROWS
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from vllm_jina_embed.checkpoints import registry, table
-from vllm_jina_embed.checkpoints.description import Layout, Model, Placeholder, Slot, Special
+from vllm_jina_embed.checkpoints.description import Layout, Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Placeholder, Slot, Special
 from vllm_jina_embed.checkpoints.registry import (
     PUBLISHED,
     ROWS,
@@ -198,11 +199,11 @@ TWO = {("any", "text"): (Slot.TEXT,), ("any", "image"): (Slot.IMAGES,)}
         {**TWO, ("any", "both"): (Slot.TEXT,)},
         {**TWO, ("any", "both"): (Slot.TEXT, Slot.IMAGES, Slot.IMAGES)},
         {("any", "text"): (5, Slot.TEXT)},
-        {("any", "text"): (Placeholder(56, 56), Slot.TEXT)},
-        {**TWO, ("any", "text"): (Placeholder(56, 56), Placeholder(56, 56), Slot.TEXT)},
-        {**TWO, ("any", "text"): (Placeholder(56, 0), Slot.TEXT)},
-        {**TWO, ("any", "text"): (Placeholder(56, True), Slot.TEXT)},
-        {**TWO, ("any", "image"): (Placeholder(56, 56), Slot.IMAGES)},
+        {("any", "text"): (Placeholder(56, 56, 4), Slot.TEXT)},
+        {**TWO, ("any", "text"): (Placeholder(56, 56, 4), Placeholder(56, 56, 4), Slot.TEXT)},
+        {**TWO, ("any", "text"): (Placeholder(56, 0, 1), Slot.TEXT)},
+        {**TWO, ("any", "text"): (Placeholder(56, True, 1), Slot.TEXT)},
+        {**TWO, ("any", "image"): (Placeholder(56, 56, 4), Slot.IMAGES)},
     ],
     ids=str,
 )
@@ -232,7 +233,7 @@ def test_a_prompt_of_text_and_images_together_has_a_place_for_each_in_any_order(
 
 @pytest.mark.parametrize("image", [(Special("<image>"),), (Special("<a>"), "b", Special("<c>"), Special("<d>"))])
 def test_an_image_has_any_number_of_pieces(image: Any) -> None:
-    templates = {**TWO, ("any", "text"): (Special("<s>"), Placeholder(56, 28), "q: ", Slot.TEXT)}
+    templates = {**TWO, ("any", "text"): (Special("<s>"), Placeholder(56, 28, 2), "q: ", Slot.TEXT)}
     register(replace(JINA_V4, name="own", templates=templates, image=image, vectors_before={}))
     with pytest.raises(ConfigError, match="a special token among them"):
         register(replace(JINA_V4, name="other", image=("image",), vectors_before={}))

@@ -14,7 +14,8 @@ from tests.support.fake_engine import FakeEngine
 from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.checkpoints.description import Model, Slot, Special
+from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot, Special
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.embedding.means import of_both
 from vllm_jina_embed.errors import ConfigError, EmbeddingWarning, InputError

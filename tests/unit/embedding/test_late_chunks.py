@@ -167,6 +167,13 @@ def test_a_model_that_pools_one_token_has_none(make: Make) -> None:
     assert make.engines == []
 
 
+def test_they_are_no_multi_vectors(make: Make) -> None:
+    """States that no projector has seen would be cut to its length."""
+    with pytest.raises(ConfigError, match="multi_vector=True: late chunks have one embedding each"):
+        make().embed_late_chunks([CHUNKS], multi_vector=True)
+    assert make.engines == []
+
+
 def test_they_are_neither_fused_nor_cached(make: Make, tmp_path: Path) -> None:
     fused = make(fusion="mean").embed_late_chunks([CHUNKS])
     with CachedEmbedder(make(), tmp_path / "a.sqlite") as cached:

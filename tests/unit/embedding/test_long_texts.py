@@ -18,6 +18,7 @@ from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.cache.embedder import CachedEmbedder
 from vllm_jina_embed.embedding.means import of_chunks
+from vllm_jina_embed.embedding.pipeline import QUESTIONS
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.prompts.base import Prompt
 
@@ -204,3 +205,27 @@ async def test_cancelling_cancels_every_chunk(make: Make) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert engine.cancelled == count
+
+
+@pytest.mark.parametrize("prompt_name", ["query", "passage"])
+def test_a_text_of_many_chunks_is_bulk_work(make: Make, prompt_name: Any) -> None:
+    """No more of them are in the engine than it has slots for, and none overtakes others."""
+    embedder = make()
+    embedder.embed(["a"])
+    engine = make.engines[0]
+    engine.in_flight = 8
+    embedder.embed([LONG * 9], prompt_name=prompt_name)
+    assert engine.most_at_once == 8
+    assert len(engine.urgent) > 2 * QUESTIONS
+    assert not any(engine.urgent)
+
+
+def test_questions_are_urgent_up_to_so_many_prompts(make: Make) -> None:
+    embedder = make()
+    count = len(parts_of(LONG, "Query"))
+    embedder.embed(["a", LONG, *["b"] * (QUESTIONS - count - 1)], prompt_name="query")
+    assert make.engines[0].urgent == [True] * QUESTIONS
+    embedder.embed([LONG] * 9, prompt_name="query")
+    later = make.engines[0].urgent[QUESTIONS:]
+    assert later.count(True) == QUESTIONS // count * count
+    assert len(later) == 9 * count

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory
-from vllm_jina_embed.checkpoints.description import Slot, Special
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot, Special
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.late_interaction import LateInteractionIndex

@@ -20,7 +20,7 @@ from tests.support.in_memory import in_memory
 from tests.unit.late_interaction.conftest import MakeIndex
 from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder
-from vllm_jina_embed.checkpoints.description import Slot
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot
 from vllm_jina_embed.errors import ConfigError, InputError
 from vllm_jina_embed.late_interaction import Hit, LateInteractionIndex, Storage, batches
 

@@ -21,7 +21,7 @@ from mcp.types import CallToolResult, TextContent
 from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import ConfigError, EngineError, JinaEmbedder, MediaPolicy
-from vllm_jina_embed.checkpoints.description import Slot
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.frameworks.found_images import ABOUT_QUERY, DESCRIPTION, NAME, Bounds
 from vllm_jina_embed.frameworks.shown_text import visible

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, normalizers
 from tests.support.builders import template_builder
 from tests.support.images import noise
 from tests.support.tokenizer import KNOWN, make_tokenizer
-from vllm_jina_embed.checkpoints.description import Model, Placeholder, Slot, Special, Template
+from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Placeholder, Slot, Special, Template
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.remote.messages import question
 from vllm_jina_embed.errors import ConfigError, InputError
@@ -24,7 +25,7 @@ ASKED = "\nSummary above: "
 BEHIND: Template = (START, "user\n", Slot.TEXT, ASKED, END, "\n")
 BOTH: Template = (START, "user ", Slot.IMAGES, ' Modify "', Slot.TEXT, '" Describe', END)
 TEXT_BEFORE_IMAGES: Template = (START, "q: ", Slot.TEXT, " and ", Slot.IMAGES, " so", END)
-BLANK: Template = (START, "user\n", Placeholder(56, 28), "Query: ", Slot.TEXT, END, "\n")
+BLANK: Template = (START, "user\n", Placeholder(56, 28, 2), "Query: ", Slot.TEXT, END, "\n")
 TEXTS = ["fox", "fox.", "the quick ", "  two\n", "日本語", "a\n\n", "<|im_end|>", "fox" + ASKED]
 TOKENIZER = make_tokenizer(f'{KNOWN} fox.\n\nSummary above: user\n fox" Describe')
 
@@ -158,7 +159,7 @@ def test_a_placeholder_is_a_black_image_in_front_of_each_text() -> None:
     short = prompt_of(row_of(text=BLANK), "the quick brown fox " * 9, max_length=len(ids), truncate="end")
     assert short.truncated
     assert short.around[0] == before
-    assert len(short.token_ids) == len(ids)
+    assert len(short.token_ids) + 1 == len(ids)  # the engine makes two tokens of the image's one
 
 
 def test_no_server_makes_prompts_with_a_placeholder() -> None:

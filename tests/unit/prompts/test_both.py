@@ -10,7 +10,8 @@ import pytest
 from tests.support.builders import template_builder, text_builder
 from tests.support.images import noise
 from tests.support.tokenizer import SPECIAL, make_tokenizer
-from vllm_jina_embed.checkpoints.description import Model, Slot, Special, Template
+from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot, Special, Template
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.remote.messages import question
 from vllm_jina_embed.errors import InputError

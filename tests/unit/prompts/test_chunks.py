@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.support.tokenizer import make_tokenizer
 from tests.support.unigram import make_unigram
 from tests.unit.prompts.test_pieces import CHAT, E5, EOS, of, spelled
 from vllm_jina_embed.checkpoints.adapted_ids import VOCABULARY_BITS
-from vllm_jina_embed.checkpoints.description import Placeholder, Slot, Template
+from vllm_jina_embed.checkpoints.prompt_pieces import Placeholder, Slot, Template
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import ConfigError, InputError
@@ -125,8 +126,8 @@ def test_special_tokens_in_a_chunk_are_refused_as_in_a_prompt() -> None:
 
     (item,) = inputs.good(inputs.texts([TEXT]))
     parts = builder._parts[builder._row.template("text", "query", "code")]
-    error = builder._whole(item, tokenizing.Tokens(Finds()), parts, 40)  # type: ignore[arg-type]
-    assert "texts[0]: the tokenizer finds a special token in this text" in str(error)
+    with pytest.raises(InputError, match=r"texts\[0\]: the tokenizer finds a special token in this text"):
+        builder._whole(item, tokenizing.Tokens(Finds()), parts, 40)  # type: ignore[arg-type]
 
 
 def test_no_room_for_a_text_is_told() -> None:
@@ -138,18 +139,49 @@ def test_no_room_for_a_text_is_told() -> None:
     assert set(chunks.weights) == {1}
 
 
-def test_a_row_with_a_prefix_that_takes_more_tokens_in_a_text_is_told() -> None:
-    """As with truncate="start", where nothing would be left for the text."""
+def test_a_prefix_that_takes_more_tokens_in_a_text_has_no_weight() -> None:
     row = of(JINA_V4, ("日本語: ", Slot.TEXT))
     builder = builder_of(row, template_builder()._plain.tokenizer.to_str())
     parts = builder._parts[row.template("text", "query", "code")]
     (item,) = inputs.good(inputs.texts([TEXT]))
 
     class Longer:
-        ids, offsets = [300] * 500, [(0, 1)] * 400 + [(9, 10)] * 100
+        ids, offsets = [300] * 150, [(0, 1)] * 40 + [(9, 10)] * 110
 
-    error = builder._whole(item, tokenizing.Tokens(Longer()), parts, 99)  # type: ignore[arg-type]
-    assert "texts[0]: got 500 tokens; max_length is 99" in str(error)
+    chunks = builder._whole(item, tokenizing.Tokens(Longer()), parts, 50)  # type: ignore[arg-type]
+    assert isinstance(chunks, Chunks)
+    assert chunks.weights[0] == 10
+    assert sum(chunks.weights) == 110
+
+
+def test_a_token_that_joins_the_prefix_with_the_text_is_the_texts() -> None:
+    """As ":black" of "Query:black": it stands in the first chunk alone, and has its weight there."""
+    builder = template_builder(row=of(JINA_V4, ("the qu", Slot.TEXT)))
+    whole = builder._plain.ids("the quick" + " fox" * 40)
+    head = builder._plain.ids("the qu")
+    assert whole[: len(head)] != head
+    (chunks,) = build(builder, ["ick" + " fox" * 40], max_length=12)
+    assert isinstance(chunks, Chunks)
+    first, *others = (prompt.token_ids for prompt in chunks.prompts)
+    assert {ids[: len(head)] for ids in others} == {head}
+    assert (*first, *itertools.chain.from_iterable(ids[len(head) :] for ids in others)) == whole
+    of_prefix = sum(1 for _, end in builder._plain.tokenizer.encode("the quick").offsets if end <= len("the qu"))
+    assert sum(chunks.weights) == len(whole) - of_prefix
+
+
+@pytest.mark.parametrize("length", [4, 40, 400])
+def test_a_text_that_fits_with_what_stands_behind_it_is_not_divided(length: int) -> None:
+    """Joined with the row's own text behind, it may have fewer tokens than apart."""
+    builder = template_builder(row=of(JINA_V4, ("q: ", Slot.TEXT, "ick fox")))
+    text = "fox " * length + "the qu"
+    ids = builder._plain.ids(f"q: {text}ick fox")
+    assert len(ids) < len(builder._plain.ids(f"q: {text}")) + len(builder._plain.ids("ick fox"))
+    for max_length in (len(ids), len(ids) + 1):
+        (prompt,) = build(builder, [text], max_length=max_length)
+        assert isinstance(prompt, Prompt)
+        assert prompt.token_ids == ids
+    (chunks,) = build(builder, [text], max_length=len(ids) - 1)
+    assert isinstance(chunks, Chunks)
 
 
 ADAPTERS = {("query", "retrieval"): 0, ("passage", "retrieval"): 1}
@@ -170,7 +202,7 @@ def test_chunks_and_spans_name_their_adapter() -> None:
 
 def test_chunks_have_the_placeholder_of_a_text() -> None:
     """Each, where the model was trained with one."""
-    template: Template = (Placeholder(28, 28), "Query: ", Slot.TEXT)
+    template: Template = (Placeholder(28, 28, 1), "Query: ", Slot.TEXT)
     builder = template_builder(row=of(JINA_V4, template))
     (chunks,) = build(builder, [TEXT])
     (short,) = build(builder, ["short"])

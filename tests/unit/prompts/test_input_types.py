@@ -49,6 +49,23 @@ def test_cohere_s_tasks_are_those_of_a_row_that_has_them() -> None:
             role_and_task(JINA, None, name, None)
 
 
+@pytest.mark.parametrize("name", ["nomic-ai/nomic-embed-text-v1.5", "jinaai/jina-embeddings-v3", NATIVE])
+def test_a_task_in_which_a_role_changes_nothing_is_an_input_type(name: str) -> None:
+    """In each row of the table; the others have their roles behind them."""
+    checkpoint = PUBLISHED[name]
+    alone = {task for task in checkpoint.tasks if task in input_types(checkpoint)}
+    assert alone == {*checkpoint.tasks} - {"retrieval", "code"}
+    for task in alone:
+        assert role_and_task(checkpoint, None, task, None) == ("query", task)
+        assert f"{task}.query" not in input_types(checkpoint)
+
+
+def test_a_task_whose_roles_have_adapters_of_their_own_is_none() -> None:
+    row = replace(JINA.row, name="own", adapters={("query", "text-matching"): 0, ("passage", "text-matching"): 1})
+    own = replace(JINA, row=row, tasks=("text-matching",))
+    assert set(input_types(own)) == {*ROLES, *(f"text-matching.{role}" for role in ("query", "passage", "document"))}
+
+
 def test_without_an_input_type_all_is_as_it_was() -> None:
     assert role_and_task(JINA, None, None, None) == ("passage", None)
     assert role_and_task(JINA, "query", None, "code") == ("query", "code")

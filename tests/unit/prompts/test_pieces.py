@@ -13,7 +13,8 @@ from tests.support.builders import builder_of, template_builder, text_builder
 from tests.support.images import noise
 from tests.support.tokenizer import SPECIAL, make_tokenizer
 from tests.support.unigram import MASK, make_unigram
-from vllm_jina_embed.checkpoints.description import Model, Slot, Special, Template
+from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot, Special, Template
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import ConfigError, InputError
@@ -276,13 +277,27 @@ def test_a_prompt_that_grows_into_the_text_is_never_longer_than_it_may_be() -> N
     """The text begins with a mark that goes with the prompt's last letter, so more tokens hold a part of the prompt."""
     builder = template_builder(row=of(JINA_V4, ("the qu", Slot.TEXT)))
     text = "\u0301" + " fox" * 9
+    head = builder._plain.ids("the qu")
     for limit in range(4, 12):
         (prompt,) = builder.build(
             inputs.mixed([text]), role="query", task="retrieval", max_length=limit, truncate="start"
         )
-        assert isinstance(prompt, InputError) or len(prompt.token_ids) == limit
-    (error,) = builder.build(inputs.mixed([text]), role="query", task="retrieval", max_length=4, truncate="start")
-    assert isinstance(error, InputError)
+        assert isinstance(prompt, Prompt)
+        assert prompt.token_ids == (*head, *builder._plain.ids(" fox" * (limit - len(head))))
+
+
+def test_a_long_text_that_fits_has_the_tokens_of_any_limit() -> None:
+    """It is tokenised with what stands behind it, though its many characters could have been too many tokens."""
+    builder = template_builder(row=of(JINA_V4, ("q: ", Slot.TEXT, "ick fox")))
+    text = " " * 9000 + "the qu"
+    ids = builder._plain.ids(f"q: {text}ick fox")
+    for truncate in ("end", "start", "error"):
+        for limit in (len(ids), len(ids) + 9, 9999):
+            (prompt,) = builder.build(
+                inputs.mixed([text]), role="query", task="retrieval", max_length=limit, truncate=truncate
+            )
+            assert isinstance(prompt, Prompt)
+            assert (prompt.token_ids, prompt.truncated) == (ids, False), (truncate, limit)
 
 
 def test_a_special_token_that_the_tokenizer_lacks_is_named() -> None:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from tests.support.builders import template_builder
 from tests.support.images import encoded, noise
 from tests.support.tokenizer import SPECIAL, make_tokenizer
-from vllm_jina_embed.checkpoints.description import Slot
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import ConfigError, InputError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vllm_jina_embed import ConfigError, cli, settings
-from vllm_jina_embed.checkpoints.description import Slot
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.checkpoints.weights.lora import Adapters
 from vllm_jina_embed.prompts.chat_template import chat_template

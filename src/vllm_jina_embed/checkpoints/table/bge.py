@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..description import Checkpoint, Model, Slot, Special
+from ..description import Checkpoint, Model
 from ..layout import Layout
+from ..prompt_pieces import Slot, Special
 
 BGE_M3 = "BAAI/bge-m3"
 

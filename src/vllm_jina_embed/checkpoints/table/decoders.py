@@ -5,8 +5,9 @@ Whether a token that a prompt ends in is added differs between versions of the t
 
 from __future__ import annotations
 
-from ..description import Checkpoint, Model, Slot, Special
+from ..description import Checkpoint, Model
 from ..layout import Layout
+from ..prompt_pieces import Slot, Special
 
 INSTRUCTED_QUERY = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: "
 """With a space behind the colon, other than Qwen3-Embedding's."""

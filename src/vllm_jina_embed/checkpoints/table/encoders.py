@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..description import Checkpoint, Model, Slot, Special
+from ..description import Checkpoint, Model
 from ..layout import Layout
+from ..prompt_pieces import Slot, Special
 
 START, END = Special("<s>"), Special("</s>")
 ABSOLUTE = {"position_embedding_type": "absolute"}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..description import Checkpoint, Model, Slot, Special
+from ..description import Checkpoint, Model
 from ..layout import Layout
+from ..prompt_pieces import Slot, Special
 
 NATIVE = "jinaai/jina-embeddings-v4"
 NATIVE_ARCHITECTURE = "JinaEmbeddingsV4Model"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..description import Checkpoint, Model, Slot, Special, Template
+from ..description import Checkpoint, Model
 from ..layout import Layout
+from ..prompt_pieces import Slot, Special, Template
 
 E5_V_NAME = "royokong/e5-v"
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..description import Checkpoint, Model, Placeholder, Slot, Special, Template
+from ..description import Checkpoint, Model
 from ..layout import Layout
+from ..prompt_pieces import Placeholder, Slot, Special, Template
 
 START, END, END_OF_TEXT = Special("<|im_start|>"), Special("<|im_end|>"), Special("<|endoftext|>")
 PATCHES = Special("<|image_pad|>")
@@ -46,6 +47,7 @@ QWEN3_VL_EMBEDDING = Model(
     attention="causal",
     splits_prompts=True,
     matryoshka_sizes=QWEN3_VL_SIZES,
+    min_dimensions=QWEN3_VL_SIZES[0],
     min_pixels=4 * 32 * 32,
     max_pixels=1800 * 32 * 32,
     max_length=8192,
@@ -59,8 +61,9 @@ QWEN3_VL_EMBEDDING = Model(
         "image": "chat_template.json of Qwen/Qwen3-VL-*",
         "attention": "transformers, modeling_qwen3_vl.py, a decoder",
         "splits_prompts": "causal attention: a state depends on what stands before it alone",
-        # Any size in between was trained; these are the usual ones.
+        # The usual ones; any in between was trained too.
         "matryoshka_sizes": "cards of Qwen/Qwen3-VL-Embedding-*: any size from 64 to the full one",
+        "min_dimensions": "cards of Qwen/Qwen3-VL-Embedding-*: any size from 64 to the full one",
         "min_pixels": "src/models/qwen3_vl_embedding.py, MIN_PIXELS; README.md, Model Initialization Parameters",
         "max_pixels": "src/models/qwen3_vl_embedding.py, MAX_PIXELS; README.md, Model Initialization Parameters",
         # The published code drops the last `assistant` from a longer prompt, and pools another token; here the user's
@@ -80,8 +83,8 @@ DSE = Model(
     pooling="last_token",
     kind="bpe",
     templates={
-        ("query", "text"): (*HELPFUL, Placeholder(56, 56), "Query: ", Slot.TEXT, *ASSISTANT, END_OF_TEXT),
-        ("passage", "text"): (*HELPFUL, Placeholder(56, 56), "Document: ", Slot.TEXT, *ASSISTANT, END_OF_TEXT),
+        ("query", "text"): (*HELPFUL, Placeholder(56, 56, 4), "Query: ", Slot.TEXT, *ASSISTANT, END_OF_TEXT),
+        ("passage", "text"): (*HELPFUL, Placeholder(56, 56, 4), "Document: ", Slot.TEXT, *ASSISTANT, END_OF_TEXT),
         ("any", "image"): (*HELPFUL, Slot.IMAGES, "What is shown in this image?", *ASSISTANT, END_OF_TEXT),
     },
     image=IMAGE,
@@ -89,6 +92,7 @@ DSE = Model(
     attention="causal",
     splits_prompts=True,
     matryoshka_sizes=(64, 128, 256, 512, 768, 1024, 1536),
+    min_dimensions=1,
     min_pixels=28 * 28,
     max_pixels=2560 * 28 * 28,
     max_length=None,
@@ -102,8 +106,9 @@ DSE = Model(
         "side_multiple": "card of MrLight/dse-qwen2-2b-mrl-v1, process_vision_info of qwen_vl_utils",
         "attention": "transformers, modeling_qwen2_vl.py, a decoder",
         "splits_prompts": "causal attention: a state depends on what stands before it alone",
-        # Any size was trained, the card says; these are usual ones.
+        # Usual ones; the card names no smallest.
         "matryoshka_sizes": "card of MrLight/dse-qwen2-2b-mrl-v1: cut, then normalised",
+        "min_dimensions": "card of MrLight/dse-qwen2-2b-mrl-v1: any size",
         "min_pixels": "card of MrLight/dse-qwen2-2b-mrl-v1: 1 * 28 * 28",
         "max_pixels": "card of MrLight/dse-qwen2-2b-mrl-v1: 2560 * 28 * 28",
         "max_length": "config.json of MrLight/dse-qwen2-2b-mrl-v1, max_position_embeddings",

@@ -6,8 +6,9 @@ Each field's source stands in its row.
 from __future__ import annotations
 
 from ..adapted_ids import vocabulary_size
-from ..description import Checkpoint, Model, Slot, Special
+from ..description import Checkpoint, Model
 from ..layout import Layout
+from ..prompt_pieces import Slot, Special
 
 START, END = Special("<s>"), Special("</s>")
 PLAIN = (START, Slot.TEXT, END)
@@ -29,6 +30,7 @@ GTE_MULTILINGUAL = Model(
     remote_code="its class NewConfig, in configuration.py of Alibaba-NLP/new-impl, with which vLLM reads config.json",
     attention="both",
     matryoshka_sizes=(128, 256, 512),
+    min_dimensions=128,
     max_length=8192,
     source={
         "layouts": "config.json of Alibaba-NLP/gte-multilingual-base, as models trained from it keep it",
@@ -39,7 +41,9 @@ GTE_MULTILINGUAL = Model(
         "remote_code": "vLLM 0.32, models/config.py, GteNewModelConfig: asserts this name",
         "attention": "modeling.py of Alibaba-NLP/new-impl, an encoder",
         # Any length in between was trained, the card says; these are the usual ones.
+        # The usual ones; any in between was trained too.
         "matryoshka_sizes": "card of Alibaba-NLP/gte-multilingual-base: elastic, from 128 to 768",
+        "min_dimensions": "card of Alibaba-NLP/gte-multilingual-base: elastic, from 128 to 768",
         "max_length": "card of Alibaba-NLP/gte-multilingual-base; mteb 2.26, gte_models.py, max_tokens",
     },
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..description import Checkpoint, Model, Slot, Special
+from ..description import Checkpoint, Model
 from ..layout import Layout
+from ..prompt_pieces import Slot, Special
 
 QWEN3_QUERY = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 QWEN3_SIZES = (32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 2560, 3072, 4096)
@@ -36,6 +37,7 @@ QWEN3_EMBEDDING = Model(
     matryoshka_sizes=QWEN3_SIZES,
     min_dimensions=QWEN3_SIZES[0],
     max_length=32768,
+    code=2,  # with truncate="start" the first letters of a query stayed in front: `:black` of `Query:black`
     source={
         "layouts": "config.json, 1_Pooling/config.json and config_sentence_transformers.json of Qwen/Qwen3-Embedding-*",
         "pooling": "card of Qwen/Qwen3-Embedding-0.6B, last_token_pool; mteb 2.26, qwen3_models.py",

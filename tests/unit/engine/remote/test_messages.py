@@ -16,7 +16,8 @@ from PIL import Image
 from tests.support.builders import template_builder
 from tests.support.images import noise
 from tests.support.tokenizer import make_tokenizer
-from vllm_jina_embed.checkpoints.description import Model, Slot
+from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.remote.http import message, retry_after
 from vllm_jina_embed.engine.remote.messages import data_uri, expanded, image_tokens

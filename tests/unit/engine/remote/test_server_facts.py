@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.fake_servers import facts_of
-from vllm_jina_embed.checkpoints.description import Model, Slot
+from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.remote.server_facts import ServerFacts
