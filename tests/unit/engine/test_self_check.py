@@ -87,6 +87,22 @@ async def test_a_prefix_cache_is_found_where_images_are_pooled() -> None:
         await check(LayeredEngine(JINA_V4, "prefix cache"))
 
 
+@pytest.mark.parametrize("listed", [(32,), (48, 32), ()])
+async def test_lengths_that_config_json_lists_are_asked_for(listed: tuple[int, ...]) -> None:
+    """vLLM refuses all others then; the row's own are those of its largest model."""
+    sizes = set()
+
+    class Listing(LayeredEngine):
+        async def embed(self, prompt: Prompt, *, dimensions: int, task: str, **options: Any) -> Floats:
+            sizes.add(dimensions)
+            return await super().embed(prompt, dimensions=dimensions, task=task, **options)
+
+    config = SimpleNamespace(**vars(LAYERED), matryoshka_dimensions=list(listed))
+    await check_engine(Listing(NORMED), builder_for(NORMED), config, row=NORMED, task="retrieval", max_tokens=4096)
+    full = max(sizes)
+    assert sizes == {full, min((*listed, full) if listed else (64, full))}
+
+
 # --- token ids --------------------------------------------------------------------------------------------------------
 
 
