@@ -9,14 +9,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from .digest import digest
 from .frozen import Frozen
 from .layout import Layout
+from .pieces import Placeholder, Slot, Special, Template
+
+__all__ = (
+    "DEMO", "DEMO_FOLDER", "TASKS", "Checkpoint", "Layout", "Model", "Placeholder", "Pooling", "Slot", "Special",
+    "Template",
+)  # fmt: skip
 
 TASKS = ("retrieval", "text-matching", "code", "separation", "clustering", "classification")
 """What a row's prompts or weights may be for; each row has some of these."""
@@ -26,48 +31,6 @@ DEMO_FOLDER = Path(__file__).parent.parent / "demo" / "checkpoint"
 
 Pooling = Literal["vision_span_mean", "first_token", "last_token", "mean"]
 """The mean over a text's tokens or an image's span; the state of the first token, or of the last; the mean over all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Special:
-    """A special token by its name, such as ``<s>``; no user's text ever becomes one."""
-
-    token: str
-
-    @property
-    def plain(self) -> dict[str, str]:
-        """What JSON holds of it: a special token is not a text of its spelling."""
-        return {"special": self.token}
-
-
-@dataclass(frozen=True, slots=True)
-class Placeholder:
-    """A black image of this size in pixels, in the prompts of texts of a model that was trained with one."""
-
-    width: int
-    height: int
-
-    @property
-    def plain(self) -> dict[str, list[int]]:
-        """What JSON holds of it."""
-        return {"placeholder": [self.width, self.height]}
-
-
-class Slot(Enum):
-    """Where the user's item stands in a prompt."""
-
-    TEXT = "text"
-    IMAGES = "images"
-
-    @property
-    def plain(self) -> dict[str, str]:
-        """What JSON holds of it: a slot is not a text of its name."""
-        return {"slot": self.value}
-
-
-Template: TypeAlias = "tuple[str | Special | Slot | Placeholder, ...]"
-"""A prompt in pieces: plain texts, special tokens and one slot, or both of them; a text's may have a placeholder. The
-user's text alone may be cut."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,10 +46,14 @@ class Model(Frozen):
         pooling: Which token states make the embedding.
         layer_norm: Whether what is pooled gets a layer norm without weights, over the full length, before it is cut.
         kind: How the tokenizer splits texts, which decides how a text is kept from becoming a special token.
+        normalization: What the published code makes of a user's text before its tokenizer: ``lower`` case, or
+            ``canonical``, which has no ASCII punctuation and no more than single spaces either.
         templates: The prompts by role (``query``, ``passage``; ``any`` for both) and modality (``text``, ``image``,
             and ``both`` if one item of a text with images was trained, its slots in the order that was trained).
             Nothing but these pieces stands in a prompt: the first and last token are pieces too. The name of a task in
             place of a role is for both roles in this task.
+        padding: The special token that prompts of texts are filled up with, at their end, to as many tokens as the
+            checkpoint takes, where it was trained so: the others see it. None for no padding.
         image: The pieces of one image; the engine repeats the token that stands for its patches. Empty where only texts
             have embeddings, or the engine puts in tokens of its own.
         image_positions: With positions in three directions, whether the patches of an image were trained on a ``grid``,
@@ -98,12 +65,17 @@ class Model(Frozen):
         architecture: The plugin's architecture that vLLM loads; None for vLLM's own, with this row's pooling.
         adapter_architecture: The same for a checkpoint with an adapter per task.
         vllm_architecture: vLLM's own name of the architecture, with this row's pooling, where config.json has another.
+        reversed_states: Whether vLLM's class gives the states of a text from the last token to the first; the plugin
+            puts them in order.
         remote_code: What vLLM needs of the checkpoint's own code, in the words of a refusal; empty for nothing. It is
             run only if a user allows it (``trust_remote_code``).
         config_names: By the name of a setting that vLLM is told, the key of config.json that has its value.
         adapters: By role (or ``any``) and task, the place of its adapter in weights that hold all of them stacked;
             empty where there is none. A prompt's ids say which one (``adapted_ids``).
         attention: Whether a token sees those before it (``causal``) or on ``both`` sides; None is not checked.
+        size_key: Where the length of an embedding stands in config.json, if that is not the ``hidden_size`` of the
+            text's model: a key, or ``text_config.`` and a key in there. If it is missing, the layout's ``defaults``
+            have it; if not, it is ``hidden_size``.
         overrides: Further keys of ``hf_overrides`` that vLLM needs.
         arguments: Further arguments that vLLM needs; a user's win.
         splits_prompts: Whether vLLM may compute a prompt in several steps, as causal attention allows.
@@ -131,7 +103,9 @@ class Model(Frozen):
     pooling: Pooling
     layer_norm: bool = False
     kind: Literal["bpe", "unigram", "wordpiece"]
+    normalization: Literal["lower", "canonical"] | None = None
     templates: Mapping[tuple[str, str], Template]
+    padding: Special | None = None
     image: Template = ()
     image_positions: Literal["grid", "line"] = "grid"
     fixed_size: bool = False
@@ -140,10 +114,12 @@ class Model(Frozen):
     architecture: str | None = None
     adapter_architecture: str | None = None
     vllm_architecture: str | None = None
+    reversed_states: bool = False
     remote_code: str = ""
     config_names: Mapping[str, str] = field(default_factory=dict)
     adapters: Mapping[tuple[str, str], int] = field(default_factory=dict)
     attention: Literal["causal", "both"] | None = None
+    size_key: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     splits_prompts: bool = False
