@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.builders import builder_of
 from tests.support.fake_engine import FakeEngine, vector_of
 from tests.support.layered_engine import CONFIG as LAYERED
 from tests.support.layered_engine import PAD, LayeredEngine, builder_for
+from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Special
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
@@ -155,6 +158,15 @@ async def test_an_engine_of_short_prompts_is_checked_with_what_it_takes() -> Non
         await check(engine, most=most)
         texts = [ids for ids in engine.asked if PAD not in ids]
         assert [len(ids) for ids in texts] == [most] * len(texts)
+
+
+async def test_prompts_that_are_filled_up_have_their_whole_length_here_too() -> None:
+    """However long: a shorter one is none of the model's."""
+    row = replace(BOTH, name="filled", padding=Special("<|im_end|>"))
+    engine, length = LayeredEngine(row), 300
+    builder = builder_of(row, make_tokenizer().to_str(), length=length)
+    await check_engine(engine, builder, LAYERED, row=row, task="retrieval", max_tokens=length)
+    assert {len(ids) for ids in engine.asked} == {length}
 
 
 # --- multi-vectors ----------------------------------------------------------------------------------------------------
