@@ -16,7 +16,7 @@ from typing import Any, Literal
 from .digest import digest
 from .frozen import Frozen
 from .layout import Layout
-from .prompt_pieces import Template
+from .prompt_pieces import Special, Template
 
 TASKS = ("retrieval", "text-matching", "code", "separation", "clustering", "classification")
 """What a row's prompts or weights may be for; each row has some of these."""
