@@ -128,6 +128,7 @@ def check(
             files=locate(checkpoint.location).state(),
             row=checkpoint.row,
             architecture=checkpoint.architecture,
+            embedding_size=checkpoint.hidden_size if checkpoint.row.size_key else None,
             max_tokens=checkpoint.max_length,
             tasks=checkpoint.tasks if checkpoint.has_adapters else (),
             options={**checkpoint.options, **(engine_kwargs or {})},
@@ -283,7 +284,12 @@ def check_late_chunks(checkpoint: Checkpoint) -> None:
     Raises:
         ConfigError: The model does not average its tokens.
     """
-    pooling = checkpoint.row.pooling
+    row, pooling = checkpoint.row, checkpoint.row.pooling
+    if row.padding is not None or row.normalization is not None:
+        raise ConfigError(
+            f"{checkpoint.name} {'fills texts up' if row.padding is not None else 'changes the letters of texts'}, so "
+            "late chunking means nothing to it. Embed the chunks as texts."
+        )
     if pooling not in ("mean", "vision_span_mean"):
         raise ConfigError(
             f"{checkpoint.name} pools by the {pooling.replace('_', ' ')}, so late chunking means nothing to it. Embed "

@@ -165,3 +165,18 @@ def test_positions_in_one_line_replace_those_on_a_grid() -> None:
     assert (positions.tolist(), delta) == ([[0, 1, 2]] * 3, 0)
     with pytest.raises(RuntimeError, match="object has no get_mrope_input_positions to replace"):
         pooled.place_in_line(object())
+
+
+def test_states_in_reverse_are_put_in_order() -> None:
+    """A class that reverses none is an error: a later vLLM may do it by another name, or no more."""
+    from vllm_jina_embed.plugin import pooled
+
+    class Model:
+        def _flip_sequences_by_position_ids(self, features: Any, position_ids: Any) -> Any:
+            raise NotImplementedError
+
+    model: Any = Model()
+    pooled.put_in_order(model)
+    assert model._flip_sequences_by_position_ids([5, 6, 7], [0, 1, 0]) == [5, 6, 7]
+    with pytest.raises(RuntimeError, match="object has no _flip_sequences_by_position_ids to replace"):
+        pooled.put_in_order(object())

@@ -27,9 +27,10 @@ def text_builder(content: str | None = None, row: Model = XLM_ROBERTA) -> ChunkB
     return builder_of(row, make_unigram().to_str() if content is None else content)
 
 
-def builder_of(row: Model, content: str) -> ChunkBuilder:
-    """Return the builder of a row with the content of a tokenizer.json."""
-    return ChunkBuilder(plain_tokenizer(row, content.encode(), origin="test"), row, policy=MediaPolicy())
+def builder_of(row: Model, content: str, *, length: int | None = None) -> ChunkBuilder:
+    """Return the builder of a row with the content of a tokenizer.json, for a checkpoint of ``length`` tokens."""
+    plain = plain_tokenizer(row, content.encode(), origin="test")
+    return ChunkBuilder(plain, row, policy=MediaPolicy(), length=length)
 
 
 @dataclass(frozen=True, slots=True)

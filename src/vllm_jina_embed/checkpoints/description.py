@@ -16,7 +16,7 @@ from typing import Any, Literal
 from .digest import digest
 from .frozen import Frozen
 from .layout import Layout
-from .prompt_pieces import Template
+from .prompt_pieces import Special, Template
 
 TASKS = ("retrieval", "text-matching", "code", "separation", "clustering", "classification")
 """What a row's prompts or weights may be for; each row has some of these."""
@@ -41,10 +41,14 @@ class Model(Frozen):
         pooling: Which token states make the embedding.
         layer_norm: Whether what is pooled gets a layer norm without weights, over the full length, before it is cut.
         kind: How the tokenizer splits texts, which decides how a text is kept from becoming a special token.
+        normalization: What the published code makes of a user's text before its tokenizer: ``lower`` case, or
+            ``canonical``, which has no ASCII punctuation and no more than single spaces either.
         templates: The prompts by role (``query``, ``passage``; ``any`` for both) and modality (``text``, ``image``,
             and ``both`` if one item of a text with images was trained, its slots in the order that was trained).
             Nothing but these pieces stands in a prompt: the first and last token are pieces too. The name of a task in
             place of a role is for both roles in this task.
+        padding: The special token that prompts of texts are filled up with, at their end, to as many tokens as the
+            checkpoint takes, where it was trained so: the others see it. None for no padding.
         image: The pieces of one image; the engine repeats the token that stands for its patches. Empty where only texts
             have embeddings, or the engine puts in tokens of its own.
         image_positions: With positions in three directions, whether the patches of an image were trained on a ``grid``,
@@ -56,12 +60,17 @@ class Model(Frozen):
         architecture: The plugin's architecture that vLLM loads; None for vLLM's own, with this row's pooling.
         adapter_architecture: The same for a checkpoint with an adapter per task.
         vllm_architecture: vLLM's own name of the architecture, with this row's pooling, where config.json has another.
+        reversed_states: Whether vLLM's class gives the states of a text from the last token to the first; the plugin
+            puts them in order.
         remote_code: What vLLM needs of the checkpoint's own code, in the words of a refusal; empty for nothing. It is
             run only if a user allows it (``trust_remote_code``).
         config_names: By the name of a setting that vLLM is told, the key of config.json that has its value.
         adapters: By role (or ``any``) and task, the place of its adapter in weights that hold all of them stacked;
             empty where there is none. A prompt's ids say which one (``adapted_ids``).
         attention: Whether a token sees those before it (``causal``) or on ``both`` sides; None is not checked.
+        size_key: Where the length of an embedding stands in config.json, if that is not the ``hidden_size`` of the
+            text's model: a key, or ``text_config.`` and a key in there. If it is missing, the layout's ``defaults``
+            have it; if not, it is ``hidden_size``.
         overrides: Further keys of ``hf_overrides`` that vLLM needs.
         arguments: Further arguments that vLLM needs; a user's win.
         splits_prompts: Whether vLLM may compute a prompt in several steps, as causal attention allows.
@@ -89,7 +98,9 @@ class Model(Frozen):
     pooling: Pooling
     layer_norm: bool = False
     kind: Literal["bpe", "unigram", "wordpiece"]
+    normalization: Literal["lower", "canonical"] | None = None
     templates: Mapping[tuple[str, str], Template]
+    padding: Special | None = None
     image: Template = ()
     image_positions: Literal["grid", "line"] = "grid"
     fixed_size: bool = False
@@ -98,10 +109,12 @@ class Model(Frozen):
     architecture: str | None = None
     adapter_architecture: str | None = None
     vllm_architecture: str | None = None
+    reversed_states: bool = False
     remote_code: str = ""
     config_names: Mapping[str, str] = field(default_factory=dict)
     adapters: Mapping[tuple[str, str], int] = field(default_factory=dict)
     attention: Literal["causal", "both"] | None = None
+    size_key: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     splits_prompts: bool = False

@@ -16,6 +16,7 @@ NO_VECTORS = frozenset(
         "attention",
         "min_dimensions",
         "score",
+        "size_key",
         "source",
         "token_vectors",
         "vectors_before",

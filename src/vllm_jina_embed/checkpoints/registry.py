@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from . import table, values
 from .description import TASKS, Checkpoint, Model, Pooling
 from .layout import Layout
+from .prompt_pieces import Special
 from .recognition import words
 from .table.jina_v4 import JINA_V4
 from .templates import TEMPLATES, are_templates, is_image
@@ -100,6 +101,8 @@ def _of_prompts(row: Model) -> dict[str, Rule]:
             row.image == () or (takes_images and is_image(row.image)),
             "the pieces of one image, a special token among them, or none",
         ),
+        "normalization": (row.normalization in ("lower", "canonical", None), "lower or canonical, or None"),
+        "padding": (row.padding is None or isinstance(row.padding, Special), "a Special, or None"),
         "image_positions": (row.image_positions in ("grid", "line"), "grid or line"),
         "tasks": (_is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, tasks),
         "symmetric_tasks": (

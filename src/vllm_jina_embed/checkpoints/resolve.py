@@ -91,7 +91,7 @@ def _sized(
     row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named")
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
     text_config = {**decision.layout.defaults, **(values.mapping(where, config, "text_config") or config)}
-    hidden_size = values.whole(where, text_config, row.config_names.get("hidden_size", "hidden_size"), most=most)
+    hidden_size = _size(where, config, text_config, decision)
     tasks, sizes, token_dimensions = row.tasks, [*row.matryoshka_sizes], hidden_size
     if len(tasks) > 1:
         tasks = values.choices(where, config, "task_names", tasks, allowed=tasks)
@@ -116,6 +116,15 @@ def _sized(
         architecture=decision.layout.architecture,
         options=options,
     )
+
+
+def _size(where: str, config: Mapping[str, Any], text_config: Mapping[str, Any], decision: Decision) -> int:
+    """Return the length of a full embedding."""
+    row, most = decision.row, values.LARGEST_SIZE
+    own = values.whole(where, text_config, row.config_names.get("hidden_size", "hidden_size"), most=most)
+    *within, key = row.size_key.split(".")
+    place = text_config if within else {**decision.layout.defaults, **config}
+    return own if place.get(key) is None else values.whole(where, place, key, most=most)
 
 
 def _max_length(where: str, config: Mapping[str, Any], row: Model) -> int:

@@ -43,12 +43,14 @@ class LocalConfig(EngineConfig):
 
     Attributes:
         architecture: The checkpoint's own; empty for that of the row's first layout.
+        embedding_size: Length of a full embedding where that is not the one of a state; None elsewhere.
         max_tokens: Longest prompt in tokens, images expanded, unless the options say otherwise.
         tasks: Tasks that the checkpoint has an adapter for; empty where its weights are merged for one.
         options: The engine's own keyword arguments, passed on unchanged.
     """
 
     architecture: str = ""
+    embedding_size: int | None = None
     max_tokens: int = MAX_LENGTH
     tasks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)

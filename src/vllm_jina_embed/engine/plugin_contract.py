@@ -18,6 +18,10 @@ LINE_KEY = "jina_line"
 """Key of ``hf_overrides``: whether the patches of an image have positions in one line with the text (absent: not)."""
 
 
+REVERSED_KEY = "jina_reversed"
+"""Key of ``hf_overrides``: whether vLLM's class gives a text's states in reverse, to be put in order (absent: not)."""
+
+
 POOLED_PREFIX = "Pooled"
 """Begins the architectures that are vLLM's own with our pooling: ``PooledQwen3ForCausalLM``."""
 

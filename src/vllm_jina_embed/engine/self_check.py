@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 LIMIT = 1e-3
 """Largest ``_distance``; bfloat16 rounding stays under 1e-4, another pooling or attention is over 1e-2."""
 LONGEST = 256
-"""Most tokens of a text's prompt here."""
+"""Most tokens of a text's prompt here, unless prompts are filled up to the length of the model."""
 TEXTS = ("a check of the engine", "a check of the engine, which begins like the other text and then ends otherwise")
 """Two lengths with one beginning, which tells the kind of attention."""
 NOT_POOLED: dict[Pooling, str] = {
@@ -180,8 +180,9 @@ def _of_row(builder: Builder, row: Model, task: str, max_tokens: int) -> list[Pr
     pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (84, 56, 3), dtype=np.uint8))
     images: list[Item] = [ImageItem(position=0, where="check", images=(pixels,))] * row.takes_images
     prompts: dict[tuple[tuple[int, ...], bool], Prompt] = {}
+    longest = max_tokens if row.padding is not None else min(LONGEST, max_tokens)
     for role, items in (("query", [*texts, *images]), ("passage", [texts[1], *images])):
-        built = builder.build(items, role=role, task=task, max_length=min(LONGEST, max_tokens), truncate="end")
+        built = builder.build(items, role=role, task=task, max_length=longest, truncate="end")
         for prompt in built:
             if isinstance(prompt, Exception):
                 raise prompt

@@ -18,7 +18,7 @@ from vllm.model_executor.layers.pooler import DispatchPooler
 from vllm.model_executor.models.adapters import as_embedding_model
 
 from ..checkpoints.description import Pooling
-from ..engine.plugin_contract import LAYER_NORM_KEY, LINE_KEY, POOLED_PREFIX, POOLING_KEY
+from ..engine.plugin_contract import LAYER_NORM_KEY, LINE_KEY, POOLED_PREFIX, POOLING_KEY, REVERSED_KEY
 from .kept_memory import keep_after_loading
 from .span_pooler import SpanPooler
 from .token_states_pooler import TokenVectors
@@ -84,6 +84,20 @@ def place_in_line(model: Any) -> None:
     model.get_mrope_input_positions = in_line
 
 
+def put_in_order(model: Any) -> None:
+    """Replace what reverses the states of each text.
+
+    Raises:
+        RuntimeError: The class has nothing of this name.
+    """
+    if not hasattr(model, "_flip_sequences_by_position_ids"):
+        raise RuntimeError(
+            f"{type(model).__name__} has no _flip_sequences_by_position_ids to replace, but its row has "
+            "reversed_states=True: its vectors would be wrong. Try another version of vLLM."
+        )
+    model._flip_sequences_by_position_ids = lambda states, _: states
+
+
 @cache
 def _pooled(architecture: str) -> type[torch.nn.Module]:
     """Return the class of one of vLLM's architectures; one that is a pooling model already is extended as it is."""
@@ -96,6 +110,8 @@ def _pooled(architecture: str) -> type[torch.nn.Module]:
             self.pooler = pooler
             if getattr(vllm_config.model_config.hf_config, LINE_KEY, False):
                 place_in_line(self)
+            if getattr(vllm_config.model_config.hf_config, REVERSED_KEY, False):
+                put_in_order(self)
             keep_after_loading(self)
 
         def _init_pooler(self, vllm_config: VllmConfig, prefix: str = "") -> Pooler:

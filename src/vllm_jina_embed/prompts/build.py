@@ -30,17 +30,24 @@ def load_builder(checkpoint: Checkpoint, *, revision: str | None, policy: MediaP
     Raises:
         ConfigError: tokenizer.json is missing, or belongs to another model.
     """
-    return row_builder(checkpoint.row, locate(checkpoint.location, revision), policy=policy)
+    location = locate(checkpoint.location, revision)
+    return row_builder(checkpoint.row, location, policy=policy, length=checkpoint.max_length)
 
 
-def row_builder(row: Model, location: Location, *, policy: MediaPolicy) -> Builder:
+def row_builder(row: Model, location: Location, *, policy: MediaPolicy, length: int) -> Builder:
     """Return the builder of a row's prompts with the tokenizer of the checkpoint at ``location``.
+
+    Args:
+        row: The row.
+        location: Where the tokenizer is.
+        policy: Limits for images.
+        length: How many tokens the checkpoint takes.
 
     Raises:
         ConfigError: tokenizer.json is missing, or belongs to another model.
     """
     content, origin = location.file(TOKENIZER).read_bytes(), f"{str(location)!r}: {TOKENIZER}"
-    return ChunkBuilder(plain_tokenizer(row, content, origin=origin), row, policy=policy)
+    return ChunkBuilder(plain_tokenizer(row, content, origin=origin), row, policy=policy, length=length)
 
 
 def read_builder(
@@ -58,4 +65,5 @@ def read_builder(
         ConfigError: ``tokenizer`` is not a tokenizer, or belongs to another model.
     """
     row = checkpoint.row
-    return ChunkBuilder(plain_tokenizer(row, tokenizer, origin=origin), row, policy=policy)
+    plain = plain_tokenizer(row, tokenizer, origin=origin)
+    return ChunkBuilder(plain, row, policy=policy, length=checkpoint.max_length)

@@ -39,10 +39,10 @@ class ChunkBuilder(PieceBuilder):
         )
         own = self._parts[self._row.template("text", role, task)]
         parts = own.with_images(self._image * len(own.blank))
-        texts = [item for item in items if isinstance(item, TextItem)]
+        texts = [item for item in map(self._as_tokenized, items) if isinstance(item, TextItem)]
 
         def finished(prompt: Prompt) -> Prompt:
-            return self._named(self._with_images(prompt, own, own.blank) if own.blank else prompt, role, task)
+            return self._finished(self._with_images(prompt, own, own.blank) if own.blank else prompt, role, task)
 
         def whole(item: TextItem, tokens: Tokens | InputError) -> Prompt | Chunks | InputError:
             try:
@@ -101,7 +101,7 @@ class ChunkBuilder(PieceBuilder):
         encoded = zip(texts, self._tokens(texts, parts, max_length, "error"), strict=True)
         found = [self._spans(item, tokens, parts, ends[item.position], max_length) for item, tokens in encoded]
         return [
-            one if isinstance(one, InputError) else replace(one, prompt=self._named(one.prompt, role, task))
+            one if isinstance(one, InputError) else replace(one, prompt=self._finished(one.prompt, role, task))
             for one in found
         ]
 

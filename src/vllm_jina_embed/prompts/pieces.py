@@ -20,6 +20,8 @@ from ..inputs.image_sizes import in_multiples
 from ..inputs.images import MediaPolicy
 from ..inputs.items import BothItem, ImageItem, Item, TextItem, opened
 from .base import Prompt, Truncate
+from .normalization import normalized
+from .padding import Padding
 from .parts import Parts, own_prefix
 from .plain import PlainTokenizer
 from .tokenizing import Tokens, tokenize, too_long
@@ -28,13 +30,20 @@ from .tokenizing import Tokens, tokenize, too_long
 class PieceBuilder:
     """Turns items into prompts, as a row's templates say; safe to share between threads."""
 
-    def __init__(self, plain: PlainTokenizer, row: Model, *, policy: MediaPolicy) -> None:
+    def __init__(self, plain: PlainTokenizer, row: Model, *, policy: MediaPolicy, length: int | None = None) -> None:
         """Store the tokenizer of one checkpoint and the prompts of its row.
+
+        Args:
+            plain: The tokenizer.
+            row: The row.
+            policy: Limits for images.
+            length: How many tokens the checkpoint takes; only a row with ``padding`` needs it.
 
         Raises:
             ConfigError: The tokenizer lacks a special token of the row.
         """
         self._plain, self._row, self._policy = plain, row, policy
+        self._padding = None if row.padding is None else Padding(plain.special(row.padding.token), length)
         self._image = self._ids(row.image)
         self._parts = {template: self._compiled(template) for template in row.templates.values()}
 
@@ -53,10 +62,13 @@ class PieceBuilder:
             truncate: Which end of a longer text to cut, or ``error``.
 
         Raises:
-            ConfigError: ``max_length`` leaves no room for a text.
+            ConfigError: ``max_length`` leaves no room for a text, or for the padding that the model was trained with.
         """
+        items = [self._as_tokenized(item) for item in items]
         own = self._parts[self._row.template("text", role, task)]
         parts = own.with_images(self._image * len(own.blank))
+        if self._padding is not None:
+            self._padding.check(max_length)
         if max_length <= parts.least:
             raise ConfigError(
                 f"max_length={max_length} leaves no room for a text: what stands around it takes {parts.least} tokens."
@@ -74,10 +86,17 @@ class PieceBuilder:
                     prompts.append(self._image_prompt(item, role, task))
             except InputError as error:
                 prompts.append(error)
-        return [one if isinstance(one, InputError) else self._named(one, role, task) for one in prompts]
+        return [one if isinstance(one, InputError) else self._finished(one, role, task) for one in prompts]
 
-    def _named(self, prompt: Prompt, role: str, task: str) -> Prompt:
-        """Return a prompt whose ids say which adapter computes it, if there are some."""
+    def _as_tokenized(self, item: Item) -> Item:
+        """Return an item whose text is what the tokenizer of the published code gets."""
+        how = self._row.normalization
+        return item if how is None or isinstance(item, ImageItem) else replace(item, text=normalized(item.text, how))
+
+    def _finished(self, prompt: Prompt, role: str, task: str) -> Prompt:
+        """Return a prompt filled up, if the row says so, whose ids say which adapter computes it, if there are some."""
+        if self._padding is not None and not prompt.images:
+            prompt = replace(prompt, token_ids=self._padding.fill(prompt.token_ids))
         adapter = self._row.adapter(role, task)
         return prompt if adapter is None else replace(prompt, token_ids=adapted(prompt.token_ids, adapter))
 

@@ -87,7 +87,7 @@ def plain_tokenizer(row: Model, content: bytes, *, origin: str) -> PlainTokenize
 
 def _tokens_of(row: Model) -> list[str]:
     """Return the special tokens that a row's prompts name."""
-    pieces = [*row.image, *(piece for template in row.templates.values() for piece in template)]
+    pieces = [*row.image, row.padding, *(piece for template in row.templates.values() for piece in template)]
     return [piece.token for piece in pieces if isinstance(piece, Special)]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..checkpoints.description import Model
 from ..checkpoints.weights.lora import Adapters
 from ..engine.config import LocalConfig
 from ..engine.local.arguments import check_remote_code, engine_arguments
@@ -59,7 +60,8 @@ def serve_arguments(
         adapters: The adapters of a checkpoint that has one per task; clients send the task as the model's name.
 
     Raises:
-        ConfigError: ``passed`` holds one of the ``FIXED`` options, or a file of options.
+        ConfigError: ``passed`` holds one of the ``FIXED`` options, or a file of options; or a server would make other
+            vectors of its clients' strings.
     """
     if any(_is_one_of(option, {"--config"}) for option in passed):
         raise ConfigError(
@@ -69,6 +71,7 @@ def serve_arguments(
     if clash := sorted(option for option in passed if _is_one_of(option, FIXED)):
         raise ConfigError(f"{', '.join(clash)}: 'serve' sets this itself, so that the vectors are right; leave it out.")
     check_remote_code(replace(config, options={"trust_remote_code": "--trust-remote-code" in passed}))
+    _check_strings(config.row)
     arguments = engine_arguments(config, cpu=cpu, adapters=adapters) | {
         "served_model_name": name,
         "middleware": MIDDLEWARE,
@@ -90,6 +93,19 @@ def serve_arguments(
     for key, value in arguments.items():
         flags += _flag(key, value)
     return [*flags, *passed]
+
+
+def _check_strings(row: Model) -> None:
+    """Check that a server's clients may send strings.
+
+    Raises:
+        ConfigError: They would be tokenised otherwise than the model was trained.
+    """
+    if row.padding is not None or row.normalization is not None:
+        raise ConfigError(
+            f"row={row.name!r} fills texts up, or changes their letters, which a server does not do with the strings "
+            "of its clients. Use JinaEmbedder in the process that needs the vectors."
+        )
 
 
 def cores_per_rank(cores: str, ranks: int) -> str | None:

@@ -77,7 +77,8 @@ async def prove(state: Any) -> None:
     config = model.hf_config
     adapters = dict(state.openai_serving_models.lora_requests)
     row, location = row_named(*getattr(config, ROW_KEY)), locate(str(model.model), model.revision)
-    builder, longest = row_builder(row, location, policy=MediaPolicy()), model.max_model_len
+    longest = model.max_model_len
+    builder = row_builder(row, location, policy=MediaPolicy(), length=longest)
     with closing(ClientEngine(state.engine_client, adapters)) as engine:
         await together(
             check_engine(engine, builder, config, row=row, task=task, max_tokens=longest)

@@ -32,6 +32,9 @@ CHANGES: dict[str, Any] = {
     "pooling": "vision_span_mean",
     "layer_norm": True,
     "kind": "wordpiece",
+    "normalization": "lower",
+    "padding": Special("<pad>"),
+    "reversed_states": True,
     "templates": TEMPLATES | {("passage", "text"): ("p:", Slot.TEXT)},
     "image": (Special("<i>"),),
     "image_positions": "line",
@@ -45,6 +48,7 @@ CHANGES: dict[str, Any] = {
     "config_names": {"hidden_size": "n_embd"},
     "adapters": {("any", "retrieval"): 0},
     "attention": "both",
+    "size_key": "text_config.projection_size",
     "overrides": {"is_causal": False},
     "arguments": {"dtype": "float32"},
     "splits_prompts": False,
@@ -74,7 +78,7 @@ def test_each_field_that_decides_vectors_is_in_the_digest(name: str) -> None:
 def test_only_where_a_row_comes_from_and_how_it_is_recognised_and_checked_decide_nothing() -> None:
     """And which lengths a caller may choose, since a vector's own is in its key, and how vectors are compared."""
     known = {"layouts", "known_as", "remote_code", "attention", "source", "vectors_before"}
-    assert known | {"min_dimensions", "score", "token_vectors"} == NO_VECTORS
+    assert known | {"min_dimensions", "score", "size_key", "token_vectors"} == NO_VECTORS
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,13 @@ WRONG: dict[str, tuple[object, str]] = {
     "vllm_architecture": ("", "a text, or None"),
     "remote_code": (None, "a text"),
     "config_names": ({"hidden_size": 5}, "a mapping of texts by texts"),
+    "reversed_states": (1, "True or False"),
+    "normalization": ("upper", "lower or canonical, or None"),
+    "padding": ("<pad>", "a Special, or None"),
+    "size_key": (
+        "vision_config.hidden_size",
+        "a key of config.json, with text_config. in front if it stands there, or an empty text",
+    ),
     "adapters": ({("any", "code"): 0}, f"{ADAPTERS}, a whole number from 0 on; or nothing"),
     "positions": ("some", "all or after_padding"),
     "min_pixels": (None, "a whole number over 0"),

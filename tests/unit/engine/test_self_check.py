@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.builders import builder_of
 from tests.support.fake_engine import FakeEngine, vector_of
 from tests.support.layered_engine import CONFIG as LAYERED
 from tests.support.layered_engine import PAD, LayeredEngine, builder_for
+from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.prompt_pieces import Special
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
@@ -87,6 +90,22 @@ async def test_a_prefix_cache_is_found_where_images_are_pooled() -> None:
         await check(LayeredEngine(JINA_V4, "prefix cache"))
 
 
+@pytest.mark.parametrize("listed", [(32,), (48, 32), ()])
+async def test_lengths_that_config_json_lists_are_asked_for(listed: tuple[int, ...]) -> None:
+    """vLLM refuses all others then; the row's own are those of its largest model."""
+    sizes = set()
+
+    class Listing(LayeredEngine):
+        async def embed(self, prompt: Prompt, *, dimensions: int, task: str, **options: Any) -> Floats:
+            sizes.add(dimensions)
+            return await super().embed(prompt, dimensions=dimensions, task=task, **options)
+
+    config = SimpleNamespace(**vars(LAYERED), matryoshka_dimensions=list(listed))
+    await check_engine(Listing(NORMED), builder_for(NORMED), config, row=NORMED, task="retrieval", max_tokens=4096)
+    full = max(sizes)
+    assert sizes == {full, min((*listed, full) if listed else (64, full))}
+
+
 # --- token ids --------------------------------------------------------------------------------------------------------
 
 
@@ -139,6 +158,15 @@ async def test_an_engine_of_short_prompts_is_checked_with_what_it_takes() -> Non
         await check(engine, most=most)
         texts = [ids for ids in engine.asked if PAD not in ids]
         assert [len(ids) for ids in texts] == [most] * len(texts)
+
+
+async def test_prompts_that_are_filled_up_have_their_whole_length_here_too() -> None:
+    """However long: a shorter one is none of the model's."""
+    row = replace(BOTH, name="filled", padding=Special("<|im_end|>"))
+    engine, length = LayeredEngine(row), 300
+    builder = builder_of(row, make_tokenizer().to_str(), length=length)
+    await check_engine(engine, builder, LAYERED, row=row, task="retrieval", max_tokens=length)
+    assert {len(ids) for ids in engine.asked} == {length}
 
 
 # --- multi-vectors ----------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from ..plugin_contract import (
     POOLED_PREFIX,
     POOLING_KEY,
     RETURN_MEMORY,
+    REVERSED_KEY,
     TASKS_KEY,
 )
 from .vllm_versions import image_arguments
@@ -173,12 +174,15 @@ def _renamed(config: LocalConfig) -> dict[str, Any]:
     """Return settings under the names that vLLM needs, where config.json has other names for them."""
     names = config.row.config_names
     own = optional_json(locate(config.location, config.revision), "config.json") if names else None
-    return {name: own[key] for name, key in names.items() if isinstance(own, Mapping) and key in own}
+    renamed = {name: own[key] for name, key in names.items() if isinstance(own, Mapping) and key in own}
+    # Without it vLLM allows no vector to be longer than a state.
+    return renamed if config.embedding_size is None else {**renamed, "embedding_size": config.embedding_size}
 
 
 def _pooled(row: Model, architecture: str) -> dict[str, Any]:
     """Return the overrides for vLLM's own ``architecture`` with the pooling of ``row``."""
-    marks = {LAYER_NORM_KEY: row.layer_norm, LINE_KEY: row.image_positions == "line"}
+    in_line = row.image_positions == "line"
+    marks = {LAYER_NORM_KEY: row.layer_norm, LINE_KEY: in_line, REVERSED_KEY: row.reversed_states}
     given = {key: True for key, is_set in marks.items() if is_set}
     return {"architectures": [f"{POOLED_PREFIX}{architecture}"], POOLING_KEY: row.pooling, **given}
 

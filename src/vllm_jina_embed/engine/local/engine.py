@@ -158,7 +158,7 @@ class LocalEngine:
     async def _check(self, hf_config: Any) -> None:
         """Run the self-checks, with each adapter if there are any."""
         config, adapters = self._config, self._adapters
-        builder = row_builder(config.row, self._location, policy=MediaPolicy())
+        builder = row_builder(config.row, self._location, policy=MediaPolicy(), length=config.max_tokens)
         checks = [
             check_engine(self, builder, hf_config, row=config.row, task=task, max_tokens=self.max_tokens)
             for task in config.tasks or config.row.checked_tasks
