@@ -83,7 +83,7 @@ async def test_an_agent_searches_by_an_image_that_it_saw(
     tool = image_retriever_tool(retriever, embedding=embedding, images={"the user's": paths[2].read_bytes()})
     response = await FunctionAgent(tools=[tool], llm=chat.llm, streaming=False).run("Find more like the second.")
     assert [call.tool_output.is_error for call in response.tool_calls] == [False] * 3
-    assert [role for role, _, _ in fake.calls][-3:] == ["mixed query", "image", "image"]
+    assert [role for role, _, _ in fake.calls][-3:] == ["mixed query"] * 3
     assert Image.Image in type(fake.calls[-2][1][0]).__mro__
     assert fake.calls[-1][1] == [paths[2].read_bytes()]
 
@@ -241,7 +241,7 @@ def test_a_data_uri_is_an_image_to_search_by(
     """From an application that calls the tool itself."""
     uri = f"data:image/png;base64,{base64s[0]}"
     image_retriever_tool(retriever, embedding=embedding)(image=uri)
-    assert fake.calls[-1][:2] == ("image", [uri])
+    assert fake.calls[-1][:2] == ("mixed query", [{"image": uri}])
 
 
 @pytest.mark.fire
