@@ -24,7 +24,9 @@ class Layout(Frozen):
         modules: The kinds of modules that modules.json may list. Empty where the architecture alone says which model
             it is: then no file of sentence-transformers is compared.
         prompts: By their names in config_sentence_transformers.json, the prompts that the row has too; one that stands
-            there under any other name is empty. The name of a task may stand in front: ``retrieval.query``.
+            there under any other name is empty. The name of a task may stand in front: ``retrieval.query``. An empty
+            ``query`` or ``document`` says nothing beside that prompt under another name, nor alone where the
+            checkpoint's name or the caller says which row it is: sentence-transformers writes them by default.
         other_prompts: The prompts of tasks that the row does not serve, by their names there. They may stand there too,
             and do not say which model it is.
         adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias, get_args
 from ..errors import ConfigError
 from . import table, values
 from .description import TASKS, Checkpoint, Model, Pooling
+from .evidence import words
 from .layout import Layout
-from .recognition import words
 from .table.jina_v4 import JINA_V4
 from .templates import TEMPLATES, are_templates, is_image
 from .vllm_rules import of_vllm

@@ -91,7 +91,13 @@ def _sized(
     row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named")
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
     text_config = {**decision.layout.defaults, **(values.mapping(where, config, "text_config") or config)}
-    hidden_size = values.whole(where, text_config, row.config_names.get("hidden_size", "hidden_size"), most=most)
+    size = row.config_names.get("hidden_size", "hidden_size")
+    if size not in text_config and "hidden_size" in text_config:
+        raise ConfigError(
+            f"{where} has hidden_size, and the published one of {row.label} has {size}: it was written by another "
+            "class, under whose names its settings are not read. Copy the config.json of the model."
+        )
+    hidden_size = values.whole(where, text_config, size, most=most)
     tasks, sizes, token_dimensions = row.tasks, [*row.matryoshka_sizes], hidden_size
     if len(tasks) > 1:
         tasks = values.choices(where, config, "task_names", tasks, allowed=tasks)

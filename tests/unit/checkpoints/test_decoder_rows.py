@@ -148,8 +148,8 @@ def test_a_chat_model_is_refused_and_taken_only_by_name(
         (
             "gte-Qwen2-7B-instruct",
             GTE,
-            {PROMPTS: {"prompts": {"query": ""}}},
-            "has the prompts {'query': ''}; expected",
+            {PROMPTS: {"prompts": {"query": "", "document": "Passage: "}}},
+            "has the prompts {'document': 'Passage: ', 'query': ''}; expected",
         ),
         ("e5-mistral-7b-instruct", {**E5, "is_causal": False}, {}, r"config\.json has is_causal=False; expected True"),
         ("e5-mistral-7b-instruct", E5, {POOLING: MEAN}, "has the pooling mean; expected lasttoken"),

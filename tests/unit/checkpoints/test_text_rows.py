@@ -74,13 +74,15 @@ def test_a_name_says_it_too(tmp_path: Path, name: str) -> None:
     assert resolve(folder(tmp_path / "mine", {}, _name_or_path=f"Qwen/{name}")).row == QWEN3_EMBEDDING
 
 
-@pytest.mark.parametrize("prompts", [{}, {"document": ""}])
-def test_a_name_does_not_say_it_where_the_files_say_that_queries_have_no_prompt(
+@pytest.mark.parametrize("prompts", [{}, {"document": ""}, {"query": "", "document": ""}])
+def test_empty_prompts_alone_are_what_sentence_transformers_writes_by_default(
     tmp_path: Path, prompts: dict[str, str]
 ) -> None:
-    """It was trained further without one; who knows better names the row."""
-    place = folder(tmp_path / "Qwen3-Embedding-0.6B", {PROMPTS: {"prompts": prompts}})
-    with pytest.raises(ConfigError, match="do not say that it is one of Qwen3-Embedding"):
+    """So a name says what it is, or the caller; these files do not."""
+    files = {PROMPTS: {"prompts": prompts}, POOLING: {"pooling_mode_lasttoken": True}}
+    assert resolve(folder(tmp_path / "Qwen3-Embedding-0.6B", files)).row == QWEN3_EMBEDDING
+    place = folder(tmp_path / "mine", files)
+    with pytest.raises(ConfigError, match=r"[Pp]ass row="):
         resolve(place)
     assert resolve(place, row=QWEN3_EMBEDDING).row == QWEN3_EMBEDDING
 
@@ -90,7 +92,7 @@ def test_a_name_does_not_say_it_where_the_files_say_that_queries_have_no_prompt(
     [
         ({POOLING: {"pooling_mode_mean_tokens": True}}, "has the pooling mean; expected lasttoken"),
         ({PROMPTS: {"prompts": {"query": "Instruct: other\nQuery: "}}}, "has the prompts {'query': 'Instruct: other"),
-        ({PROMPTS: {"prompts": {"query": ""}}}, "has the prompts {'query': ''}; expected"),
+        ({PROMPTS: {"prompts": {"query": "", "sts": "S: "}}}, "has the prompts {'query': '', 'sts': 'S: '}; expected"),
         ({PROMPTS: {"prompts": {"document": QWEN3_QUERY}}}, "has the prompts {'document': "),
     ],
 )
