@@ -20,7 +20,7 @@ from .checkpoints import description
 from .checkpoints.files import Repository, locate
 from .checkpoints.mteb_tasks import TASKS_OF_TYPES
 from .embedder import JinaEmbedder
-from .errors import warn_of_items
+from .errors import ConfigError, warn_of_items
 from .inputs.items import EmbedInput
 from .inputs.references import Text
 
@@ -50,11 +50,22 @@ class VllmJinaEncoder(AbsEncoder):
             model: As in ``JinaEmbedder``.
             task: One task for everything; None takes the task that fits mteb's, or else the checkpoint's own.
             **settings: Further keywords of ``JinaEmbedder``. The paper's figures are for ``max_pixels=37788800``.
+
+        Raises:
+            ConfigError: ``normalize=False`` with a model of images that was not trained for a text and an image
+                together: their sum would depend on the lengths of both vectors. Or as ``JinaEmbedder``.
         """
         self._keywords = {"model": model, **settings}
         self._task = task
         self._lock = fork_safe_lock(self)
         first = JinaEmbedder(task=task, **self._keywords)
+        row = first.checkpoint.row
+        if not first.settings.normalize and row.takes_images and not row.takes_both:
+            first.close()
+            raise ConfigError(
+                f"normalize=False: of a text with an image, {row.label} has the sum of two vectors of L2 norm 1. Leave "
+                "it out; mteb compares by the cosine."
+            )
         self._embedders = {first.task: first}
         self._checkpoint = first.checkpoint
         self.mteb_model_meta = _meta(first, {**({} if task is None else {"task": task}), **settings})

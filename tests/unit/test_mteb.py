@@ -11,6 +11,7 @@ import pytest
 from tests.support.images import noise
 from vllm_jina_embed.checkpoints.mteb_tasks import TASKS_OF_TYPES
 from vllm_jina_embed.checkpoints.registry import PUBLISHED
+from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.inputs.items import BothItem, ImageItem, TextItem
 from vllm_jina_embed.inputs.references import both_string
@@ -87,3 +88,12 @@ def test_programming_is_a_task_of_those_that_have_it() -> None:
     assert task_of(metadata, ("retrieval", "text-matching", "code"), "jina-v4") == "code"
     for name, task in (("jinaai/jina-embeddings-v3", "text-matching"), ("nomic-ai/nomic-embed-text-v1.5", "classific")):
         assert task_of(metadata, PUBLISHED[name].tasks, PUBLISHED[name].row.name).startswith(task)
+
+
+def test_vectors_that_were_not_normalised_are_not_added() -> None:
+    """A sum would be that of the longer one; a model of texts, or of both together, has none."""
+    encoder = wrapper().VllmJinaEncoder
+    with pytest.raises(ConfigError, match="normalize=False: of a text with an image, jina-embeddings-v4 has the sum"):
+        encoder("demo", normalize=False)
+    for name in ("BAAI/bge-m3", "Qwen/Qwen3-VL-Embedding-2B"):
+        encoder(name, normalize=False).close()
