@@ -47,14 +47,14 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         ``embeddings.close()``, or ``with VllmJinaEmbeddings(...) as embeddings:``
 
     Attributes:
-        model: ``demo``, a hub repository, or a folder with a Qwen2.5-VL checkpoint; ``model_name`` is accepted too.
+        model: ``demo``, a hub repository, or a folder with a checkpoint of a known row; ``model_name`` is accepted too.
     """
 
     model: ModelName = Field(
         default=DEMO,
         frozen=True,
         validation_alias=AliasChoices(*MODEL_SPELLINGS),
-        description="demo, a hub repository, or a folder with a Qwen2.5-VL checkpoint.",
+        description="demo, a hub repository, or a folder with a checkpoint of a known row.",
     )
 
     @property
