@@ -134,7 +134,7 @@ class RowPrompts:
         role, task = choice.role, choice.task or self.task
         if role is None and self._depends_on_role(modality):
             raise InputError(
-                f"input_type is missing: {self.checkpoint.name} has another prompt for each; choose one of "
+                f"input_type is missing: {self.checkpoint.label} has another prompt for each; choose one of "
                 f"{', '.join(input_types(self.checkpoint))}.",
                 where=item.where,
                 positions=[item.position],

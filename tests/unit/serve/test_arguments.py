@@ -135,18 +135,19 @@ def test_ranks_share_the_cores(cores: str, ranks: int, wanted: str | None) -> No
     assert cores_per_rank(cores, ranks) == wanted
 
 
-def test_a_text_model_has_no_messages() -> None:
-    """Neither a chat template nor pixel bounds; its pooler normalises, whatever its files say."""
+def test_a_text_model_has_no_images() -> None:
+    """No pixel bounds, and the same messages as every row; its pooler normalises, whatever its files say."""
     engine = settings.check(model="BAAI/bge-m3").engine
     flags = serve_arguments(engine, name="m", task="retrieval", cpu=True, multi_vector=True)
     assert json.loads(value(flags, "--pooler-config")) == {"task": "token_embed", "use_activation": True}
     row = ["xlm-roberta", engine.row.digest]
     assert json.loads(value(flags, "--hf-overrides")) == {
         "is_matryoshka": True, "jina_row": row, "architectures": ["PooledXLMRobertaModel"],
-        "jina_pooling": "first_token", "position_embedding_type": "absolute",
+        "jina_pooling": "first_token", "position_embedding_type": "absolute", "jina_served_task": "retrieval",
     }  # fmt: skip
     assert value(flags, "--max-model-len") == "8192"
-    assert not [flag for flag in flags if flag.startswith(("--chat-template", "--mm-", "--scheduler-cls"))]
+    assert value(flags, "--chat-template") == MESSAGE_TEMPLATE
+    assert not [flag for flag in flags if flag.startswith(("--mm-", "--scheduler-cls"))]
 
 
 def test_a_list_is_an_option_with_several_values() -> None:
