@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import InputError
 from ..inputs.items import TextItem
 from ..prompts.plain import PlainTokenizer
-from ..prompts.tokenizing import Tokens, tokenize
+from ..prompts.tokenizing import Tokens, tokenize, too_long
 
 
 def string_ids(
@@ -33,7 +33,11 @@ def string_ids(
     ids, own = tokens.encoding.ids, tokens.encoding.special_tokens_mask
     if any(one in plain.special_ids for one, is_own in zip(ids, own, strict=True) if not is_own):
         raise InputError("the tokenizer finds a special token in this text.", where=where)
-    return ids if truncate == "error" else _shortened(tokens, max_length, truncate, where)
+    if truncate != "error":
+        return _shortened(tokens, max_length, truncate, where)
+    if len(ids) > max_length:
+        raise too_long(item, len(ids), max_length)
+    return ids
 
 
 def _shortened(tokens: Tokens, keep: int, truncate: str, where: str) -> list[int]:
