@@ -17,9 +17,9 @@ from vllm import PoolingParams
 from vllm.exceptions import VLLMValidationError
 
 from .._arrays import Floats
-from ..checkpoints.description import Checkpoint
 from ..engine.local.image_threads import MOST
 from ..engine.local.requests import is_death, translated
+from ..engine.remote.server_facts import ServerFacts
 from ..errors import ConfigError, InputError
 from ..inputs.items import Item
 from ..prompts.base import Prompt
@@ -40,17 +40,13 @@ class UnknownModelError(Exception):
 
 
 class EmbedPath:
-    """ASGI application that answers ``POST /v2/embed`` on a server of embeddings."""
+    """ASGI application that answers ``POST /v2/embed``."""
 
-    def __init__(self, state: Any, checkpoint: Checkpoint) -> None:
-        """Keep what computes.
-
-        Args:
-            state: vLLM's application state.
-            checkpoint: What is served, under its name for clients.
-        """
+    def __init__(self, state: Any, facts: ServerFacts) -> None:
+        """Keep what computes: ``state`` is vLLM's application state."""
         model, renderer = state.vllm_config.model_config, state.engine_client.renderer
-        self._checkpoint, self._renderer, self._longest = checkpoint, renderer, model.max_model_len
+        self._checkpoint, self._renderer, self._longest = facts.checkpoint, renderer, model.max_model_len
+        self._has_embeddings = facts.pooler_task == "embed"
         self._adapters = state.openai_serving_models.lora_requests
         self._names = {*state.args.served_model_name, *self._adapters} - {None}
         self._engine = ClientEngine(state.engine_client, self._adapters, renderer.image_threads)
@@ -64,6 +60,9 @@ class EmbedPath:
         kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
         if kind.split(b";")[0].strip().lower() != b"application/json":
             await _refuse(send, 400, "expected the content type application/json.")
+            return
+        if not self._has_embeddings:
+            await _refuse(send, 400, "this server gives one vector per token, at /pooling; no embeddings.")
             return
         answer = asyncio.ensure_future(self._answer(await _whole(receive)))
         leaving = asyncio.ensure_future(_left(receive))

@@ -67,8 +67,8 @@ class ServerMiddleware:
             if path == TOKENIZER_PATH:
                 await reply(send, 200, _location(state.vllm_config.model_config).file(TOKENIZER).read_bytes())
                 return
-        own = getattr(state, "jina_embed_path", None) if (path, scope["method"]) == (EMBED_PATH, "POST") else None
-        await self._bodies.pass_on(own or self._app, scope, receive, send)
+        app = state.jina_embed_path if (path, scope["method"]) == (EMBED_PATH, "POST") else self._app
+        await self._bodies.pass_on(app, scope, receive, send)
 
 
 def facts_of(state: Any) -> ServerFacts:
@@ -118,8 +118,7 @@ def _proving(state: Any, send: Send) -> Send:
                 state.jina_facts = facts_of(state)  # now: files that are replaced later are not what was loaded
                 check_requests(state.engine_client, state.jina_facts.checkpoint)
                 obey_input_types(state, state.jina_facts.checkpoint)
-                if state.jina_facts.pooler_task == "embed":
-                    state.jina_embed_path = EmbedPath(state, state.jina_facts.checkpoint)
+                state.jina_embed_path = EmbedPath(state, state.jina_facts)
             except Exception as error:
                 message = {"type": "lifespan.startup.failed", "message": f"vllm-jina-embed: {error}"}
         await send(message)
