@@ -35,8 +35,9 @@ def main() -> None:
             chroma.add_documents(documents, ids=ids)
             qdrant = QdrantVectorStore.from_documents(documents, embeddings, location=":memory:", ids=ids)
             for name, store in (("Chroma", chroma), ("Qdrant", qdrant)):
-                by_string = store.similarity_search(image_document(query).page_content, k=1)[0]
-                by_vector = store.similarity_search_by_vector(embeddings.embed_image(query), k=1)[0]
+                asked = image_document(query).page_content  # embed_image would give it a passage's prompt
+                by_string = store.similarity_search(asked, k=1)[0]
+                by_vector = store.similarity_search_by_vector(embeddings.embed_query(asked), k=1)[0]
                 print(f"{name}: {by_string.metadata['image_path']}, {by_vector.metadata['image_path']}")
                 print(f"{name}: {store.similarity_search('ein blauer Stern', k=1)[0].metadata['image_path']}")
             qdrant.client.close()

@@ -67,8 +67,8 @@ class JinaEmbedder(Calls):
                 such text and loses no other. The user's text alone is cut, never what stands around it. vLLM's and
                 Cohere's ``END``, ``START`` and ``NONE`` are the same.
             max_length: Longest text in tokens, prefix included; None takes the engine's limit.
-            min_pixels: Smaller images are enlarged to this area; None takes the reference's 3136.
-            max_pixels: Larger images are reduced to this area; None takes the reference's 602112.
+            min_pixels: Smaller images are enlarged to this area; None takes the row's (jina-embeddings-v4: 3136).
+            max_pixels: Larger images are reduced to this area; None takes the row's (jina-embeddings-v4: 602112).
             media: Limits for images.
             show_progress: Whether calls draw a progress bar on stderr.
             on_error: ``raise`` an InputError that names every bad item, or ``skip`` them: their rows are NaN and
@@ -84,7 +84,7 @@ class JinaEmbedder(Calls):
             long_text: ``chunks`` embeds a text over ``max_length`` in chunks of that many tokens, each with the whole
                 prompt around it: its embedding is the mean of theirs, weighted by their numbers of tokens, normalised
                 again (with ``normalize=False`` the mean of what was pooled). None cuts it, as ``truncate`` says.
-                Texts with images, and multi-vectors, are cut either way.
+                A text in one prompt with an image, and one of multi-vectors, is cut as ``truncate`` says.
             truncate_dim: Alias of ``dimensions``.
             model_kwargs: Alias of ``engine_kwargs``.
 

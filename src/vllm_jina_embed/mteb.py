@@ -18,8 +18,9 @@ from ._extras import require
 from ._forks import fork_safe_lock
 from .checkpoints import description
 from .checkpoints.files import Repository, locate
+from .checkpoints.mteb_tasks import TASKS_OF_TYPES
 from .embedder import JinaEmbedder
-from .errors import warn_of_items
+from .errors import ConfigError, warn_of_items
 from .inputs.items import EmbedInput
 from .inputs.references import Text
 
@@ -29,10 +30,6 @@ from mteb.languages import PROGRAMMING_LANGS  # noqa: E402  (after the check, wh
 from mteb.models import ModelMeta  # noqa: E402
 from mteb.models.abs_encoder import AbsEncoder  # noqa: E402
 from mteb.models.model_meta import ScoringFunction  # noqa: E402
-
-# Source: jina_embeddings_v4 and get_programming_task_override in mteb's model_implementations/jina_models.py.
-TEXT_MATCHING = ("STS", "PairClassification")
-"""Task types of mteb that Jina evaluates with the task ``text-matching``; programming tasks take ``code``."""
 
 
 class VllmJinaEncoder(AbsEncoder):
@@ -53,11 +50,22 @@ class VllmJinaEncoder(AbsEncoder):
             model: As in ``JinaEmbedder``.
             task: One task for everything; None takes the task that fits mteb's, or else the checkpoint's own.
             **settings: Further keywords of ``JinaEmbedder``. The paper's figures are for ``max_pixels=37788800``.
+
+        Raises:
+            ConfigError: ``normalize=False`` with a model of images that was not trained for a text and an image
+                together: their sum would depend on the lengths of both vectors. Or as ``JinaEmbedder``.
         """
         self._keywords = {"model": model, **settings}
         self._task = task
         self._lock = fork_safe_lock(self)
         first = JinaEmbedder(task=task, **self._keywords)
+        row = first.checkpoint.row
+        if not first.settings.normalize and row.takes_images and not row.takes_both:
+            first.close()
+            raise ConfigError(
+                f"normalize=False: of a text with an image, {row.label} has the sum of two vectors of L2 norm 1. Leave "
+                "it out; mteb compares by the cosine."
+            )
         self._embedders = {first.task: first}
         self._checkpoint = first.checkpoint
         self.mteb_model_meta = _meta(first, {**({} if task is None else {"task": task}), **settings})
@@ -105,24 +113,25 @@ class VllmJinaEncoder(AbsEncoder):
 
     def _embedder(self, task_metadata: Any) -> JinaEmbedder:
         """Return the embedder for a task of mteb; those of one encoder share one engine."""
-        task = self._task or task_of(task_metadata, self._checkpoint.tasks)
+        task = self._task or task_of(task_metadata, self._checkpoint.tasks, self._checkpoint.row.name)
         with self._lock:
             if task not in self._embedders:
                 self._embedders[task] = JinaEmbedder(task=task, **self._keywords)
             return self._embedders[task]
 
 
-def task_of(metadata: Any, tasks: tuple[str, ...]) -> str:
-    """Return the task of jina-embeddings-v4 for a task of mteb.
+def task_of(metadata: Any, tasks: tuple[str, ...], row: str) -> str:
+    """Return the task of a checkpoint for a task of mteb, as mteb's own wrapper of the model chooses it.
 
     Args:
         metadata: Its ``TaskMetadata``.
-        tasks: The checkpoint's tasks; the first is returned where the fitting task is not among them.
+        tasks: The checkpoint's tasks; the first is returned where the fitting task is not among them. ``code``, where
+            it is one, is for programming.
+        row: The name of the checkpoint's row.
     """
-    if "Programming" in (metadata.domains or []) or not set(PROGRAMMING_LANGS).isdisjoint(metadata.languages):
-        task = "code"
-    else:
-        task = "text-matching" if metadata.type in TEXT_MATCHING else "retrieval"
+    is_code = "Programming" in (metadata.domains or []) or not set(PROGRAMMING_LANGS).isdisjoint(metadata.languages)
+    types = TASKS_OF_TYPES.get(row, {})
+    task = "code" if is_code and "code" in tasks else types.get(metadata.type, "retrieval")
     return task if task in tasks else tasks[0]
 
 

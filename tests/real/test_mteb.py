@@ -138,11 +138,15 @@ def test_no_nan_reaches_a_ranking() -> None:
 
 def test_tasks_of_mteb_are_tasks_of_the_checkpoint(encoder: VllmJinaEncoder, demo_embedder: JinaEmbedder) -> None:
     """A checkpoint merged for one task keeps its own; text-matching gives both roles the query prefix."""
-    assert task_of(metadata("DocumentUnderstanding"), TASKS) == "retrieval"
-    assert task_of(metadata("STS"), TASKS) == task_of(metadata("PairClassification"), TASKS) == "text-matching"
-    assert task_of(metadata(domains=["Programming"]), TASKS) == "code"
-    assert task_of(metadata("STS", languages=("python",)), TASKS) == "code"
-    assert task_of(metadata("STS"), ("retrieval",)) == "retrieval"
+    assert task_of(metadata("DocumentUnderstanding"), TASKS, "jina-v4") == "retrieval"
+    assert (
+        task_of(metadata("STS"), TASKS, "jina-v4")
+        == task_of(metadata("PairClassification"), TASKS, "jina-v4")
+        == "text-matching"
+    )
+    assert task_of(metadata(domains=["Programming"]), TASKS, "jina-v4") == "code"
+    assert task_of(metadata("STS", languages=("python",)), TASKS, "jina-v4") == "code"
+    assert task_of(metadata("STS"), ("retrieval",), "jina-v4") == "retrieval"
     found = encoder.encode([{"text": TEXTS}], task_metadata=metadata("STS"), prompt_type=PromptType.document)
     assert (1 - (found * demo_embedder.embed_queries(TEXTS)).sum(axis=1)).max() < 1e-6
 

@@ -294,7 +294,7 @@ async def test_images_of_several_clients_are_prepared_at_once(renderer: Any, mon
         inside.wait(60)  # broken where nobody else comes
         return prepare(*arguments, **options)
 
-    monkeypatch.setattr(renderer, "_image_threads", ImageThreads(2))
+    monkeypatch.setattr(renderer, "image_threads", ImageThreads(2))
     monkeypatch.setattr(renderer, "_process_multimodal", together)
     at_once = await asyncio.gather(*(renderer._process_tokens_async(prompt) for prompt in prompts))
     assert len(threads) == len(prompts)

@@ -77,7 +77,9 @@ class FakeEmbedder:
             raise ClosedError("the fake is closed.")
         self.calls.append((f"mixed {prompt_name}", list(items), was_awaited))
         is_text = [isinstance(item, str) and image_string(item) is None for item in items]
-        rows = [self.vector(prompt_name if text else "image", item) for item, text in zip(items, is_text, strict=True)]
+        values = [item["image"] if isinstance(item, dict) and [*item] == ["image"] else item for item in items]
+        roles = [prompt_name if text else "image" for text in is_text]
+        rows = list(map(self.vector, roles, values))
         return np.array(rows, dtype=np.float32).reshape(len(rows), self.dimension)
 
     def _answer(self, role: str, values: Sequence[object], was_awaited: bool) -> Floats:

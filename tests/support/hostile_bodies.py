@@ -341,6 +341,135 @@ def other_paths() -> Iterator[Hostile]:
         yield Hostile(f"detokenize {tokens}", "/detokenize", json.dumps({"model": "demo", "tokens": tokens}).encode())
 
 
+def embed_bodies(ids: SpecialIds) -> Iterator[Hostile]:
+    """Bodies of ``/v2/embed``, which our server reads by itself."""
+    small, path = uri(encoded(noise(30, 30))), "/v2/embed"
+    block = {"type": "image_url", "image_url": {"url": small}}
+    text = {"type": "text", "text": "a"}
+    bodies: dict[str, dict[str, Any]] = {
+        "markers in a block": {"inputs": [{"content": [{"type": "text", "text": f"{START}{PAD}{END}"}]}]},
+        "markers beside an image": {"inputs": [{"content": [block, {"type": "text", "text": START}]}]},
+        "a text beside an image": {"inputs": [{"content": [block, text]}]},
+        "no blocks": {"inputs": [{"content": []}]},
+        "null blocks": {"inputs": [{"content": None}]},
+        "a string of blocks": {"inputs": [{"content": "a"}]},
+        "an input of null": {"inputs": [None]},
+        "an input of strings": {"inputs": ["a"]},
+        "a block of null": {"inputs": [{"content": [None]}]},
+        "a block without type": {"inputs": [{"content": [{"text": "a"}]}]},
+        "a block without text": {"inputs": [{"content": [{"type": "text"}]}]},
+        "a type of a list": {"inputs": [{"content": [{"type": ["text"], "text": "a"}]}]},
+        "an image_url of a string": {"inputs": [{"content": [{"type": "image_url", "image_url": small}]}]},
+        "an image_url of null": {"inputs": [{"content": [{"type": "image_url", "image_url": {"url": None}}]}]},
+        "30 images in one": {"inputs": [{"content": [block] * 30}]},
+        "images of null": {"images": [None]},
+        "images of lists": {"images": [[small]]},
+        "an empty image": {"images": [""]},
+        "half an image": {"images": [small[:200]]},
+        "percent": {"images": ["data:image/png,%89PNG"]},
+        "a bomb": {"images": [uri(bomb(11_000))]},
+        "a ratio": {"images": [uri(encoded(noise(2300, 10)))]},
+        "a file": {"images": ["file:///etc/passwd"]},
+        "a path": {"images": ["/etc/passwd"]},
+        "a host": {"images": ["http://["]},
+        "a reference": {"images": ["vllm-jina-embed:image:a.png#" + "0" * 32]},
+        "200 images": {"images": [small] * 200},
+        "texts of null": {"texts": [None]},
+        "texts of ids": {"texts": [[ids.vision_start]]},
+        "a text": {"texts": "a"},
+        "an empty text": {"texts": [""]},
+        "white space": {"texts": [" \n "]},
+        "half a surrogate pair": {"texts": ["a", "\ud800"]},
+        "a null character": {"texts": ["a\0b"]},
+        "a long text": {"texts": ["x " * 500_000], "truncate": "NONE"},
+        "a long text, cut": {"texts": ["x " * 500_000], "truncate": "START"},
+        "white space, cut": {"texts": [" " * 3_000_000 + "x"], "truncate": "START"},
+        "many texts": {"texts": ["a"] * 2000},
+        "an object of texts": {"texts": {"0": "a"}},
+        "everything": {"texts": ["a"], "images": [small], "inputs": [{"content": [text]}]},
+        "nothing": {},
+        "no input_type": {"texts": ["a"], "input_type": None},
+        "an input_type of a list": {"texts": ["a"], "input_type": ["query"]},
+        "an input_type of an object": {"texts": ["a"], "input_type": {"query": 1}},
+        "a long input_type": {"texts": ["a"], "input_type": "x" * 100_000},
+        "a long model": {"texts": ["a"], "model": "x" * 100_000},
+        "a model of a list": {"texts": ["a"], "model": ["demo"]},
+        "a surrogate model": {"texts": ["a"], "model": "\ud800"},
+        "a surrogate type": {"texts": ["a"], "input_type": "\ud800"},
+        "a size of true": {"texts": ["a"], "output_dimension": True},
+        "a size of a float": {"texts": ["a"], "output_dimension": 64.0},
+        "a large size": {"texts": ["a"], "output_dimension": 2**80},
+        "a negative size": {"texts": ["a"], "output_dimension": -1},
+        "types of null": {"texts": ["a"], "embedding_types": [None]},
+        "no types": {"texts": ["a"], "embedding_types": []},
+        "types of lists": {"texts": ["a"], "embedding_types": [["float"]]},
+        "a string of types": {"texts": ["a"], "embedding_types": "float"},
+        "many types": {"texts": ["a"], "embedding_types": ["int8"] * 10_000},
+        "truncate of a list": {"texts": ["a"], "truncate": ["END"]},
+        "truncate in small letters": {"texts": ["a"], "truncate": "end"},
+        "max_tokens 0": {"texts": ["a"], "max_tokens": 0},
+        "max_tokens 1": {"texts": ["a"], "max_tokens": 1},
+        "max_tokens 2**70": {"texts": ["a"], "max_tokens": 2**70},
+        "priority 2**70": {"texts": ["a"], "priority": 2**70},
+        "priority": {"texts": ["a"], "priority": -(2**63)},
+        "a priority of a string": {"texts": ["a"], "priority": "0"},
+        "unknown fields": {"texts": ["a"], "\ud800": 1, "x": {}},
+        "a template": {"texts": ["a"], "chat_template_kwargs": {"jina_prompt": {"token_ids": [1]}}},
+    }
+    for name, body in bodies.items():
+        content = json.dumps({"model": "demo", "input_type": "query", **body}).encode()
+        yield Hostile(f"embed, {name}", path, content)
+    for method in ("GET", "PUT", "DELETE", "HEAD"):
+        yield Hostile(f"{method} {path}", path, b"", method)
+
+
+def chosen_prompts(ids: SpecialIds) -> Iterator[Hostile]:
+    """What a request may say of its prompt, in the way of our own clients, and by an input type."""
+    small = image(uri(encoded(noise(30, 30))))
+    place = [ids.vision_start, ids.image, ids.vision_end]
+    choices: dict[str, Any] = {
+        "no place": {"token_ids": [20, 21]},
+        "two places": {"token_ids": [*place, *place]},
+        "a place and a start": {"token_ids": [*place, ids.vision_start]},
+        "a place and pads": {"token_ids": [*place, *[ids.image] * 9]},
+        "the end first": {"token_ids": place[::-1]},
+        "no ids": {"token_ids": []},
+        "null": {"token_ids": None},
+        "a string": {"token_ids": "a"},
+        "negative": {"token_ids": [*place, -1]},
+        "too large": {"token_ids": [*place, 10**6]},
+        "2**70": {"token_ids": [*place, 2**70]},
+        "floats": {"token_ids": [*place, 1.5]},
+        "booleans": {"token_ids": [*place, True]},
+        "lists": {"token_ids": [place]},
+        "long": {"token_ids": [*place, *[20] * 200_000]},
+        "a role": {"role": "x"},
+        "a role of a list": {"role": ["query"]},
+        "a task": {"role": "query", "task": "x"},
+        "a task of a list": {"role": "query", "task": ["retrieval"]},
+        "both": {"role": "query", "token_ids": place},
+        "a number": 5,
+        "a list": [],
+        "nothing": {},
+    }
+    for number, (name, choice) in enumerate(choices.items()):
+        kwargs = {"chat_template_kwargs": {"jina_prompt": choice}}
+        for path in ("/v1/embeddings", ("/pooling", "/invocations", "/tokenize")[number % 3]):
+            yield Hostile(f"choice, {name} on {path}", path, json.dumps(chat(small, **kwargs)).encode())
+        body = {"model": "demo", "input": ["a"], **kwargs}
+        yield Hostile(f"choice, {name} of a string", "/v1/embeddings", json.dumps(body).encode())
+    for path in ("/v1/embeddings", "/pooling", "/invocations"):
+        for value in ("x", 5, ["query"], {}, "\ud800", "code.query"):
+            body = {"model": "demo", "input": ["a"], "input_type": value}
+            yield Hostile(f"input_type {value!r:.20} on {path}", path, json.dumps(body).encode())
+        for content in ([20, 21], [[20, 21]]):
+            body = {"model": "demo", "input": content, "input_type": "query"}
+            yield Hostile(f"input_type of ids on {path}", path, json.dumps(body).encode())
+        for kwargs in (5, [], "x"):
+            body = {"model": "demo", "input": ["a"], "input_type": "query", "chat_template_kwargs": kwargs}
+            yield Hostile(f"kwargs {kwargs} on {path}", path, json.dumps(body).encode())
+
+
 def hostile_bodies(ids: SpecialIds) -> list[Hostile]:
     """Return all of them."""
     parts = (
@@ -352,5 +481,7 @@ def hostile_bodies(ids: SpecialIds) -> list[Hostile]:
         odd_json(),
         chats(),
         other_paths(),
+        embed_bodies(ids),
+        chosen_prompts(ids),
     )
     return list(itertools.chain(*parts))

@@ -190,8 +190,12 @@ def test_a_server_of_a_users_own_row_is_known_by_the_row(servers: FakeServers) -
     images = {("query", "image"): ("Find: ", Slot.IMAGES), ("passage", "image"): (Slot.IMAGES,)}
     both = replace(own, templates={key: own.templates[key] for key in own.templates if key[1] == "text"} | images)
     servers.facts = {"checkpoint": checkpoint | {"row_digest": both.digest}}
-    with pytest.raises(ConfigError, match="row='own' has 2 prompts of images; a server can make one"):
-        Remote.from_server("http://a", row=both)
+    with Remote.from_server("http://a", row=both) as embedder:
+        for role in ("query", "passage"):
+            embedder.embed([noise(56, 56)], prompt_name=role)
+    choices = [body["chat_template_kwargs"]["jina_prompt"]["token_ids"] for _, body in servers.bodies[-2:]]
+    assert choices[0][-3:] == choices[1]  # the query's prompt has words in front of the image's place
+    assert len(choices[0]) > len(choices[1]) == 3
     servers.facts = {}
     with pytest.raises(ConfigError, match=rf"row='own' \(digest {own.digest}\), but the servers serve demo as 'jina-v"):
         Remote.from_server("http://a", row=own)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
 
 from tests.support.images import noise
+from vllm_jina_embed.checkpoints.mteb_tasks import TASKS_OF_TYPES
+from vllm_jina_embed.checkpoints.registry import PUBLISHED
+from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.inputs.items import BothItem, ImageItem, TextItem
 from vllm_jina_embed.inputs.references import both_string
@@ -39,3 +43,57 @@ def test_a_text_of_a_row_is_always_a_text() -> None:
     (item,) = inputs.mixed(list(mteb._items([{"text": [text], "image": [IMAGE]}], [], together=True)))
     assert isinstance(item, BothItem)
     assert item.text == text
+
+
+def of_mteb(name: str, kind: str, role: str) -> str | None:
+    """Return what mteb's own list of a model has for a type of task and a role."""
+    found = importlib.import_module(
+        f"mteb.models.model_implementations.{'nomic' if 'nomic' in name else 'jina'}_models"
+    )
+    prompts = found.model_prompts if "nomic" in name else found.jina_embeddings_v3.loader_kwargs["model_prompts"]
+    for key in (f"{kind}-{role}", kind, role):
+        if key in prompts:
+            return str(prompts[key])
+    return None
+
+
+@pytest.mark.parametrize("role", ["query", "document"])
+@pytest.mark.parametrize("name", ["jinaai/jina-embeddings-v3", "nomic-ai/nomic-embed-text-v1.5"])
+def test_each_type_of_task_has_the_task_that_mteb_evaluates_the_model_with(name: str, role: str) -> None:
+    """By its name in jina-v3's list, by its prompt in nomic's; types that these do not name are searches."""
+    ours = wrapper()
+    types = get_args(importlib.import_module("mteb.abstasks.task_metadata").TaskType)
+    checkpoint, named = PUBLISHED[name], 0
+    for kind in types:
+        metadata = SimpleNamespace(type=kind, domains=None, languages=["eng-Latn"])
+        task = ours.task_of(metadata, checkpoint.tasks, checkpoint.row.name)
+        theirs = of_mteb(name, kind, role)
+        template = checkpoint.row.template("text", "passage" if role == "document" else role, task)
+        if theirs is None:
+            assert task == "retrieval", kind
+        elif "nomic" in name:
+            assert theirs in template, (kind, task)
+        else:
+            named += 1
+            assert theirs in (task, f"retrieval.{'passage' if role == 'document' else role}"), (kind, task)
+            assert theirs.startswith("retrieval") == (task == "retrieval")
+    assert {*TASKS_OF_TYPES[checkpoint.row.name]} <= {*types}
+    assert named in (0, 9)
+
+
+def test_programming_is_a_task_of_those_that_have_it() -> None:
+    """jina-v3 and nomic have none, so the type decides there."""
+    task_of = wrapper().task_of
+    metadata = SimpleNamespace(type="STS", domains=["Programming"], languages=["eng-Latn"])
+    assert task_of(metadata, ("retrieval", "text-matching", "code"), "jina-v4") == "code"
+    for name, task in (("jinaai/jina-embeddings-v3", "text-matching"), ("nomic-ai/nomic-embed-text-v1.5", "classific")):
+        assert task_of(metadata, PUBLISHED[name].tasks, PUBLISHED[name].row.name).startswith(task)
+
+
+def test_vectors_that_were_not_normalised_are_not_added() -> None:
+    """A sum would be that of the longer one; a model of texts, or of both together, has none."""
+    encoder = wrapper().VllmJinaEncoder
+    with pytest.raises(ConfigError, match="normalize=False: of a text with an image, jina-embeddings-v4 has the sum"):
+        encoder("demo", normalize=False)
+    for name in ("BAAI/bge-m3", "Qwen/Qwen3-VL-Embedding-2B"):
+        encoder(name, normalize=False).close()

@@ -24,7 +24,11 @@ class Layout(Frozen):
         modules: The kinds of modules that modules.json may list. Empty where the architecture alone says which model
             it is: then no file of sentence-transformers is compared.
         prompts: By their names in config_sentence_transformers.json, the prompts that the row has too; one that stands
-            there under any other name is empty. The name of a task may stand in front: ``retrieval.query``.
+            there under any other name is empty. The name of a task may stand in front: ``retrieval.query``. An empty
+            ``query`` or ``document`` says nothing beside that prompt under another name, nor alone where the
+            checkpoint's name or the caller says which row it is: sentence-transformers writes them by default.
+        prompts_unpublished: Whether the published files say nothing of prompts. Empty ones, which sentence-transformers
+            writes into a copy, are no difference then, if the name or the caller says which model it is.
         other_prompts: The prompts of tasks that the row does not serve, by their names there. They may stand there too,
             and do not say which model it is.
         adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
@@ -43,6 +47,7 @@ class Layout(Frozen):
     absent: tuple[str, ...] = ()
     modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
     prompts: Mapping[str, str] = field(default_factory=dict)
+    prompts_unpublished: bool = False
     other_prompts: Mapping[str, str] = field(default_factory=dict)
     adapters: Literal["none", "ignored", "folder", "named", "merged"] = "none"
     assumed: str = ""

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias, get_args
 from ..errors import ConfigError
 from . import table, values
 from .description import TASKS, Checkpoint, Model, Pooling
+from .evidence import words
 from .layout import Layout
 from .prompt_pieces import Special
-from .recognition import words
 from .table.jina_v4 import JINA_V4
 from .templates import TEMPLATES, are_templates, is_image
 from .vllm_rules import of_vllm
@@ -153,6 +153,7 @@ def _of_layout(layout: Layout) -> dict[str, Rule]:
         "adapters": (layout.adapters in adapters, f"one of {', '.join(adapters)}"),
         "assumed": (isinstance(layout.assumed, str), "a text"),
         "pooling_decides": (isinstance(layout.pooling_decides, bool), "True or False"),
+        "prompts_unpublished": (isinstance(layout.prompts_unpublished, bool), "True or False"),
     }
 
 

@@ -119,9 +119,19 @@ def _sized(
 
 
 def _size(where: str, config: Mapping[str, Any], text_config: Mapping[str, Any], decision: Decision) -> int:
-    """Return the length of a full embedding."""
+    """Return the length of a full embedding.
+
+    Raises:
+        ConfigError: It is no length, or config.json was written by a class with other names.
+    """
     row, most = decision.row, values.LARGEST_SIZE
-    own = values.whole(where, text_config, row.config_names.get("hidden_size", "hidden_size"), most=most)
+    name = row.config_names.get("hidden_size", "hidden_size")
+    if name not in text_config and "hidden_size" in text_config:
+        raise ConfigError(
+            f"{where} has hidden_size, and the published one of {row.label} has {name}: it was written by another "
+            "class, under whose names its settings are not read. Copy the config.json of the model."
+        )
+    own = values.whole(where, text_config, name, most=most)
     *within, key = row.size_key.split(".")
     place = text_config if within else {**decision.layout.defaults, **config}
     return own if place.get(key) is None else values.whole(where, place, key, most=most)

@@ -16,6 +16,7 @@ from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from PIL import Image
 
 from vllm_jina_embed.demo.corpus import DemoItem
+from vllm_jina_embed.inputs.encoding import data_uri, png
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
@@ -73,7 +74,7 @@ class LangChainSearch:
         if isinstance(query.content, str):
             hits = await self._store.asimilarity_search_with_score(query.content, k=count)
         else:
-            (vector,) = await self._embeddings.aembed_images([query.content])
+            vector = await self._embeddings.aembed_query(data_uri(png(query.content), "image/png"))
             hits = self._store.similarity_search_with_score_by_vector(vector, k=count)
         return [(str(document.id), float(score)) for document, score in hits]
 
@@ -113,8 +114,7 @@ class LlamaIndexSearch:
         if isinstance(query.content, str):
             bundle = QueryBundle(query.content)
         else:
-            vector = await self._embedding.aget_image_embedding(query.content)
-            bundle = QueryBundle(query_str="", embedding=vector)
+            bundle = await self._embedding.aimage_query(query.content)
         retriever = self._retrievers.setdefault(count, self._index.as_retriever(similarity_top_k=count))
         nodes = await retriever.aretrieve(bundle)
         return [(node.node_id, float(node.score or 0)) for node in nodes]

@@ -42,7 +42,7 @@ class Calls(Base):
         return rows
 
     def embed_images(self, images: Iterable[ImageInput | Iterable[ImageInput]], **overrides: Any) -> Floats:
-        """Return embeddings ``(n, dimension)`` of images; here a string is a path or a data URI.
+        """Return embeddings ``(n, dimension)`` of images, as passages; here a string is a path or a data URI.
 
         A list or tuple of images inside ``images`` is one item: the union of its vision spans is averaged.
         See ``embed`` for overrides and errors.
@@ -72,7 +72,7 @@ class Calls(Base):
                 so is a list of content blocks as LangChain and OpenAI write them: there a string under ``text`` is
                 always a text, and one under ``image`` a path or a data URI, as in ``embed_images``. A model that was
                 not trained for it refuses such items unless the embedder has ``fusion``.
-            prompt_name: ``query`` or ``passage``, the default; decides the texts' prefix; images have none.
+            prompt_name: ``query`` or ``passage``, the default; decides the prompt, of an image only in some models.
             input_type: Instead, the role in the words of Cohere (``search_query``, ``search_document``) or of
                 sentence-transformers (``query``, ``document``); with a task of the checkpoint ``code.query`` or
                 ``text-matching``.

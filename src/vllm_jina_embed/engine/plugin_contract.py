@@ -30,6 +30,18 @@ ROW_KEY = "jina_row"
 """Key of ``hf_overrides`` of a server: name and digest of the row that it serves."""
 
 
+SERVED_TASK_KEY = "jina_served_task"
+"""Key of ``hf_overrides`` of a server: the task of requests that name none."""
+
+
+PROMPT_KEY = "jina_prompt"
+"""Key of a request's ``chat_template_kwargs``: what decides the prompt of its messages or texts.
+
+Either ``{"token_ids": [...]}``, the whole prompt of one item with images, one token or pieces for each image as in the
+row; or ``{"role": ..., "task": ...}``, by which the server makes the prompt. A server without our renderer ignores it.
+"""
+
+
 ROWS_VARIABLE = "JINA_EMBED_ROWS"
 """Environment variable of a server with a row of the user's own, as ``package.module:NAME``, for its processes."""
 

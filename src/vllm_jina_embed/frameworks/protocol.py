@@ -27,13 +27,13 @@ class Embedder(Protocol):
         ...
 
     def embed_images(self, images: Sequence[ImageInput]) -> Floats:
-        """Return embeddings ``(n, dimension)`` of images."""
+        """Return embeddings ``(n, dimension)`` of images, as passages."""
         ...
 
     def embed(
         self, items: Sequence[EmbedInput], *, prompt_name: PromptName = "passage", show_progress: bool | None = None
     ) -> Floats:
-        """Return embeddings ``(n, dimension)`` of a mixed list of texts and images."""
+        """Return embeddings ``(n, dimension)`` of texts, images and both, as ``JinaEmbedder.embed`` takes them."""
         ...
 
     async def aembed_queries(self, texts: Sequence[str]) -> Floats:

@@ -47,14 +47,14 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         ``embeddings.close()``, or ``with VllmJinaEmbeddings(...) as embeddings:``
 
     Attributes:
-        model: ``demo``, a hub repository, or a folder with a Qwen2.5-VL checkpoint; ``model_name`` is accepted too.
+        model: ``demo``, a hub repository, or a folder with a checkpoint of a known row; ``model_name`` is accepted too.
     """
 
     model: ModelName = Field(
         default=DEMO,
         frozen=True,
         validation_alias=AliasChoices(*MODEL_SPELLINGS),
-        description="demo, a hub repository, or a folder with a Qwen2.5-VL checkpoint.",
+        description="demo, a hub repository, or a folder with a checkpoint of a known row.",
     )
 
     @property
@@ -99,7 +99,7 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         return single(answer)
 
     def embed_images(self, images: Sequence[ImageInput]) -> list[list[float]]:
-        """Return one embedding per image, in order.
+        """Return one embedding per image, in order, as passages; to search by one, pass its string to ``embed_query``.
 
         Args:
             images: Paths, ``data:image/...;base64,`` URIs, encoded bytes, ``BytesIO``, PIL images or uint8 arrays
@@ -124,6 +124,9 @@ class VllmJinaEmbeddings(Adapter, Embeddings, BaseDocumentTransformer):
         self, image: ImageInput | Sequence[ImageInput] | None = None, *, uris: Sequence[ImageInput] | None = None
     ) -> list[float] | list[list[float]]:
         """Return one embedding or a list of them, as the calling vector store expects of this method.
+
+        They are those of passages: a store that searches by them asks with another prompt than ``embed_query`` where
+        the model has one for images.
 
         Args:
             image: One image (gives one embedding), or a list or tuple of images (gives one embedding each).

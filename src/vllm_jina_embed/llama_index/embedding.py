@@ -63,7 +63,7 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         ``embedding.close()``, or ``with VllmJinaEmbedding(...) as embedding:``
 
     Attributes:
-        model_name: ``demo``, a hub repository, or a folder with a Qwen2.5-VL checkpoint; ``model`` is accepted too.
+        model_name: ``demo``, a hub repository, or a folder with a checkpoint of a known row; ``model`` is accepted too.
         embed_batch_size: Items that LlamaIndex passes at a time. vLLM batches by itself, so more is better.
     """
 
@@ -71,7 +71,7 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         default=DEMO,
         frozen=True,
         validation_alias=AliasChoices(*MODEL_SPELLINGS),
-        description="demo, a hub repository, or a folder with a Qwen2.5-VL checkpoint.",
+        description="demo, a hub repository, or a folder with a checkpoint of a known row.",
     )
     embed_batch_size: int = Field(default=128, gt=0, le=2048, description="Items that LlamaIndex passes at a time.")
     embeddings_cache: Annotated[None, BeforeValidator(refuse_embeddings_cache)] = Field(

@@ -44,21 +44,15 @@ class ImageMethods(MultiModalEmbedding):
         """Limits for images."""
 
     def get_image_embedding(self, img_file_path: ImageInput) -> list[float]:
-        """Return the embedding of an image: path, data URI, bytes, ``BytesIO``, PIL image or uint8 array."""
-        if self.rate_limiter is not None:
-            self.rate_limiter.acquire()
-        with embedding_event(self, chunks_of(self, [img_file_path], self._media, texts=False)) as rows:
-            rows.append(self._get_image_embedding(img_file_path))
-        return rows[0]
+        """Return the embedding of an image: path, data URI, bytes, ``BytesIO``, PIL image or uint8 array.
+
+        It is that of a passage; ``image_query`` has the one to search by.
+        """
+        return self._embed_image(img_file_path, "passage")
 
     async def aget_image_embedding(self, img_file_path: ImageInput) -> list[float]:
         """Await ``get_image_embedding``."""
-        if self.rate_limiter is not None:
-            await self.rate_limiter.async_acquire()
-        chunks = await achunks_of(self, [img_file_path], self._media, texts=False)
-        with embedding_event(self, chunks) as rows:
-            rows.append(await self._aget_image_embedding(img_file_path))
-        return rows[0]
+        return await self._aembed_image(img_file_path, "passage")
 
     def get_image_embedding_batch(
         self, img_file_paths: Sequence[ImageInput], show_progress: bool = False
@@ -136,20 +130,37 @@ class ImageMethods(MultiModalEmbedding):
 
     @renamed(picture="image")
     def image_query(self, image: ImageInput, query_str: str = "") -> QueryBundle:
-        """Return a query by image, for any retriever on an index of these embeddings.
+        """Return a query by image, for any retriever on an index of these embeddings; a query's prompt is around it.
 
         Args:
             image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
             query_str: What rerankers and chat models read as the question; it does not change the embedding.
         """
-        return _bundle(image, query_str, self.get_image_embedding(image))
+        return _bundle(image, query_str, self._embed_image(image, "query"))
 
     @renamed(picture="image")
     async def aimage_query(self, image: ImageInput, query_str: str = "") -> QueryBundle:
         """Await ``image_query``."""
-        return _bundle(image, query_str, await self.aget_image_embedding(image))
+        return _bundle(image, query_str, await self._aembed_image(image, "query"))
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _embed_image(self, image: ImageInput, role: PromptName) -> list[float]:
+        if self.rate_limiter is not None:
+            self.rate_limiter.acquire()
+        with embedding_event(self, chunks_of(self, [image], self._media, texts=False)) as rows:
+            rows.append(self._get_image_embedding(image) if role == "passage" else single(self._question(image)))
+        return rows[0]
+
+    async def _aembed_image(self, image: ImageInput, role: PromptName) -> list[float]:
+        if self.rate_limiter is not None:
+            await self.rate_limiter.async_acquire()
+        with embedding_event(self, await achunks_of(self, [image], self._media, texts=False)) as rows:
+            if role == "passage":
+                rows.append(await self._aget_image_embedding(image))
+            else:
+                rows.append(single(await self._aquestion(image)))
+        return rows[0]
 
     def _embed_one(self, item: str, role: PromptName) -> list[float]:
         embed = self._get_query_embedding if role == "query" else self._get_text_embedding
@@ -215,6 +226,17 @@ class ImageMethods(MultiModalEmbedding):
     async def _aimages(self, images: Sequence[ImageInput]) -> Answer:
         with answering(self._mode) as answer:
             answer.rows = await self._core.aembed_images(images, **strictly(self._core, self._mode))
+        return answer
+
+    def _question(self, image: ImageInput) -> Answer:
+        with answering(self._mode) as answer:
+            answer.rows = self._core.embed([{"image": image}], prompt_name="query", **strictly(self._core, self._mode))
+        return answer
+
+    async def _aquestion(self, image: ImageInput) -> Answer:
+        strict = strictly(self._core, self._mode)
+        with answering(self._mode) as answer:
+            answer.rows = await self._core.aembed([{"image": image}], prompt_name="query", **strict)
         return answer
 
     @property

@@ -12,6 +12,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from ..errors import InputError
 from .events import spanless
+from .image_methods import ImageMethods
 
 
 def unified_retriever(index: VectorStoreIndex, **keywords: Any) -> VectorIndexRetriever:
@@ -40,13 +41,18 @@ class UnifiedRetriever(VectorIndexRetriever):
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         model = self._model_for(query_bundle)
         if model is not None:
-            query_bundle = replace(query_bundle, embedding=model.get_image_embedding(str(query_bundle.image_path)))
+            path = str(query_bundle.image_path)
+            asked = model.image_query(path) if isinstance(model, ImageMethods) else None  # with the prompt of a query
+            embedding = model.get_image_embedding(path) if asked is None else asked.embedding
+            query_bundle = replace(query_bundle, embedding=embedding)
         return spanless(super()._retrieve)(query_bundle)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         model = self._model_for(query_bundle)
         if model is not None:
-            embedding = await model.aget_image_embedding(str(query_bundle.image_path))
+            path = str(query_bundle.image_path)
+            asked = await model.aimage_query(path) if isinstance(model, ImageMethods) else None
+            embedding = await model.aget_image_embedding(path) if asked is None else asked.embedding
             query_bundle = replace(query_bundle, embedding=embedding)
         return await spanless(super()._aretrieve)(query_bundle)
 

@@ -149,6 +149,7 @@ def _facts(embedder: Any) -> dict[str, Any]:
         ConfigError: The checkpoint's name is not valid Unicode on one line, or its vectors are not normalised.
     """
     engine, checkpoint = embedder.settings.engine, embedder.settings.checkpoint
+    has_pixels = checkpoint.has_pixel_bounds  # elsewhere the settings have bounds that nobody may pass
     if visible(embedder.model) != embedder.model:
         raise ConfigError(f"the checkpoint's path {embedder.model!r} is not valid Unicode on one line; rename it.")
     if not embedder.settings.normalize:
@@ -159,8 +160,8 @@ def _facts(embedder: Any) -> dict[str, Any]:
         "revision": engine.revision,
         "task": embedder.task,
         "dimensions": embedder.settings.dimensions,
-        "min_pixels": engine.min_pixels if checkpoint.supports_images else None,
-        "max_pixels": engine.max_pixels if checkpoint.supports_images else None,
+        "min_pixels": engine.min_pixels if has_pixels else None,
+        "max_pixels": engine.max_pixels if has_pixels else None,
         "vectors": checkpoint.row.vectors,
     }
 

@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+from PIL.Image import Image
+
 from .. import __version__
 from .._arrays import Floats
 from .._extras import require
@@ -28,6 +30,7 @@ from ..frameworks.found_images import (
     Block,
     Bounds,
     Match,
+    Question,
     View,
     cut,
     errors_for,
@@ -119,22 +122,39 @@ class Service:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     async def _embedding(self, query: str | None, image: str | None) -> Floats:
-        """Return the embedding to search by; that of an image in the index is stored there."""
+        """Return the embedding to search by.
+
+        That of a place is stored in the index; only where the model has a prompt of its own for images that are
+        searched by, an image is embedded again.
+        """
         entry = self._place(one_of(query, image)[1])
-        if entry is not None:
-            return self._index.embedding(entry)
-        question = self._view.question(query, image)
-        if isinstance(question.image, Match) and (entry := self._place(question.image.key)) is not None:
+        question = Question() if entry is not None else self._view.question(query, image)
+        if isinstance(question.image, Match):
+            entry = self._place(question.image.key)
+        if entry is not None and (entry.image is None or not self._asks_otherwise):
             return self._index.embedding(entry)
         assert self._ready is not None
         await asyncio.shield(self._ready)
         with errors_for(question):
-            if question.image is None:
+            if entry is None and question.image is None:
                 rows = await self._embedder.aembed_queries([question.text])
             else:
-                rows = await self._embedder.aembed_images([question.image])
+                asked = question.image if entry is None else await asyncio.to_thread(self._opened, entry)
+                rows = await self._embedder.aembed([{"image": asked}], prompt_name="query")
         row: Floats = rows[0]
         return row
+
+    @property
+    def _asks_otherwise(self) -> bool:
+        """Whether an image that is searched by has another prompt than one in the index."""
+        row, task = self._embedder.checkpoint.row, self._embedder.task
+        asked, stored = (row.template("image", role, task) for role in ("query", "passage"))
+        return asked != stored
+
+    def _opened(self, entry: Entry) -> Image:
+        """Return the image of a place in the index."""
+        assert entry.image is not None
+        return open_image(self._index.folder / entry.image, self._media)
 
     def _place(self, name: str) -> Entry | None:
         """Return the place of an id, or of an image's path in the index."""
@@ -146,8 +166,7 @@ class Service:
         if entry.image is None:
             (again,) = await self._embedder.aembed_passages([next(text for _, _, text in chunks(entry.text))])
         else:
-            image = await asyncio.to_thread(open_image, self._index.folder / entry.image, self._media)
-            (again,) = await self._embedder.aembed_images([image])
+            (again,) = await self._embedder.aembed_images([await asyncio.to_thread(self._opened, entry)])
         if not float(again @ self._index.embedding(entry)) >= ALIKE:
             raise ConfigError("the index was built with other weights than the model has now; index it anew.")
 

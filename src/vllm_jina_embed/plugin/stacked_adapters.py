@@ -69,6 +69,8 @@ class StackedAdaptersXLMRobertaModel(JinaRobertaModel):
         self.vocabulary, self.rank = vocabulary, int(config.lora_rank)
         self.scale = float(config.lora_alpha) / self.rank
         self.count = len(config.lora_adaptations)
+        # Set by each ``forward`` before any layer's hook reads it. A worker computes one step of a model at a time, on
+        # one thread, so no other step's mask comes between. It has run on the CPU alone, never in a CUDA graph.
         self.mask = torch.empty(0)
 
     def forward(

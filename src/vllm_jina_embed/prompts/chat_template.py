@@ -1,4 +1,7 @@
-"""Make the chat template of a server."""
+"""Make the chat template of a plain vLLM server, which knows nothing of rows.
+
+A server of ours (``serve``) makes the prompts of every row itself, from the token ids or the role of a request.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,26 @@ from ..errors import ConfigError
 
 
 def image_template(row: Model) -> Template:
-    """Return the prompt of images that a server can make: images travel without their role and task.
+    """Return the prompt of images that a plain server can make: images travel without their role and task.
 
     Raises:
-        ConfigError: It depends on these, or the row has prompts that no server makes.
+        ConfigError: It depends on these, or the row has prompts that no plain server makes.
         KeyError: The row has no prompt of images.
     """
     has_placeholder = any(isinstance(piece, Placeholder) for template in row.templates.values() for piece in template)
-    # A server resizes images by its processor alone, and clients count the tokens of Qwen2.5-VL's.
+    # A plain server resizes images by its processor alone, and clients count the tokens of Qwen2.5-VL's.
     is_prepared = row.side_multiple is not None or row.image_positions == "line" or row.fixed_size
     if has_placeholder or is_prepared or len(row.image) != 3:
         what = "an image in its prompts of texts" if has_placeholder else "images of another kind"
         raise ConfigError(
-            f"row={row.name!r} has {what}, of which a server makes no prompt. Use JinaEmbedder in the process that "
-            "needs the vectors."
+            f"row={row.name!r} has {what}, of which a plain vLLM server makes no prompt. Start it by "
+            "'vllm-jina-embed serve'."
         )
     prompts = {row.template("image", role, task) for role in ("query", "passage") for task in row.tasks}
     if len(prompts) > 1:
         raise ConfigError(
-            f"row={row.name!r} has {len(prompts)} prompts of images; a server can make one, whatever the role and the "
-            "task. Use JinaEmbedder in the process that needs the vectors."
+            f"row={row.name!r} has {len(prompts)} prompts of images; a plain vLLM server can make one, whatever "
+            "the role and the task. Start it by 'vllm-jina-embed serve'."
         )
     return prompts.pop()
 

@@ -47,6 +47,11 @@ class PieceBuilder:
         self._image = self._ids(row.image)
         self._parts = {template: self._compiled(template) for template in row.templates.values()}
 
+    @property
+    def image_ids(self) -> tuple[int, ...]:
+        """The ids of one image in a prompt."""
+        return self._image
+
     def build(
         self, items: Sequence[Item], *, role: str, task: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | InputError]:

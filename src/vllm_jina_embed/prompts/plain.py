@@ -67,7 +67,7 @@ def plain_tokenizer(row: Model, content: bytes, *, origin: str) -> PlainTokenize
         if kind not in (None, expected):  # old files of BPE name none
             raise ConfigError(
                 f"{origin}: got a tokenizer of type {kind!r}; expected the model's own, {expected!r}. Copy the "
-                "tokenizer.json of the model."
+                f"tokenizer.json of the model; or if this is another model than {row.label}, describe it by row=."
             )
         added = told.get("added_tokens", [])
         if row.kind == "unigram":

@@ -16,13 +16,20 @@ from ..checkpoints.description import Model
 from ..checkpoints.weights.lora import Adapters
 from ..engine.config import LocalConfig
 from ..engine.local.arguments import check_remote_code, engine_arguments
-from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY, TOKENIZER_MODE
+from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY, SERVED_TASK_KEY, TOKENIZER_MODE
 from ..errors import ConfigError
-from ..prompts.chat_template import chat_template
 
 MIDDLEWARE = "vllm_jina_embed.serve.middleware.ServerMiddleware"
 """Middleware that a server runs before vLLM's own paths."""
 
+MESSAGE_TEMPLATE = (
+    "{%- if messages | length != 1 or messages[0]['role'] != 'user' -%}"
+    "{{- raise_exception('send one user message: a text, images, or both') -}}{%- endif -%}"
+    "{%- for message in messages -%}{%- for part in message['content'] -%}"  # vLLM looks for this form
+    "{%- if part['type'] == 'text' -%}{{- part['text'] -}}{%- endif -%}"
+    "{%- endfor -%}{%- endfor -%}"
+)
+"""The chat template of every row: the text of one message. ``renderer.py`` makes the prompt of it and of the images."""
 
 MAX_BODY_BYTES = 512 * 1024**2
 """Largest body of a request: the largest image that the embedder takes is 400 MB as a data URI of PNG."""
@@ -80,11 +87,10 @@ def serve_arguments(
         "uvicorn_log_level": "warning",
     }
     row = config.row
-    arguments["hf_overrides"] = {**arguments["hf_overrides"], ROW_KEY: [row.name, row.digest]}
+    arguments["hf_overrides"] = {**arguments["hf_overrides"], ROW_KEY: [row.name, row.digest], SERVED_TASK_KEY: task}
     kind = "token_embed" if multi_vector else "embed"
     arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}
-    if row.takes_images:  # a text model has no messages
-        arguments |= {"chat_template": chat_template(row), "chat_template_content_format": "openai"}
+    arguments |= {"chat_template": MESSAGE_TEMPLATE, "chat_template_content_format": "openai"}
     flags: list[str] = []
     if adapters is not None:
         arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}

@@ -17,6 +17,7 @@ from .arguments import MAX_BODIES_BYTES, MAX_BODY_BYTES
 
 KINDS = {
     400: "BadRequestError",
+    404: "NotFoundError",
     408: "RequestTimeoutError",
     413: "RequestEntityTooLargeError",
     503: "ServiceUnavailableError",

@@ -1,4 +1,6 @@
-"""ASGI middleware of a server: checks the engine at start, API keys and the size of bodies; answers ``/jina/...``.
+"""ASGI middleware of a server: checks the engine at start, API keys and the size of bodies.
+
+It answers ``/jina/...`` and ``/v2/embed``.
 
 Everything else is passed on to vLLM. Selected by ``--middleware``.
 """
@@ -21,6 +23,8 @@ from ..checkpoints.registry import row_named
 from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY
 from ..engine.remote.server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 from .bodies import App, Bodies, Message, Receive, Send, reply
+from .embed_path import EMBED_PATH, EmbedPath
+from .handlers import obey_input_types
 from .request_checks import check_requests
 from .startup_check import prove
 
@@ -63,7 +67,8 @@ class ServerMiddleware:
             if path == TOKENIZER_PATH:
                 await reply(send, 200, _location(state.vllm_config.model_config).file(TOKENIZER).read_bytes())
                 return
-        await self._bodies.pass_on(self._app, scope, receive, send)
+        app = state.jina_embed_path if (path, scope["method"]) == (EMBED_PATH, "POST") else self._app
+        await self._bodies.pass_on(app, scope, receive, send)
 
 
 def facts_of(state: Any) -> ServerFacts:
@@ -75,7 +80,7 @@ def facts_of(state: Any) -> ServerFacts:
     projected = default is not None and model.pooler_config.task == "token_embed"
     tasks = (str(default),) if projected else checkpoint.tasks
     location = _location(model)
-    size = model.multimodal_config.mm_processor_kwargs["size"] if checkpoint.supports_images else {}
+    size = model.multimodal_config.mm_processor_kwargs["size"] if checkpoint.has_pixel_bounds else {}
     return ServerFacts(
         checkpoint=Checkpoint(
             name=state.args.served_model_name[0],
@@ -112,6 +117,8 @@ def _proving(state: Any, send: Send) -> Send:
                 _name_default(state)
                 state.jina_facts = facts_of(state)  # now: files that are replaced later are not what was loaded
                 check_requests(state.engine_client, state.jina_facts.checkpoint)
+                obey_input_types(state, state.jina_facts.checkpoint)
+                state.jina_embed_path = EmbedPath(state, state.jina_facts)
             except Exception as error:
                 message = {"type": "lifespan.startup.failed", "message": f"vllm-jina-embed: {error}"}
         await send(message)

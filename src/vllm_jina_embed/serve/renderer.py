@@ -1,6 +1,7 @@
-"""How our server turns the texts of clients into tokens: text never becomes a special token.
+"""How our server makes the prompts of requests: those of the row, and text never becomes a special token.
 
-By default vLLM parses special tokens in clients' strings, so that ``<|vision_start|>`` in a document opens an image.
+By default vLLM parses special tokens in clients' strings, so that ``<|vision_start|>`` in a document opens an image,
+and makes prompts by one chat template that knows neither role nor task.
 Selected by ``--tokenizer-mode``, vLLM's own hook for a renderer; all its paths use it (embeddings, pooling, score,
 rerank, tokenize, and the texts of chat messages).
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,41 +19,95 @@ from vllm.exceptions import VLLMValidationError
 from vllm.inputs import TokensPrompt
 from vllm.renderers.hf import HfRenderer
 
-from ..checkpoints.files import TOKENIZER, locate
-from ..checkpoints.registry import row_named
 from ..engine.local.image_threads import ImageThreads
-from ..engine.plugin_contract import ROW_KEY
-from ..errors import InputError
-from ..inputs.items import TextItem
-from ..prompts.plain import plain_tokenizer
-from ..prompts.tokenizing import Tokens, tokenize
+from ..engine.plugin_contract import PROMPT_KEY
+from ..errors import ConfigError, InputError
+from ..prompts.base import Prompt
+from .media_connector import POLICY
+from .row_prompts import Choice, row_prompts
+from .strings import string_ids
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
+CHOICE, IS_MESSAGE = "jina_choice", "jina_is_message"
+"""Keys of a prompt on its way from the request to its tokens."""
 LONGEST_TEXT = 1_000_000
 """Most characters that ``/tokenize`` takes, even beyond the longest prompt."""
 
 
 class TextRenderer(HfRenderer):
-    """vLLM's own renderer, which here finds no special tokens in clients' strings."""
+    """vLLM's own renderer, with the prompts of the row, and no special tokens in clients' strings."""
 
     def __init__(self, config: VllmConfig, tokenizer: Any) -> None:
         super().__init__(config, tokenizer)
-        model = config.model_config
-        file = locate(str(model.tokenizer), model.tokenizer_revision).file(TOKENIZER)
-        row = row_named(*getattr(model.hf_config, ROW_KEY))
-        self._plain = plain_tokenizer(row, file.read_bytes(), origin=repr(str(file)))
-        self._image_threads = ImageThreads()
+        self.rows = row_prompts(config.model_config, policy=POLICY)
+        self._plain = self.rows.plain
+        self.image_threads = ImageThreads()
         self._process_multimodal_async = self._on_our_threads  # vLLM's attribute; it has one thread
 
+    def render_messages(self, messages: Any, params: Any) -> Any:
+        """Return a conversation and its text and images; what it says of its prompt goes along."""
+        conversation, prompt = super().render_messages(messages, _as_text(params))
+        return conversation, _with_choice(prompt, params.chat_template_kwargs, is_message=True)
+
+    async def render_messages_async(self, messages: Any, params: Any) -> Any:
+        """See ``render_messages``."""
+        conversation, prompt = await super().render_messages_async(messages, _as_text(params))
+        return conversation, _with_choice(prompt, params.chat_template_kwargs, is_message=True)
+
+    def render_cmpl(self, prompts: Any, *others: Any, prompt_extras: Any = None, **options: Any) -> Any:
+        """Return the inputs of the engine for strings and ids; what the request says of their prompts goes along."""
+        chosen = [_with_choice(prompt, (prompt_extras or {}).get("chat_template_kwargs")) for prompt in prompts]
+        return super().render_cmpl(chosen, *others, prompt_extras=prompt_extras, **options)
+
+    async def render_cmpl_async(self, prompts: Any, *others: Any, prompt_extras: Any = None, **options: Any) -> Any:
+        """See ``render_cmpl``."""
+        chosen = [_with_choice(prompt, (prompt_extras or {}).get("chat_template_kwargs")) for prompt in prompts]
+        return await super().render_cmpl_async(chosen, *others, prompt_extras=prompt_extras, **options)
+
     def _tokenize_prompt(self, prompt: Any, params: Any) -> Any:
-        """Return a prompt with its token ids; with images it comes from our chat template, with special tokens."""
-        if prompt.get("multi_modal_data"):
-            return self._image_prompt(prompt, params)
+        """Return a prompt with its token ids, and the images that stand in it."""
         if params.pad_prompt_tokens is not None:
             raise VLLMValidationError("padding would be averaged with the text; leave it out.", parameter="padding")
-        return TokensPrompt(prompt_token_ids=self._ids(prompt["prompt"], params), **prompt)
+        prompt = dict(prompt)
+        told, is_message = prompt.pop(CHOICE, None), prompt.pop(IS_MESSAGE, False)
+        images, text = _images_of(prompt), prompt["prompt"]
+        try:
+            choice = self.rows.choice(told)
+            if not images and choice == Choice() and self.rows.strings_are_prompts:
+                special_tokens = params.add_special_tokens or is_message
+                return TokensPrompt(prompt_token_ids=self._ids(text, params, special_tokens), **prompt)
+            made = self._made(text, images, choice, params)
+        except (InputError, ConfigError) as error:
+            raise VLLMValidationError(_refusal(text, error), parameter="input") from None
+        if made.images:
+            prompt["multi_modal_data"] = {"image": list(made.images)}
+        return TokensPrompt(prompt_token_ids=list(made.token_ids), **prompt)
+
+    def _made(self, text: str, images: Sequence[Image], choice: Choice, params: Any) -> Prompt:
+        """Return the prompt that the row's builder makes of a text, of images or of both, or a client made.
+
+        Raises:
+            InputError: There is none.
+            VLLMValidationError: An image would be cut off.
+        """
+        most, keep = self._limits(text, params)
+        if choice.token_ids is not None:
+            prompt = self.rows.of_ids(choice.token_ids, images, vocabulary=self.model_config.get_vocab_size())
+        else:
+            truncate: Any = "error" if keep is None else self._truncate(params)
+            options = {"max_length": most if keep is None else keep, "truncate": truncate}
+            prompt = self.rows.of_item(self.rows.item(text, images, "input"), choice, **options)
+        if keep is not None and len(prompt.token_ids) > keep:
+            raise VLLMValidationError(
+                f"truncate_prompt_tokens={keep} would cut an image off; leave it out.",
+                parameter="truncate_prompt_tokens",
+            )
+        return prompt
+
+    def _truncate_expanded_prompt(self, engine_input: Any, params: Any) -> None:
+        """Leave the prompts of images whole: what may be cut of them was cut before, as the embedder counts."""
 
     def _process_multimodal(self, prompt: Any, mm_data: Any, mm_uuids: Any = None, *others: Any, **options: Any) -> Any:
         """Replace image ids by random ones: vLLM reuses its result for a known id.
@@ -63,54 +119,68 @@ class TextRenderer(HfRenderer):
     async def _on_our_threads(self, prompt: Any, mm_data: Any, *others: Any, **options: Any) -> Any:
         prepare = partial(self._process_multimodal, prompt, mm_data, *others, **options)
         images = [image for items in mm_data.values() for image in _listed(items) if isinstance(image, Image)]
-        return await self._image_threads.run(images, prepare)
+        return await self.image_threads.run(images, prepare)
 
     def shutdown(self) -> None:
         """End the threads too."""
-        self._image_threads.close()
+        self.image_threads.close()
         super().shutdown()
 
-    def _image_prompt(self, prompt: Any, params: Any) -> Any:
-        keep = params.truncate_prompt_tokens
-        if keep is not None and 0 <= keep < len(self.get_tokenizer()(prompt["prompt"])["input_ids"]):
-            raise VLLMValidationError(
-                f"truncate_prompt_tokens={keep} would cut an image off; leave it out.",
-                parameter="truncate_prompt_tokens",
-            )
-        return super()._tokenize_prompt(prompt, params)
-
-    def _ids(self, text: str, params: Any) -> list[int]:
-        """Return the token ids of a text; tokenise no more of it than fits into the prompt.
-
-        Raises:
-            VLLMValidationError: It is too long and must not be truncated, cannot be tokenised, or has the id of a
-                special token.
-        """
+    def _limits(self, text: str, params: Any) -> tuple[int, int | None]:
+        """Return the longest prompt in tokens, and to how many of them a text is cut, if it is."""
         most, keep = self.model_config.max_model_len, params.truncate_prompt_tokens
         if keep is not None and keep < 0:
             keep = getattr(params, "max_truncation_tokens", None) or most
         if params.max_input_tokens is None and len(text) <= LONGEST_TEXT:
             most = max(most, len(text))  # /tokenize counts the tokens of longer texts
-        keep = None if keep is None else min(keep, most + 1)  # vLLM refuses a text that is still too long
-        truncate = "error" if keep is None else self._truncate(params)
-        (tokens,) = tokenize(
-            self._plain.tokenizer,
-            [TextItem(text=text, where="input", position=0)],
-            text_prefix="",
+        return most, None if keep is None else min(keep, most + 1)  # vLLM refuses a text that is still too long
+
+    def _ids(self, text: str, params: Any, special_tokens: bool) -> list[int]:
+        """Return the token ids of a text that is a prompt; see ``string_ids``."""
+        most, keep = self._limits(text, params)
+        return string_ids(
+            self._plain,
+            text,
             max_length=most if keep is None else keep,
-            truncate=truncate,
-            special_tokens=params.add_special_tokens,
+            truncate="error" if keep is None else self._truncate(params),
+            special_tokens=special_tokens,
+            where="input",
         )
-        if isinstance(tokens, InputError):
-            raise VLLMValidationError(_refusal(text, tokens), parameter="input")
-        ids, own = tokens.encoding.ids, tokens.encoding.special_tokens_mask
-        if any(one in self._plain.special_ids for one, is_own in zip(ids, own, strict=True) if not is_own):
-            raise VLLMValidationError("the tokenizer finds a special token in this text.", parameter="input")
-        return ids if keep is None else _shortened(tokens, keep, truncate)
 
     def _truncate(self, params: Any) -> str:
         side = getattr(params, "truncation_side", None) or self.get_tokenizer().truncation_side
         return "start" if side == "left" else "end"
+
+
+def _as_text(params: Any) -> Any:
+    """Return vLLM's ``ChatParams`` so that its template gives a text, whatever the client says: ids come from here."""
+    return replace(params, chat_template_kwargs={**params.chat_template_kwargs, "tokenize": False})
+
+
+def _with_choice(prompt: Any, told: Any, *, is_message: bool = False) -> Any:
+    """Return a prompt with what its request says of it, which ``_tokenize_prompt`` takes out again.
+
+    Raises:
+        VLLMValidationError: It is token ids, of which an input type chooses nothing.
+    """
+    choice = told.get(PROMPT_KEY) if isinstance(told, Mapping) else None
+    if choice is not None and isinstance(prompt, Mapping) and "prompt_token_ids" in prompt:
+        raise VLLMValidationError("input_type chooses the prompt of a text; token ids are a prompt already.")
+    if not isinstance(prompt, Mapping) or not isinstance(prompt.get("prompt"), str):
+        return prompt
+    return {**prompt, CHOICE: choice, IS_MESSAGE: is_message}
+
+
+def _images_of(prompt: Any) -> list[Image]:
+    """Take the images out of a prompt.
+
+    Raises:
+        VLLMValidationError: An image has no data, because the client sent only a ``uuid``.
+    """
+    data = prompt.pop("multi_modal_data", None) or {}
+    prompt.pop("multi_modal_uuids", None)
+    _fresh_ids(data)
+    return list(_listed(data["image"])) if "image" in data else []
 
 
 def _fresh_ids(mm_data: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -132,27 +202,13 @@ def _listed(items: Any) -> Sequence[Any]:
     return items if isinstance(items, list | tuple) else [items]
 
 
-def _shortened(tokens: Tokens, keep: int, truncate: str) -> list[int]:
-    """Return ``keep`` ids: the tokenizer's own around the text, and the rest of the text."""
-    ids = list(tokens.encoding.ids)
-    if len(ids) <= keep:
-        return ids
-    mask = tokens.encoding.special_tokens_mask
-    first = next((place for place, special in enumerate(mask) if not special), len(ids))
-    last = next((place for place, special in enumerate(reversed(mask)) if not special), 0)
-    room = keep - first - last
-    if room < 1:
-        raise VLLMValidationError(
-            f"truncate_prompt_tokens={keep} leaves no room for the text.", parameter="truncate_prompt_tokens"
-        )
-    text = ids[first : len(ids) - last]
-    return ids[:first] + (text[-room:] if truncate == "start" else text[:room]) + ids[len(ids) - last :]
-
-
-def _refusal(text: str, error: InputError) -> str:
+def _refusal(text: str, error: Exception) -> str:
     """Return the message for the client, with the names of its request."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         return "the text cannot be encoded as UTF-8."
     return (
-        str(error).replace("truncate='end'", "truncate_prompt_tokens").replace("max_length is", "the longest prompt is")
+        str(error)
+        .replace("truncate='end'", "truncate_prompt_tokens")
+        .replace("max_length is", "the longest prompt is")
+        .replace("max_length=", "truncate_prompt_tokens=")
     )

@@ -27,9 +27,9 @@ from ..prompts.build import row_builder
 class ClientEngine:
     """vLLM's engine client inside the server as a ``VectorSource``, without HTTP; it gives both kinds of vectors."""
 
-    def __init__(self, client: Any, adapters: Mapping[str, Any]) -> None:
-        """Keep vLLM's client, and its adapters by task."""
-        self._client, self._adapters, self._threads = client, adapters, ImageThreads(1)
+    def __init__(self, client: Any, adapters: Mapping[str, Any], threads: ImageThreads | None = None) -> None:
+        """Keep vLLM's client, its adapters by task, and the threads that prepare images; None for one of its own."""
+        self._client, self._adapters, self._threads = client, adapters, threads or ImageThreads(1)
         self._numbers = itertools.count()
 
     async def embed(
@@ -37,13 +37,13 @@ class ClientEngine:
     ) -> Floats:
         """See ``VectorSource.embed``."""
         params = {"task": "embed", "dimensions": dimensions, "use_activation": normalize}
-        output = await self._answer(prompt, task, params)
+        output = await self._checked(prompt, task, params)
         embedding: Floats = output.outputs.data.numpy()
         return embedding
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``VectorSource.multi_vector``."""
-        output = await self._answer(prompt, task, {"task": "token_embed", "use_activation": True})
+        output = await self._checked(prompt, task, {"task": "token_embed", "use_activation": True})
         rows: Floats = output.outputs.data.float().numpy()
         return rows
 
@@ -52,19 +52,30 @@ class ClientEngine:
         params: dict[str, Any] = {"task": "token_embed", "use_activation": False}
         if self._adapters:
             params["extra_kwargs"] = {TASK_KEY: None}  # raw states, although the server has a default task
-        output = await self._answer(prompt, task, params)
+        output = await self._checked(prompt, task, params)
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
 
     def close(self) -> None:
         """End the threads; the server closes its engine."""
         self._threads.close()
 
-    async def _answer(self, prompt: Prompt, task: str, params: dict[str, Any]) -> Any:
+    async def answer(self, prompt: Prompt, task: str, params: Any, *, number: str, priority: int = 0) -> Any:
+        """Return vLLM's finished output for one prompt.
+
+        Args:
+            prompt: The prompt.
+            task: The task, whose adapter computes it if there are some.
+            params: vLLM's ``PoolingParams``.
+            number: A name that no other request has.
+            priority: Lower ones first.
+        """
         request = await rendered(self._client, prompt, self._threads)
+        options = {"lora_request": self._adapters.get(task), "priority": priority}
+        return [output async for output in self._client.encode(request, params, number, **options)][-1]
+
+    async def _checked(self, prompt: Prompt, task: str, params: dict[str, Any]) -> Any:
         pooling = PoolingParams(skip_reading_prefix_cache=True, **params)
-        number, adapter = f"jina-proof-{next(self._numbers)}", self._adapters.get(task)
-        outputs = [output async for output in self._client.encode(request, pooling, number, lora_request=adapter)]
-        return outputs[-1]
+        return await self.answer(prompt, task, pooling, number=f"jina-proof-{next(self._numbers)}")
 
 
 async def prove(state: Any) -> None:

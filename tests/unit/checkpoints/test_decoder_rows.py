@@ -148,7 +148,7 @@ def test_a_chat_model_is_refused_and_taken_only_by_name(
         (
             "gte-Qwen2-7B-instruct",
             GTE,
-            {PROMPTS: {"prompts": {"query": ""}}},
+            {PROMPTS: {"prompts": {"query": "", "document": ""}}},
             "has the prompts {'query': ''}; expected",
         ),
         ("e5-mistral-7b-instruct", {**E5, "is_causal": False}, {}, r"config\.json has is_causal=False; expected True"),

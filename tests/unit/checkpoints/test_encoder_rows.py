@@ -94,6 +94,7 @@ def test_a_model_of_another_training_is_refused_with_both_sides(
     with pytest.raises(ConfigError) as caught:
         resolve(folder(tmp_path, config, files))
     message = str(caught.value)
+    assert "is the architecture of other models too, such as embedding models with other prompts, and its" in message
     assert f"do not say that it is one of {' or '.join(neither)}. It would be read as {other}, but " in message
     assert (
         f"as {other}, but 1_Pooling/config.json has the pooling {'mean' if files[POOLING] == MEAN else 'cls'}; ex"
@@ -120,12 +121,20 @@ def test_what_its_files_contradict_is_refused_even_by_name(
         check(model=folder(tmp_path / name, config, files))
 
 
-def test_a_name_does_not_say_it_where_the_files_say_that_there_are_no_prompts(tmp_path: Path) -> None:
-    """It was trained further without; who knows better names the row."""
-    place = folder(tmp_path / "multilingual-e5-base", XLM, {POOLING: MEAN, PROMPTS: {"prompts": {}}})
-    with pytest.raises(ConfigError, match="do not say that it is one of multilingual-e5"):
-        resolve(place)
-    assert resolve(place, row=MULTILINGUAL_E5).row == MULTILINGUAL_E5
+@pytest.mark.parametrize("prompts", [{}, {"query": "", "document": ""}, {"query": None, "document": None}])
+def test_a_copy_that_sentence_transformers_saved_is_known_by_its_name(tmp_path: Path, prompts: Any) -> None:
+    """Its file says of no model that it has prompts which its authors did not publish; nor that it is one."""
+    files = {POOLING: MEAN, PROMPTS: {"prompts": prompts}}
+    for name, config, row in (
+        ("multilingual-e5-base", XLM, MULTILINGUAL_E5),
+        ("multilingual-e5-small", BERT, MULTILINGUAL_E5_SMALL),
+        ("multilingual-e5-large-instruct", XLM, MULTILINGUAL_E5_INSTRUCT),
+    ):
+        assert resolve(folder(tmp_path / name, config, files)).row == row
+        place = folder(tmp_path / "mine" / name, {**config, "_name_or_path": "mine"}, files)
+        assert resolve(place, row=row).row == row
+    with pytest.raises(ConfigError):
+        resolve(folder(tmp_path / "mine-multilingual-e5", XLM, files))
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_prompts_are_the_published_ones(tmp_path: Path, role: str) -> None:
 
 
 def test_images_have_no_bounds(tmp_path: Path) -> None:
-    """vLLM gets none, and a server makes no prompt of them."""
+    """vLLM gets none, and a plain server makes no prompt of them."""
     settings = check(model=folder(tmp_path / "e5-v"))
     engine: Any = settings.engine
     arguments = engine_arguments(engine, cpu=False)

@@ -175,10 +175,10 @@ def test_prompts_are_the_published_ones(tmp_path: Path, name: str) -> None:
     }
 
 
-def test_what_a_server_makes_no_prompts_for_is_refused() -> None:
+def test_what_a_plain_server_makes_no_prompts_for_is_refused() -> None:
     """A prompt of images by role, since images travel without it; an image in texts; an image of one token."""
     for name, message in {
-        "qwen3-vl-embedding": "has 2 prompts of images; a server can make one",
+        "qwen3-vl-embedding": "has 2 prompts of images; a plain vLLM server can make one",
         "dse-qwen2": "has an image in its prompts of texts",
         "gme-qwen2-vl": "has images of another kind",
         "vlm2vec-v2": "has images of another kind",

@@ -139,11 +139,33 @@ def test_a_merged_checkpoint_that_sentence_transformers_saved_is_one(tmp_path: P
 
 def test_an_empty_prompt_contradicts_a_row_that_has_one(tmp_path: Path) -> None:
     """Otherwise every model without prompts would fit the row of one that has them."""
-    empty = {"prompts": {"query": "", "document": ""}}
-    with pytest.raises(ConfigError, match=r"has the prompts {'query': ''}; expected {'query': 'question: '}"):
-        check(model=folder(tmp_path, XLM, PROMPTS=empty), row=OWN)
     register(OWN)
-    assert resolve(folder(tmp_path, XLM, PROMPTS=empty)).row == XLM_ROBERTA
+    for prompts in ({"query": "", "document": ""}, {"retrieval.query": "", "document": ""}):
+        assert resolve(folder(tmp_path, XLM, PROMPTS={"prompts": prompts})).row == XLM_ROBERTA
+    for prompts in ({"query": "", "document": "d: "}, {"query": "", "other.query": "a: "}):
+        with pytest.raises(ConfigError, match=r"has the prompts {.*'query': ''}; expected {'query': 'question: '}"):
+            check(model=folder(tmp_path, XLM, PROMPTS={"prompts": prompts}), row=OWN)
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_what_sentence_transformers_writes_by_default_says_nothing(tmp_path: Path, empty: str | None) -> None:
+    """Beside the prompt under another name; alone, where none was published and the name or the caller says the row."""
+    register(OWN)
+    defaults = {"query": empty, "document": empty}
+    assert resolve(folder(tmp_path / "a", XLM, PROMPTS={"prompts": {**defaults, "search.query": PROMPT}})).row == OWN
+    alone = {"PROMPTS": {"prompts": defaults}}
+    with pytest.raises(ConfigError, match=r"has the prompts {'query': ''}; expected {'query': 'question: '}"):
+        check(model=folder(tmp_path / "a", XLM, **alone), row=OWN)
+    unsaid = replace(OWN, name="unsaid", layouts=(replace(OWN.layouts[0], prompts_unpublished=True),))
+    assert check(model=folder(tmp_path / "a", XLM, **alone), row=unsaid).checkpoint.row == unsaid
+    documents = replace(
+        OWN, name="two", layouts=(replace(OWN.layouts[0], prompts={"query": PROMPT, "passage": "p: "}),)
+    )
+    place = folder(tmp_path / "b", XLM, PROMPTS={"prompts": {"query": PROMPT, "document": empty}})
+    with pytest.raises(ConfigError, match=r"has the prompts {'document': ''}; expected {'passage': 'p: ', 'query'"):
+        check(model=place, row=documents)
+    place = folder(tmp_path / "c", XLM, PROMPTS={"prompts": {"query": PROMPT, "document": "p: "}})
+    assert check(model=place, row=documents).checkpoint.row == documents
 
 
 @pytest.mark.parametrize("architectures", [[["X"]], [{}], [5], ["A", "B"], "XLMRobertaModel", {"a": 1}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -431,3 +432,10 @@ def test_the_old_name_of_the_matryoshka_sizes_warns() -> None:
 def test_the_old_name_of_the_row_warns() -> None:
     with pytest.warns(DeprecationWarning, match="now called row"):
         assert RETRIEVAL.family is RETRIEVAL.row
+
+
+def test_the_page_of_checkpoints_names_the_tasks_of_the_demo() -> None:
+    """No other: one that it does not serve is refused."""
+    page = Path(__file__).parents[3] / "docs/native.md"
+    (cell,) = [line.split("|")[2] for line in page.read_text().splitlines() if line.startswith("| `demo` |")]
+    assert re.findall("`([^`]+)`", cell) == [*resolve("demo").tasks]

@@ -44,6 +44,9 @@ V3_PROMPTS = {
     "retrieval.passage": "Represent the document for retrieval: ",
     "separation": "", "classification": "", "text-matching": "",
 }  # fmt: skip
+DEFAULTS = {"query": "", "document": ""}
+"""What sentence-transformers writes beside the prompts that a model has."""
+V3_SIZES, NOMIC_SIZES = (32, 64, 128, 256, 512, 768, 1024), (64, 128, 256, 512)
 NOMIC_PROMPTS = {
     "query": "search_query: ", "document": "search_document: ", "Clustering": "clustering: ",
     "Classification": "classification: ",
@@ -63,9 +66,11 @@ def folder(path: Path, config: dict[str, Any], files: dict[str, Any]) -> str:
         ("gte-multilingual-base", GTE, {POOLING: CLS}, GTE_MULTILINGUAL, (128, 256, 512, 768)),
         ("mine", SNOWFLAKE, {POOLING: CLS, PROMPTS: {"prompts": {"query": "query: "}}}, ARCTIC_EMBED_M_V2, (256, 768)),
         ("snowflake-arctic-embed-m-v2.0", SNOWFLAKE, {}, ARCTIC_EMBED_M_V2, (256, 768)),
-        ("nomic-embed-text-v1.5", NOMIC, {POOLING: MEAN}, NOMIC_EMBED, (64, 128, 256, 512)),
-        ("mine", V3, {POOLING: MEAN, PROMPTS: {"prompts": V3_PROMPTS}}, JINA_V3, (32, 64, 128, 256, 512, 768, 1024)),
-        ("mine", V3, {}, JINA_V3, (32, 64, 128, 256, 512, 768, 1024)),
+        ("nomic-embed-text-v1.5", NOMIC, {POOLING: MEAN}, NOMIC_EMBED, NOMIC_SIZES),
+        ("mine", V3, {POOLING: MEAN, PROMPTS: {"prompts": V3_PROMPTS}}, JINA_V3, V3_SIZES),
+        ("mine", V3, {}, JINA_V3, V3_SIZES),
+        ("mine", V3, {POOLING: MEAN, PROMPTS: {"prompts": V3_PROMPTS | DEFAULTS}}, JINA_V3, V3_SIZES),
+        ("nomic-embed-text-v1.5", NOMIC, {POOLING: MEAN, PROMPTS: {"prompts": DEFAULTS}}, NOMIC_EMBED, NOMIC_SIZES),
     ],
 )
 def test_the_files_or_the_name_say_which_model_it_is(
@@ -87,6 +92,15 @@ def test_the_files_or_the_name_say_which_model_it_is(
         ("nomic-embed-text-v2-moe", NOMIC | {"num_experts": 8}, {}, "config.json has num_experts=8"),
         ("jina-embeddings-v3", V3 | {"lora_adaptations": ["a"]}, {}, r"has lora_adaptations=\['a'\]; expected"),
         ("mine", V3 | {"lora_adaptations": None}, {POOLING: MEAN}, "config.json has no lora_adaptations; expected one"),
+        ("mine", V3, {PROMPTS: {"prompts": DEFAULTS}}, "has the prompts {'document': '', 'query': ''}; expected"),
+        ("jina-embeddings-v3", V3, {PROMPTS: {"prompts": DEFAULTS}}, "has the prompts {'document': '', 'query': ''}"),
+        ("nomic-embed-text-v1.5", {**NOMIC, "n_embd": None}, {}, "config.json has n_embd=None"),
+        (
+            "nomic-embed-text-v1.5",
+            {key: value for key, value in NOMIC.items() if not key.startswith("n_")} | {"hidden_size": 512},
+            {},
+            "has hidden_size, and the published one of nomic-embed-text-v1.5 has n_embd: it was written by another",
+        ),
         ("jina-embeddings-v3", V3, {POOLING: CLS}, "as jina-embeddings-v3, but .* pooling cls; expected mean"),
     ],
 )  # fmt: skip
@@ -253,3 +267,12 @@ def test_prompts_of_tasks_are_those_that_sentence_transformers_is_told(tmp_path:
     files[PROMPTS]["prompts"]["clustering"] = "search_query: "
     with pytest.raises(ConfigError, match=r"has the prompts {'clustering': 'search_query: '}"):
         resolve(folder(tmp_path / "b", NOMIC, files))
+
+
+def test_a_tokenizer_of_another_model_names_the_row_that_was_taken(tmp_path: Path) -> None:
+    """gte-large-en has the architecture, pooling and prompts of gte-multilingual, and BERT's tokenizer."""
+    place = folder(tmp_path / "gte-large-en-v1.5", GTE, {POOLING: CLS, PROMPTS: {"prompts": {}}})
+    checkpoint = resolve(place)
+    assert checkpoint.row == GTE_MULTILINGUAL
+    with pytest.raises(ConfigError, match="if this is another model than gte-multilingual-base, describe it by row="):
+        builder_of(checkpoint.row, make_wordpiece().to_str())

@@ -91,7 +91,7 @@ def test_a_name_does_not_say_it_where_the_files_say_that_queries_have_no_prompt(
     [
         ({POOLING: {"pooling_mode_mean_tokens": True}}, "has the pooling mean; expected lasttoken"),
         ({PROMPTS: {"prompts": {"query": "Instruct: other\nQuery: "}}}, "has the prompts {'query': 'Instruct: other"),
-        ({PROMPTS: {"prompts": {"query": ""}}}, "has the prompts {'query': ''}; expected"),
+        ({PROMPTS: {"prompts": {"query": "", "document": ""}}}, "has the prompts {'query': ''}; expected"),
         ({PROMPTS: {"prompts": {"document": QWEN3_QUERY}}}, "has the prompts {'document': "),
     ],
 )

@@ -117,6 +117,7 @@ def test_what_vllm_and_cohere_call_a_truncation_is_accepted(adapter: Any, word: 
     [
         {"modle": RETRIEVAL},
         {"dimension": 128},
+        {"input_type": "query"},
         {"model": RETRIEVAL, "model_name": RETRIEVAL},
         {"dimensions": 128, "truncate_dim": 128},
         {"engine_kwargs": {}, "model_kwargs": {}},

@@ -44,7 +44,7 @@ async def test_a_query_with_an_image_asks_by_it(
     query = QueryBundle(words, image_path=path)
     assert await found(retriever, query, mode) == ["two"]
     assert (query.embedding, query.query_str) == (None, words)
-    assert fake.calls[-1][:2] == ("image", [path])
+    assert fake.calls[-1][:2] == ("mixed query", [{"image": path}])
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])

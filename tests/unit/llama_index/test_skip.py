@@ -99,11 +99,12 @@ async def test_a_single_call_with_a_bad_item_fails(embedding: VllmJinaEmbedding)
             for acall in (embedding.aget_query_embedding, embedding.aget_text_embedding):
                 with pytest.raises(InputError, match=r"items\[0\]: "):
                     await acall(bad)
-        for call in (embedding.get_image_embedding, embedding.image_query):
-            with pytest.raises(InputError, match=r"images\[0\]: "):
+        for call, place in ((embedding.get_image_embedding, "images"), (embedding.image_query, "items")):
+            with pytest.raises(InputError, match=rf"{place}\[0\]: "):
                 call(b"broken")
-        with pytest.raises(InputError, match=r"images\[0\]: "):
-            await embedding.aget_image_embedding(b"broken")
+        for acall, place in ((embedding.aget_image_embedding, "images"), (embedding.aimage_query, "items")):
+            with pytest.raises(InputError, match=rf"{place}\[0\]: "):
+                await acall(b"broken")
 
 
 @pytest.mark.parametrize("bad", [None, 7, b"x", ["a"]], ids=repr)

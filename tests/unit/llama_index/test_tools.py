@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llama_index.core import VectorStoreIndex
@@ -83,9 +84,11 @@ async def test_an_agent_searches_by_an_image_that_it_saw(
     tool = image_retriever_tool(retriever, embedding=embedding, images={"the user's": paths[2].read_bytes()})
     response = await FunctionAgent(tools=[tool], llm=chat.llm, streaming=False).run("Find more like the second.")
     assert [call.tool_output.is_error for call in response.tool_calls] == [False] * 3
-    assert [role for role, _, _ in fake.calls][-3:] == ["mixed query", "image", "image"]
-    assert Image.Image in type(fake.calls[-2][1][0]).__mro__
-    assert fake.calls[-1][1] == [paths[2].read_bytes()]
+    assert [role for role, _, _ in fake.calls][-3:] == ["mixed query"] * 3
+    asked = fake.calls[-2][1][0]
+    assert isinstance(asked, dict)
+    assert isinstance(asked["image"], Image.Image)
+    assert fake.calls[-1][1] == [{"image": paths[2].read_bytes()}]
 
 
 async def test_an_error_reaches_the_model_as_a_message(
@@ -241,7 +244,7 @@ def test_a_data_uri_is_an_image_to_search_by(
     """From an application that calls the tool itself."""
     uri = f"data:image/png;base64,{base64s[0]}"
     image_retriever_tool(retriever, embedding=embedding)(image=uri)
-    assert fake.calls[-1][:2] == ("image", [uri])
+    assert fake.calls[-1][:2] == ("mixed query", [{"image": uri}])
 
 
 @pytest.mark.fire
@@ -296,8 +299,8 @@ def test_what_is_not_unicode_reaches_no_chat_model() -> None:
 class NoImages(FakeEmbedder):
     """Cannot open any image, and says where it lies, as the core does."""
 
-    def embed_images(self, images: Sequence[object]) -> Floats:
-        raise InputError(f"images[0]: the file {images[0]!r} does not exist.", positions=[0])
+    def embed(self, items: Sequence[object], **options: Any) -> Floats:
+        raise InputError(f"items[0]: the file {items[0]!r} does not exist.", positions=[0])
 
-    async def aembed_images(self, images: Sequence[object]) -> Floats:
-        return self.embed_images(images)
+    async def aembed(self, items: Sequence[object], **options: Any) -> Floats:
+        return self.embed(items)

@@ -19,10 +19,12 @@ from tests.support.fake_engine import FakeEngine
 from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import ConfigError, EngineError, InputError, JinaEmbedder, MediaPolicy
+from vllm_jina_embed.checkpoints.registry import PUBLISHED
 from vllm_jina_embed.errors import WriteError
 from vllm_jina_embed.inputs.encoding import data_uri
 from vllm_jina_embed.inputs.sources import reference
 from vllm_jina_embed.mcp import answers as answers_module
+from vllm_jina_embed.mcp import building
 from vllm_jina_embed.mcp.index import Index, build
 from vllm_jina_embed.mcp.reading import Place, read_folder
 from vllm_jina_embed.prompts.base import Prompt
@@ -53,6 +55,16 @@ def notes(count: int) -> list[Place]:
 
 def image(seed: int, width: int = 40) -> tuple[bytes, str]:
     return encoded(noise(width, 30, seed=seed)), "image/png"
+
+
+@pytest.mark.parametrize("name", ["demo", *PUBLISHED])
+def test_what_an_index_says_of_its_model_can_be_opened(name: str) -> None:
+    """Also of a model whose processor alone decides an image's size, which refuses bounds of pixels."""
+    options: dict[str, Any] = {"engine_kwargs": {"trust_remote_code": True}}
+    with JinaEmbedder(name, **options) as embedder:
+        facts = building._facts(embedder)
+        with JinaEmbedder(**{key: facts[key] for key in facts if key not in ("format", "vectors")}, **options) as again:
+            assert again.settings == embedder.settings
 
 
 def failing(tmp_path: Path, fail: Callable[[Prompt], Exception | None], **options: Any) -> JinaEmbedder:

@@ -162,10 +162,12 @@ def test_a_placeholder_is_a_black_image_in_front_of_each_text() -> None:
     assert len(short.token_ids) + 1 == len(ids)  # the engine makes two tokens of the image's one
 
 
-def test_no_server_makes_prompts_with_a_placeholder() -> None:
-    """A client's texts would go without it, to another vector without an error."""
-    with pytest.raises(InputError, match="of which a vLLM server does not make the trained prompt"):
-        question([prompt_of(row_of(text=BLANK), "fox")])
+def test_no_plain_server_makes_prompts_with_a_placeholder() -> None:
+    """A client's texts would go without it, to another vector without an error; a server of ours gets it with them."""
+    prompt = prompt_of(row_of(text=BLANK), "fox")
+    body = question([prompt])
+    assert body["chat_template_kwargs"]["jina_prompt"] == {"token_ids": list(prompt.token_ids)}
+    assert len(body["messages"][0]["content"]) == 1
     for row, what in (
         (row_of(text=BLANK, image=JINA_V4.image), "an image in its prompts of texts"),
         (row_of(), "images of another kind"),
@@ -173,5 +175,5 @@ def test_no_server_makes_prompts_with_a_placeholder() -> None:
         (replace(row_of(image=JINA_V4.image), side_multiple=28), "images of another kind"),
         (replace(row_of(image=JINA_V4.image), image_positions="line"), "images of another kind"),
     ):
-        with pytest.raises(ConfigError, match=f"row='own' has {what}, of which a server makes no prompt"):
+        with pytest.raises(ConfigError, match=f"row='own' has {what}, of which a plain vLLM server makes no prompt"):
             chat_template(row)

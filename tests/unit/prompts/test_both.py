@@ -157,6 +157,8 @@ def test_a_bad_image_beside_a_text_is_named() -> None:
 
 
 def test_no_text_is_left_out_on_its_way_to_a_server() -> None:
-    """Its chat template makes the prompt of images alone, which would be a wrong vector without an error."""
-    with pytest.raises(InputError, match="got a text and an image together, of which a vLLM server"):
-        question([prompt_of(TEXT_FIRST, "fox")])
+    """It travels as the ids of the whole prompt, beside the images; a chat template of images alone would drop it."""
+    prompt = prompt_of(TEXT_FIRST, "fox")
+    body = question([prompt])
+    assert body["chat_template_kwargs"]["jina_prompt"] == {"token_ids": list(prompt.token_ids)}
+    assert [part["type"] for part in body["messages"][0]["content"]] == ["image_url"]

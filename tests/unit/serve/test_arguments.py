@@ -12,8 +12,7 @@ from vllm_jina_embed import ConfigError, cli, settings
 from vllm_jina_embed.checkpoints.prompt_pieces import Slot
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.checkpoints.weights.lora import Adapters
-from vllm_jina_embed.prompts.chat_template import chat_template
-from vllm_jina_embed.serve.arguments import cores_per_rank, serve_arguments
+from vllm_jina_embed.serve.arguments import MESSAGE_TEMPLATE, cores_per_rank, serve_arguments
 
 
 def line(*passed: str, multi_vector: bool = False) -> list[str]:
@@ -32,7 +31,7 @@ def test_a_server_is_started_as_the_engine_in_this_process_is() -> None:
     assert json.loads(value(flags, "--pooler-config")) == pooler
     assert json.loads(value(flags, "--hf-overrides"))["architectures"] == ["JinaV4VisionSpanModel"]
     assert json.loads(value(flags, "--mm-processor-kwargs"))["size"]["longest_edge"] == 602112
-    assert value(flags, "--chat-template") == chat_template()
+    assert value(flags, "--chat-template") == MESSAGE_TEMPLATE
     assert value(flags, "--tokenizer-mode") == "vllm_jina_embed"  # a client's string stays a text
     assert "--no-enable-prefix-caching" in flags
 
@@ -43,13 +42,16 @@ def test_a_server_gets_the_name_and_the_digest_of_its_row() -> None:
     assert json.loads(value(line(), "--hf-overrides"))["jina_row"] == ["jina-v4", row.digest]
 
 
-def test_a_row_whose_images_have_a_prompt_for_each_role_is_not_served() -> None:
-    """A server's template sees no role: queries would get the prompt of passages, without an error."""
+def test_every_row_is_served_by_the_same_path() -> None:
+    """One whose images have a prompt for each role, and one of texts alone: its renderer makes the prompts."""
     images = {("query", "image"): ("Find: ", Slot.IMAGES), ("passage", "image"): (Slot.IMAGES,)}
     texts = {key: pieces for key, pieces in JINA_V4.templates.items() if key[1] == "text"}
-    engine = replace(settings.check(model="demo").engine, row=replace(JINA_V4, name="own", templates=texts | images))
-    with pytest.raises(ConfigError, match="row='own' has 2 prompts of images; a server can make one"):
-        serve_arguments(engine, name="demo", task="code", cpu=True, multi_vector=False)
+    for templates in (texts | images, texts):
+        row = replace(JINA_V4, name="own", templates=templates)
+        engine = replace(settings.check(model="demo").engine, row=row)
+        flags = serve_arguments(engine, name="demo", task="code", cpu=True, multi_vector=False)
+        assert value(flags, "--chat-template") == MESSAGE_TEMPLATE
+        assert json.loads(value(flags, "--hf-overrides"))["jina_served_task"] == "code"
 
 
 def test_multi_vectors_are_another_task() -> None:
@@ -133,18 +135,19 @@ def test_ranks_share_the_cores(cores: str, ranks: int, wanted: str | None) -> No
     assert cores_per_rank(cores, ranks) == wanted
 
 
-def test_a_text_model_has_no_messages() -> None:
-    """Neither a chat template nor pixel bounds; its pooler normalises, whatever its files say."""
+def test_a_text_model_has_no_images() -> None:
+    """No pixel bounds, and the same messages as every row; its pooler normalises, whatever its files say."""
     engine = settings.check(model="BAAI/bge-m3").engine
     flags = serve_arguments(engine, name="m", task="retrieval", cpu=True, multi_vector=True)
     assert json.loads(value(flags, "--pooler-config")) == {"task": "token_embed", "use_activation": True}
     row = ["xlm-roberta", engine.row.digest]
     assert json.loads(value(flags, "--hf-overrides")) == {
         "is_matryoshka": True, "jina_row": row, "architectures": ["PooledXLMRobertaModel"],
-        "jina_pooling": "first_token", "position_embedding_type": "absolute",
+        "jina_pooling": "first_token", "position_embedding_type": "absolute", "jina_served_task": "retrieval",
     }  # fmt: skip
     assert value(flags, "--max-model-len") == "8192"
-    assert not [flag for flag in flags if flag.startswith(("--chat-template", "--mm-", "--scheduler-cls"))]
+    assert value(flags, "--chat-template") == MESSAGE_TEMPLATE
+    assert not [flag for flag in flags if flag.startswith(("--mm-", "--scheduler-cls"))]
 
 
 def test_a_list_is_an_option_with_several_values() -> None:

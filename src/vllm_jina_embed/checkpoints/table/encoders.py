@@ -34,6 +34,7 @@ MULTILINGUAL_E5 = Model(
             architecture="XLMRobertaModel",
             config=ABSOLUTE,
             prompts=E5_PROMPTS,
+            prompts_unpublished=True,
             adapters="ignored",
             pooling_decides=True,
         ),

@@ -86,6 +86,7 @@ NOMIC_EMBED = Model(
             config={"activation_function": "swiglu", "rotary_scaling_factor": None},
             absent=("num_experts",),
             prompts=NOMIC_PROMPTS,
+            prompts_unpublished=True,
             pooling_decides=True,
         ),
     ),

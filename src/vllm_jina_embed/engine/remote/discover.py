@@ -14,7 +14,6 @@ from ...checkpoints.description import Checkpoint, Model
 from ...checkpoints.files import locate
 from ...checkpoints.registry import DEFAULT_ROW
 from ...errors import ConfigError
-from ...prompts.chat_template import image_template
 from ..config import RemoteConfig
 from ..pool import EnginePool
 from .server_facts import ServerFacts
@@ -42,13 +41,7 @@ class Remote:
     facts: ServerFacts | None = None
 
     def config(self, checkpoint: Checkpoint, *, revision: str | None, min_pixels: int, max_pixels: int) -> RemoteConfig:
-        """Return the configuration of their engine; where they are decides no vector.
-
-        Raises:
-            ConfigError: The row has several prompts of images, which a server does not tell apart.
-        """
-        if checkpoint.supports_images:
-            image_template(checkpoint.row)
+        """Return the configuration of their engine; where they are decides no vector."""
         if self.facts is None:
             location, state = checkpoint.location, locate(checkpoint.location).state()
         else:  # a server names its checkpoint as it likes; that is not a path on this machine

@@ -143,6 +143,8 @@ class RemoteEngine:
         """See ``Engine.token_states``; ``ConfigError`` where no server gives them."""
         states = await self._batches.ask(VectorRequest(kind="states", task=task), prompt)
         ids = messages.expanded(prompt, min_pixels=self._config.min_pixels, max_pixels=self._config.max_pixels)
+        if len(ids) != len(states):
+            raise EngineError(f"got {len(states)} states of an item whose images' tokens are counted as {len(ids)}.")
         return TokenStates(token_ids=ids, states=states)
 
     def facts(self) -> tuple[ServerFacts, bytes]:

@@ -22,6 +22,7 @@ from ...checkpoints.values import is_name
 from ...errors import ConfigError, EngineError, InputError
 from ...pooling.single_vector import NORM_LIMIT, norm_error
 from ...prompts.base import Prompt
+from ..plugin_contract import PROMPT_KEY
 from .server_facts import MOST_TOKENS, is_within
 
 ENCODING = {"encoding_format": "base64", "embed_dtype": "float32", "endianness": "little"}
@@ -57,22 +58,21 @@ class VectorRequest:
 def question(prompts: Sequence[Prompt]) -> dict[str, Any]:
     """Return the part of a body that holds the prompts: texts together, or one item with images.
 
-    Raises:
-        InputError: A text stands beside an image: the server's chat template would make another prompt of it.
+    A prompt with images travels as its images and its token ids. A server of version 0.1, or a plain one, ignores the
+    ids and makes the prompt of images by its chat template.
     """
     if prompts[0].images:
         (prompt,) = prompts
-        if prompt.is_both:
-            raise InputError(
-                "got a text and an image together, of which a vLLM server does not make the trained prompt. Use "
-                "JinaEmbedder in the process that needs the vectors, or embed them as two items."
-            )
-        return {"messages": messages(prompt.images), "add_generation_prompt": False}
+        return {
+            "messages": messages(prompt.images),
+            "add_generation_prompt": False,
+            "chat_template_kwargs": {PROMPT_KEY: {"token_ids": list(prompt.token_ids)}},
+        }
     return {"input": [list(prompt.token_ids) for prompt in prompts]}
 
 
 def messages(images: Sequence[Image.Image]) -> list[dict[str, Any]]:
-    """Return the chat messages of one item with images; the server's template adds the instruction."""
+    """Return the chat messages of one item with images; the rest of its prompt is the server's, or travels as ids."""
     parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": data_uri(image)}} for image in images]
     return [{"role": "user", "content": parts}]
 

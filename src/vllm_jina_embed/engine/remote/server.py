@@ -20,6 +20,7 @@ from ..._arrays import Floats
 from ...errors import ConfigError, EngineError, InputError
 from ...pooling import single_vector
 from ...prompts.base import Prompt
+from ...prompts.chat_template import image_template
 from ..config import RemoteConfig
 from ..plugin_contract import PATIENT, URGENT
 from . import http, messages
@@ -120,6 +121,11 @@ class Server(Member):
         await self.meet()
         if not self.can(request):
             raise LostError("it does not serve this kind of vector, or this task")
+        if self.facts is None and any(prompt.is_both for prompt in prompts):
+            raise InputError(
+                f"{self.url}: got a text and an image together, of which a plain vLLM server does not make the trained "
+                "prompt. Start it by 'vllm-jina-embed serve'."
+            )
         path, body = "/pooling", dict[str, Any](task="token_embed", use_activation=request.kind == "multi")
         if self.facts is not None and self.facts.pooler_task == "embed":
             path, body = "/v1/embeddings", request.options
@@ -170,6 +176,8 @@ class Server(Member):
                 'serve CHECKPOINT\', or with --runner pooling --pooler-config \'{"task":"token_embed"}\'.'
             ) from None
         checkpoint = self._config.checkpoint
+        if checkpoint is not None and checkpoint.supports_images:
+            image_template(checkpoint.row)  # a plain server makes the prompts of images by it alone
         if checkpoint is None or checkpoint.has_adapters or len(flat) != 2 * checkpoint.hidden_size:
             wanted = "a merged checkpoint" if checkpoint is None else f"{checkpoint.name} ({checkpoint.hidden_size})"
             raise ConfigError(
@@ -182,6 +190,11 @@ class Server(Member):
         self, prompts: Sequence[Prompt], path: str, body: dict[str, Any], *, urgent: bool
     ) -> list[Floats]:
         """Return one row per token of each expanded prompt."""
+        where = f"{self.url}{path}"
+        if prompts[0].images and self.facts is not None:  # only its processor knows how many tokens an image has
+            told = await self._ask("POST", path, body, most=_bytes(self.max_tokens * self._width), urgent=urgent)
+            (flat,) = messages.answers(told, "data", 1, where=where)
+            return [self._rows_of_images(flat, prompts[0])]
         ids = [self._expanded(prompt) for prompt in prompts]
         most = _bytes(sum(map(len, ids)) * self._width)
         try:
@@ -190,8 +203,18 @@ class Server(Member):
             if not prompts[0].images:
                 raise
             raise ConfigError(self._other_prompt("many more", len(ids[0]))) from None
-        flat = messages.answers(told, "data", len(prompts), where=f"{self.url}{path}")
-        return [await self._rows(*each) for each in zip(prompts, ids, flat, strict=True)]
+        flats = messages.answers(told, "data", len(prompts), where=where)
+        return [await self._rows(*each) for each in zip(prompts, ids, flats, strict=True)]
+
+    def _rows_of_images(self, flat: Floats, prompt: Prompt) -> Floats:
+        """Return flat numbers as one row per token of a prompt with images, of a server that was sent its ids."""
+        count, left = divmod(len(flat), self._width)
+        if left or count < len(prompt.token_ids):
+            raise EngineError(
+                f"{self.url}: got {len(flat)} numbers for a prompt of images of at least {len(prompt.token_ids)} "
+                f"tokens of {self._width} each."
+            )
+        return flat.reshape(count, self._width)
 
     def _expanded(self, prompt: Prompt) -> tuple[int, ...]:
         return messages.expanded(prompt, min_pixels=self._config.min_pixels, max_pixels=self._config.max_pixels)
@@ -203,7 +226,7 @@ class Server(Member):
             raise EngineError(f"{self.url}: got {len(flat)} numbers for {len(ids)} tokens of {self._width} each.")
         if count != len(ids):
             raise ConfigError(self._other_prompt(count, len(ids)))
-        if prompt.images and self.facts is None and not self._template_checked:
+        if prompt.images and not self._template_checked:
             body = {"model": self._model, "messages": messages.messages(prompt.images), "add_generation_prompt": False}
             told = await self._ask("POST", "/tokenize", body, most=http.SMALL + 32 * len(ids))
             if not isinstance(told, dict) or told.get("tokens") != list(ids):

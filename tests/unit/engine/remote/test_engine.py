@@ -19,7 +19,9 @@ from PIL import Image
 from tests.support.fake_engine import vector_of
 from tests.support.fake_servers import PATHS, RAW, WIDTH, FakeServers, config_of, facts_of, image_prompt, state_of
 from tests.support.images import SIZES, noise
+from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
+from vllm_jina_embed.checkpoints.table.qwen_vl import DSE, QWEN3_VL_EMBEDDING
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
 from vllm_jina_embed.engine.remote import balancer
 from vllm_jina_embed.engine.remote.engine import RemoteEngine
@@ -130,6 +132,51 @@ def test_the_mean_of_an_image_is_that_of_its_span(start: Start, size: tuple[int,
     inside = states.states[np.flatnonzero(ids == 92)[0] : np.flatnonzero(ids == 94)[0] + 1]
     wanted = inside.astype(np.float64).mean(0)[:64]
     np.testing.assert_allclose(got, wanted / np.linalg.norm(wanted), atol=1e-6)
+
+
+def test_a_plain_server_of_a_row_whose_prompts_it_does_not_make_is_refused(start: Start) -> None:
+    """A prompt of images for each role, at the start; a text with an image, of that item alone."""
+    for row in (QWEN3_VL_EMBEDDING, DSE):
+        checkpoint = replace(resolve("demo"), row=row)
+        with pytest.raises(ConfigError, match=r"plain vLLM server .*'vllm-jina-embed serve'"):
+            start(FakeServers(a="plain"), row=row, checkpoint=checkpoint)
+    engine = start(FakeServers(a="plain"))
+    both = replace(image_prompt(noise(56, 56)), is_both=True)
+    (refusal,) = embed(engine, both, dimensions=64)
+    assert isinstance(refusal, InputError)
+    assert "a text and an image together, of which a plain vLLM server" in str(refusal)
+    assert len(embed(engine, image_prompt(noise(56, 56)), text(5), dimensions=64)) == 2
+
+
+def test_a_prompt_with_images_travels_with_its_ids(start: Start) -> None:
+    """Whole, and in one request; that of a text beside images too."""
+    servers = FakeServers()
+    prompt = replace(image_prompt(noise(56, 56), noise(30, 60)), is_both=True)
+    embed(start(servers), prompt, dimensions=64)
+    ((_, body),) = servers.bodies
+    assert body["chat_template_kwargs"] == {"jina_prompt": {"token_ids": list(prompt.token_ids)}}
+    assert len(body["messages"][0]["content"]) == 2
+
+
+def test_only_a_server_counts_the_tokens_of_an_image(start: Start) -> None:
+    """Its processor has other patches than Qwen2.5-VL's; but no answer is shorter than what was sent."""
+    prompt = image_prompt(noise(300, 200))
+    servers = FakeServers(a="token_embed")
+    count = len(result(start(servers), start(servers).multi_vector(prompt, task="retrieval")))
+    for rows, is_right in ((count + 1, True), (len(prompt.token_ids), True), (len(prompt.token_ids) - 1, False)):
+        states = np.eye(1, WIDTH, dtype="<f4").repeat(rows, 0)
+        answer = {"data": [{"index": 0, "data": base64.b64encode(states.tobytes()).decode()}]}
+        wrong = FakeServers(
+            lambda request, answer=answer: httpx.Response(200, json=answer) if request.url.path == "/pooling" else None,
+            a="token_embed",
+        )
+        engine = start(wrong)
+        job = engine.multi_vector(prompt, task="retrieval")
+        if is_right:
+            assert len(result(engine, job)) == rows
+        else:
+            with pytest.raises(EngineError, match="for a prompt of images of at least"):
+                result(engine, job)
 
 
 def test_texts_of_a_plain_server_are_averaged_here(start: Start) -> None:

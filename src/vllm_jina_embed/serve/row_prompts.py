@@ -1,0 +1,224 @@
+"""The prompts that a server makes of requests: the row's own builder makes them, as in the embedder.
+
+Needs no vLLM. ``renderer.py`` gives them to vLLM's paths, ``cohere.py`` to ``/v2/embed``.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product, takewhile
+from typing import Any
+
+from PIL import Image
+
+from ..checkpoints import resolve
+from ..checkpoints.description import Checkpoint
+from ..checkpoints.files import TOKENIZER, locate
+from ..checkpoints.prompt_pieces import Placeholder, Slot, Special, Template
+from ..checkpoints.registry import row_named
+from ..engine.plugin_contract import ROW_KEY, SERVED_TASK_KEY
+from ..errors import InputError
+from ..inputs.images import LoadedImage
+from ..inputs.items import BothItem, ImageItem, Item, TextItem, checked_text
+from ..inputs.policy import MediaPolicy
+from ..prompts.base import Prompt, Truncate
+from ..prompts.chunks import ChunkBuilder
+from ..prompts.input_types import input_types
+from ..prompts.plain import plain_tokenizer
+from ..prompts.tokenizing import encode
+from .strings import string_ids
+
+ROLES = ("query", "passage")
+WORD = "fox"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a request says of its prompt.
+
+    Attributes:
+        token_ids: The ids of the whole prompt of an item with images, unchecked; None where the server makes it.
+        role: ``query`` or ``passage``; None where the request names no input type.
+        task: A task of the checkpoint; None for that of the server.
+    """
+
+    token_ids: Any = None
+    role: str | None = None
+    task: str | None = None
+
+
+class RowPrompts:
+    """Makes the prompts of one checkpoint; safe to share between threads.
+
+    Attributes:
+        checkpoint: The checkpoint.
+        task: The task of requests that name none.
+        plain: Its tokenizer.
+        strings_are_prompts: Whether a string with the model's own prefix, and the tokens that the tokenizer adds, is
+            the prompt of a text in every role and task. Else the server makes it, by role.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, tokenizer: bytes, *, origin: str, policy: MediaPolicy, task: str
+    ) -> None:
+        """Read a tokenizer.json.
+
+        Raises:
+            ConfigError: It belongs to another model.
+        """
+        self.checkpoint, self.task = checkpoint, task
+        self.plain = plain_tokenizer(checkpoint.row, tokenizer, origin=origin)
+        self._builder = ChunkBuilder(self.plain, checkpoint.row, policy=policy)
+        pieces = checkpoint.row.image
+        self._markers = frozenset(self.plain.special(one.token) for one in pieces if isinstance(one, Special))
+        self.strings_are_prompts = all(self._is_string(*each) for each in product(ROLES, checkpoint.tasks))
+
+    def choice(self, told: Any) -> Choice:
+        """Return what a request says under ``PROMPT_KEY``.
+
+        Raises:
+            InputError: It means nothing.
+        """
+        if told is None:
+            return Choice()
+        if isinstance(told, Mapping):
+            if {*told} == {"token_ids"} and told["token_ids"] is not None:
+                return Choice(token_ids=told["token_ids"])
+            role, task = told.get("role"), told.get("task")
+            if {*told} <= {"role", "task"} and role in ROLES and (task is None or task in self.checkpoint.tasks):
+                return Choice(role=role, task=task)
+        raise InputError(f"got {reprlib.repr(told)} as the choice of a prompt; expected token_ids, or role and task.")
+
+    def of_ids(self, ids: Any, images: Sequence[Image.Image], *, vocabulary: int) -> Prompt:
+        """Return the prompt that a client of this package made, with as many images as its ids have places for.
+
+        Args:
+            ids: Its token ids, unchecked.
+            images: RGB images in the order of their places.
+            vocabulary: Number of ids that the model has.
+
+        Raises:
+            InputError: They are not ids, or have places for more or fewer images.
+        """
+        if not isinstance(ids, list) or not all(type(one) is int and 0 <= one < vocabulary for one in ids):
+            raise InputError(f"token_ids: got {reprlib.repr(ids)}; expected whole numbers from 0 to {vocabulary - 1}.")
+        image, found, markers, place = self._builder.image_ids, 0, 0, 0
+        while place < len(ids):
+            if tuple(ids[place : place + len(image)]) == image:
+                found, place = found + 1, place + len(image)
+            else:
+                markers, place = markers + (ids[place] in self._markers), place + 1
+        if found != len(images) or markers or not images:
+            raise InputError(
+                f"token_ids: got places for {found} images and {markers} other tokens of images; expected those of the "
+                f"{len(images)} images that were sent, at least one."
+            )
+        return Prompt(token_ids=tuple(ids), images=tuple(images))
+
+    def of_item(self, item: Item, choice: Choice, *, max_length: int, truncate: Truncate) -> Prompt:
+        """Return the prompt of one item, as the embedder makes it.
+
+        Args:
+            item: A text, images that were opened, or both.
+            choice: Its role and task.
+            max_length: Longest prompt of a text in tokens.
+            truncate: Which end of a longer text to cut, or ``error``.
+
+        Raises:
+            InputError: The model has no prompt of such an item, it depends on a role that was not told, or the item
+                cannot be in a prompt.
+            ConfigError: ``max_length`` leaves no room for a text.
+        """
+        modality = "text" if isinstance(item, TextItem) else "both" if isinstance(item, BothItem) else "image"
+        role, task = choice.role, choice.task or self.task
+        if role is None and self._depends_on_role(modality):
+            raise InputError(
+                f"input_type is missing: {self.checkpoint.label} has another prompt for each; choose one of "
+                f"{', '.join(input_types(self.checkpoint))}.",
+                where=item.where,
+                positions=[item.position],
+            )
+        options: dict[str, Any] = {"max_length": max_length, "truncate": truncate}
+        (prompt,) = self._builder.build([item], role=role or "passage", task=task, **options)
+        if isinstance(prompt, InputError):
+            raise prompt
+        return prompt
+
+    def of_string(self, text: str, *, max_length: int, truncate: Truncate, where: str) -> Prompt:
+        """Return the prompt of a string that has the model's own prefix; only where ``strings_are_prompts``.
+
+        Raises:
+            InputError: As ``string_ids``, or there is no text.
+        """
+        ids = string_ids(
+            self.plain, checked_text(text, name=where), max_length=max_length, truncate=truncate, where=where
+        )
+        return Prompt(token_ids=tuple(ids))
+
+    def item(self, text: str, images: Sequence[Image.Image], where: str, position: int = 0) -> Item:
+        """Return the item of a text (which may be empty beside images) and of images.
+
+        Beside images the words that stand behind them in the trained prompt may be sent or left out.
+
+        Raises:
+            InputError: The text is empty and there is no image, or it is no text.
+        """
+        loaded: Any = tuple(LoadedImage(pixels=image) for image in images)
+        place: dict[str, Any] = {"where": where, "position": position}
+        if not loaded:
+            return TextItem(text=checked_text(text, name=where), **place)
+        row = self.checkpoint.row
+        if not text or (not row.takes_both and text in self._instructions()):
+            return ImageItem(images=loaded, **place)
+        if not row.takes_both and (own := sorted(self._instructions())):
+            raise InputError(
+                f'got a text and an image together; beside images only the text "{own[0]}" may stand, or none.',
+                where=where,
+                positions=[position],
+            )
+        return BothItem(text=checked_text(text, name=where), images=loaded, **place)
+
+    def _instructions(self) -> set[str]:
+        """Return the words that stand behind the images in the prompts of images, where there are some."""
+        row = self.checkpoint.row
+        pairs = product(ROLES, self.checkpoint.tasks if row.takes_images else ())
+        templates = (row.template("image", *each) for each in pairs)
+        return {words for template in templates if (words := _words_behind(template))}
+
+    def _depends_on_role(self, modality: str) -> bool:
+        row = self.checkpoint.row
+        if not any(own == modality for _, own in row.templates):
+            return False  # the builder refuses it
+        pairs = {(row.template(modality, *each), row.adapter(*each)) for each in product(ROLES, self.checkpoint.tasks)}
+        return len(pairs) > 1
+
+    def _is_string(self, role: str, task: str) -> bool:
+        """Tell whether the tokenizer makes the prompt of a text out of its plain words."""
+        template = self.checkpoint.row.template("text", role, task)
+        words = (WORD if one is Slot.TEXT else one for one in template if not isinstance(one, Special | Placeholder))
+        encoding = encode(self.plain.tokenizer, "".join(map(str, words)), special_tokens=True)
+        item = TextItem(text=WORD, where="text", position=0)
+        choice = Choice(role=role, task=task)
+        prompt = self.of_item(item, choice, max_length=self.checkpoint.max_length, truncate="error")
+        return not isinstance(encoding, Exception) and not prompt.images and tuple(encoding.ids) == prompt.token_ids
+
+
+def row_prompts(model: Any, *, policy: MediaPolicy) -> RowPrompts:
+    """Return the prompts of what a server serves.
+
+    Args:
+        model: vLLM's ``ModelConfig`` of a server of ours.
+        policy: Limits for images.
+    """
+    row = row_named(*getattr(model.hf_config, ROW_KEY))
+    checkpoint = resolve.resolve(str(model.model), model.revision, row)
+    file = locate(str(model.tokenizer), model.tokenizer_revision).file(TOKENIZER)
+    task = getattr(model.hf_config, SERVED_TASK_KEY, None) or checkpoint.tasks[0]
+    return RowPrompts(checkpoint, file.read_bytes(), origin=repr(str(file)), policy=policy, task=task)
+
+
+def _words_behind(template: Template) -> str:
+    behind = template[template.index(Slot.IMAGES) + 1 :]
+    return "".join(takewhile(lambda piece: isinstance(piece, str), behind))  # type: ignore[arg-type]
