@@ -2,6 +2,7 @@
 # make test   lint, types and all tests against the real vLLM; sets itself up
 # make test-wide  further real tests: each further model, served twins, bfloat16, more layouts of files
 # make test-fire  every row of docs/security.md and docs/reliability.md: hostile input, kills, forks, full disks
+# make models  every model of the table against transformers, on the real vLLM; writes docs/models.md
 # make rehearsal  the published size in bfloat16 against transformers: 24 GiB of memory, 8 GB of disk, minutes; for releases
 # make bench  side by side with the alternatives; make bench-full writes docs/performance.md
 # PYTHON names the interpreter to build the environments with: make demo PYTHON=python3.12
@@ -11,7 +12,7 @@ LIGHT := .venv-light
 SETUP := $(PYTHON) scripts/setup.py
 SOURCES := pyproject.toml scripts/setup.py scripts/torchvision_on_cpu.py
 
-.PHONY: setup setup-dev setup-light demo test test-light test-wide test-fire test-matrix bench bench-full rehearsal lint types lock clean
+.PHONY: setup setup-dev setup-light demo test test-light test-wide test-fire test-matrix models bench bench-full rehearsal lint types lock clean
 
 setup: $(VENV)/.setup-cpu
 setup-dev: $(VENV)/.setup-dev
@@ -54,6 +55,10 @@ lint: setup-dev
 
 types: setup-dev
 	$(VENV)/bin/mypy
+
+# Only the tests that record figures. Some files again, or those that failed: MODELS="--only jina_v3 bge" or "--resume".
+models: setup-dev
+	$(VENV)/bin/python -m benchmarks.models $(MODELS)
 
 rehearsal: setup-dev
 	$(VENV)/bin/python -m benchmarks.rehearsal

@@ -17,10 +17,14 @@ def write_report(result: dict[str, Any], *, docs: Path | None) -> None:
     if docs is None:
         return
     (docs / "performance.json").write_text(json.dumps(result, indent=1) + "\n")
-    page = docs / "performance.md"
+    write_measured(docs / "performance.md", tables)
+
+
+def write_measured(page: Path, measured: str) -> None:
+    """Replace the marked part of a page."""
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n\n{measured}\n\n{END}{after}")
 
 
 def _tables(result: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from vllm_jina_embed import JinaEmbedder
 
 if TYPE_CHECKING:
+    from tests.support.cells import Cells
     from tests.support.reference import Reference
 
 
@@ -23,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seconds", type=float, default=10.0, help="how long each parser is fuzzed")
     parser.addoption("--checkpoint", help="folder or repository that test_weights.py checks; else the demo")
     parser.addoption("--checkpoint-dtype", default="float32", help="vLLM's dtype for it: float32 or bfloat16")
+    parser.addoption("--cells", type=Path, help="run only tests with figures for docs/models.md, and append them here")
 
 
 def pytest_configure() -> None:
@@ -32,10 +34,22 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what takes long first, so that two processes end at the same time."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run what takes long first, so that two processes end at the same time; with ``--cells`` what records alone."""
+    if config.getoption("--cells"):
+        chosen = [item for item in items if "cells" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=set(items).difference(chosen))
+        items[:] = chosen
     order = {"fire": 0, "real": 0, "stores": 1, "contract": 1, "unit": 2}
     items.sort(key=lambda item: order[item.path.relative_to(Path(__file__).parent).parts[0]])
+
+
+@pytest.fixture
+def cells(request: pytest.FixtureRequest) -> Cells:
+    """What records a test's figures for docs/models.md."""
+    from tests.support.cells import Cells
+
+    return Cells(request.config.getoption("--cells"), str(request.path.relative_to(request.config.rootpath)))
 
 
 @pytest.fixture(scope="session")

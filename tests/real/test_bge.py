@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from tests.real.test_faithful import FLOAT32_GATE
+from tests.support.cells import Cells
 from tests.support.images import noise
 from tests.support.reference import distance
 from tests.support.servers import plain_text, served
 from tests.support.unigram import segment
 from tests.support.xlm_roberta import HIDDEN, POSITIONS, XlmReference, make_xlm_roberta, unit
 from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.engine.local import engine as local
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 from vllm_jina_embed.engine.pool import running_engines
@@ -61,7 +63,7 @@ def embedder(checkpoint: Path) -> Iterator[JinaEmbedder]:
 def worst(got: list[np.ndarray], expected: list[np.ndarray]) -> float:
     """Return the largest 1 - cosine over all rows of all items, after their shapes."""
     assert [rows.shape for rows in got] == [rows.shape for rows in expected]
-    return max(distance(one, other) for one, other in zip(got, expected, strict=True))
+    return float(np.max([distance(one, other) for one, other in zip(got, expected, strict=True)]))
 
 
 def of_tokens(reference: XlmReference, count: int) -> str:
@@ -72,7 +74,7 @@ def of_tokens(reference: XlmReference, count: int) -> str:
 
 
 async def test_dense_and_token_vectors_of_mixed_lengths_at_once(
-    embedder: JinaEmbedder, reference: XlmReference
+    embedder: JinaEmbedder, reference: XlmReference, cells: Cells
 ) -> None:
     """Texts of 3 to all tokens, both roles and both kinds of vector in one batch of one engine."""
     lengths = np.random.default_rng(0).integers(3, LONGEST, 60).tolist()
@@ -84,15 +86,15 @@ async def test_dense_and_token_vectors_of_mixed_lengths_at_once(
     for got in answers[:2]:
         assert got.shape == (len(texts), HIDDEN)
         assert got.dtype == np.float32
-        assert distance(got, expected) <= FLOAT32_GATE
+        assert cells.measure(XLM_ROBERTA, "dense", texts, got, expected) <= FLOAT32_GATE
         np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
     rows = [reference.multi_vector(text) for text in texts]
     for got in answers[2:]:
-        assert worst(got, rows) <= FLOAT32_GATE
+        assert cells.measure(XLM_ROBERTA, "multi", texts, got, rows) <= FLOAT32_GATE
         np.testing.assert_allclose(np.linalg.norm(np.concatenate(got), axis=1), 1, atol=1e-6)
 
 
-def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: XlmReference) -> None:
+def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: XlmReference, cells: Cells) -> None:
     """Mean pooling, raw rows without their ends, positions from 0, 1 or 3, and texts with a role before them."""
     texts = TEXTS[1:5]
     dense, multi = embedder.embed(texts), embedder.embed_multi_vector(texts)
@@ -108,8 +110,8 @@ def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Xlm
             "a role": reference.states(reference.ids("query: " + text))[0],
             **{f"position {first}": reference.states(ids, first_position=first)[0] for first in (0, 1, 3)},
         }
-        for name, wrong in mistakes.items():
-            assert distance(vector, unit(wrong)) > 100 * FLOAT32_GATE, name
+        gaps = {name: distance(vector, unit(wrong)) for name, wrong in mistakes.items()}
+        assert cells.planted(XLM_ROBERTA, gaps) > 100 * FLOAT32_GATE, gaps
         assert distance(vector, unit(reference.states(ids, first_position=2)[0])) <= FLOAT32_GATE
         inner = reference.states(ids[1:-1])
         assert rows.shape[0] == len(inner) + 2

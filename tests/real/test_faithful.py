@@ -5,18 +5,21 @@ The reference is computed here, never stored. Planted mistakes must move the vec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tests.support.cells import Cells
 from tests.support.images import SIZES, noise
 from tests.support.reference import Reference, distance, relative_error
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 
 FLOAT32_GATE = 1e-6
 BFLOAT16_GATE = 1e-4
@@ -42,21 +45,22 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[JinaEmbedder, Referen
         yield request.getfixturevalue("random_embedder"), request.getfixturevalue("random_reference")
 
 
-def test_texts_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
+def test_texts_equal_the_reference(pair: tuple[JinaEmbedder, Reference], cells: Cells) -> None:
     """Queries and passages of many kinds carry their prefix and are averaged over all tokens."""
     embedder, reference = pair
     expected_queries = np.stack([reference.embed(f"Query: {text}") for text in TEXTS])
     expected_passages = np.stack([reference.embed(f"Passage: {text}") for text in TEXTS])
-    assert distance(embedder.embed_queries(TEXTS), expected_queries) <= FLOAT32_GATE
-    assert distance(embedder.embed_passages(TEXTS), expected_passages) <= FLOAT32_GATE
+    queries, passages = embedder.embed_queries(TEXTS), embedder.embed_passages(TEXTS)
+    assert cells.measure(JINA_V4, "dense", TEXTS, queries, expected_queries) <= FLOAT32_GATE
+    assert cells.measure(JINA_V4, "dense", TEXTS, passages, expected_passages) <= FLOAT32_GATE
 
 
-def test_images_of_many_sizes_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
+def test_images_of_many_sizes_equal_the_reference(pair: tuple[JinaEmbedder, Reference], cells: Cells) -> None:
     """From 1 x 1 to over the pixel bound, wide and tall."""
     embedder, reference = pair
     images = [noise(*size, seed=seed) for seed, size in enumerate(SIZES)]
     expected = np.stack([reference.embed(image) for image in images])
-    assert distance(embedder.embed_images(images), expected) <= FLOAT32_GATE
+    assert cells.measure(JINA_V4, "dense", images, embedder.embed_images(images), expected) <= FLOAT32_GATE
 
 
 def test_images_of_many_modes_equal_the_reference(pair: tuple[JinaEmbedder, Reference]) -> None:
@@ -97,15 +101,16 @@ def test_vectors_that_are_not_normalised_equal_the_reference(pair: tuple[JinaEmb
         assert distance(got, embedder.embed(["a text", image, TEXTS[-1]], dimensions=dimensions)) <= FLOAT32_GATE
 
 
-def test_multi_vectors_are_the_normalised_token_states(pair: tuple[JinaEmbedder, Reference]) -> None:
+def test_multi_vectors_are_the_normalised_token_states(pair: tuple[JinaEmbedder, Reference], cells: Cells) -> None:
     """Every token of the prompt, for an image also those around it; such checkpoints have no projector."""
     embedder, reference = pair
-    image = noise(200, 150)
-    for got, item in zip(embedder.embed_multi_vector(["a text", image]), ["Passage: a text", image], strict=True):
-        expected = reference.token_states(item)[1].numpy()
-        assert got.shape == expected.shape == (len(expected), embedder.checkpoint.token_dimensions)
-        assert distance(got, expected) <= FLOAT32_GATE
-        np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
+    items = ["a text", noise(200, 150)]
+    got = embedder.embed_multi_vector(items)
+    expected = [reference.token_states(item)[1].numpy() for item in ("Passage: a text", items[1])]
+    assert cells.measure(JINA_V4, "multi", items, got, expected) <= FLOAT32_GATE
+    for rows in got:
+        assert rows.shape[1] == embedder.checkpoint.token_dimensions
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
 
 
 def test_input_types_are_the_references_prompts(pair: tuple[JinaEmbedder, Reference]) -> None:
@@ -159,52 +164,51 @@ class TestPlantedMistakes:
         """Show the model an image whose channels differ."""
         return noise(300, 200, 5)
 
-    def test_last_token(self, pair: tuple[JinaEmbedder, Reference], image: Image.Image) -> None:
-        """The last token instead of the mean."""
-        self._is_far(pair, "Passage: some text", lambda ids, states: states[-1])
-        self._is_far(pair, image, lambda ids, states: states[-1])
+    def test_other_poolings_of_a_text(self, pair: tuple[JinaEmbedder, Reference], cells: Cells) -> None:
+        """The last token instead of the mean; every token normalised before the mean, which is vLLM's default."""
+        embedder, reference = pair
+        _, states = reference.token_states("Passage: some text")
+        mistakes = {
+            "last token of a text": states[-1],
+            "normalised tokens": torch.nn.functional.normalize(states, dim=-1).mean(0),
+        }
+        self._are_far(embedder.embed(["some text"]), mistakes, cells)
 
-    def test_all_tokens_of_an_image(self, pair: tuple[JinaEmbedder, Reference], image: Image.Image) -> None:
-        """The template around the image averaged as well."""
-        self._is_far(pair, image, lambda ids, states: states.mean(0))
+    def test_other_poolings_of_an_image(
+        self, pair: tuple[JinaEmbedder, Reference], image: Image.Image, cells: Cells
+    ) -> None:
+        """The last token; the template around the image averaged as well; only the image's tokens."""
+        embedder, reference = pair
+        ids, states = reference.token_states(image)
+        mistakes = {
+            "last token of an image": states[-1],
+            "all tokens of an image": states.mean(0),
+            "span without markers": states[ids == reference.pad].mean(0),
+        }
+        self._are_far(embedder.embed([image]), mistakes, cells)
 
-    def test_span_without_markers(self, pair: tuple[JinaEmbedder, Reference], image: Image.Image) -> None:
-        """Only the image tokens."""
-        pad = pair[1].pad
-        self._is_far(pair, image, lambda ids, states: states[ids == pad].mean(0))
-
-    def test_normalised_tokens(self, pair: tuple[JinaEmbedder, Reference]) -> None:
-        """Every token normalised before the mean, which is vLLM's default."""
-        self._is_far(
-            pair, "Passage: some text", lambda ids, states: torch.nn.functional.normalize(states, dim=-1).mean(0)
-        )
-
-    def test_missing_prefix(self, pair: tuple[JinaEmbedder, Reference]) -> None:
+    def test_missing_prefix(self, pair: tuple[JinaEmbedder, Reference], cells: Cells) -> None:
         """The bare text, and the other role's prefix."""
         embedder, reference = pair
-        got = embedder.embed_passages(["some text"])
-        assert distance(got, reference.embed("some text")) > 10 * FLOAT32_GATE
-        assert distance(got, reference.embed("Query: some text")) > 10 * FLOAT32_GATE
+        mistakes = {"no prefix": reference.embed("some text"), "the other role": reference.embed("Query: some text")}
+        self._are_far(embedder.embed_passages(["some text"]), mistakes, cells)
 
-    def test_bgr(self, pair: tuple[JinaEmbedder, Reference], image: Image.Image) -> None:
+    def test_bgr(self, pair: tuple[JinaEmbedder, Reference], image: Image.Image, cells: Cells) -> None:
         """Red and blue exchanged."""
         embedder, reference = pair
         bgr = Image.fromarray(np.asarray(image)[:, :, ::-1].copy())
-        assert distance(embedder.embed_images([image]), reference.embed(bgr)) > 10 * FLOAT32_GATE
+        self._are_far(embedder.embed_images([image]), {"red and blue exchanged": reference.embed(bgr)}, cells)
 
-    def test_stock_pixel_bound(self, random_embedder: JinaEmbedder, random_checkpoint: Path) -> None:
+    def test_stock_pixel_bound(self, random_embedder: JinaEmbedder, random_checkpoint: Path, cells: Cells) -> None:
         """The bound that the vLLM checkpoints ship instead of the reference's."""
         stock = Reference(random_checkpoint, max_pixels=12845056)
         large = noise(1000, 900)
-        assert distance(random_embedder.embed_images([large]), stock.embed(large)) > 10 * FLOAT32_GATE
+        self._are_far(random_embedder.embed_images([large]), {"another pixel bound": stock.embed(large)}, cells)
 
     @staticmethod
-    def _is_far(pair: tuple[JinaEmbedder, Reference], item: str | Image.Image, pool: object) -> None:
-        embedder, reference = pair
-        ids, states = reference.token_states(item)
-        wrong = pool(ids, states).numpy()  # type: ignore[operator]
-        shown = item.removeprefix("Passage: ") if isinstance(item, str) else item
-        assert distance(embedder.embed([shown]), wrong) > 10 * FLOAT32_GATE
+    def _are_far(vector: np.ndarray, mistakes: Mapping[str, Any], cells: Cells) -> None:
+        gaps = {name: distance(vector, np.asarray(wrong)) for name, wrong in mistakes.items()}
+        assert cells.planted(JINA_V4, gaps) > 10 * FLOAT32_GATE, gaps
 
 
 def _modes() -> Iterator[tuple[str, object, Image.Image]]:

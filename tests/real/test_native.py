@@ -20,6 +20,7 @@ from langchain_core.embeddings import Embeddings
 from PIL import Image
 
 from tests.real.test_faithful import FLOAT32_GATE
+from tests.support.cells import Cells
 from tests.support.checkpoints import Size
 from tests.support.images import noise
 from tests.support.native import TASKS, TOKEN_DIMENSIONS, NativeReference, make_native
@@ -27,6 +28,7 @@ from tests.support.reference import distance
 from tests.support.weights import check_weights
 from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
@@ -101,11 +103,11 @@ def expected_multi(references: dict[str, NativeReference]) -> Multi:
 def worst(got: list[np.ndarray], expected: list[np.ndarray]) -> float:
     """Return the largest 1 - cosine over all rows of all items, after their shapes."""
     assert [rows.shape for rows in got] == [rows.shape for rows in expected]
-    return max(distance(one, other) for one, other in zip(got, expected, strict=True))
+    return float(np.max([distance(one, other) for one, other in zip(got, expected, strict=True)]))
 
 
 async def test_every_task_and_both_kinds_of_vector_in_one_batch(
-    embedder: JinaEmbedder, references: dict[str, NativeReference]
+    embedder: JinaEmbedder, references: dict[str, NativeReference], cells: Cells
 ) -> None:
     """All tasks, roles, Matryoshka sizes and multi-vectors of texts and images at the same time on one engine."""
     sizes = embedder.checkpoint.matryoshka_sizes
@@ -118,19 +120,18 @@ async def test_every_task_and_both_kinds_of_vector_in_one_batch(
     }
     multis = {task: embedder.aembed_multi_vector(ITEMS, task=task) for task in TASKS}
     answers = await asyncio.gather(*singles.values(), *multis.values())
-    found: dict[str, float] = {"single": 0.0, "multi": 0.0}
+    gaps = []
     for (task, role, size), got in zip(singles, answers, strict=False):
         expected = np.stack([references[task].embed(item, size) for item in prompts(task, role)])
         assert got.shape == (len(ITEMS), size)
-        found["single"] = max(found["single"], distance(got, expected))
+        gaps.append(cells.measure(JINA_V4, "dense", ITEMS, got, expected))
     rows = expected_multi(references)
     for task, got in zip(multis, answers[len(singles) :], strict=True):
-        found["multi"] = max(found["multi"], worst(got, rows[task]))
+        gaps.append(cells.measure(JINA_V4, "multi", ITEMS, got, rows[task]))
         for one in got:
             assert one.shape[1] == TOKEN_DIMENSIONS == embedder.checkpoint.token_dimensions
             np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=1e-6)
-    print(found)
-    assert max(found.values()) <= FLOAT32_GATE, found
+    assert all(gap <= FLOAT32_GATE for gap in gaps), gaps
 
 
 def test_one_engine_serves_every_task_in_both_frameworks(
@@ -218,42 +219,41 @@ class TestPlantedMistakes:
 
     IMAGE = noise(200, 140, 6)
 
-    def test_the_adapter_of_another_task(self, embedder: JinaEmbedder, references: dict[str, NativeReference]) -> None:
-        """Also none at all."""
-        for item in ("Query: some text", self.IMAGE):
-            single, multi = self._ours(embedder, item)
-            for task in ("text-matching", "code"):
-                assert distance(single, references[task].embed(item)) > 1000 * FLOAT32_GATE
-                assert distance(multi, references[task].multi_vector(item)) > 1000 * FLOAT32_GATE
+    def test_the_adapter_of_another_task(
+        self, embedder: JinaEmbedder, references: dict[str, NativeReference], cells: Cells
+    ) -> None:
+        """In either kind of vector."""
+        others = {f"the adapter of {task}": references[task] for task in ("text-matching", "code")}
+        self._are_far(embedder, others, cells)
 
-    @pytest.mark.parametrize("scale", [0.0, 1.0])
-    def test_alpha_over_rank_forgotten(self, embedder: JinaEmbedder, checkpoint: Path, scale: float) -> None:
+    def test_alpha_over_rank_forgotten(self, embedder: JinaEmbedder, checkpoint: Path, cells: Cells) -> None:
         """Or the adapters left out."""
-        wrong = NativeReference(checkpoint, "retrieval", scale=scale)
-        for item in ("Query: some text", self.IMAGE):
-            single, multi = self._ours(embedder, item)
-            assert distance(single, wrong.embed(item)) > 1000 * FLOAT32_GATE
-            assert distance(multi, wrong.multi_vector(item)) > 1000 * FLOAT32_GATE
+        scales = {"no adapter": 0.0, "no alpha / r": 1.0}
+        others = {name: NativeReference(checkpoint, "retrieval", scale=scale) for name, scale in scales.items()}
+        self._are_far(embedder, others, cells)
 
-    def test_the_projector_of_the_last_task(
-        self, embedder: JinaEmbedder, references: dict[str, NativeReference]
+    def test_other_projections(
+        self, embedder: JinaEmbedder, references: dict[str, NativeReference], cells: Cells
     ) -> None:
-        """As a loader gives that takes any name with ``lora_A`` in it, the last one winning."""
-        weight, bias = references["code"].projector
-        self._is_far(embedder, references, lambda ids, states: states @ weight.T + bias)
+        """The last task's projector, as a loader gives that takes any name with ``lora_A`` in it; no bias, and others.
 
-    def test_no_bias(self, embedder: JinaEmbedder, references: dict[str, NativeReference]) -> None:
-        """The published one is probably zero, which would hide it."""
-        weight, _ = references["retrieval"].projector
-        self._is_far(embedder, references, lambda ids, states: states @ weight.T)
-
-    def test_states_normalised_before_they_are_projected(
-        self, embedder: JinaEmbedder, references: dict[str, NativeReference]
-    ) -> None:
-        """Which the bias shows."""
+        The published bias is probably zero, which would hide it.
+        """
         weight, bias = references["retrieval"].projector
-        normalize = torch.nn.functional.normalize
-        self._is_far(embedder, references, lambda ids, states: normalize(states, dim=-1) @ weight.T + bias)
+        last, last_bias = references["code"].projector
+        for item in ("Query: some text", self.IMAGE):
+            with torch.inference_mode():
+                _, states = references["retrieval"].token_states(item)
+                mistakes = {
+                    "the projector of the last task": states @ last.T + last_bias,
+                    "no bias": states @ weight.T,
+                    "states normalised before they are projected": torch.nn.functional.normalize(states, dim=-1)
+                    @ weight.T
+                    + bias,
+                }
+            _, multi = self._ours(embedder, item)
+            gaps = {name: distance(multi, wrong.numpy()) for name, wrong in mistakes.items()}
+            assert cells.planted(JINA_V4, gaps) > 1000 * FLOAT32_GATE, gaps
 
     def test_only_the_vision_span(self, embedder: JinaEmbedder, references: dict[str, NativeReference]) -> None:
         """An image's multi-vector has rows for the words around it."""
@@ -268,11 +268,12 @@ class TestPlantedMistakes:
         single = embedder.embed([shown], prompt_name="query")
         return single, embedder.embed_multi_vector([shown], prompt_name="query")[0]
 
-    def _is_far(self, embedder: JinaEmbedder, references: dict[str, NativeReference], rows: Any) -> None:
+    def _are_far(self, embedder: JinaEmbedder, others: dict[str, NativeReference], cells: Cells) -> None:
         for item in ("Query: some text", self.IMAGE):
-            with torch.inference_mode():
-                wrong = rows(*references["retrieval"].token_states(item)).numpy()
-            assert distance(self._ours(embedder, item)[1], wrong) > 1000 * FLOAT32_GATE
+            single, multi = self._ours(embedder, item)
+            gaps = {name: distance(single, other.embed(item)) for name, other in others.items()}
+            gaps |= {f"{name}, rows": distance(multi, other.multi_vector(item)) for name, other in others.items()}
+            assert cells.planted(JINA_V4, gaps) > 1000 * FLOAT32_GATE, gaps
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.builders import builder_of
+from tests.support.cells import Cells
 from tests.support.decoders import STEP, TEXTS, DecoderReference
 from tests.support.reference import distance
 from tests.support.servers import served
@@ -27,6 +28,8 @@ ROLES = ("query", "passage")
 STEPS = {"engine_kwargs": {"dtype": "float32", "max_num_batched_tokens": STEP, "max_model_len": 1024}}
 """Options of an embedder whose engine computes the last of ``TEXTS`` in several steps."""
 Prefix = Mapping[str, str]
+UNRECORDED = Cells(None, "")
+"""For tests that compare once more what others record."""
 
 
 def expected(reference: DecoderReference, prefix: str, texts: Sequence[str] = TEXTS) -> np.ndarray:
@@ -34,24 +37,28 @@ def expected(reference: DecoderReference, prefix: str, texts: Sequence[str] = TE
     return np.stack([reference.embed(prefix + text) for text in texts])
 
 
-def check_embeddings(embedder: JinaEmbedder, reference: DecoderReference, prefix: Prefix) -> dict[str, float]:
+def check_embeddings(
+    embedder: JinaEmbedder, reference: DecoderReference, prefix: Prefix, cells: Cells = UNRECORDED
+) -> dict[str, float]:
     """Check short and long texts of both roles; return and print the largest 1 - cosine of each."""
     found = {}
     for role in ROLES:
         got = embedder.embed(TEXTS, prompt_name=role)  # type: ignore[arg-type]
-        found[role] = distance(got, expected(reference, prefix[role]))
+        right = expected(reference, prefix[role])
+        found[role] = cells.measure(embedder.checkpoint.row, "dense", TEXTS, got, right)
         np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
     return _within(found)
 
 
-def check_multi_vectors(embedder: JinaEmbedder, reference: DecoderReference, prefix: Prefix) -> dict[str, float]:
+def check_multi_vectors(
+    embedder: JinaEmbedder, reference: DecoderReference, prefix: Prefix, cells: Cells
+) -> dict[str, float]:
     """Check that each token of a prompt has its row; return and print the largest 1 - cosine."""
-    found = {f"rows of a {role}": 0.0 for role in ROLES}
+    found = {}
     for role in ROLES:
-        for text, rows in zip(TEXTS, embedder.embed_multi_vector(TEXTS, prompt_name=role), strict=True):  # type: ignore[arg-type]
-            whole = reference.multi_vector(prefix[role] + text)
-            assert rows.shape == whole.shape
-            found[f"rows of a {role}"] = max(found[f"rows of a {role}"], distance(rows, whole))
+        got = embedder.embed_multi_vector(TEXTS, prompt_name=role)  # type: ignore[arg-type]
+        right = [reference.multi_vector(prefix[role] + text) for text in TEXTS]
+        found[f"rows of a {role}"] = cells.measure(embedder.checkpoint.row, "multi", TEXTS, got, right)
     return _within(found)
 
 
@@ -75,11 +82,11 @@ def check_hostile(
         assert all(distance(one, other) > 100 * GATE for one, other in zip(got, read, strict=False))
 
 
-def check_planted(embedder: JinaEmbedder, text: str, mistakes: Mapping[str, np.ndarray]) -> None:
+def check_planted(embedder: JinaEmbedder, text: str, mistakes: Mapping[str, np.ndarray], cells: Cells) -> None:
     """Check that a query's vector is far from each of these vectors ``(hidden,)``."""
     vector = embedder.embed_queries([text])[0]
-    near = {name: distance(vector, unit(wrong)) for name, wrong in mistakes.items()}
-    assert min(near.values()) > 100 * GATE, near
+    gaps = {name: distance(vector, unit(wrong)) for name, wrong in mistakes.items()}
+    assert cells.planted(embedder.checkpoint.row, gaps) > 100 * GATE, gaps
 
 
 def check_planted_row(

@@ -13,6 +13,7 @@ import pytest
 
 from tests.real.test_faithful import FLOAT32_GATE
 from tests.support.builders import builder_of
+from tests.support.cells import Cells
 from tests.support.encoders import EncoderReference, unit
 from tests.support.images import noise
 from tests.support.reference import distance
@@ -104,10 +105,10 @@ class Case:
 def worst(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
     """Return the largest 1 - cosine over all rows of all items, after their shapes."""
     assert [rows.shape for rows in got] == [rows.shape for rows in expected]
-    return max(distance(one, other) for one, other in zip(got, expected, strict=True))
+    return float(np.max([distance(one, other) for one, other in zip(got, expected, strict=True)]))
 
 
-async def check_all_outputs(case: Case, embedder: JinaEmbedder) -> None:
+async def check_all_outputs(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
     """Embeddings of both roles and every size, and token vectors, of short texts and the longest, all at once."""
     hidden = len(case.expected("query", ["a"])[0])
     texts = {}
@@ -122,21 +123,26 @@ async def check_all_outputs(case: Case, embedder: JinaEmbedder) -> None:
         jobs += [embedder.aembed(texts[role], dimensions=size, **call) for size in (*case.sizes, hidden)]
         jobs.append(embedder.aembed_multi_vector(texts[role], **call))
     answers: list[Any] = await asyncio.gather(*jobs)
-    largest = 0.0
+    gaps = []
     for number, role in enumerate(case.prefixes):
         *dense, rows = answers[number * (len(case.sizes) + 2) :][: len(case.sizes) + 2]
         for size, got in zip((*case.sizes, hidden), dense, strict=True):
             assert (got.shape, got.dtype) == ((len(texts[role]), size), np.float32)
             np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
-            largest = max(largest, distance(got, case.expected(role, texts[role], size)))
+            right = case.expected(role, texts[role], size)
+            gaps.append(cells.measure(case.row, "dense", texts[role], got, right))
         states = [unit(case.states(role, case.ids(role, text))) for text in texts[role]]
-        largest = max(largest, worst(rows, states))
-    print(f"{case.row.name}: 1 - cosine to transformers at most {largest:.1e}")
-    assert largest <= FLOAT32_GATE
+        gaps.append(cells.measure(case.row, "multi", texts[role], rows, states))
+    assert all(gap <= FLOAT32_GATE for gap in gaps), gaps
 
 
 def check_mistakes(
-    case: Case, embedder: JinaEmbedder, mistakes: Callable[[str, str], Mapping[str, Any]], *, far: float = FAR
+    case: Case,
+    embedder: JinaEmbedder,
+    mistakes: Callable[[str, str], Mapping[str, Any]],
+    cells: Cells,
+    *,
+    far: float = FAR,
 ) -> None:
     """Vectors of planted mistakes are far from the engine's.
 
@@ -144,13 +150,14 @@ def check_mistakes(
         case: The row.
         embedder: Its engine.
         mistakes: Returns by name what is wrongly pooled of a role and a text.
+        cells: Records how far.
         far: How far at least.
     """
     for role in case.prefixes:
         texts = TEXTS[1:5]
         for text, vector in zip(texts, embedder.embed(texts, prompt_name=role, task=case.task), strict=True):  # type: ignore[arg-type]
-            for name, wrong in mistakes(role, text).items():
-                assert distance(vector, unit(wrong)) > far, (role, name)
+            gaps = {name: distance(vector, unit(wrong)) for name, wrong in mistakes(role, text).items()}
+            assert cells.planted(case.row, gaps) > far, (role, gaps)
 
 
 def check_planted_prompt(case: Case, embedder: JinaEmbedder, template: Template) -> None:

@@ -2,7 +2,7 @@
 
 Written apart from the package: own prompts, own tokeniser call, own pooling.
 Sources: the card of MrLight/dse-qwen2-2b-mrl-v1; gme_inference.py of Alibaba-NLP/gme-Qwen2-VL-2B-Instruct;
-src/model/processor.py and experiments/examples/qwen2vl/demo_v1_image.py of TIGER-AI-Lab/VLM2Vec.
+src/model/processor.py, experiments/examples/qwen2vl/demo_v1_image.py and demo_v2_image.py of TIGER-AI-Lab/VLM2Vec.
 """
 
 from __future__ import annotations

@@ -144,12 +144,13 @@ def _make(folder: Path, tokenizer: Tokenizer, *, seed: int, length: int, end: in
     )  # fmt: skip
     for norm in ("norm1.weight", "norm2.weight", "layernorm.weight", "layer_norm.weight"):
         spread(model, norm=norm)
-    with torch.no_grad():
+    with torch.no_grad():  # attention stays soft: each token of a text, its end too, is seen by the last one
         for name, value in model.named_parameters():
             if "embedding" in name:
                 value.normal_(std=1.0)
-            elif "probe" not in name and "norm" not in name:
+            elif "norm" not in name and "probe" not in name and "q_proj" not in name and "k_proj" not in name:
                 value.mul_(3.0) if value.ndim > 1 else value.normal_(std=0.3)
+        model.text_model.embeddings.token_embedding.weight[end] *= 4  # one among many that fill a text up
     model.save_pretrained(folder)
     write_json(
         folder / "preprocessor_config.json",

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import encoder_checks as checks
 from tests.support.bert import POSITIONS, BertReference, make_bert
+from tests.support.cells import Cells
 from tests.support.encoder_checks import Case
 from tests.support.wordpiece import make_wordpiece, pieces
 from vllm_jina_embed import JinaEmbedder, Slot, Special
@@ -48,11 +49,11 @@ def embedder(case: Case) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder) -> None:
-    await checks.check_all_outputs(case, embedder)
+async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
+    await checks.check_all_outputs(case, embedder, cells)
 
 
-def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) -> None:
+def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
     """Other poolings and prompts, and positions that begin elsewhere."""
     states = case.reference.states
 
@@ -69,7 +70,7 @@ def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) ->
             "positions from 1": states(ids, first_position=1)[0],
         }
 
-    checks.check_mistakes(case, embedder, mistakes)
+    checks.check_mistakes(case, embedder, mistakes, cells)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support import encoder_checks as checks
+from tests.support.cells import Cells
 from tests.support.checkpoints import write_json
 from tests.support.encoder_checks import Case
 from tests.support.unigram import segment
@@ -51,11 +52,11 @@ def embedder(case: Case) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder) -> None:
-    await checks.check_all_outputs(case, embedder)
+async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
+    await checks.check_all_outputs(case, embedder, cells)
 
 
-def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) -> None:
+def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
     """The mean, the prompt that bge-m3's row has, positions that are not after the padding token's."""
     states = case.reference.states
 
@@ -68,7 +69,7 @@ def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) ->
             "positions from 0": states(ids, first_position=0)[0],
         }
 
-    checks.check_mistakes(case, embedder, mistakes)
+    checks.check_mistakes(case, embedder, mistakes, cells)
 
 
 def test_a_row_with_a_mistake_gives_other_vectors(case: Case, embedder: JinaEmbedder) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support import encoder_checks as checks
+from tests.support.cells import Cells
 from tests.support.encoder_checks import Case
 from tests.support.gte import FACTOR, POSITIONS, THETA, GteReference, make_gte
 from tests.support.unigram import segment
@@ -51,11 +52,11 @@ def embedder(case: Case) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder) -> None:
-    await checks.check_all_outputs(case, embedder)
+async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
+    await checks.check_all_outputs(case, embedder, cells)
 
 
-def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) -> None:
+def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
     """The mean, another prompt, and positions as gte-multilingual-base's are scaled."""
     states, other = case.reference.states, GteReference(case.folder, scaling=(THETA, FACTOR))
 
@@ -68,7 +69,7 @@ def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) ->
             "scaled positions": other.states(ids)[0],
         }
 
-    checks.check_mistakes(case, embedder, mistakes)
+    checks.check_mistakes(case, embedder, mistakes, cells)
 
 
 def test_a_row_with_a_mistake_gives_other_vectors(case: Case, embedder: JinaEmbedder) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.real.test_faithful import FLOAT32_GATE
+from tests.support.cells import Cells
 from tests.support.clip import END, LENGTH, PROJECTION, START, ClipReference, make_clip
 from tests.support.images import noise
 from tests.support.reference import distance
@@ -55,7 +56,7 @@ def embedder(checkpoint: Path) -> Iterator[JinaEmbedder]:
 
 @pytest.mark.parametrize("role", ["query", "passage"])
 def test_embeddings_of_texts_and_images_in_one_list(
-    embedder: JinaEmbedder, reference: ClipReference, role: Any
+    embedder: JinaEmbedder, reference: ClipReference, role: Any, cells: Cells
 ) -> None:
     """Steps of the engine hold both: vLLM once left the texts of such a step out of the text encoder (#53091)."""
     pairs = zip([*TEXTS * 2], [*IMAGES * 3], strict=False)
@@ -63,9 +64,7 @@ def test_embeddings_of_texts_and_images_in_one_list(
     with pytest.warns(UserWarning, match="lost their end"):
         got = embedder.embed(mixed, prompt_name=role)
     right = [reference.text(item) if isinstance(item, str) else reference.image(item) for item in mixed]
-    distances = [distance(one, other) for one, other in zip(got, right, strict=True)]
-    print(f"{role}: 1 - cosine at most {max(distances):.1e}")
-    assert max(distances) <= FLOAT32_GATE, distances
+    assert cells.measure(CLIP, "dense", mixed, got, right) <= FLOAT32_GATE
     assert got.shape == (len(mixed), PROJECTION)
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
 
@@ -77,7 +76,9 @@ def test_a_text_alone_and_an_image_alone(embedder: JinaEmbedder, reference: Clip
 
 
 @pytest.mark.parametrize("text", [TEXTS[1], TEXTS[2]])
-def test_planted_mistakes_in_texts_are_far_outside(embedder: JinaEmbedder, reference: ClipReference, text: str) -> None:
+def test_planted_mistakes_in_texts_are_far_outside(
+    embedder: JinaEmbedder, reference: ClipReference, text: str, cells: Cells
+) -> None:
     (vector,) = embedder.embed([text])
     ids = reference.ids(text)
     states = reference.text_states(ids)
@@ -91,11 +92,13 @@ def test_planted_mistakes_in_texts_are_far_outside(embedder: JinaEmbedder, refer
         "a space in front": reference.of_ids([*ids[:1], *reference.ids("a")[1:-1], *ids[1:]]),
         "letters as written": reference.of_ids(reference.ids_as_written(text)),
     }
-    for name, wrong in mistakes.items():
-        assert distance(vector, unit(wrong)) > 100 * FLOAT32_GATE, name
+    gaps = {name: distance(vector, unit(wrong)) for name, wrong in mistakes.items()}
+    assert cells.planted(CLIP, gaps) > 100 * FLOAT32_GATE, gaps
 
 
-def test_planted_mistakes_in_images_are_far_outside(embedder: JinaEmbedder, reference: ClipReference) -> None:
+def test_planted_mistakes_in_images_are_far_outside(
+    embedder: JinaEmbedder, reference: ClipReference, cells: Cells
+) -> None:
     image = IMAGES[0]
     (vector,) = embedder.embed([image])
     mistakes = {
@@ -105,8 +108,8 @@ def test_planted_mistakes_in_images_are_far_outside(embedder: JinaEmbedder, refe
         "pixels as they are": reference.image(image, do_normalize=False),
         "the patches, not the class": reference.patches(image),
     }
-    for name, wrong in mistakes.items():
-        assert distance(vector, wrong) > 100 * FLOAT32_GATE, name
+    gaps = {name: distance(vector, wrong) for name, wrong in mistakes.items()}
+    assert cells.planted(CLIP, gaps) > 100 * FLOAT32_GATE, gaps
     assert distance(vector, reference.image(image, resample=2)) > 10 * FLOAT32_GATE  # bilinear: noise hides most of it
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.real.test_faithful import FLOAT32_GATE
+from tests.support.cells import Cells
 from tests.support.images import noise
 from tests.support.qwen2_vl import FRAME, HIDDEN, Qwen2VlReference, make_qwen2_vl
 from tests.support.reference import IMAGE, distance
@@ -60,31 +61,30 @@ SHOWN = FRAME.format(f"{IMAGE}What is shown in this image?")
 @pytest.mark.parametrize("role", PREFIX)
 @pytest.mark.parametrize("dimensions", [None, 64])
 def test_embeddings_of_texts_and_images(
-    embedder: JinaEmbedder, reference: Qwen2VlReference, role: Any, dimensions: int | None
+    embedder: JinaEmbedder, reference: Qwen2VlReference, role: Any, dimensions: int | None, cells: Cells
 ) -> None:
     """In one mixed list, cut and normalised as the card does it."""
     right = [reference.embed(prompt_of(role, text), [CARD], dimensions) for text in TEXTS]
     right += [reference.embed(SHOWN, [image], dimensions) for image in IMAGES]
-    got = embedder.embed([*TEXTS, *IMAGES], prompt_name=role, dimensions=dimensions)
+    items = [*TEXTS, *IMAGES]
+    got = embedder.embed(items, prompt_name=role, dimensions=dimensions)
     assert got.shape == (len(right), dimensions or HIDDEN)
-    distances = [distance(one, other) for one, other in zip(got, right, strict=True)]
-    print(f"{role}, {dimensions}: 1 - cosine at most {max(distances):.1e}")
-    assert max(distances) <= FLOAT32_GATE, distances
+    assert cells.measure(DSE, "dense", items, got, right) <= FLOAT32_GATE
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
 
 
-def test_token_vectors(embedder: JinaEmbedder, reference: Qwen2VlReference) -> None:
+def test_token_vectors(embedder: JinaEmbedder, reference: Qwen2VlReference, cells: Cells) -> None:
     """Those of the placeholder's four patches are among them."""
-    text, image = embedder.embed_multi_vector([TEXTS[1], IMAGES[0]], prompt_name="query")
-    for rows, whole in (
-        (text, reference.multi_vector(prompt_of("query", TEXTS[1]), [CARD])),
-        (image, reference.multi_vector(SHOWN, IMAGES[:1])),
-    ):
-        assert rows.shape == whole.shape
-        assert distance(rows, whole) <= FLOAT32_GATE
+    items = [TEXTS[1], IMAGES[0]]
+    right = [
+        reference.multi_vector(prompt_of("query", TEXTS[1]), [CARD]),
+        reference.multi_vector(SHOWN, IMAGES[:1]),
+    ]
+    got = embedder.embed_multi_vector(items, prompt_name="query")
+    assert cells.measure(DSE, "multi", items, got, right) <= FLOAT32_GATE
 
 
-def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwen2VlReference) -> None:
+def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwen2VlReference, cells: Cells) -> None:
     """Another pooling, other positions, another placeholder, and prompts that differ in one piece."""
     for text, vector in zip(TEXTS[1:3], embedder.embed_queries(TEXTS[1:3]), strict=True):
         prompt = prompt_of("query", text)
@@ -102,7 +102,7 @@ def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwe
         }
         gaps = {name: distance(vector, unit(wrong)) for name, wrong in mistakes.items()}
         print(", ".join(f"{name}: {gap:.1e}" for name, gap in gaps.items()))
-        assert min(gaps.values()) > 100 * FLOAT32_GATE, gaps
+        assert cells.planted(DSE, gaps) > 100 * FLOAT32_GATE, gaps
 
 
 ONE_TOKEN = {"shortest_edge": 28**2, "longest_edge": 28**2}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.bare import bare_vllm
+from tests.support.cells import Cells
 from tests.support.decoder_checks import (
     GATE,
     STEPS,
@@ -56,18 +57,20 @@ def embedder(checkpoint: Path) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-def test_embeddings(embedder: JinaEmbedder, reference: DecoderReference) -> None:
+def test_embeddings(embedder: JinaEmbedder, reference: DecoderReference, cells: Cells) -> None:
     """Queries with the instruction, documents without, between ``<s>`` and ``</s>``; the last text takes many steps."""
     assert len(reference.ids(TEXTS[-1])) > 3 * STEP
-    check_embeddings(embedder, reference, PREFIX)
+    check_embeddings(embedder, reference, PREFIX, cells)
 
 
-def test_token_vectors(embedder: JinaEmbedder, reference: DecoderReference) -> None:
-    check_multi_vectors(embedder, reference, PREFIX)
+def test_token_vectors(embedder: JinaEmbedder, reference: DecoderReference, cells: Cells) -> None:
+    check_multi_vectors(embedder, reference, PREFIX, cells)
 
 
 @pytest.mark.parametrize("text", TEXTS[1:5])
-def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: DecoderReference, text: str) -> None:
+def test_planted_mistakes_are_far_outside(
+    embedder: JinaEmbedder, reference: DecoderReference, text: str, cells: Cells
+) -> None:
     """Another pooling, attention both ways, and prompts that differ in one piece."""
     ids = reference.ids(QUERY + text)
     states = reference.states(ids)
@@ -82,7 +85,7 @@ def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Dec
         "no Query:": reference.embed(f"{INSTRUCTION}\n{text}"),
         "no space": reference.embed(QUERY.rstrip() + text),
     }
-    check_planted(embedder, text, mistakes)
+    check_planted(embedder, text, mistakes, cells)
 
 
 @pytest.mark.parametrize(

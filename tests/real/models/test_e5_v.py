@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.real.test_faithful import FLOAT32_GATE
+from tests.support.cells import Cells
 from tests.support.images import noise
 from tests.support.llava_next import HIDDEN, TEXT, E5VReference, make_e5_v
 from tests.support.reference import distance
@@ -62,27 +63,25 @@ def embedder(checkpoint: Path) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-def test_embeddings_of_texts_images_and_both(embedder: JinaEmbedder, reference: E5VReference) -> None:
+def test_embeddings_of_texts_images_and_both(embedder: JinaEmbedder, reference: E5VReference, cells: Cells) -> None:
     """In one mixed list, the same for both roles."""
     right = np.stack([reference.embed(reference.prompt(text, len(images)), images) for text, images in ITEMS])
     for role in ("query", "passage"):
-        got = embedder.embed([given(*item) for item in ITEMS], prompt_name=role)  # type: ignore[arg-type]
-        distances = [distance(one, other) for one, other in zip(got, right, strict=True)]
-        print(f"{role}: 1 - cosine at most {max(distances):.1e}")
-        assert max(distances) <= FLOAT32_GATE, distances
+        items = [given(*item) for item in ITEMS]
+        got = embedder.embed(items, prompt_name=role)  # type: ignore[arg-type]
+        assert cells.measure(E5_V, "dense", items, got, right) <= FLOAT32_GATE
         np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
 
 
-def test_token_vectors(embedder: JinaEmbedder, reference: E5VReference) -> None:
-    for item in (ITEMS[1], ITEMS[6], ITEMS[11]):
-        text, images = item
-        (rows,) = embedder.embed_multi_vector([given(*item)])
-        whole = unit(reference.states(reference.prompt(text, len(images)), images))
-        assert rows.shape == whole.shape
-        assert distance(rows, whole) <= FLOAT32_GATE
+def test_token_vectors(embedder: JinaEmbedder, reference: E5VReference, cells: Cells) -> None:
+    some = (ITEMS[1], ITEMS[6], ITEMS[11])
+    right = [unit(reference.states(reference.prompt(text, len(images)), images)) for text, images in some]
+    items = [given(*item) for item in some]
+    got = embedder.embed_multi_vector(items)
+    assert cells.measure(E5_V, "multi", items, got, right) <= FLOAT32_GATE
 
 
-def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: E5VReference) -> None:
+def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: E5VReference, cells: Cells) -> None:
     """Another pooling, and prompts that differ in one piece, the last space and line end among them."""
     for text, images in (ITEMS[1], ITEMS[10]):
         (vector,) = embedder.embed([given(text, images)])
@@ -102,7 +101,7 @@ def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: E5V
             mistakes["a square image"] = reference.states(prompt, [images[0].resize((112, 112))])[-1]
         gaps = {name: distance(vector, unit(wrong)) for name, wrong in mistakes.items()}
         print(", ".join(f"{name}: {gap:.1e}" for name, gap in gaps.items()))
-        assert min(gaps.values()) > 100 * FLOAT32_GATE, gaps
+        assert cells.planted(E5_V, gaps) > 100 * FLOAT32_GATE, gaps
 
 
 def test_rows_with_a_mistake_give_other_vectors(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.real.test_faithful import FLOAT32_GATE
+from tests.support.cells import Cells
 from tests.support.images import noise
 from tests.support.qwen2_vl import FRAME, HIDDEN, Qwen2VlReference, make_qwen2_vl
 from tests.support.reference import IMAGE, distance
@@ -65,27 +66,25 @@ def prompt_of(text: str | None, images: int) -> str:
     return FRAME.format(IMAGE * images + (text or ""))
 
 
-def test_embeddings_of_texts_images_and_both(embedder: JinaEmbedder, reference: Qwen2VlReference) -> None:
+def test_embeddings_of_texts_images_and_both(embedder: JinaEmbedder, reference: Qwen2VlReference, cells: Cells) -> None:
     """In one mixed list; both roles have the default instruction."""
     right = np.stack([reference.embed(prompt_of(text, len(images)), images) for text, images in ITEMS])
     for role in ("query", "passage"):
-        got = embedder.embed([given(*item) for item in ITEMS], prompt_name=role)  # type: ignore[arg-type]
-        distances = [distance(one, other) for one, other in zip(got, right, strict=True)]
-        print(f"{role}: 1 - cosine at most {max(distances):.1e}")
-        assert max(distances) <= FLOAT32_GATE, distances
+        items = [given(*item) for item in ITEMS]
+        got = embedder.embed(items, prompt_name=role)  # type: ignore[arg-type]
+        assert cells.measure(GME, "dense", items, got, right) <= FLOAT32_GATE
         np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
 
 
-def test_token_vectors(embedder: JinaEmbedder, reference: Qwen2VlReference) -> None:
-    for item in (ITEMS[1], ITEMS[5], ITEMS[9]):
-        text, images = item
-        (rows,) = embedder.embed_multi_vector([given(*item)])
-        whole = reference.multi_vector(prompt_of(text, len(images)), images)
-        assert rows.shape == whole.shape
-        assert distance(rows, whole) <= FLOAT32_GATE
+def test_token_vectors(embedder: JinaEmbedder, reference: Qwen2VlReference, cells: Cells) -> None:
+    some = (ITEMS[1], ITEMS[5], ITEMS[9])
+    right = [reference.multi_vector(prompt_of(text, len(images)), images) for text, images in some]
+    items = [given(*item) for item in some]
+    got = embedder.embed_multi_vector(items)
+    assert cells.measure(GME, "multi", items, got, right) <= FLOAT32_GATE
 
 
-def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwen2VlReference) -> None:
+def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwen2VlReference, cells: Cells) -> None:
     """Another pooling, positions on a grid as vLLM gives by itself, other sizes, and prompts that differ in a piece."""
     for text, images in (ITEMS[9], ITEMS[10]):
         (vector,) = embedder.embed([given(text, images)])
@@ -101,8 +100,8 @@ def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwe
             "text first": reference.states(prompt_of(f"{text}{IMAGE}", 0), images)[-1],
             "another image": reference.states(prompt, [noise(300, 200, 99)])[-1],
         }
-        for name, wrong in mistakes.items():
-            assert distance(vector, unit(wrong)) > 100 * FLOAT32_GATE, name
+        gaps = {name: distance(vector, unit(wrong)) for name, wrong in mistakes.items()}
+        assert cells.planted(GME, gaps) > 100 * FLOAT32_GATE, gaps
 
 
 def bounds(least: int) -> dict[str, int]:

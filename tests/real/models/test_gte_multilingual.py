@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support import encoder_checks as checks
+from tests.support.cells import Cells
 from tests.support.encoder_checks import Case
 from tests.support.gte import FACTOR, POSITIONS, THETA, GteReference, make_gte
 from tests.support.unigram import segment
@@ -53,11 +54,11 @@ def embedder(case: Case) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder) -> None:
-    await checks.check_all_outputs(case, embedder)
+async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
+    await checks.check_all_outputs(case, embedder, cells)
 
 
-def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) -> None:
+def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
     """Another pooling, positions that are not scaled, or in their base alone, and a prompt."""
     states, plain = case.reference.states, GteReference(case.folder, scaling=(THETA * FACTOR, 1.0))
     bare = GteReference(case.folder, scaling=(THETA, 1.0))
@@ -73,7 +74,7 @@ def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) ->
             "positions without the scale": bare.states(ids)[0],
         }
 
-    checks.check_mistakes(case, embedder, mistakes)
+    checks.check_mistakes(case, embedder, mistakes, cells)
 
 
 @pytest.mark.parametrize("template", [(START, Slot.TEXT), (START, "query: ", Slot.TEXT, END)], ids=["no end", "prompt"])

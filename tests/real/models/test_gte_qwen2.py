@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.bare import bare_vllm
+from tests.support.cells import Cells
 from tests.support.decoder_checks import (
     FLOAT32,
     GATE,
@@ -57,13 +58,13 @@ def embedder(checkpoint: Path) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-def test_embeddings(embedder: JinaEmbedder, reference: DecoderReference) -> None:
+def test_embeddings(embedder: JinaEmbedder, reference: DecoderReference, cells: Cells) -> None:
     """Queries with the instruction, documents without, each ending in ``<|endoftext|>``; short and long texts."""
-    check_embeddings(embedder, reference, PREFIX)
+    check_embeddings(embedder, reference, PREFIX, cells)
 
 
-def test_token_vectors(embedder: JinaEmbedder, reference: DecoderReference) -> None:
-    check_multi_vectors(embedder, reference, PREFIX)
+def test_token_vectors(embedder: JinaEmbedder, reference: DecoderReference, cells: Cells) -> None:
+    check_multi_vectors(embedder, reference, PREFIX, cells)
 
 
 def test_transformers_attends_both_ways_as_config_json_says(checkpoint: Path, reference: DecoderReference) -> None:
@@ -73,7 +74,9 @@ def test_transformers_attends_both_ways_as_config_json_says(checkpoint: Path, re
 
 
 @pytest.mark.parametrize("text", TEXTS[1:5])
-def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: DecoderReference, text: str) -> None:
+def test_planted_mistakes_are_far_outside(
+    embedder: JinaEmbedder, reference: DecoderReference, text: str, cells: Cells
+) -> None:
     """Another pooling, causal attention, and prompts that differ in one piece."""
     ids = reference.ids(QUERY + text)
     states = reference.states(ids)
@@ -87,7 +90,7 @@ def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Dec
         "no Query:": reference.embed(f"{INSTRUCTION}\n{text}"),
         "no space": reference.embed(QUERY.rstrip() + text),
     }
-    check_planted(embedder, text, mistakes)
+    check_planted(embedder, text, mistakes, cells)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.real.test_faithful import FLOAT32_GATE
 from tests.support import encoder_checks as checks
 from tests.support.bare_vllm import bare_vectors
 from tests.support.builders import builder_of
+from tests.support.cells import Cells
 from tests.support.encoder_checks import FAR, TEXTS, Case
 from tests.support.encoders import unit
 from tests.support.jina_v3 import ADAPTERS, POSITIONS, PROMPTS, SIZES, JinaV3Reference, make_jina_v3
@@ -79,8 +80,8 @@ def case(request: pytest.FixtureRequest, folder: Path, references: dict[str | No
     )
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder) -> None:
-    await checks.check_all_outputs(case, embedder)
+async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
+    await checks.check_all_outputs(case, embedder, cells)
 
 
 async def test_prompts_of_all_adapters_in_one_step(
@@ -95,7 +96,7 @@ async def test_prompts_of_all_adapters_in_one_step(
 
 
 def test_planted_mistakes_are_far_outside(
-    case: Case, embedder: JinaEmbedder, references: dict[str | None, JinaV3Reference]
+    case: Case, embedder: JinaEmbedder, references: dict[str | None, JinaV3Reference], cells: Cells
 ) -> None:
     """Every other adapter, none at all, other poolings, another prompt."""
 
@@ -108,12 +109,12 @@ def test_planted_mistakes_are_far_outside(
             "another prompt": case.states(role, references[None].ids(f"query: {text}")).mean(0),
         }
 
-    checks.check_mistakes(case, embedder, mistakes)
+    checks.check_mistakes(case, embedder, mistakes, cells)
 
     def no_end(role: str, text: str) -> dict[str, np.ndarray]:
         return {"no end": case.states(role, case.ids(role, text)[:-1]).mean(0)}
 
-    checks.check_mistakes(case, embedder, no_end, far=checks.ONE_TOKEN)
+    checks.check_mistakes(case, embedder, no_end, cells, far=checks.ONE_TOKEN)
 
 
 def test_a_row_with_a_mistake_gives_other_vectors(case: Case, embedder: JinaEmbedder) -> None:

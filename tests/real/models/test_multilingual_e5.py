@@ -13,6 +13,7 @@ from vllm.config import ModelConfig
 
 from tests.real.test_faithful import FLOAT32_GATE
 from tests.support import encoder_checks as checks
+from tests.support.cells import Cells
 from tests.support.encoder_checks import TEXTS, Case
 from tests.support.reference import distance
 from tests.support.unigram import segment
@@ -57,11 +58,11 @@ def embedder(case: Case) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder) -> None:
-    await checks.check_all_outputs(case, embedder)
+async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
+    await checks.check_all_outputs(case, embedder, cells)
 
 
-def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) -> None:
+def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
     """Other poolings, which bge-m3's row would be, other prompts, and positions from 0, 1 or 3."""
     states = case.reference.states
 
@@ -77,7 +78,7 @@ def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) ->
             **{f"position {first}": states(ids, first_position=first).mean(0) for first in (0, 1, 3)},
         }
 
-    checks.check_mistakes(case, embedder, mistakes)
+    checks.check_mistakes(case, embedder, mistakes, cells)
 
 
 @pytest.mark.parametrize(

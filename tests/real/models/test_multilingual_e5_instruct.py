@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support import encoder_checks as checks
+from tests.support.cells import Cells
 from tests.support.checkpoints import write_json
 from tests.support.encoder_checks import Case
 from tests.support.unigram import segment
@@ -50,11 +51,11 @@ def embedder(case: Case) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder) -> None:
-    await checks.check_all_outputs(case, embedder)
+async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
+    await checks.check_all_outputs(case, embedder, cells)
 
 
-def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) -> None:
+def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
     """Another pooling, and the prompts of multilingual-e5 itself."""
     states = case.reference.states
 
@@ -65,7 +66,7 @@ def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) ->
             "no end": states(case.ids(role, text)[:-1]).mean(0),
         }
 
-    checks.check_mistakes(case, embedder, mistakes)
+    checks.check_mistakes(case, embedder, mistakes, cells)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import encoder_checks as checks
 from tests.support.bert import POSITIONS, BertReference, make_bert
+from tests.support.cells import Cells
 from tests.support.encoder_checks import Case
 from tests.support.unigram import make_unigram, segment
 from vllm_jina_embed import JinaEmbedder, Slot, Special
@@ -48,11 +49,11 @@ def embedder(case: Case) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder) -> None:
-    await checks.check_all_outputs(case, embedder)
+async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
+    await checks.check_all_outputs(case, embedder, cells)
 
 
-def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) -> None:
+def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
     """Other poolings and prompts, and positions as XLM-RoBERTa counts them."""
     states = case.reference.states
 
@@ -64,12 +65,12 @@ def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) ->
             "positions from 2": states(ids, first_position=2).mean(0),
         }
 
-    checks.check_mistakes(case, embedder, mistakes)
+    checks.check_mistakes(case, embedder, mistakes, cells)
 
     def ends(role: str, text: str) -> dict[str, np.ndarray]:
         return {"without both ends": states(case.ids(role, text))[1:-1].mean(0)}
 
-    checks.check_mistakes(case, embedder, ends, far=checks.ONE_TOKEN)
+    checks.check_mistakes(case, embedder, ends, cells, far=checks.ONE_TOKEN)
 
 
 @pytest.mark.parametrize("template", [(START, Slot.TEXT, END), ("query: ", Slot.TEXT, END)], ids=["prefix", "start"])

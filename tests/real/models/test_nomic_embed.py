@@ -12,6 +12,7 @@ import pytest
 from tests.real.test_faithful import FLOAT32_GATE
 from tests.support import encoder_checks as checks
 from tests.support.bare_vllm import bare_vectors
+from tests.support.cells import Cells
 from tests.support.encoder_checks import FAR, TEXTS, Case
 from tests.support.encoders import unit
 from tests.support.nomic import HEADS, HIDDEN, INNER, LAYERS, POSITIONS, NomicReference, finish, make_nomic
@@ -71,11 +72,11 @@ def embedder(folder: Path) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder) -> None:
-    await checks.check_all_outputs(case, embedder)
+async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
+    await checks.check_all_outputs(case, embedder, cells)
 
 
-def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) -> None:
+def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
     """No layer norm, another pooling, another task's prompt."""
     states = case.reference.states
 
@@ -89,7 +90,7 @@ def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder) ->
             **{other: finish(states(case.reference.ids(other + text)).mean(0), None) for other in ("", *others)},
         }
 
-    checks.check_mistakes(case, embedder, mistakes)
+    checks.check_mistakes(case, embedder, mistakes, cells)
 
 
 def test_the_cut_comes_behind_the_layer_norm(case: Case, embedder: JinaEmbedder) -> None:

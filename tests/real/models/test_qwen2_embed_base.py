@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.bare import bare_vllm
+from tests.support.cells import Cells
 from tests.support.decoder_checks import (
     GATE,
     STEPS,
@@ -58,19 +59,21 @@ def embedder(checkpoint: Path) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-def test_embeddings(embedder: JinaEmbedder, reference: DecoderReference) -> None:
+def test_embeddings(embedder: JinaEmbedder, reference: DecoderReference, cells: Cells) -> None:
     """The mean over all tokens, also where they take many steps; both roles have the text alone."""
     assert len(reference.ids(TEXTS[-1])) > 3 * STEP
-    check_embeddings(embedder, reference, PREFIX)
+    check_embeddings(embedder, reference, PREFIX, cells)
     assert distance(embedder.embed_queries(TEXTS), embedder.embed_passages(TEXTS)) <= GATE
 
 
-def test_token_vectors(embedder: JinaEmbedder, reference: DecoderReference) -> None:
-    check_multi_vectors(embedder, reference, PREFIX)
+def test_token_vectors(embedder: JinaEmbedder, reference: DecoderReference, cells: Cells) -> None:
+    check_multi_vectors(embedder, reference, PREFIX, cells)
 
 
 @pytest.mark.parametrize("text", TEXTS[1:5])
-def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: DecoderReference, text: str) -> None:
+def test_planted_mistakes_are_far_outside(
+    embedder: JinaEmbedder, reference: DecoderReference, text: str, cells: Cells
+) -> None:
     """Another pooling, attention both ways, and other prompts."""
     ids = reference.ids(text)
     states = reference.states(ids)
@@ -82,10 +85,12 @@ def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Dec
         "an instruction": reference.embed(QUERY + text),
         "a last token": reference.of_ids([*ids, reference.tokenizer.convert_tokens_to_ids("<|endoftext|>")]),
     }
-    check_planted(embedder, text, mistakes)
+    check_planted(embedder, text, mistakes, cells)
 
 
-def test_a_mean_over_some_of_the_steps_is_far_outside(embedder: JinaEmbedder, reference: DecoderReference) -> None:
+def test_a_mean_over_some_of_the_steps_is_far_outside(
+    embedder: JinaEmbedder, reference: DecoderReference, cells: Cells
+) -> None:
     """As where the sum of an earlier step is lost."""
     states = reference.states(reference.ids(TEXTS[-1]))
     left = (len(states) - 1) // STEP * STEP
@@ -96,7 +101,7 @@ def test_a_mean_over_some_of_the_steps_is_far_outside(embedder: JinaEmbedder, re
         "last token": states[-1],
         "both ways": reference.states(reference.ids(TEXTS[-1]), both_ways=True).mean(0),
     }
-    check_planted(embedder, TEXTS[-1], mistakes)
+    check_planted(embedder, TEXTS[-1], mistakes, cells)
 
 
 @pytest.mark.parametrize(

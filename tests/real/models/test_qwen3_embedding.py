@@ -12,6 +12,7 @@ import pytest
 
 from tests.real.test_faithful import FLOAT32_GATE, RELATIVE_GATE
 from tests.support.builders import builder_of
+from tests.support.cells import Cells
 from tests.support.decoders import HIDDEN
 from tests.support.images import noise
 from tests.support.qwen3 import END, INSTRUCTION, QUERY, Qwen3Reference, make_qwen3_embedding
@@ -66,12 +67,13 @@ def expected(reference: Qwen3Reference, role: str, texts: list[str], dimensions:
 @pytest.mark.parametrize("role", PREFIX)
 @pytest.mark.parametrize("dimensions", [None, 64, 32, 33, 127])
 def test_embeddings_of_every_size(
-    embedder: JinaEmbedder, reference: Qwen3Reference, role: Any, dimensions: int | None
+    embedder: JinaEmbedder, reference: Qwen3Reference, role: Any, dimensions: int | None, cells: Cells
 ) -> None:
     """Queries with the instruction and documents without, cut and normalised."""
     got = embedder.embed(TEXTS, prompt_name=role, dimensions=dimensions)
     assert got.shape == (len(TEXTS), dimensions or HIDDEN)
-    assert distance(got, expected(reference, role, TEXTS, dimensions)) <= FLOAT32_GATE
+    right = expected(reference, role, TEXTS, dimensions)
+    assert cells.measure(QWEN3_EMBEDDING, "dense", TEXTS, got, right) <= FLOAT32_GATE
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
 
 
@@ -84,15 +86,14 @@ def test_vectors_that_are_not_normalised(embedder: JinaEmbedder, reference: Qwen
 
 
 @pytest.mark.parametrize("role", PREFIX)
-def test_token_vectors(embedder: JinaEmbedder, reference: Qwen3Reference, role: Any) -> None:
+def test_token_vectors(embedder: JinaEmbedder, reference: Qwen3Reference, role: Any, cells: Cells) -> None:
     """One row per token of the prompt, the last one included."""
-    for text, rows in zip(TEXTS, embedder.embed_multi_vector(TEXTS, prompt_name=role), strict=True):
-        whole = reference.multi_vector(PREFIX[role] + text)
-        assert rows.shape == whole.shape
-        assert distance(rows, whole) <= FLOAT32_GATE
+    right = [reference.multi_vector(PREFIX[role] + text) for text in TEXTS]
+    got = embedder.embed_multi_vector(TEXTS, prompt_name=role)
+    assert cells.measure(QWEN3_EMBEDDING, "multi", TEXTS, got, right) <= FLOAT32_GATE
 
 
-def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwen3Reference) -> None:
+def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwen3Reference, cells: Cells) -> None:
     """Another pooling, both ways of attention, and prompts that differ in one piece."""
     for text, vector in zip(TEXTS[1:5], embedder.embed_queries(TEXTS[1:5]), strict=True):
         ids = reference.ids(QUERY + text)
@@ -107,8 +108,8 @@ def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwe
             "no Query:": reference.embed(f"{INSTRUCTION}\n{text}"),
             "a space": reference.embed(f"{QUERY} {text}"),
         }
-        for name, wrong in mistakes.items():
-            assert distance(vector, unit(wrong)) > 100 * FLOAT32_GATE, name
+        gaps = {name: distance(vector, unit(wrong)) for name, wrong in mistakes.items()}
+        assert cells.planted(QWEN3_EMBEDDING, gaps) > 100 * FLOAT32_GATE, gaps
 
 
 @pytest.mark.parametrize(

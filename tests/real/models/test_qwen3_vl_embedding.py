@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.cells import Cells
 from tests.support.images import noise
 from tests.support.qwen3_vl import HIDDEN, RETRIEVE, Qwen3VlReference, make_qwen3_vl
 from tests.support.reference import IMAGE, distance
@@ -78,28 +79,27 @@ def expected(reference: Qwen3VlReference, role: str, dimensions: int | None = No
 @pytest.mark.parametrize("role", INSTRUCTION)
 @pytest.mark.parametrize("dimensions", [None, 64])
 def test_embeddings_of_texts_images_and_both(
-    embedder: JinaEmbedder, reference: Qwen3VlReference, role: Any, dimensions: int | None
+    embedder: JinaEmbedder, reference: Qwen3VlReference, role: Any, dimensions: int | None, cells: Cells
 ) -> None:
     """Each role with its instruction in the chat of the published code; in one mixed list."""
-    got = embedder.embed([given(*item) for item in ITEMS], prompt_name=role, dimensions=dimensions)
+    items = [given(*item) for item in ITEMS]
+    got = embedder.embed(items, prompt_name=role, dimensions=dimensions)
     assert got.shape == (len(ITEMS), dimensions or HIDDEN)
     right = expected(reference, role, dimensions)
-    distances = {str(item)[:60]: distance(one, other) for item, one, other in zip(ITEMS, got, right, strict=True)}
-    print(f"{role}, {dimensions}: 1 - cosine at most {max(distances.values()):.1e}")
-    assert max(distances.values()) <= GATE, distances
+    assert cells.measure(QWEN3_VL_EMBEDDING, "dense", items, got, right) <= GATE
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
 
 
-def test_token_vectors(embedder: JinaEmbedder, reference: Qwen3VlReference) -> None:
+def test_token_vectors(embedder: JinaEmbedder, reference: Qwen3VlReference, cells: Cells) -> None:
     """One row per token of the prompt, those of the images' patches included."""
     some = [ITEMS[0], ITEMS[5], ITEMS[11]]
-    for (text, images), rows in zip(some, embedder.embed_multi_vector([given(*item) for item in some]), strict=True):
-        whole = reference.multi_vector(reference.prompt(text, len(images)), images)
-        assert rows.shape == whole.shape
-        assert distance(rows, whole) <= GATE
+    right = [reference.multi_vector(reference.prompt(text, len(images)), images) for text, images in some]
+    items = [given(*item) for item in some]
+    got = embedder.embed_multi_vector(items)
+    assert cells.measure(QWEN3_VL_EMBEDDING, "multi", items, got, right) <= GATE
 
 
-def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwen3VlReference) -> None:
+def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwen3VlReference, cells: Cells) -> None:
     """Another pooling, other positions, another size of the image, and prompts that differ in one piece."""
     for text, images in (ITEMS[11], ("浜辺に沈む美しい夕日", [noise(40, 60, 2)])):
         (vector,) = embedder.embed([given(text, images)], prompt_name="query")
@@ -117,8 +117,8 @@ def test_planted_mistakes_are_far_outside(embedder: JinaEmbedder, reference: Qwe
             "end of text": reference.states(prompt.removesuffix(TURN) + "<|endoftext|>", images)[-1],
             "no last line end": reference.states(prompt[:-1], images)[-1],
         }
-        for name, wrong in mistakes.items():
-            assert distance(vector, unit(wrong)) > 100 * GATE, name
+        gaps = {name: distance(vector, unit(wrong)) for name, wrong in mistakes.items()}
+        assert cells.planted(QWEN3_VL_EMBEDDING, gaps) > 100 * GATE, gaps
 
 
 def test_rows_with_a_mistake_give_other_vectors(

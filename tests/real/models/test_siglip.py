@@ -12,6 +12,7 @@ import pytest
 
 from tests.real.test_faithful import FLOAT32_GATE
 from tests.support.bare_vllm import bare_vectors
+from tests.support.cells import Cells
 from tests.support.images import noise
 from tests.support.reference import distance
 from tests.support.siglip import LENGTH, PROJECTION, SiglipReference, make_siglip, make_siglip2
@@ -65,7 +66,9 @@ def embedder(checkpoint: Path) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-def test_embeddings_of_texts_and_images_in_one_list(embedder: JinaEmbedder, reference: SiglipReference) -> None:
+def test_embeddings_of_texts_and_images_in_one_list(
+    embedder: JinaEmbedder, reference: SiglipReference, kind: str, cells: Cells
+) -> None:
     """Steps of the engine hold both; both roles have one prompt."""
     pairs = zip([*TEXTS * 2], [*IMAGES * 3], strict=False)
     mixed = [item for pair in pairs for item in pair]
@@ -73,9 +76,7 @@ def test_embeddings_of_texts_and_images_in_one_list(embedder: JinaEmbedder, refe
     for role in ("query", "passage"):
         with pytest.warns(UserWarning, match="lost their end"):
             got = embedder.embed(mixed, prompt_name=role)  # type: ignore[arg-type]
-        distances = [distance(one, other) for one, other in zip(got, right, strict=True)]
-        print(f"{role}: 1 - cosine at most {max(distances):.1e}")
-        assert max(distances) <= FLOAT32_GATE, distances
+        assert cells.measure(ROWS[kind], "dense", mixed, got, right) <= FLOAT32_GATE
         assert got.shape == (len(mixed), PROJECTION)
         np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
 
@@ -88,7 +89,7 @@ def test_a_text_alone_and_an_image_alone(embedder: JinaEmbedder, reference: Sigl
 
 @pytest.mark.parametrize("text", [TEXTS[1], TEXTS[2]])
 def test_planted_mistakes_in_texts_are_far_outside(
-    embedder: JinaEmbedder, reference: SiglipReference, text: str
+    embedder: JinaEmbedder, reference: SiglipReference, kind: str, text: str, cells: Cells
 ) -> None:
     (vector,) = embedder.embed([text])
     ids, own = reference.ids(text), reference.ids(text, padding=False)
@@ -108,8 +109,8 @@ def test_planted_mistakes_in_texts_are_far_outside(
     }
     if ids[-1] != own[-1]:  # else the end is what a text is filled up with
         mistakes["no end"] = reference.of_ids([*own[:-1], *[ids[-1]] * (LENGTH - len(own) + 1)])
-    for name, wrong in mistakes.items():
-        assert distance(vector, unit(wrong)) > 100 * FLOAT32_GATE, name
+    gaps = {name: distance(vector, unit(wrong)) for name, wrong in mistakes.items()}
+    assert cells.planted(ROWS[kind], gaps) > 100 * FLOAT32_GATE, gaps
 
 
 def as_written(reference: SiglipReference, text: str) -> list[int]:
@@ -124,7 +125,9 @@ def as_written(reference: SiglipReference, text: str) -> list[int]:
     return ids
 
 
-def test_planted_mistakes_in_images_are_far_outside(embedder: JinaEmbedder, reference: SiglipReference) -> None:
+def test_planted_mistakes_in_images_are_far_outside(
+    embedder: JinaEmbedder, reference: SiglipReference, kind: str, cells: Cells
+) -> None:
     image = IMAGES[0]
     (vector,) = embedder.embed([image])
     clip = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
@@ -135,8 +138,8 @@ def test_planted_mistakes_in_images_are_far_outside(embedder: JinaEmbedder, refe
         "pixels as they are": reference.image(image, do_normalize=False),
         "the mean of the patches": reference.patches(image),
     }
-    for name, wrong in mistakes.items():
-        assert distance(vector, wrong) > 100 * FLOAT32_GATE, name
+    gaps = {name: distance(vector, wrong) for name, wrong in mistakes.items()}
+    assert cells.planted(ROWS[kind], gaps) > 100 * FLOAT32_GATE, gaps
 
 
 MISTAKES: dict[str, dict[str, dict[str, Any]]] = {
