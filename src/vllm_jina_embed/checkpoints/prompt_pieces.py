@@ -48,6 +48,6 @@ class Slot(Enum):
         return {"slot": self.value}
 
 
-Template: TypeAlias = "tuple[str | Special | Slot | Placeholder, ...]"
+Template: TypeAlias = tuple[str | Special | Slot | Placeholder, ...]
 """A prompt in pieces: plain texts, special tokens and one slot, or both of them; a text's may have a placeholder. The
 user's text alone may be cut."""

@@ -26,7 +26,9 @@ STARTUP = ("vllm.entrypoints.common.startup", "vllm.entrypoints.serve.utils.api_
 """Modules with ``cli_env_setup``: 0.33, before."""
 
 INPUT_NORM = "model_executor/layers/fusion/mm_input_norm.py"
-"""The file, since 0.31, that normalises images on the device by the files of the checkpoint alone."""
+"""The file, since 0.31, that normalises images on the device."""
+BY_FILES = "hf_image_processor_config"
+"""What it reads since 0.32: files of the checkpoint, and no longer the processor, which may need code of its own."""
 
 
 @cache
@@ -61,8 +63,9 @@ def first_of(modules: tuple[str, ...], name: str) -> Any:
 
 
 def image_arguments() -> dict[str, Any]:
-    """Return what releases before 0.31 need: to normalise images on the device they want the checkpoint's own code."""
+    """Return what releases before 0.32 need: to normalise images on the device they want the checkpoint's own code."""
     package = find_spec("vllm")
     folders = [] if package is None else package.submodule_search_locations or []
-    is_older = folders and not any((Path(folder) / INPUT_NORM).exists() for folder in folders)
+    files = [file for folder in folders if (file := Path(folder) / INPUT_NORM).exists()]
+    is_older = folders and not any(BY_FILES in file.read_text() for file in files)
     return {"mm_device_do_normalize": False} if is_older else {}

@@ -68,19 +68,23 @@ def test_what_moved_is_looked_for_in_each_place(monkeypatch: pytest.MonkeyPatch)
         first_of(("json", "no.such.module"), "nothing")
 
 
-@pytest.mark.parametrize("has_file", [True, False])
+@pytest.mark.parametrize(
+    ("content", "is_older"),
+    [(None, True), ("cached_get_processor(", True), ("config = model_config.hf_image_processor_config", False)],
+    ids=["0.30", "0.31", "0.32"],
+)
 def test_older_releases_normalise_images_on_the_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_file: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, is_older: bool
 ) -> None:
-    """On the device, 0.28 to 0.30 want the checkpoint's own code, which jina-embeddings-v4 has, and do not start."""
+    """On the device, 0.28 to 0.31 want the checkpoint's own code, which jina-embeddings-v4 has, and do not start."""
     file = tmp_path / "vllm" / vllm_versions.INPUT_NORM
     file.parent.mkdir(parents=True)
     (tmp_path / "vllm" / "__init__.py").touch()
-    if has_file:
-        file.touch()
+    if content is not None:
+        file.write_text(content)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "vllm", raising=False)
-    expected = {} if has_file else {"mm_device_do_normalize": False}
+    expected = {"mm_device_do_normalize": False} if is_older else {}
     assert vllm_versions.image_arguments() == expected
 
 
