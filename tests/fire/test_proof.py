@@ -30,7 +30,7 @@ class Client:
     def __init__(self, factor: float) -> None:
         self.factor = factor
 
-    async def encode(self, request: Any, params: Any, number: str, lora_request: Any = None) -> AsyncIterator[Any]:
+    async def encode(self, request: Any, params: Any, number: str, **_: Any) -> AsyncIterator[Any]:
         assert request["type"] == "token"  # a later vLLM refuses what is not rendered
         ids = request["prompt_token_ids"]
         seed = torch.Generator().manual_seed(sum(ids))  # a state depends on all tokens
