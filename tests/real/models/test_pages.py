@@ -1,4 +1,4 @@
-"""What vLLM's pages show with its own code, by the examples of this package: on small checkpoints of the same models."""
+"""What vLLM's pages show with its own code, by this package's examples: on small checkpoints of the same models."""
 
 from __future__ import annotations
 
