@@ -63,7 +63,31 @@ SAYS = {
         "森 -> forest",
         "both frameworks, equal: True",
     ],
+    "13_text_image_both": [
+        "text: 3 vectors of 128 numbers",
+        "a blue star -> blue star",
+        "image: 3 vectors of 128 numbers",
+        "a red circle -> red circle",
+        "text + image: 3 vectors of 128 numbers",
+        "a green table -> green table",
+    ],
+    "14_multi_vectors": ["shapes: (", "MaxSim: [", "equal: True"],
+    "15_tasks_and_lengths": [
+        "tasks: retrieval, text-matching, code",
+        "retrieval: 128 numbers, the first",
+        "input_type='search_query' is the query's prompt: True",
+        "short: (1, 32)",
+        "{'truncate': 'END'} [",
+        "{'long_text': 'chunks'} [",
+    ],
+    "16_any_client": [
+        "the same vector: True",
+        "'float': 128, 'int8': 128, 'uint8': 128, 'binary': 16, 'ubinary': 16",
+        "an image: 128",
+        "33 numbers: 400, output_dimension: dimensions=33 is not a Matryoshka size of demo",
+    ],
 }
+WITH_SERVERS = ("12_served", "16_any_client")
 
 
 @pytest.fixture
@@ -81,7 +105,7 @@ def run(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.wide if "served" in name else ()) for name in EXAMPLES]
+    "name", [pytest.param(name, marks=pytest.mark.wide if name in WITH_SERVERS else ()) for name in EXAMPLES]
 )
 def test_an_example_shows_what_it_promises(
     name: str,
