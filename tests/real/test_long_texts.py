@@ -35,7 +35,6 @@ SENTENCES = [
 ]
 TEXT = ". ".join(SENTENCES[number % 6][number // 6 * 3 :] for number in range(10))
 """Parts of it differ, so that a missing one shows."""
-LIMIT = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +120,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def embedder(case: Case, **settings: Any) -> JinaEmbedder:
-    options = {"long_text": "chunks", "max_length": LIMIT, "engine_kwargs": {"dtype": "float32"}, **settings}
+    options = {"long_text": "chunks", "engine_kwargs": {"dtype": "float32"}, **settings}
     return JinaEmbedder(case.folder, **options)
 
 
@@ -153,7 +152,8 @@ def test_a_long_text_is_the_mean_of_its_chunks(case: Case) -> None:
 
 
 def test_a_text_that_fits_is_not_divided(case: Case) -> None:
-    with embedder(case) as chunked, embedder(case, long_text=None) as plain:
+    limit = limit_of(case)
+    with embedder(case, max_length=limit) as chunked, embedder(case, max_length=limit, long_text=None) as plain:
         assert distance(chunked.embed_queries(["the fox"]), plain.embed_queries(["the fox"])) <= 1e-7
 
 

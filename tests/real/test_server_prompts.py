@@ -48,7 +48,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = make_vision(request.param, tmp_path_factory.mktemp("vision"))
     row = ROWS[request.param]
     with server_renderer(str(folder)) as renderer:
-        yield renderer, row, row_builder(row, locate(str(folder)), policy=MediaPolicy())
+        yield renderer, row, row_builder(row, locate(str(folder)), policy=MediaPolicy(), length=4096)
 
 
 def built(builder: Any, item: tuple[str | None, list[Any]], role: str, **options: Any) -> Prompt:
