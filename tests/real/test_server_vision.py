@@ -255,7 +255,7 @@ PICTURE = {"type": "image_url", "image_url": {"url": PNG}}
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no input_type": ({"texts": ["a"], "input_type": None}, "input_type is missing.* choose one of query"),
     "an unknown input_type": ({"texts": ["a"], "input_type": "x"}, "input_type='x' means nothing to .* choose one of"),
-    "a size": ({"texts": ["a"], "output_dimension": 65}, "output_dimension: dimensions=65 is not a Matryoshka size"),
+    "a size": ({"texts": ["a"], "output_dimension": 63}, "output_dimension: dimensions=63 is not a Matryoshka size"),
     "nothing": ({"texts": None}, "got no items; expected one of texts, images, inputs"),
     "two lists": ({"texts": ["a"], "images": [PNG]}, "got texts and images"),
     "an empty text": ({"texts": ["a", " "]}, r"texts\[1\]: got an empty text"),
