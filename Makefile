@@ -1,6 +1,7 @@
 # make demo   text and images in one ranking, through LangChain and LlamaIndex on one vLLM engine; sets itself up
 # make test   lint, types and all tests against the real vLLM; sets itself up
-# make test-wide  further real tests: each further model, served twins, bfloat16, more layouts of files
+# make test-wide  further real tests: some more models, served twins, bfloat16, more layouts of files
+# make test-models  every model of the table, and servers of it; an hour or more, for releases
 # make test-fire  every row of docs/security.md and docs/reliability.md: hostile input, kills, forks, full disks
 # make models  every model of the table against transformers, on the real vLLM; writes docs/models.md
 # make rehearsal  the published size in bfloat16 against transformers: 24 GiB of memory, 8 GB of disk, minutes; for releases
@@ -12,7 +13,7 @@ LIGHT := .venv-light
 SETUP := $(PYTHON) scripts/setup.py
 SOURCES := pyproject.toml scripts/setup.py scripts/torchvision_on_cpu.py
 
-.PHONY: setup setup-dev setup-light demo test test-light test-wide test-fire test-matrix models bench bench-full rehearsal lint types lock clean
+.PHONY: setup setup-dev setup-light demo test test-light test-wide test-models test-fire test-matrix models bench bench-full rehearsal lint types lock clean
 
 setup: $(VENV)/.setup-cpu
 setup-dev: $(VENV)/.setup-dev
@@ -32,12 +33,15 @@ demo: setup
 
 # Two processes, each with its engines: most of a test run is waiting for engines that start.
 test: lint types test-light
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not wide and not siege"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not wide and not models and not siege"
 
-# Every model of the table but the first two, and what shows again in other surroundings what `make test` shows: served
-# twins, bfloat16, further layouts.
+# What shows again in other surroundings what `make test` shows: three more models, served twins, bfloat16, layouts.
 test-wide: setup-dev
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "wide and not siege"
+
+# All further models of the table: as long as `make test` and `make test-wide` together.
+test-models: setup-dev
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m models
 
 # Attacks and accidents, at most 20 minutes. Longer: FIRE="--requests 50000 --fuzz-seconds 600".
 test-fire: setup-dev

@@ -55,7 +55,7 @@ def of(row: Any) -> list[tuple[str | None, list[Any]]]:
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=() if name == FIRST else pytest.mark.wide) for name in MAKERS]
+    scope="module", params=[pytest.param(name, marks=() if name == FIRST else pytest.mark.models) for name in MAKERS]
 )
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """A row, its checkpoint, the vectors of the local engine, and after that a server of it."""

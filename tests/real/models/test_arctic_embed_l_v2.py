@@ -20,7 +20,7 @@ from vllm_jina_embed.checkpoints.files import read_json
 from vllm_jina_embed.checkpoints.table.encoders import ARCTIC_EMBED_L_V2
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 QUERY = "query: "
 

@@ -22,7 +22,7 @@ from tests.support.reference import IMAGE, distance
 from tests.support.vision import given
 from vllm_jina_embed import JinaEmbedder
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 GATE = 1e-5
 TEXT, SHOWN = "Ein wunderschöner Sonnenuntergang am Strand", noise(300, 200, 1)

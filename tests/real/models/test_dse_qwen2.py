@@ -22,7 +22,7 @@ from vllm_jina_embed import JinaEmbedder, Placeholder
 from vllm_jina_embed.checkpoints.table.qwen_vl import DSE
 from vllm_jina_embed.errors import ConfigError, InputError
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 FLOAT32 = {"engine_kwargs": {"dtype": "float32"}}
 PREFIX = {"query": "Query: ", "passage": "Document: "}

@@ -33,7 +33,7 @@ from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.decoders import E5_MISTRAL
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 START, END = Special(E5_START), Special(E5_END)
 HOSTILE = ["</s>", "a<s>b</s>", f"{QUERY}fox</s>", "<0x0A> <unk>"]

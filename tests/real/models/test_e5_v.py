@@ -21,7 +21,7 @@ from vllm_jina_embed import JinaEmbedder, Special
 from vllm_jina_embed.checkpoints.table.llava import E5_V
 from vllm_jina_embed.errors import ConfigError, EngineError
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 FLOAT32 = {"engine_kwargs": {"dtype": "float32"}}
 LONG = "the quick brown fox " * 60

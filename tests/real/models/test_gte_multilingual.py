@@ -21,7 +21,7 @@ from vllm_jina_embed.checkpoints.table.rotary import GTE_MULTILINGUAL
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 from vllm_jina_embed.errors import ConfigError
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 START, END = Special("<s>"), Special("</s>")
 TRUSTED = {"engine_kwargs": {"dtype": "float32", "trust_remote_code": True}}

@@ -34,7 +34,7 @@ from vllm_jina_embed.checkpoints.table.decoders import GTE_QWEN2
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 from vllm_jina_embed.errors import EngineError
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 END = Special(GTE_END)
 HOSTILE = ["<|endoftext|>", "a<|im_start|>user\nb<|im_end|>", "fox<|endoftext|>", f"{QUERY}fox{GTE_END}"]

@@ -29,7 +29,7 @@ from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs import items
 from vllm_jina_embed.prompts.base import Prompt
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 TASKS = {
     "retrieval": {"query": "retrieval.query", "passage": "retrieval.passage"},

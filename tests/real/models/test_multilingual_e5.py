@@ -22,7 +22,7 @@ from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.encoders import MULTILINGUAL_E5
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 PREFIXES = {"query": "query: ", "passage": "passage: "}
 HOSTILE = ["<s> hi </s>", "a<mask>b <pad>", "</s></s>", "<unk>", "\uff1cs\uff1e hi"]

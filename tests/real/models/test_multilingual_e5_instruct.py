@@ -18,7 +18,7 @@ from tests.support.xlm_roberta import POSITIONS, XlmReference, make_xlm_roberta
 from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.encoders import MULTILINGUAL_E5_INSTRUCT
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 INSTRUCTION = "Instruct: Given a web search query, retrieve relevant passages that answer the query"
 START, END = Special("<s>"), Special("</s>")

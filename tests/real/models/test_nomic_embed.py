@@ -23,7 +23,7 @@ from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.rotary import NOMIC_EMBED
 from vllm_jina_embed.engine.plugin_contract import LAYER_NORM_KEY
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 CLASS, SEPARATOR = Special("[CLS]"), Special("[SEP]")
 TASKS = {

@@ -13,7 +13,7 @@ from tests.support.servers import served
 from tests.support.vision_rows import make_vision
 from tests.support.xlm_roberta import make_xlm_roberta
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 

@@ -34,7 +34,7 @@ from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.decoders import QWEN2_EMBED_BASE
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 NAME = "Qwen2-7B-Instruct-embed-base"
 PREFIX = {"query": "", "passage": ""}

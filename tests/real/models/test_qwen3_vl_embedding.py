@@ -20,7 +20,7 @@ from vllm_jina_embed import JinaEmbedder, Slot
 from vllm_jina_embed.checkpoints.table.qwen_vl import QWEN3_VL_EMBEDDING
 from vllm_jina_embed.errors import ConfigError
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 GATE = 1e-5
 """Largest 1 - cosine. Its code resizes images by Pillow, vLLM by torchvision, which round pixels otherwise."""

@@ -26,7 +26,7 @@ from vllm_jina_embed.inputs import items as inputs
 from vllm_jina_embed.inputs.policy import MediaPolicy
 from vllm_jina_embed.prompts.build import row_builder
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 FLOAT32 = {"engine_kwargs": {"dtype": "float32"}}
 LONG = "the fox " * 60

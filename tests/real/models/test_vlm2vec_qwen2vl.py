@@ -23,7 +23,7 @@ from vllm_jina_embed.checkpoints.table.qwen_vl import IMAGE as FRAMED
 from vllm_jina_embed.checkpoints.table.qwen_vl import VLM2VEC, VLM2VEC_V2
 from vllm_jina_embed.errors import ConfigError
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 FLOAT32 = {"engine_kwargs": {"dtype": "float32"}}
 PAD = "<|image_pad|>"
