@@ -235,6 +235,29 @@ class Checkpoint:
     architecture: str = field(default="", compare=False)
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
+    @classmethod
+    def published(cls, name: str, row: Model, *, sizes: tuple[int, ...], max_length: int) -> Checkpoint:
+        """Return a repository with the same weights for all tasks of its row.
+
+        Args:
+            name: The repository, such as ``BAAI/bge-m3``.
+            row: Its row.
+            sizes: Lengths of an embedding that were trained, ascending, the full one last.
+            max_length: Longest prompt of a text in tokens.
+        """
+        return cls(
+            name=name,
+            location=name,
+            row=row,
+            tasks=row.tasks,
+            hidden_size=sizes[-1],
+            matryoshka_sizes=sizes,
+            token_dimensions=sizes[-1],
+            min_pixels=row.min_pixels,
+            max_pixels=row.max_pixels,
+            max_length=max_length,
+        )
+
     @property
     def dimensions(self) -> tuple[int, ...]:
         """Old name of ``matryoshka_sizes``, until the next version."""

@@ -44,17 +44,4 @@ XLM_ROBERTA = Model(
 )
 
 ROWS = (XLM_ROBERTA,)
-CHECKPOINTS = (
-    Checkpoint(
-        name=BGE_M3,
-        location=BGE_M3,
-        row=XLM_ROBERTA,
-        tasks=("retrieval",),
-        hidden_size=1024,
-        matryoshka_sizes=(1024,),
-        token_dimensions=1024,
-        min_pixels=XLM_ROBERTA.min_pixels,
-        max_pixels=XLM_ROBERTA.max_pixels,
-        max_length=8192,
-    ),
-)
+CHECKPOINTS = (Checkpoint.published(BGE_M3, XLM_ROBERTA, sizes=(1024,), max_length=8192),)

@@ -53,17 +53,5 @@ REPOSITORIES = {
 """By the repository, the length of its embeddings. Source: config.json of each, projection_dim; mteb 2.26,
 clip_models.py, embed_dim."""
 CHECKPOINTS = tuple(
-    Checkpoint(
-        name=name,
-        location=name,
-        row=CLIP,
-        tasks=CLIP.tasks,
-        hidden_size=size,
-        matryoshka_sizes=(size,),
-        token_dimensions=size,
-        min_pixels=CLIP.min_pixels,
-        max_pixels=CLIP.max_pixels,
-        max_length=77,
-    )
-    for name, size in REPOSITORIES.items()
+    Checkpoint.published(name, CLIP, sizes=(size,), max_length=77) for name, size in REPOSITORIES.items()
 )

@@ -149,17 +149,6 @@ REPOSITORIES = {
 """By the repository, its row, the length of its embeddings and most tokens. Source of the lengths: hidden_size of
 config.json. (mteb 2.26, gte_models.py, has 8960 for the 1.5B: its intermediate_size.)"""
 CHECKPOINTS = tuple(
-    Checkpoint(
-        name=name,
-        location=name,
-        row=row,
-        tasks=row.tasks,
-        hidden_size=size,
-        matryoshka_sizes=(size,),
-        token_dimensions=size,
-        min_pixels=row.min_pixels,
-        max_pixels=row.max_pixels,
-        max_length=length,
-    )
+    Checkpoint.published(name, row, sizes=(size,), max_length=length)
     for name, (row, size, length) in REPOSITORIES.items()
 )

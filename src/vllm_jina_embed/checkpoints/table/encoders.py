@@ -173,17 +173,6 @@ REPOSITORIES = {
 """By the repository, its row, most tokens and the lengths of its embeddings. Source of the last: mteb 2.26,
 e5_models.py, e5_instruct.py and arctic_models.py, embed_dim."""
 CHECKPOINTS = tuple(
-    Checkpoint(
-        name=name,
-        location=name,
-        row=row,
-        tasks=row.tasks,
-        hidden_size=sizes[-1],
-        matryoshka_sizes=sizes,
-        token_dimensions=sizes[-1],
-        min_pixels=row.min_pixels,
-        max_pixels=row.max_pixels,
-        max_length=length,
-    )
+    Checkpoint.published(name, row, sizes=sizes, max_length=length)
     for name, (row, length, sizes) in REPOSITORIES.items()
 )

@@ -60,17 +60,4 @@ E5_V = Model(
 )
 
 ROWS = (E5_V,)
-CHECKPOINTS = (
-    Checkpoint(
-        name=E5_V_NAME,
-        location=E5_V_NAME,
-        row=E5_V,
-        tasks=("retrieval",),
-        hidden_size=4096,
-        matryoshka_sizes=(4096,),
-        token_dimensions=4096,
-        min_pixels=E5_V.min_pixels,
-        max_pixels=E5_V.max_pixels,
-        max_length=8192,
-    ),
-)
+CHECKPOINTS = (Checkpoint.published(E5_V_NAME, E5_V, sizes=(4096,), max_length=8192),)

@@ -218,18 +218,7 @@ VLM2VEC_V2 = replace(
 
 ROWS = (QWEN3_VL_EMBEDDING, DSE, GME, VLM2VEC, VLM2VEC_V2)
 CHECKPOINTS = tuple(
-    Checkpoint(
-        name=name,
-        location=name,
-        row=row,
-        tasks=("retrieval",),
-        hidden_size=sizes[-1],
-        matryoshka_sizes=sizes,
-        token_dimensions=sizes[-1],
-        min_pixels=row.min_pixels,
-        max_pixels=row.max_pixels,
-        max_length=row.max_length or 32768,
-    )
+    Checkpoint.published(name, row, sizes=sizes, max_length=row.max_length or 32768)
     for row, name, sizes in (
         *((QWEN3_VL_EMBEDDING, name, sizes) for name, sizes in QWEN3_VL_REPOSITORIES.items()),
         (DSE, "MrLight/dse-qwen2-2b-mrl-v1", DSE.matryoshka_sizes),

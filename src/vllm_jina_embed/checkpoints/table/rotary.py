@@ -193,17 +193,6 @@ REPOSITORIES = {
 """By the repository, its row, most tokens and length of an embedding. Source of the last: mteb 2.26, gte_models.py,
 arctic_models.py, nomic_models.py and jina_models.py, embed_dim."""
 CHECKPOINTS = tuple(
-    Checkpoint(
-        name=name,
-        location=name,
-        row=row,
-        tasks=row.tasks,
-        hidden_size=hidden_size,
-        matryoshka_sizes=(*row.matryoshka_sizes, hidden_size),
-        token_dimensions=hidden_size,
-        min_pixels=row.min_pixels,
-        max_pixels=row.max_pixels,
-        max_length=length,
-    )
-    for name, (row, length, hidden_size) in REPOSITORIES.items()
+    Checkpoint.published(name, row, sizes=(*row.matryoshka_sizes, size), max_length=length)
+    for name, (row, length, size) in REPOSITORIES.items()
 )

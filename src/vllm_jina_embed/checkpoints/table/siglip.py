@@ -105,17 +105,6 @@ REPOSITORIES = {
 siglip_models.py, max_tokens and embed_dim; transformers, convert_siglip_to_hf.py, max_position_embeddings.
 siglip-so400m-patch16-256-i18n is left out: its vocabulary was in doubt (huggingface/transformers#32938)."""
 CHECKPOINTS = tuple(
-    Checkpoint(
-        name=name,
-        location=name,
-        row=row,
-        tasks=row.tasks,
-        hidden_size=size,
-        matryoshka_sizes=(size,),
-        token_dimensions=size,
-        min_pixels=row.min_pixels,
-        max_pixels=row.max_pixels,
-        max_length=length,
-    )
+    Checkpoint.published(name, row, sizes=(size,), max_length=length)
     for name, (row, length, size) in REPOSITORIES.items()
 )

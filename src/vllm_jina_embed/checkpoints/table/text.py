@@ -55,17 +55,6 @@ QWEN3_EMBEDDING = Model(
 
 ROWS = (QWEN3_EMBEDDING,)
 CHECKPOINTS = tuple(
-    Checkpoint(
-        name=name,
-        location=name,
-        row=QWEN3_EMBEDDING,
-        tasks=("retrieval",),
-        hidden_size=sizes[-1],
-        matryoshka_sizes=sizes,
-        token_dimensions=sizes[-1],
-        min_pixels=QWEN3_EMBEDDING.min_pixels,
-        max_pixels=QWEN3_EMBEDDING.max_pixels,
-        max_length=32768,
-    )
+    Checkpoint.published(name, QWEN3_EMBEDDING, sizes=sizes, max_length=32768)
     for name, sizes in QWEN3_REPOSITORIES.items()
 )
