@@ -14,13 +14,13 @@ import pytest
 from tests.real.test_faithful import FLOAT32_GATE
 from tests.support.cells import Cells
 from tests.support.images import noise
+from tests.support.planted import tell_vllm
 from tests.support.reference import distance
 from tests.support.servers import plain_text, served
 from tests.support.unigram import segment
 from tests.support.xlm_roberta import HIDDEN, POSITIONS, XlmReference, make_xlm_roberta, unit
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
-from vllm_jina_embed.engine.local import engine as local
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.errors import ConfigError, EngineError, InputError
@@ -241,16 +241,10 @@ def test_a_checkpoint_of_another_pooling_does_not_serve(tmp_path: Path, monkeypa
 
     vLLM is told of another pooling here, so that the check at the start has something to find.
     """
-    right = local.engine_arguments
-
-    def planted(*args: Any, **options: Any) -> dict[str, Any]:
-        arguments = right(*args, **options)
-        return arguments | {"hf_overrides": arguments["hf_overrides"] | {POOLING_KEY: "mean"}}
-
     folder = make_xlm_roberta(tmp_path / "mean", pooling="mean_tokens")
     with pytest.raises(ConfigError, match="has the pooling mean"):
         JinaEmbedder(folder, **FLOAT32)
-    monkeypatch.setattr(local, "engine_arguments", planted)
+    tell_vllm(monkeypatch, {POOLING_KEY: "mean"})
     folder = make_xlm_roberta(tmp_path / "cls")
     with JinaEmbedder(folder, **FLOAT32) as embedder, pytest.raises(EngineError, match="first token"):
         embedder.embed(["a"])

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.bare import bare_vllm
 from tests.support.builders import builder_of
 from tests.support.cells import Cells
 from tests.support.decoders import STEP, TEXTS, DecoderReference
+from tests.support.planted import tell_vllm
 from tests.support.reference import distance
 from tests.support.servers import served
 from tests.support.xlm_roberta import unit
 from vllm_jina_embed import JinaEmbedder, Model
-from vllm_jina_embed.engine.local import engine as local
 from vllm_jina_embed.errors import EngineError
 from vllm_jina_embed.inputs import items
 
@@ -150,6 +151,30 @@ def check_served(folder: Path, reference: DecoderReference, prefix: Prefix, log:
         check_embeddings(embedder, reference, prefix)
 
 
+def check_bare_strings(
+    embedder: JinaEmbedder, checkpoint: Path, reference: DecoderReference, prefix: str, folder: Path
+) -> None:
+    """Bare vLLM leaves the last token of a string out; with our ids its vectors are ours.
+
+    Args:
+        embedder: Its engine runs.
+        checkpoint: The same checkpoint.
+        reference: Of it.
+        prefix: In front of a query.
+        folder: For what bare vLLM writes.
+    """
+    strings = [prefix + text for text in TEXTS]
+    ids = [reference.ids(string) for string in strings]
+    by_string, by_ids = np.split(bare_vllm(checkpoint, [*strings, *ids], folder), 2)
+    right = expected(reference, prefix)
+    assert distance(by_ids, right) <= GATE
+    assert distance(by_string, np.stack([reference.of_ids(one[:-1]) for one in ids])) <= GATE
+    gaps = [distance(one, other) for one, other in zip(by_string, right, strict=True)]
+    print(f"bare vLLM, strings: 1 - cosine {min(gaps):.3f} to {max(gaps):.3f}")
+    assert min(gaps) > 100 * GATE
+    assert distance(embedder.embed_queries(TEXTS), right) <= GATE
+
+
 def check_refused_at_start(
     folder: Path, monkeypatch: pytest.MonkeyPatch, overrides: Mapping[str, Any], message: str
 ) -> None:
@@ -161,13 +186,7 @@ def check_refused_at_start(
         overrides: Keys of ``hf_overrides`` with other values.
         message: Of the error, a regular expression.
     """
-    right = local.engine_arguments
-
-    def planted(*args: Any, **options: Any) -> dict[str, Any]:
-        arguments = right(*args, **options)
-        return arguments | {"hf_overrides": arguments["hf_overrides"] | overrides}
-
-    monkeypatch.setattr(local, "engine_arguments", planted)
+    tell_vllm(monkeypatch, overrides)
     options = {**FLOAT32["engine_kwargs"], "scheduler_cls": None}  # it cuts prompts, which vLLM refuses both ways
     with JinaEmbedder(folder, engine_kwargs=options) as embedder, pytest.raises(EngineError, match=message):
         embedder.embed(["a"])

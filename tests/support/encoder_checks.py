@@ -16,12 +16,12 @@ from tests.support.builders import builder_of
 from tests.support.cells import Cells
 from tests.support.encoders import EncoderReference, unit
 from tests.support.images import noise
+from tests.support.planted import tell_vllm
 from tests.support.reference import distance
 from tests.support.servers import plain_text, served
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.description import Model
 from vllm_jina_embed.checkpoints.prompt_pieces import Template
-from vllm_jina_embed.engine.local import engine as local
 from vllm_jina_embed.errors import ConfigError, EngineError, InputError
 from vllm_jina_embed.inputs import items
 
@@ -224,13 +224,7 @@ def check_planted_start(
     case: Case, monkeypatch: pytest.MonkeyPatch, overrides: Mapping[str, Any], message: str
 ) -> None:
     """vLLM is told of something else than the row's: the check at the start finds it."""
-    right = local.engine_arguments
-
-    def planted(*args: Any, **options: Any) -> dict[str, Any]:
-        arguments = right(*args, **options)
-        return arguments | {"hf_overrides": arguments["hf_overrides"] | overrides}
-
-    monkeypatch.setattr(local, "engine_arguments", planted)
+    tell_vllm(monkeypatch, overrides)
     own = {**case.options["engine_kwargs"], "max_num_seqs": 7}  # equal options would get the engine that runs already
     with case.embedder(engine_kwargs=own) as embedder, pytest.raises(EngineError, match=message):
         embedder.embed(["a"])

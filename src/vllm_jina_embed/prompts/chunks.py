@@ -37,8 +37,7 @@ class ChunkBuilder(PieceBuilder):
                 truncate=truncate,
             )
         )
-        own = self._parts[self._row.template("text", role, task)]
-        parts = own.with_images(self._image * len(own.blank))
+        own, parts = self._text_parts(role, task)
         texts = [item for item in map(self._as_tokenized, items) if isinstance(item, TextItem)]
 
         def finished(prompt: Prompt) -> Prompt:

@@ -70,8 +70,7 @@ class PieceBuilder:
             ConfigError: ``max_length`` leaves no room for a text, or for the padding that the model was trained with.
         """
         items = [self._as_tokenized(item) for item in items]
-        own = self._parts[self._row.template("text", role, task)]
-        parts = own.with_images(self._image * len(own.blank))
+        own, parts = self._text_parts(role, task)
         if self._padding is not None:
             self._padding.check(max_length)
         if max_length <= parts.least:
@@ -92,6 +91,11 @@ class PieceBuilder:
             except InputError as error:
                 prompts.append(error)
         return [one if isinstance(one, InputError) else self._finished(one, role, task) for one in prompts]
+
+    def _text_parts(self, role: str, task: str) -> tuple[Parts, Parts]:
+        """Return the parts of a text's prompt, without and with the ids of its placeholder, if it has one."""
+        own = self._parts[self._row.template("text", role, task)]
+        return own, own.with_images(self._image * len(own.blank))
 
     def _as_tokenized(self, item: Item) -> Item:
         """Return an item whose text is what the tokenizer of the published code gets."""

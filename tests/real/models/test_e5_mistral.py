@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tests.support.bare import bare_vllm
 from tests.support.cells import Cells
 from tests.support.decoder_checks import (
     GATE,
     STEPS,
+    check_bare_strings,
     check_embeddings,
     check_hostile,
     check_multi_vectors,
@@ -116,16 +115,7 @@ def test_bare_vllm_leaves_the_last_token_of_a_string_out(
     checkpoint: Path, embedder: JinaEmbedder, reference: DecoderReference, tmp_path: Path
 ) -> None:
     """Without a sign, though tokenizer_config.json has ``add_eos_token``. With our ids its vectors are ours."""
-    strings = [QUERY + text for text in TEXTS]
-    ids = [reference.ids(string) for string in strings]
-    by_string, by_ids = np.split(bare_vllm(checkpoint, [*strings, *ids], tmp_path / "bare"), 2)
-    right = expected(reference, QUERY)
-    assert distance(by_ids, right) <= GATE
-    assert distance(by_string, np.stack([reference.of_ids(one[:-1]) for one in ids])) <= GATE
-    gaps = [distance(one, other) for one, other in zip(by_string, right, strict=True)]
-    print(f"bare vLLM, strings: 1 - cosine {min(gaps):.3f} to {max(gaps):.3f}")
-    assert min(gaps) > 100 * GATE
-    assert distance(embedder.embed_queries(TEXTS), right) <= GATE
+    check_bare_strings(embedder, checkpoint, reference, QUERY, tmp_path / "bare")
 
 
 def test_a_window_of_attention(tmp_path: Path) -> None:

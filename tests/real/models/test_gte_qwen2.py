@@ -15,6 +15,7 @@ from tests.support.cells import Cells
 from tests.support.decoder_checks import (
     FLOAT32,
     GATE,
+    check_bare_strings,
     check_embeddings,
     check_hostile,
     check_multi_vectors,
@@ -121,16 +122,7 @@ def test_bare_vllm_leaves_the_last_token_of_a_string_out(
     checkpoint: Path, embedder: JinaEmbedder, reference: DecoderReference, tmp_path: Path
 ) -> None:
     """Without a sign: tokenizer_config.json asks for it, which the tokenizer's own code alone obeys."""
-    strings = [QUERY + text for text in TEXTS]
-    ids = [reference.ids(string) for string in strings]
-    by_string, by_ids = np.split(bare_vllm(checkpoint, [*strings, *ids], tmp_path / "bare"), 2)
-    right = expected(reference, QUERY)
-    assert distance(by_ids, right) <= GATE
-    assert distance(by_string, np.stack([reference.of_ids(one[:-1]) for one in ids])) <= GATE
-    gaps = [distance(one, other) for one, other in zip(by_string, right, strict=True)]
-    print(f"bare vLLM, strings: 1 - cosine {min(gaps):.3f} to {max(gaps):.3f}")
-    assert min(gaps) > 100 * GATE
-    assert distance(embedder.embed_queries(TEXTS), right) <= GATE
+    check_bare_strings(embedder, checkpoint, reference, QUERY, tmp_path / "bare")
 
 
 def test_an_engine_whose_step_is_too_small_does_not_start(checkpoint: Path) -> None:

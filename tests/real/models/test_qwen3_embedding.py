@@ -15,6 +15,7 @@ from tests.support.builders import builder_of
 from tests.support.cells import Cells
 from tests.support.decoders import HIDDEN
 from tests.support.images import noise
+from tests.support.planted import tell_vllm
 from tests.support.qwen3 import END, INSTRUCTION, QUERY, Qwen3Reference, make_qwen3_embedding
 from tests.support.reference import distance, relative_error
 from tests.support.servers import plain_text, served
@@ -22,7 +23,6 @@ from tests.support.weights import check_weights
 from tests.support.xlm_roberta import unit
 from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
-from vllm_jina_embed.engine.local import engine as local
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 from vllm_jina_embed.errors import ConfigError, EngineError, InputError
 from vllm_jina_embed.inputs import items
@@ -212,13 +212,7 @@ def test_an_engine_that_does_something_else_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: dict[str, Any], message: str
 ) -> None:
     """vLLM is told of another pooling or attention than the row's: the check at the start finds it."""
-    right = local.engine_arguments
-
-    def planted(*args: Any, **options: Any) -> dict[str, Any]:
-        arguments = right(*args, **options)
-        return arguments | {"hf_overrides": arguments["hf_overrides"] | overrides}
-
-    monkeypatch.setattr(local, "engine_arguments", planted)
+    tell_vllm(monkeypatch, overrides)
     folder = make_qwen3_embedding(tmp_path / "planted")
     options = {**FLOAT32["engine_kwargs"], "scheduler_cls": None}  # it cuts prompts, which vLLM refuses both ways
     with JinaEmbedder(folder, engine_kwargs=options) as embedder, pytest.raises(EngineError, match=message):

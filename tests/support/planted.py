@@ -1,0 +1,21 @@
+"""Engines that are told something else than their row says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from vllm_jina_embed.engine.local import engine as local
+
+
+def tell_vllm(monkeypatch: pytest.MonkeyPatch, overrides: Mapping[str, Any]) -> None:
+    """Let engines that start from now on get other values of these keys of ``hf_overrides``."""
+    right = local.engine_arguments
+
+    def planted(*args: Any, **options: Any) -> dict[str, Any]:
+        arguments = right(*args, **options)
+        return arguments | {"hf_overrides": arguments["hf_overrides"] | overrides}
+
+    monkeypatch.setattr(local, "engine_arguments", planted)
