@@ -7,7 +7,7 @@ Importing this package loads neither vllm nor torch nor a framework.
 """
 
 from .cache.embedder import CachedEmbedder
-from .checkpoints.description import Model, Placeholder, Slot, Special
+from .checkpoints.description import Model, Placeholder, Slot, Special, TokenLayer
 from .checkpoints.layout import Layout
 from .checkpoints.registry import register
 from .embedder import JinaEmbedder
@@ -41,6 +41,7 @@ __all__ = [
     "Placeholder",
     "Slot",
     "Special",
+    "TokenLayer",
     "VllmJinaError",
     "__version__",
     "register",

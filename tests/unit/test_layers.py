@@ -37,7 +37,13 @@ LAYERS = (
 
 OWNERS = {
     "vllm": {"engine/local/", "plugin/", "serve/"},
-    "torch": {"engine/local/image_threads.py", "plugin/", "scoring/maxsim_torch.py", "serve/request_checks.py"},
+    "torch": {
+        "checkpoints/weights/token_layers.py",
+        "engine/local/image_threads.py",
+        "plugin/",
+        "scoring/maxsim_torch.py",
+        "serve/request_checks.py",
+    },
     "transformers": {"engine/local/"},
     "httpx": {"engine/remote/"},
     "huggingface_hub": {"checkpoints/files.py"},

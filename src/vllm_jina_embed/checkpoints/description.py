@@ -9,14 +9,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from .digest import digest
 from .frozen import Frozen
 from .layout import Layout
+from .pieces import Placeholder, Slot, Special, Template
+from .token_layer import TokenLayer
+
+__all__ = [
+    "DEMO", "DEMO_FOLDER", "TASKS", "Checkpoint", "Model", "Placeholder", "Pooling", "Slot", "Special", "Template",
+    "TokenLayer",
+]  # fmt: skip
 
 TASKS = ("retrieval", "text-matching", "code", "separation", "clustering", "classification")
 """What a row's prompts or weights may be for; each row has some of these."""
@@ -26,48 +32,6 @@ DEMO_FOLDER = Path(__file__).parent.parent / "demo" / "checkpoint"
 
 Pooling = Literal["vision_span_mean", "first_token", "last_token", "mean"]
 """The mean over a text's tokens or an image's span; the state of the first token, or of the last; the mean over all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Special:
-    """A special token by its name, such as ``<s>``; no user's text ever becomes one."""
-
-    token: str
-
-    @property
-    def plain(self) -> dict[str, str]:
-        """What JSON holds of it: a special token is not a text of its spelling."""
-        return {"special": self.token}
-
-
-@dataclass(frozen=True, slots=True)
-class Placeholder:
-    """A black image of this size in pixels, in the prompts of texts of a model that was trained with one."""
-
-    width: int
-    height: int
-
-    @property
-    def plain(self) -> dict[str, list[int]]:
-        """What JSON holds of it."""
-        return {"placeholder": [self.width, self.height]}
-
-
-class Slot(Enum):
-    """Where the user's item stands in a prompt."""
-
-    TEXT = "text"
-    IMAGES = "images"
-
-    @property
-    def plain(self) -> dict[str, str]:
-        """What JSON holds of it: a slot is not a text of its name."""
-        return {"slot": self.value}
-
-
-Template: TypeAlias = "tuple[str | Special | Slot | Placeholder, ...]"
-"""A prompt in pieces: plain texts, special tokens and one slot, or both of them; a text's may have a placeholder. The
-user's text alone may be cut."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,7 +44,8 @@ class Model(Frozen):
         name: The name that servers report to their clients.
         layouts: What a checkpoint's files say if it is one of this row's; a folder fits one of them.
         known_as: Names that those of this row's folders and repositories begin with; the first stands in errors.
-        pooling: Which token states make the embedding.
+        only_named: Whether its checkpoints are another row's unless the caller names this one.
+        pooling: Which token states make the embedding; None where there are multi-vectors alone.
         layer_norm: Whether what is pooled gets a layer norm without weights, over the full length, before it is cut.
         kind: How the tokenizer splits texts, which decides how a text is kept from becoming a special token.
         templates: The prompts by role (``query``, ``passage``; ``any`` for both) and modality (``text``, ``image``,
@@ -92,6 +57,8 @@ class Model(Frozen):
         image_positions: With positions in three directions, whether the patches of an image were trained on a ``grid``,
             as vLLM places them, or in one ``line`` with the tokens around them.
         fixed_size: Whether the checkpoint's own processor alone decides an image's size: no bounds in pixels then.
+        token_side: Pixels of a side of the square of an image that one token stands for, where bounds of pixels decide
+            an image's size.
         side_multiple: Where the published code resizes images by Pillow first, the number of pixels that sides become
             a multiple of; their area is 4 to 16384 squares of it.
         symmetric_tasks: Tasks in which both roles get the prompt of a query.
@@ -115,6 +82,9 @@ class Model(Frozen):
             ``multi_vector_projector_dim`` of config.json does not say so; None for the full length.
         score: How a query and an item are compared unless a caller says so: by ``cosine``, or by ``maxsim``.
         token_vectors: Whether the states of its tokens mean anything as a multi-vector.
+        projector: What makes the rows of multi-vectors of token states; None where the states are the rows, and for a
+            checkpoint with adapters, whose classes have their own.
+        token_weights: What makes the weight of a token of its state (a negative one is 0); None where none was trained.
         positions: Which of ``max_position_embeddings`` tokens take: ``all``, or those ``after_padding`` (RoBERTa's,
             counted from the padding token's id + 1).
         min_pixels: Smallest area of an image in pixels.
@@ -128,13 +98,15 @@ class Model(Frozen):
     name: str
     layouts: tuple[Layout, ...]
     known_as: tuple[str, ...] = ()
-    pooling: Pooling
+    only_named: bool = False
+    pooling: Pooling | None
     layer_norm: bool = False
     kind: Literal["bpe", "unigram", "wordpiece"]
     templates: Mapping[tuple[str, str], Template]
     image: Template = ()
     image_positions: Literal["grid", "line"] = "grid"
     fixed_size: bool = False
+    token_side: int = 28
     side_multiple: int | None = None
     symmetric_tasks: tuple[str, ...] = ()
     architecture: str | None = None
@@ -153,6 +125,8 @@ class Model(Frozen):
     token_dimensions: int | None = None
     score: Literal["cosine", "maxsim"] = "cosine"
     token_vectors: bool = True
+    projector: TokenLayer | None = None
+    token_weights: TokenLayer | None = None
     positions: Literal["all", "after_padding"] = "all"
     min_pixels: int = 1
     max_pixels: int = 1
@@ -182,6 +156,11 @@ class Model(Frozen):
     def takes_both(self) -> bool:
         """Whether a text with its images, as one item, has an embedding too."""
         return any(modality == "both" for _, modality in self.templates)
+
+    @property
+    def layer_files(self) -> tuple[str, ...]:
+        """Files beside the weights that decide its vectors too."""
+        return tuple(layer.file for layer in (self.projector, self.token_weights) if layer is not None and layer.file)
 
     def template(self, modality: str, role: str, task: str) -> Template:
         """Return the prompt of an item.
@@ -239,7 +218,7 @@ class Checkpoint:
         location: Folder or hub repository that the engine loads.
         row: Prompts, start and pooling.
         tasks: Tasks that these weights serve; the first is the default.
-        hidden_size: Length of a full embedding.
+        hidden_size: Length of a full embedding; of a row of a multi-vector where there are these alone.
         matryoshka_sizes: Lengths of an embedding that were trained, ascending; the last is ``hidden_size``.
         token_dimensions: Length of one row of a multi-vector; ``hidden_size`` where no projector was trained for them.
         has_adapters: Whether one engine serves every task by adapters.

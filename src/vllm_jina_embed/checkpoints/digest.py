@@ -15,8 +15,10 @@ NO_VECTORS = frozenset(
         "remote_code",
         "attention",
         "min_dimensions",
+        "only_named",
         "score",
         "source",
+        "token_side",
         "token_vectors",
         "vectors_before",
     }

@@ -12,10 +12,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..checkpoints.description import Model
 from ..checkpoints.weights.lora import Adapters
 from ..engine.config import LocalConfig
 from ..engine.local.arguments import check_remote_code, engine_arguments
-from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY, TOKENIZER_MODE
+from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY, ROWS_TASK, TOKENIZER_MODE
 from ..errors import ConfigError
 from ..prompts.chat_template import chat_template
 
@@ -59,8 +60,10 @@ def serve_arguments(
         adapters: The adapters of a checkpoint that has one per task; clients send the task as the model's name.
 
     Raises:
-        ConfigError: ``passed`` holds one of the ``FIXED`` options, or a file of options.
+        ConfigError: ``passed`` holds one of the ``FIXED`` options, or a file of options; or the checkpoint has no
+            vectors of this kind.
     """
+    check_kind(config.row, name, multi_vector=multi_vector)
     if any(_is_one_of(option, {"--config"}) for option in passed):
         raise ConfigError(
             "--config: 'serve' checks each option of vLLM and reads no file of options. Write the options of the file "
@@ -83,13 +86,29 @@ def serve_arguments(
     if row.takes_images:  # a text model has no messages
         arguments |= {"chat_template": chat_template(row), "chat_template_content_format": "openai"}
     flags: list[str] = []
+    if adapters is not None or row.projector is not None:
+        default = ROWS_TASK if adapters is None else task
+        arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: default}
     if adapters is not None:
-        arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}
         modules = [{"name": adapter, "path": str(folder)} for adapter, folder in adapters.folders.items()]
         flags += ["--lora-modules", *map(json.dumps, modules)]
     for key, value in arguments.items():
         flags += _flag(key, value)
     return [*flags, *passed]
+
+
+def check_kind(row: Model, name: str, *, multi_vector: bool) -> None:
+    """Check that a row has the vectors that are to be served.
+
+    Raises:
+        ConfigError: It has those of the other kind alone.
+    """
+    if row.pooling is None and not multi_vector:
+        raise ConfigError(f"{name} has a vector of each token and none of a whole item: add --multi-vector.")
+    if not row.token_vectors and multi_vector:
+        raise ConfigError(
+            f"{name} was trained for one vector of an item; it has no multi-vectors. Leave --multi-vector."
+        )
 
 
 def cores_per_rank(cores: str, ranks: int) -> str | None:

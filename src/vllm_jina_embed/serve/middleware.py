@@ -73,7 +73,7 @@ def facts_of(state: Any) -> ServerFacts:
     checkpoint = resolve.resolve(str(model.model), model.revision, row_named(*getattr(model.hf_config, ROW_KEY)))
     default = getattr(model.hf_config, DEFAULT_TASK_KEY, None)
     projected = default is not None and model.pooler_config.task == "token_embed"
-    tasks = (str(default),) if projected else checkpoint.tasks
+    tasks = (str(default),) if projected and checkpoint.has_adapters else checkpoint.tasks
     location = _location(model)
     size = model.multimodal_config.mm_processor_kwargs["size"] if checkpoint.supports_images else {}
     return ServerFacts(
@@ -91,7 +91,7 @@ def facts_of(state: Any) -> ServerFacts:
             row=checkpoint.row,
         ),
         revision=_commit(str(location.file("config.json"))) or model.revision,
-        files=location.state(),
+        files=location.state(checkpoint.row.layer_files),
         dtype=str(model.dtype).removeprefix("torch."),
         pooler_task=model.pooler_config.task,
         projected=projected,
@@ -135,7 +135,7 @@ def _name_default(state: Any) -> None:
     """Let requests that name the checkpoint, or no model, have the default task's adapter; vLLM would use none."""
     adapters = state.openai_serving_models.lora_requests
     default = getattr(state.vllm_config.model_config.hf_config, DEFAULT_TASK_KEY, None)
-    if default is not None:
+    if default is not None and adapters:
         for name in (*state.args.served_model_name, None):
             adapters[name] = adapters[default]
 

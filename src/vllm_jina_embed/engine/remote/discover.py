@@ -50,7 +50,8 @@ class Remote:
         if checkpoint.supports_images:
             image_template(checkpoint.row)
         if self.facts is None:
-            location, state = checkpoint.location, locate(checkpoint.location).state()
+            location = checkpoint.location
+            state = locate(location).state(checkpoint.row.layer_files)
         else:  # a server names its checkpoint as it likes; that is not a path on this machine
             location, state = f"{checkpoint.name} in {self.facts.dtype}", self.facts.files
             revision = self.facts.revision

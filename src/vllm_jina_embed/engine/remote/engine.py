@@ -142,8 +142,20 @@ class RemoteEngine:
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``Engine.token_states``; ``ConfigError`` where no server gives them."""
         states = await self._batches.ask(VectorRequest(kind="states", task=task), prompt)
-        ids = messages.expanded(prompt, min_pixels=self._config.min_pixels, max_pixels=self._config.max_pixels)
+        config = self._config
+        size = {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels, "side": config.row.token_side}
+        ids = messages.expanded(prompt, **size)
         return TokenStates(token_ids=ids, states=states)
+
+    async def token_weights(self, prompt: Prompt, *, task: str) -> Floats:
+        """Refuse: vLLM's requests have no place for it.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(
+            "a server gives no token weights. Use JinaEmbedder in the process that needs them (embed_sparse)."
+        )
 
     def facts(self) -> tuple[ServerFacts, bytes]:
         """Return what the servers tell: their facts, and the tokenizer.json that goes with them.

@@ -46,6 +46,7 @@ class Server(Member):
         self.max_tokens = 0
         self._config = config
         self._width = 0  # numbers of one token's row, once it is known what it serves
+        self._skipped = 0  # tokens of a prompt that have no row
         self._model: str | None = None
         self._fingerprint: str | None = None
         self._sure = False  # whether it was not lost since it told what it serves
@@ -103,6 +104,8 @@ class Server(Member):
                 compare_peers(facts, self.url, peer.facts, peer.url)
         self.facts, self.max_tokens = facts, facts.max_tokens
         self._width = facts.checkpoint.token_dimensions if facts.projected else facts.checkpoint.hidden_size
+        projector = facts.checkpoint.row.projector
+        self._skipped = int(facts.projected and projector is not None and projector.skips_first)
 
     async def answer(self, request: VectorRequest, prompts: Sequence[Prompt], question: dict[str, Any]) -> list[Floats]:
         """Return an array per prompt: ``(dimensions,)``, or ``(n_tokens, width)`` of multi-vectors and states.
@@ -170,6 +173,11 @@ class Server(Member):
                 'serve CHECKPOINT\', or with --runner pooling --pooler-config \'{"task":"token_embed"}\'.'
             ) from None
         checkpoint = self._config.checkpoint
+        if checkpoint is not None and checkpoint.row.projector is not None:
+            raise ConfigError(
+                f"{self.url}: a plain vLLM server does not make the multi-vectors of {checkpoint.name} as it was "
+                "trained. Start it by 'vllm-jina-embed serve'."
+            )
         if checkpoint is None or checkpoint.has_adapters or len(flat) != 2 * checkpoint.hidden_size:
             wanted = "a merged checkpoint" if checkpoint is None else f"{checkpoint.name} ({checkpoint.hidden_size})"
             raise ConfigError(
@@ -194,11 +202,13 @@ class Server(Member):
         return [await self._rows(*each) for each in zip(prompts, ids, flat, strict=True)]
 
     def _expanded(self, prompt: Prompt) -> tuple[int, ...]:
-        return messages.expanded(prompt, min_pixels=self._config.min_pixels, max_pixels=self._config.max_pixels)
+        config = self._config
+        size = {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels, "side": config.row.token_side}
+        return messages.expanded(prompt, **size)
 
     async def _rows(self, prompt: Prompt, ids: Sequence[int], flat: Floats) -> Floats:
-        """Return flat numbers as one row per token of the expanded prompt ``ids``."""
-        count, left = divmod(len(flat), self._width)
+        """Return flat numbers as one row per token of the expanded prompt ``ids``, but for those without one."""
+        count, left = divmod(len(flat) + self._skipped * self._width, self._width)
         if left or (count != len(ids) and not prompt.images):
             raise EngineError(f"{self.url}: got {len(flat)} numbers for {len(ids)} tokens of {self._width} each.")
         if count != len(ids):
@@ -209,7 +219,7 @@ class Server(Member):
             if not isinstance(told, dict) or told.get("tokens") != list(ids):
                 raise ConfigError(self._other_prompt(count, len(ids)))
             self._template_checked = True
-        return flat.reshape(count, self._width)
+        return flat.reshape(-1, self._width)
 
     def _other_prompt(self, got: int | str, expected: int) -> str:
         size = {"size": {"shortest_edge": self._config.min_pixels, "longest_edge": self._config.max_pixels}}
@@ -223,6 +233,7 @@ class Server(Member):
         """Return the embedding ``(dimensions,)`` of a prompt's token states, as the checkpoint pools them."""
         with np.errstate(over="ignore"):  # of numbers that no model gives; the norm tells it
             row = self._config.row
+            assert row.pooling is not None
             mask = _spans(prompt, len(states)) if row.pooling == "vision_span_mean" else None
             pooled = single_vector.pooled(states, row.pooling, mask=mask, layer_norm=row.layer_norm)
             return single_vector.finish(pooled, request.dimensions, normalized=request.normalize)
