@@ -84,7 +84,7 @@ PUBLIC = {
     "__init__.py": {
         "CachedEmbedder", "ClosedError", "ConfigError", "EngineDeadError", "EngineError", "ForkedError", "InputError",
         "JinaEmbedder", "Layout", "MediaPolicy", "MissingExtraError", "Model", "Placeholder", "Slot", "Special",
-        "VllmJinaError", "__version__", "register",
+        "TokenLayer", "VllmJinaError", "__version__", "register",
     },
     "langchain/__init__.py": {
         "LateInteractionRetriever", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",

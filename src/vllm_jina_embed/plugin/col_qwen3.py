@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vllm.model_executor.models.colqwen3 import ColQwen3Model
+from vllm.model_executor.models.interfaces_base import default_pooling_type
 from vllm.model_executor.models.qwen3_vl import Qwen3VLForConditionalGeneration
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 
+# vLLM's class says CLS, as encoders do, and then no prompt is cut: a step would have to hold the longest one.
+@default_pooling_type(seq_pooling_type="LAST", tok_pooling_type="ALL")
 class ColQwen3StatesModel(ColQwen3Model):
     """ColQwen3 up to the final norm."""
 
