@@ -28,7 +28,7 @@ EMBEDDING_SUFFIXES = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", 
 
 OWN = {ARCHITECTURE: "jina_v4_merged", NATIVE_ARCHITECTURE: "jina_v4_native"}
 """Our architectures, and the modules of their classes."""
-ENCODERS = {"StackedAdaptersXLMRobertaModel": "stacked_adapters"}
+UNPOOLED = {"StackedAdaptersXLMRobertaModel": "stacked_adapters", "ColQwen3StatesModel": "col_qwen3"}
 """The same of those without a pooler, which get a row's pooling as vLLM's own do."""
 
 
@@ -37,7 +37,7 @@ def register() -> None:
     end_with_parent()
     from vllm import ModelRegistry
 
-    for name, module in ENCODERS.items():
+    for name, module in UNPOOLED.items():
         if name not in ModelRegistry.get_supported_archs():
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")
     _register_pooled()
