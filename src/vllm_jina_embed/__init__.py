@@ -8,9 +8,11 @@ Importing this package loads neither vllm nor torch nor a framework.
 
 from .cache.embedder import CachedEmbedder
 from .checkpoints.description import Model
+from .checkpoints.heads import Layers, YesNo
 from .checkpoints.layout import Layout
-from .checkpoints.prompt_pieces import Placeholder, Slot, Special
-from .checkpoints.registry import register
+from .checkpoints.prompt_pieces import Placeholder, Slot, Special, TokenId
+from .checkpoints.rankers import register
+from .checkpoints.ranking import RankingModel
 from .checkpoints.token_layer import TokenLayer
 from .embedder import JinaEmbedder
 from .errors import (
@@ -24,6 +26,8 @@ from .errors import (
     VllmJinaError,
 )
 from .inputs.images import MediaPolicy
+from .reranker import JinaReranker
+from .reranking.scores import Ranked
 
 __version__ = "0.1.0"
 
@@ -36,15 +40,21 @@ __all__ = [
     "ForkedError",
     "InputError",
     "JinaEmbedder",
+    "JinaReranker",
+    "Layers",
     "Layout",
     "MediaPolicy",
     "MissingExtraError",
     "Model",
     "Placeholder",
+    "Ranked",
+    "RankingModel",
     "Slot",
     "Special",
+    "TokenId",
     "TokenLayer",
     "VllmJinaError",
+    "YesNo",
     "__version__",
     "register",
 ]

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from .checkpoints import description, resolve
 from .checkpoints.description import TASKS, Checkpoint, Model
 from .checkpoints.files import locate
+from .checkpoints.ranking import RankingCheckpoint
 from .checkpoints.registry import row_given, serving
 from .checkpoints.weights.token_layers import layer_files
 from .engine.config import EngineConfig, LocalConfig
@@ -119,7 +120,7 @@ def check(
         _check_row(checkpoint, own)
     else:
         checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision, own, warns=True)
-    low, high = _pixel_bounds(checkpoint, min_pixels, max_pixels)
+    low, high = pixel_bounds(checkpoint, min_pixels, max_pixels)
     _check_embeddings(checkpoint, fusion=fusion, normalize=normalize, long_text=long_text)
     if remote is None:
         engine: EngineConfig = LocalConfig(
@@ -141,15 +142,15 @@ def check(
         checkpoint=checkpoint,
         task=check_task(checkpoint, task),
         dimensions=check_dimensions(checkpoint, dimensions),
-        truncate=_choice("truncate", spelled(truncate), get_args(Truncate)),
-        max_length=_positive("max_length", max_length, checkpoint.max_length),
+        truncate=choice("truncate", spelled(truncate), get_args(Truncate)),
+        max_length=positive("max_length", max_length, checkpoint.max_length),
         media=media if media is not None else MediaPolicy(),
         show_progress=show_progress,
         on_error=check_on_error(on_error),
         engine=engine,
         fusion=_check_fusion(checkpoint, fusion),
         normalize=_check_normalize(normalize, fusion),
-        long_text=None if long_text is None else _choice("long_text", long_text, get_args(LongText)),
+        long_text=None if long_text is None else choice("long_text", long_text, get_args(LongText)),
     )
 
 
@@ -184,7 +185,7 @@ def _check_fusion(checkpoint: Checkpoint, fusion: Fusion | None) -> Fusion | Non
     """
     if fusion is None:
         return None
-    checked: Fusion = _choice("fusion", fusion, get_args(Fusion))
+    checked: Fusion = choice("fusion", fusion, get_args(Fusion))
     if checkpoint.row.takes_both:
         raise ConfigError(
             f"fusion={fusion!r}: {checkpoint.name} was trained with text and image together, and its own vector is "
@@ -210,7 +211,7 @@ def check_on_error(on_error: str) -> OnError:
     Raises:
         ConfigError: It is neither ``raise`` nor ``skip``.
     """
-    checked: OnError = _choice("on_error", on_error, get_args(OnError))
+    checked: OnError = choice("on_error", on_error, get_args(OnError))
     return checked
 
 
@@ -225,25 +226,29 @@ def one_of(name: str, value: Any, alias: str, other: Any) -> Any:
     return other if value is None else value
 
 
-def _pixel_bounds(checkpoint: Checkpoint, min_pixels: int | None, max_pixels: int | None) -> tuple[int, int]:
+def pixel_bounds(
+    checkpoint: Checkpoint | RankingCheckpoint, min_pixels: int | None, max_pixels: int | None
+) -> tuple[int, int]:
     """Return the smallest and the largest area of an image."""
     if not checkpoint.has_pixel_bounds and (min_pixels, max_pixels) != (None, None):
         why = "whose images have a fixed size" if checkpoint.supports_images else "which takes texts only"
         raise ConfigError(f"min_pixels and max_pixels mean nothing to {checkpoint.name}, {why}.")
-    low = _positive("min_pixels", min_pixels, checkpoint.min_pixels)
-    high = _positive("max_pixels", max_pixels, checkpoint.max_pixels)
+    low = positive("min_pixels", min_pixels, checkpoint.min_pixels)
+    high = positive("max_pixels", max_pixels, checkpoint.max_pixels)
     if low > high:
         raise ConfigError(f"min_pixels={low} is larger than max_pixels={high}.")
     return low, high
 
 
-def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+    """Return ``value`` itself, or raise a ``ConfigError`` that lists what is ``allowed``."""
     if value not in allowed:
         raise ConfigError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}.")
     return value
 
 
-def _positive(name: str, value: int | None, default: int) -> int:
+def positive(name: str, value: int | None, default: int) -> int:
+    """Return ``value`` itself, the default for None, or raise a ``ConfigError``: it is not a whole number over 0."""
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:

@@ -18,7 +18,7 @@ from tests.support.qwen3 import END, make_qwen3_embedding, qwen3_tokenizer
 from tests.support.reference import distance, relative_error
 from tests.support.xlm_roberta import make_xlm_roberta, unit
 from vllm_jina_embed import JinaEmbedder, Layout, Model, Slot, Special
-from vllm_jina_embed.checkpoints.description import Pooling
+from vllm_jina_embed.checkpoints.row import Pooling
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 
 pytestmark = pytest.mark.real

@@ -27,7 +27,7 @@ from tests.real.test_pooler_operators import (
     text,
     with_earlier_chunks,
 )
-from vllm_jina_embed.checkpoints.description import Pooling
+from vllm_jina_embed.checkpoints.row import Pooling
 from vllm_jina_embed.plugin.pooled import pooler_of
 from vllm_jina_embed.plugin.span_pooler import SpanPooler
 from vllm_jina_embed.plugin.token_choice import Spans

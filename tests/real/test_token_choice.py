@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vllm_jina_embed.checkpoints.description import Pooling
+from vllm_jina_embed.checkpoints.row import Pooling
 from vllm_jina_embed.errors import EngineError
 from vllm_jina_embed.plugin.pooling_step import Step, before
 from vllm_jina_embed.plugin.token_choice import Spans, find_spans, one_span

@@ -38,6 +38,11 @@ def raw_of(prompt: Prompt, dimensions: int) -> Floats:
     return vector_of(prompt, dimensions) * np.float32(len(prompt.token_ids))
 
 
+def logit_of(prompt: Prompt) -> float:
+    """Return the number that ``FakeEngine`` gives for the prompt of a pair, mostly between -4 and 4."""
+    return 4 * float(vector_of(prompt, 4)[0])
+
+
 def wait_until(condition: Callable[[], object], *, seconds: float = 10) -> None:
     """Return when ``condition`` holds; fail after ``seconds``."""
     end = time.monotonic() + seconds
@@ -116,6 +121,11 @@ class FakeEngine:
         await self._work(prompt, task, False)
         places = np.arange(1, 1 + len(prompt.token_ids), dtype=np.float32)
         return places * (places % 3 > 0)
+
+    async def logit(self, prompt: Prompt, *, urgent: bool = False) -> float:
+        """Wait, fail, or return the prompt's own number."""
+        await self._work(prompt, "", urgent)
+        return logit_of(prompt)
 
     async def _work(self, prompt: Prompt, task: str, urgent: bool) -> None:
         self.prompts.append(prompt)

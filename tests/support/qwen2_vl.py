@@ -39,7 +39,7 @@ def make_qwen2_vl(folder: Path, *, seed: int = 0) -> Path:
     tokenizer = make_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
-    config = _config(ids, tokenizer.get_vocab_size())
+    config = qwen2_vl_config(ids, tokenizer.get_vocab_size())
     torch.manual_seed(seed)
     model = Qwen2VLForConditionalGeneration(Qwen2VLConfig(**config))
     spread(model.model.language_model)
@@ -50,7 +50,8 @@ def make_qwen2_vl(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def _config(ids: dict[str, int], vocabulary: int) -> dict[str, Any]:
+def qwen2_vl_config(ids: dict[str, int], vocabulary: int) -> dict[str, Any]:
+    """Return the content of a published config.json, with small sizes."""
     return {
         "architectures": ["Qwen2VLForConditionalGeneration"], "model_type": "qwen2_vl", "torch_dtype": "float32",
         "vocab_size": vocabulary, "hidden_size": HIDDEN, "intermediate_size": 256, "num_hidden_layers": 2,

@@ -24,7 +24,7 @@ from transformers import (
 from tests.support.checkpoints import tokenizer_config, write_json
 from tests.support.fetching import fetched
 from tests.support.reference import IMAGE
-from tests.support.tokenizer import SPECIAL, make_tokenizer
+from tests.support.tokenizer import KNOWN, SPECIAL, make_tokenizer
 from tests.support.vision import VisionReference, spread
 
 HIDDEN = 128
@@ -35,10 +35,10 @@ DEFAULT = "Represent the user's input."
 RETRIEVE = "Retrieve images or text relevant to the user's query."
 
 
-def make_qwen3_vl(folder: Path, *, seed: int = 0) -> Path:
-    """Write a random checkpoint to a new folder."""
+def make_qwen3_vl(folder: Path, *, seed: int = 0, known: str = KNOWN) -> Path:
+    """Write a random checkpoint to a new folder; its tokenizer has words of ``known``."""
     folder.mkdir(parents=True)
-    tokenizer = make_tokenizer()
+    tokenizer = make_tokenizer(known)
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(seed)
     ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}

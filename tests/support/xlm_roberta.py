@@ -21,7 +21,7 @@ from tests.support.unigram import make_unigram
 
 POSITIONS = 130
 HIDDEN = 128
-__all__ = ["HIDDEN", "POSITIONS", "XlmReference", "make_xlm_roberta", "unit"]
+__all__ = ["HIDDEN", "POSITIONS", "XlmReference", "make_xlm_roberta", "unit", "write_configs", "xlm_config"]
 
 
 def make_xlm_roberta(
@@ -49,7 +49,7 @@ def make_xlm_roberta(
     tokenizer = make_unigram()
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(seed)
-    model = XLMRobertaModel(_config(tokenizer.get_vocab_size(), positions))
+    model = XLMRobertaModel(xlm_config(tokenizer.get_vocab_size(), positions))
     tensors = spread(model)
     if weights == "bin":
         torch.save(tensors, folder / "pytorch_model.bin")
@@ -58,13 +58,15 @@ def make_xlm_roberta(
     for name, size in (("colbert_linear", HIDDEN), ("sparse_linear", 1)):
         torch.save({"weight": torch.randn(size, HIDDEN), "bias": torch.randn(size)}, folder / f"{name}.pt")
     config = json.loads(model.config.to_json_string(use_diff=False))
-    _write_configs(folder, config if by_transformers else {**config, "position_embedding_type": "absolute"})
+    write_configs(folder, config if by_transformers else {**config, "position_embedding_type": "absolute"})
     write_sentence_files(folder, pooling=pooling, hidden=HIDDEN, longest=positions - 2, prompts=prompts)
     return folder
 
 
-def _config(vocabulary: int, positions: int) -> XLMRobertaConfig:
+def xlm_config(vocabulary: int, positions: int, **others: object) -> XLMRobertaConfig:
+    """Return the configuration of a small model; ``others`` are further keys."""
     return XLMRobertaConfig(
+        **others,
         vocab_size=vocabulary,
         hidden_size=HIDDEN,
         num_hidden_layers=2,
@@ -77,8 +79,9 @@ def _config(vocabulary: int, positions: int) -> XLMRobertaConfig:
     )
 
 
-def _write_configs(folder: Path, config: dict[str, object]) -> None:
-    own = {"architectures": ["XLMRobertaModel"], "torch_dtype": "float32"}
+def write_configs(folder: Path, config: dict[str, object], architecture: str = "XLMRobertaModel") -> None:
+    """Write config.json and tokenizer_config.json."""
+    own = {"architectures": [architecture], "torch_dtype": "float32"}
     write_json(folder / "config.json", {**config, **own})
     special = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "unk_token": "<unk>"}
     special |= {"pad_token": "<pad>", "mask_token": "<mask>"}

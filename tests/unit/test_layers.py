@@ -25,8 +25,8 @@ LAYERS = (
     {"engine"},
     {"settings", "plugin"},
     {"embedding", "serve"},
-    {"cache"},
-    {"embedder", "late_interaction"},
+    {"cache", "reranking"},
+    {"embedder", "late_interaction", "reranker"},
     {"__init__"},
     {"frameworks"},
     {"langchain", "llama_index", "mteb", "mcp"},
@@ -83,8 +83,9 @@ EXCEPTIONS = {
 PUBLIC = {
     "__init__.py": {
         "CachedEmbedder", "ClosedError", "ConfigError", "EngineDeadError", "EngineError", "ForkedError", "InputError",
-        "JinaEmbedder", "Layout", "MediaPolicy", "MissingExtraError", "Model", "Placeholder", "Slot", "Special",
-        "TokenLayer", "VllmJinaError", "__version__", "register",
+        "JinaEmbedder", "JinaReranker", "Layers", "Layout", "MediaPolicy", "MissingExtraError", "Model", "Placeholder",
+        "Ranked", "RankingModel", "Slot", "Special", "TokenId", "TokenLayer", "VllmJinaError", "YesNo", "__version__",
+        "register",
     },
     "langchain/__init__.py": {
         "LateInteractionRetriever", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",

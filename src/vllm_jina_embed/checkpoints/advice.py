@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from .description import Pooling
+from .row import Pooling
 
 
 def how_to_describe(name: str, architecture: str) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import values
-from .description import Model
 from .files import Location, optional_json
 from .layout import Layout
+from .row import Row
 from .sentence_files import read_modes, read_modules, read_prompts
 
 MODES = {"vision_span_mean": "mean", "first_token": "cls", "last_token": "lasttoken", "mean": "mean"}
@@ -72,7 +72,7 @@ class Evidence:
             has_settings=has_settings,
         )
 
-    def names(self, row: Model) -> int:
+    def names(self, row: Row) -> int:
         """Return with how many words of ``row``'s the checkpoint's own name, or that of what it was made of, begins."""
         made_of = self.config.get("_name_or_path")
         own = [words(_repository(place)) for place in (str(self.location), made_of) if isinstance(place, str)]
@@ -91,7 +91,7 @@ def _repository(place: str) -> str:
     return snapshot[1].replace("--", "/") if snapshot else place
 
 
-def differences(row: Model, layout: Layout, evidence: Evidence, *, known: bool = False) -> Iterator[str]:
+def differences(row: Row, layout: Layout, evidence: Evidence, *, known: bool = False) -> Iterator[str]:
     """Yield what a checkpoint's files say otherwise than a layout of ``row``: what they have, and what is expected.
 
     Args:

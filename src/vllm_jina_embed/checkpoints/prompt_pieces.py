@@ -9,9 +9,13 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """A special token by its name, such as ``<s>``; no user's text ever becomes one."""
+    """A special token by its name, such as ``<s>``; no user's text ever becomes one.
+
+    ``marked`` is whether the published tokenizer says that it is special, which Qwen3's does not say of ``<think>``.
+    """
 
     token: str
+    marked: bool = True
 
     @property
     def plain(self) -> dict[str, str]:
@@ -36,11 +40,29 @@ class Placeholder:
         return {"placeholder": [self.width, self.height]}
 
 
+@dataclass(frozen=True, slots=True)
+class TokenId:
+    """A token by its id, where the published code appends a number; users may write its text, which is an ordinary one.
+
+    Only the prompts of rerankers have one.
+    """
+
+    token_id: int
+
+    @property
+    def plain(self) -> dict[str, int]:
+        """What JSON holds of it."""
+        return {"token_id": self.token_id}
+
+
 class Slot(Enum):
-    """Where the user's item stands in a prompt."""
+    """Where the user's item stands in a prompt; of a reranker's, the instruction, the query and the document."""
 
     TEXT = "text"
     IMAGES = "images"
+    INSTRUCTION = "instruction"
+    QUERY = "query"
+    DOCUMENT = "document"
 
     @property
     def plain(self) -> dict[str, str]:
@@ -48,6 +70,6 @@ class Slot(Enum):
         return {"slot": self.value}
 
 
-Template: TypeAlias = tuple[str | Special | Slot | Placeholder, ...]
+Template: TypeAlias = tuple[str | Special | Slot | Placeholder | TokenId, ...]
 """A prompt in pieces: plain texts, special tokens and one slot, or both of them; a text's may have a placeholder. The
 user's text alone may be cut."""

@@ -14,22 +14,24 @@ If several are taken, the one with the longest name that the checkpoint has deci
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..errors import ConfigError
 from . import values
 from .advice import how_to_describe
-from .description import Model
 from .evidence import Evidence, differences, has_its_adapters
 from .files import Location
 from .layout import Layout
+from .row import Row
 from .sentence_files import WRONG
+
+R = TypeVar("R", bound=Row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Generic[R]):
     """The row of a checkpoint.
 
     Attributes:
@@ -38,14 +40,20 @@ class Decision:
         assumed: The words of a warning; empty where the files or the checkpoint's name say which row it is.
     """
 
-    row: Model
+    row: R
     layout: Layout
     assumed: str = ""
 
 
 def decide(
-    name: str, location: Location, config: Mapping[str, Any], rows: Collection[Model], *, is_named: bool = False
-) -> Decision:
+    name: str,
+    location: Location,
+    config: Mapping[str, Any],
+    rows: Collection[R],
+    *,
+    is_named: bool = False,
+    advice: Callable[[str, str], str] = how_to_describe,
+) -> Decision[R]:
     """Return the only one of ``rows`` that the checkpoint's files agree with.
 
     If several do, the checkpoint's name decides. What is assumed without a sign is so only where nothing else fits.
@@ -56,12 +64,13 @@ def decide(
         config: The content of its config.json.
         rows: The rows to choose from.
         is_named: Whether the caller named the row: then the files need not say that it is one of its.
+        advice: Returns what to do where no row has the architecture, of the checkpoint's name and that.
 
     Raises:
         ConfigError: No row has this architecture, each differs, none is told by the files, or several are left. The
             message says what to do.
     """
-    architecture = _architecture(name, config, rows)
+    architecture = _architecture(name, config, rows, advice)
     found = [(row, layout) for row in rows for layout in row.layouts if layout.architecture == architecture]
     found = [(row, layout) for row, layout in found if has_its_adapters(layout, location)] or found
     evidence = Evidence.of(name, location, config, modules=any(layout.modules for _, layout in found))
@@ -85,7 +94,7 @@ def decide(
     return Decision(row=row, layout=layout, assumed="" if _has_sign(row, layout, evidence) else layout.assumed)
 
 
-def _has_sign(row: Model, layout: Layout, evidence: Evidence) -> bool:
+def _has_sign(row: Row, layout: Layout, evidence: Evidence) -> bool:
     """Tell whether the checkpoint's name, or its pooling and its prompts, say that it is one of ``row``'s."""
     prompts, own = ({*(texts or {}).values()} - {""} for texts in (evidence.prompts, layout.prompts))
     says_prompts = bool(prompts) or (evidence.prompts is not None and not layout.prompts_unpublished)
@@ -95,7 +104,7 @@ def _has_sign(row: Model, layout: Layout, evidence: Evidence) -> bool:
     return evidence.names(row) > 0 or (layout.pooling_decides and bool(evidence.modes) and says)
 
 
-def _may_be_taken(row: Model, layout: Layout, evidence: Evidence, others: Collection[str]) -> bool:
+def _may_be_taken(row: Row, layout: Layout, evidence: Evidence, others: Collection[str]) -> bool:
     """Tell whether the files say that the checkpoint is one of ``row``'s, or it may be assumed.
 
     Args:
@@ -108,23 +117,26 @@ def _may_be_taken(row: Model, layout: Layout, evidence: Evidence, others: Collec
     return is_assumed or not layout.pooling_decides or _has_sign(row, layout, evidence)
 
 
-def _no_sign(name: str, architecture: str, apart: Sequence[tuple[Model, Layout, Sequence[str]]]) -> str:
+def _no_sign(name: str, architecture: str, apart: Sequence[tuple[Row, Layout, Sequence[str]]]) -> str:
     """Return the message for a checkpoint whose files contradict not every row, and name none."""
     rows = list(dict.fromkeys(row for row, _, different in apart if not different))
     is_chat = "For" in architecture or any(row.attention != "both" for row, _, _ in apart)
     kind = "chat models" if is_chat else "embedding models with other prompts"
     others = _clauses([each for each in apart if each[0] not in rows])
+    has_files = any(layout.modules for _, layout, _ in apart)
+    files = f"{WRONG} Copy the files 1_Pooling/config.json and config_sentence_transformers.json of the model, or, if"
     return (
         f"model={name!r}: {architecture} is the architecture of other models too, such as {kind}, and its "
         f"files or name do not say that it is one of {' or '.join(row.label for row in rows)}. "
-        f"{f'It would be read {others}. ' if others else ''}{WRONG} Copy the files "
-        "1_Pooling/config.json and config_sentence_transformers.json of the model, or, if it is one, pass "
-        f"{' or '.join(f'row={row.name!r}' for row in rows)}."
+        f"{f'It would be read {others}. ' if others else ''}{files if has_files else 'If'} "
+        f"it is one, pass {' or '.join(f'row={row.name!r}' for row in rows)}."
     )
 
 
-def _architecture(name: str, config: Mapping[str, Any], rows: Collection[Model]) -> str:
-    """Return the architecture of ``config``, which one of ``rows`` has.
+def _architecture(
+    name: str, config: Mapping[str, Any], rows: Collection[Row], advice: Callable[[str, str], str]
+) -> str:
+    """Return the architecture of ``config``, which one of ``rows`` has; ``advice`` is what to do where none has.
 
     Raises:
         ConfigError: No row has it, or there is not exactly one.
@@ -142,14 +154,14 @@ def _architecture(name: str, config: Mapping[str, Any], rows: Collection[Model])
         raise ConfigError(f"{message} Expected a list of one name: copy the config.json that belongs to the weights.")
     if any(layout.architecture == only for row in rows for layout in row.layouts):
         return only
-    raise ConfigError(message + how_to_describe(name, only))
+    raise ConfigError(message + advice(name, only))
 
 
-def _architectures(row: Model) -> str:
+def _architectures(row: Row) -> str:
     return ", ".join(dict.fromkeys(layout.architecture for layout in row.layouts))
 
 
-def _difference(name: str, architecture: str, apart: Sequence[tuple[Model, Layout, Sequence[str]]]) -> str:
+def _difference(name: str, architecture: str, apart: Sequence[tuple[Row, Layout, Sequence[str]]]) -> str:
     """Return the message for a checkpoint that differs from each row."""
     return (
         f"model={name!r}: {architecture} would be read {_clauses(apart)}. {WRONG} "
@@ -158,15 +170,15 @@ def _difference(name: str, architecture: str, apart: Sequence[tuple[Model, Layou
     )
 
 
-def _clauses(apart: Sequence[tuple[Model, Layout, Sequence[str]]]) -> str:
+def _clauses(apart: Sequence[tuple[Row, Layout, Sequence[str]]]) -> str:
     """Return for each row how a checkpoint differs from it, by the layout that is nearest."""
-    nearest: dict[str, tuple[Model, Sequence[str]]] = {}
+    nearest: dict[str, tuple[Row, Sequence[str]]] = {}
     for row, _, different in sorted(apart, key=lambda each: len(each[2])):
         nearest.setdefault(row.name, (row, different))
     return "; or ".join(f"as {row.label}, but {' and '.join(different)}" for row, different in nearest.values())
 
 
-def _one_of(evidence: Evidence, fits: Sequence[tuple[Model, Layout]], architecture: str) -> tuple[Model, Layout]:
+def _one_of(evidence: Evidence, fits: Sequence[tuple[R, Layout]], architecture: str) -> tuple[R, Layout]:
     """Return the only row that fits, or the only one that the checkpoint's name has; the longest such name decides.
 
     Raises:

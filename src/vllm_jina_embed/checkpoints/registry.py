@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, TypeAlias, get_args
+from typing import Any, get_args
 
 from ..errors import ConfigError
 from . import table, values
-from .description import TASKS, Checkpoint, Model, Pooling
-from .evidence import words
-from .layout import Layout
+from .description import TASKS, Checkpoint, Model
 from .prompt_pieces import Special
+from .row import Pooling, Row
+from .row_rules import Rule, are_texts, check_fields, is_over_0, is_text_or_none, is_tuple_of, of_row
 from .table.jina_v4 import JINA_V4
-from .templates import TEMPLATES, are_templates, is_image
+from .templates import TEMPLATES, are_templates
 from .token_rules import of_tokens
 from .vllm_rules import of_vllm
 
@@ -26,8 +25,6 @@ DEFAULT_ROW = JINA_V4
 """Row of the demo, the default model."""
 ROWS: dict[str, Model] = {}
 """Rows by name: those of the table, then registered ones."""
-Rule: TypeAlias = tuple[bool, str]
-"""Whether a field's value means something, and what does."""
 
 
 def checked(row: Any) -> Model:
@@ -38,58 +35,23 @@ def checked(row: Any) -> Model:
     """
     if not isinstance(row, Model):
         raise ConfigError(f"row={values.short(row)} is a {type(row).__name__}; expected a vllm_jina_embed.Model.")
-    own = _of_names(row) | _of_start(row) | of_vllm(row) | _of_prompts(row) | _of_sizes(row) | of_tokens(row)
-    rules = [(name, getattr(row, name), rule) for name, rule in own.items()]
-    for place, layout in enumerate(row.layouts if _is_tuple_of(row.layouts, Layout) else ()):
-        rules += [
-            (f"layouts[{place}].{name}", getattr(layout, name), rule) for name, rule in _of_layout(layout).items()
-        ]
-    for name, value, (is_right, expected) in rules:
-        if not is_right:
-            raise ConfigError(f"row={values.short(row.name)} has {name}={values.short(value)}; expected {expected}.")
+    takes_images = are_templates(row.templates) and row.takes_images
+    own = _of_start(row) | of_vllm(row) | _of_prompts(row) | _of_sizes(row) | of_tokens(row)
+    check_fields(row, own | of_row(row, takes_images=takes_images))
     return row
 
 
-def _of_names(row: Model) -> dict[str, Rule]:
-    """Return the rules of the fields by which a row is known."""
-    name = row.name
-    return {
-        "name": (
-            values.is_name(name) and bool(words(name)) and {*":@"}.isdisjoint(name),
-            f"a name of at most {values.LONGEST_NAME} printable characters, without : and @",
-        ),
-        "layouts": (_is_tuple_of(row.layouts, Layout), "a tuple of Layout, at least one"),
-        "known_as": (
-            _is_tuple_of(row.known_as, str, empty=True) and all(map(words, row.known_as)),
-            "a tuple of names, each with a letter",
-        ),
-        "only_named": (isinstance(row.only_named, bool), "True or False"),
-        "source": (_are_texts(row.source), "a mapping of texts"),
-        "vectors_before": (_are_texts(row.vectors_before), "a mapping of texts"),
-    }
-
-
 def _of_start(row: Model) -> dict[str, Rule]:
-    """Return the rules of the fields that decide how vLLM is started; no row switches on a checkpoint's own code."""
+    """Return the rules of the fields that name architectures, and what vectors were called."""
     return {
-        "architecture": (_is_text_or_none(row.architecture), "an architecture, or None"),
-        "adapter_architecture": (_is_text_or_none(row.adapter_architecture), "an architecture, or None"),
-        "attention": (row.attention in ("causal", "both", None), "causal or both, or None"),
-        "splits_prompts": (
-            isinstance(row.splits_prompts, bool) and not (row.splits_prompts and row.attention == "both"),
-            "True or False, and False with attention='both'",
-        ),
-        "overrides": (_has_json(row.overrides), "a mapping of JSON values by names"),
-        "arguments": (
-            _has_json(row.arguments) and "trust_remote_code" not in row.arguments,
-            "a mapping of JSON values by names, without trust_remote_code",
-        ),
+        "architecture": (is_text_or_none(row.architecture), "an architecture, or None"),
+        "adapter_architecture": (is_text_or_none(row.adapter_architecture), "an architecture, or None"),
+        "vectors_before": (are_texts(row.vectors_before), "a mapping of texts"),
     }
 
 
 def _of_prompts(row: Model) -> dict[str, Rule]:
     """Return the rules of the fields that make prompts, and of the pooling."""
-    takes_images = are_templates(row.templates) and row.takes_images
     tasks = f"some of {', '.join(TASKS)}"
     return {
         "pooling": (
@@ -97,99 +59,31 @@ def _of_prompts(row: Model) -> dict[str, Rule]:
             f"one of {', '.join(get_args(Pooling))}; or None with a projector, for multi-vectors alone",
         ),
         "layer_norm": (isinstance(row.layer_norm, bool), "True or False"),
-        "kind": (row.kind in ("bpe", "unigram", "wordpiece"), "bpe, unigram or wordpiece"),
         "templates": (
             are_templates(row.templates),
             TEMPLATES,
         ),
-        "image": (
-            row.image == () or (takes_images and is_image(row.image)),
-            "the pieces of one image, a special token among them, or none",
-        ),
-        "normalization": (row.normalization in ("lower", "canonical", None), "lower or canonical, or None"),
         "padding": (row.padding is None or isinstance(row.padding, Special), "a Special, or None"),
         "image_positions": (row.image_positions in ("grid", "line"), "grid or line"),
-        "tasks": (_is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, tasks),
+        "tasks": (is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, tasks),
         "symmetric_tasks": (
-            _is_tuple_of(row.symmetric_tasks, str, empty=True) and {*row.symmetric_tasks} <= {*TASKS},
+            is_tuple_of(row.symmetric_tasks, str, empty=True) and {*row.symmetric_tasks} <= {*TASKS},
             f"a tuple of {tasks}, or an empty one",
         ),
     }
 
 
 def _of_sizes(row: Model) -> dict[str, Rule]:
-    """Return the rules of numbers."""
-    takes_images = are_templates(row.templates) and row.takes_images
-    low, high, number = row.min_pixels, row.max_pixels, "a whole number over 0"
+    """Return the rules of the lengths of vectors."""
+    number = "a whole number over 0"
     return {
         "matryoshka_sizes": (
-            _is_tuple_of(row.matryoshka_sizes, int, empty=True) and all(map(_is_over_0, row.matryoshka_sizes)),
+            is_tuple_of(row.matryoshka_sizes, int, empty=True) and all(map(is_over_0, row.matryoshka_sizes)),
             "a tuple of whole numbers over 0",
         ),
-        "min_dimensions": (row.min_dimensions is None or _is_over_0(row.min_dimensions), f"{number}, or None"),
-        "token_dimensions": (row.token_dimensions is None or _is_over_0(row.token_dimensions), f"{number}, or None"),
-        "positions": (row.positions in ("all", "after_padding"), "all or after_padding"),
-        "token_side": (_is_over_0(row.token_side), number),
-        "side_multiple": (row.side_multiple is None or _is_over_0(row.side_multiple), f"{number}, or None"),
-        "fixed_size": (isinstance(row.fixed_size, bool), "True or False"),
-        "min_pixels": (_is_over_0(low), number),
-        "max_pixels": (
-            _is_over_0(low) and _is_over_0(high) and low <= high and (high > 1 or row.fixed_size or not takes_images),
-            "the largest area of an image, at least min_pixels",
-        ),
-        "max_length": (row.max_length is None or _is_over_0(row.max_length), f"{number}, or None"),
-        "code": (_is_over_0(row.code), number),
+        "min_dimensions": (row.min_dimensions is None or is_over_0(row.min_dimensions), f"{number}, or None"),
+        "token_dimensions": (row.token_dimensions is None or is_over_0(row.token_dimensions), f"{number}, or None"),
     }
-
-
-def _of_layout(layout: Layout) -> dict[str, Rule]:
-    """Return the rules of a layout's fields."""
-    adapters = ("none", "ignored", "folder", "named", "merged")
-    return {
-        "architecture": (bool(layout.architecture) and _is_text_or_none(layout.architecture), "an architecture"),
-        "config": (_has_text_keys(layout.config), "a mapping of values by keys of config.json"),
-        "present": (_is_tuple_of(layout.present, str, empty=True), "a tuple of keys"),
-        "defaults": (_has_text_keys(layout.defaults), "a mapping of values by keys of config.json"),
-        "absent": (_is_tuple_of(layout.absent, str, empty=True), "a tuple of keys"),
-        "modules": (_is_tuple_of(layout.modules, str, empty=True), "a tuple of modules"),
-        "prompts": (_are_texts(layout.prompts), "a mapping of texts"),
-        "other_prompts": (_are_texts(layout.other_prompts), "a mapping of texts"),
-        "adapters": (layout.adapters in adapters, f"one of {', '.join(adapters)}"),
-        "assumed": (isinstance(layout.assumed, str), "a text"),
-        "pooling_decides": (isinstance(layout.pooling_decides, bool), "True or False"),
-        "prompts_unpublished": (isinstance(layout.prompts_unpublished, bool), "True or False"),
-    }
-
-
-def _is_over_0(value: Any) -> bool:
-    return type(value) is int and value > 0
-
-
-def _is_text_or_none(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and bool(value))
-
-
-def _has_text_keys(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
-
-
-def _has_json(values: Any) -> bool:
-    """Tell whether this is a mapping of JSON's values by texts."""
-    return _has_text_keys(values) and all(map(_is_json, values.values()))
-
-
-def _is_json(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_json, value))
-    return _has_json(value) if isinstance(value, Mapping) else value is None or isinstance(value, str | int | float)
-
-
-def _are_texts(value: Any) -> bool:
-    return _has_text_keys(value) and all(isinstance(text, str) for text in value.values())
-
-
-def _is_tuple_of(value: Any, kind: Any, *, empty: bool = False) -> bool:
-    return isinstance(value, tuple) and (empty or bool(value)) and all(isinstance(item, kind) for item in value)
 
 
 def register(row: Model) -> None:
@@ -198,11 +92,11 @@ def register(row: Model) -> None:
     Raises:
         ConfigError: Another row has this name, or a field has a value that means nothing.
     """
-    _check_name(ROWS.setdefault(checked(row).name, row), row)
+    check_same(ROWS.setdefault(checked(row).name, row), row)
     ROWS[row.name] = row  # an equal one may be recognised by other files
 
 
-def _check_name(known: Model, row: Model) -> None:
+def check_same(known: Row, row: Row) -> None:
     """Check that a row is the one that is known by its name: a name in JSON or in a server's facts means one row."""
     if known != row:
         raise ConfigError(
@@ -266,7 +160,7 @@ def row_given(row: Model | str | None) -> Model | None:
     """
     if row is None or isinstance(row, str):
         return None if row is None else row_named(row)
-    _check_name(ROWS.get(checked(row).name, row), row)
+    check_same(ROWS.get(checked(row).name, row), row)
     return row
 
 

@@ -15,8 +15,11 @@ from ..errors import ConfigError
 from . import values
 from .description import DEMO, DEMO_FOLDER, Checkpoint, Model
 from .files import Folder, Location, locate, read_json
+from .kinds import RANKS, check_kind, check_published
+from .rankers import PUBLISHED_RANKERS, RANKERS
 from .recognition import Decision, decide
 from .registry import DEFAULT_ROW, PUBLISHED, ROWS, UNSERVED
+from .row import Row
 from .token_layer import TokenLayer
 
 logger = logging.getLogger(__name__)
@@ -40,21 +43,16 @@ def resolve(model: str, revision: str | None = None, row: Model | None = None, *
     """
     if model in PUBLISHED and row in (None, PUBLISHED[model].row):
         return PUBLISHED[model]
-    location = _located(model, revision)
-    options: dict[str, Any] = {}
-    if isinstance(location, Folder):
-        location = Folder(location.path.resolve())
-        config = read_json(location.path / "config.json")
-        if location.path == DEMO_FOLDER.resolve():
-            row = row or DEFAULT_ROW
-        if model == DEMO:  # it is tiny, so it can use the reference's exact arithmetic
-            options = {"dtype": "float32"}
-    elif model.count("/") != 1 or model.startswith((".", "/", "~")):
-        raise ConfigError(f"model={model!r}: no such folder. {KNOWN}.")
-    else:
-        config = _hub_config(location)
+    if row is None:
+        check_published(model, PUBLISHED_RANKERS, RANKS)
+    location, config = opened(model, revision, KNOWN)
+    if isinstance(location, Folder) and location.path == DEMO_FOLDER.resolve():
+        row = row or DEFAULT_ROW
+    # The demo is tiny, so it can use the reference's exact arithmetic.
+    options = {"dtype": "float32"} if model == DEMO else {}
     if row is None:
         _check_served(model, config)
+        check_kind(model, location, config, tuple(ROWS.values()), tuple(RANKERS.values()), RANKS)
     rows = tuple(one for one in ROWS.values() if not one.only_named) if row is None else [row]
     decision = decide(model, location, config, rows, is_named=row is not None)
     if warns and row is None and decision.assumed:
@@ -69,11 +67,31 @@ def _check_served(name: str, config: Mapping[str, Any]) -> None:
             raise ConfigError(f"model={name!r}: {architecture} cannot be served: {UNSERVED[architecture]}")
 
 
-def _located(model: str, revision: str | None) -> Location:
+def opened(model: str, revision: str | None, known: str) -> tuple[Location, dict[str, Any]]:
+    """Return where a checkpoint is, and its config.json.
+
+    Args:
+        model: A folder or a hub repository, or the demo.
+        revision: Commit or tag of a hub repository.
+        known: The names that are known, for errors.
+
+    Raises:
+        ConfigError: There is no such folder or repository, or its config.json cannot be read.
+    """
+    location = _located(model, revision, known)
+    if isinstance(location, Folder):
+        location = Folder(location.path.resolve())
+        return location, read_json(location.path / "config.json")
+    if model.count("/") != 1 or model.startswith((".", "/", "~")):
+        raise ConfigError(f"model={model!r}: no such folder. {known}.")
+    return location, _hub_config(location, known)
+
+
+def _located(model: str, revision: str | None, known: str) -> Location:
     try:
         return locate(str(DEMO_FOLDER) if model == DEMO else os.path.expanduser(model), revision)  # noqa: PTH111
     except ConfigError as error:
-        raise ConfigError(f"{error} {KNOWN}.") from None
+        raise ConfigError(f"{error} {known}.") from None
 
 
 @lru_cache(maxsize=256)
@@ -82,7 +100,7 @@ def _warn_once(name: str, architecture: str, assumed: str) -> None:
 
 
 def _sized(
-    name: str, location: Location, config: Mapping[str, Any], decision: Decision, options: Mapping[str, Any]
+    name: str, location: Location, config: Mapping[str, Any], decision: Decision[Model], options: Mapping[str, Any]
 ) -> Checkpoint:
     """Return the checkpoint with the sizes and tasks that its config.json says, and else those of its row.
 
@@ -117,13 +135,13 @@ def _sized(
         has_adapters=has_adapters,
         min_pixels=row.min_pixels,
         max_pixels=row.max_pixels,
-        max_length=_max_length(where, text_config, row),
+        max_length=longest(where, text_config, row),
         architecture=decision.layout.architecture,
         options=options,
     )
 
 
-def _size(where: str, config: Mapping[str, Any], text_config: Mapping[str, Any], decision: Decision) -> int:
+def _size(where: str, config: Mapping[str, Any], text_config: Mapping[str, Any], decision: Decision[Model]) -> int:
     """Return the length of a full embedding.
 
     Raises:
@@ -149,13 +167,13 @@ def _row_length(where: str, config: Mapping[str, Any], layer: TokenLayer, hidden
     return values.whole(where, config, layer.size_key, layer.size, most=values.LARGEST_SIZE)
 
 
-def _max_length(where: str, config: Mapping[str, Any], row: Model) -> int:
+def longest(where: str, config: Mapping[str, Any], row: Row) -> int:
     """Return the row's ``max_length``, or how many tokens the model has positions for where those are fewer."""
     positions = _positions(where, config, row)
     return positions if row.max_length is None else min(row.max_length, positions)
 
 
-def _positions(where: str, config: Mapping[str, Any], row: Model) -> int:
+def _positions(where: str, config: Mapping[str, Any], row: Row) -> int:
     """Return how many tokens the model has positions for."""
     if row.positions == "all":
         return values.whole(where, config, "max_position_embeddings", row.max_length, most=values.MOST_TOKENS)
@@ -165,8 +183,8 @@ def _positions(where: str, config: Mapping[str, Any], row: Model) -> int:
     return positions - padding - 1
 
 
-def _hub_config(location: Location) -> dict[str, Any]:
+def _hub_config(location: Location, known: str) -> dict[str, Any]:
     try:
         return read_json(location.file("config.json"))
     except ConfigError as error:
-        raise ConfigError(f"model={error} {KNOWN}; or give the path of a checkpoint folder.") from None
+        raise ConfigError(f"model={error} {known}; or give the path of a checkpoint folder.") from None

@@ -13,10 +13,7 @@ from .templates import ROLES
 def of_vllm(row: Model) -> dict[str, tuple[bool, str]]:
     """Return for each of these fields whether its value means something, and what does."""
     return {
-        "vllm_architecture": (row.vllm_architecture is None or _is_text(row.vllm_architecture), "a text, or None"),
         "reversed_states": (isinstance(row.reversed_states, bool), "True or False"),
-        "remote_code": (isinstance(row.remote_code, str), "a text"),
-        "config_names": (_are_texts(row.config_names), "a mapping of texts by texts"),
         "size_key": (
             row.size_key == "" or (_is_text(row.size_key) and _is_key(row.size_key.removeprefix("text_config."))),
             "a key of config.json, with text_config. in front if it stands there, or an empty text",
@@ -34,10 +31,6 @@ def _is_text(value: Any) -> bool:
 
 def _is_key(value: str) -> bool:
     return bool(value) and "." not in value
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(_is_text(one) for one in (*value, *value.values()))
 
 
 def _are_adapters(value: Any, tasks: Any) -> bool:

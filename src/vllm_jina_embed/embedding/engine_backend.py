@@ -9,28 +9,24 @@ import asyncio
 import concurrent.futures
 from dataclasses import replace
 
-from .._forks import fork_safe_lock
 from ..engine.pool import EnginePool
-from ..engine.protocol import Engine
-from ..errors import ClosedError, EngineError
 from ..prompts.base import Builder, check_role
 from ..prompts.build import load_builder
 from ..settings import Settings
 from .abilities import check_request
 from .backend import Request
+from .engine_user import EngineUser
 from .fusion import embed_fused
 from .outcomes import Outcome
 from .pipeline import Plan, Progress, embed_items
 from .progress import progress_bar
 
 
-class EngineBackend:
-    """One user of an engine.
+class EngineBackend(EngineUser[Builder]):
+    """The backend of an embedder, which is one user of an engine.
 
     Attributes:
         settings: Checked settings, which choose the engine and the prompts.
-        engine: The running engine; None before the first request and after ``close``.
-        builder: Builds prompts; None before the first request, unless it was passed.
     """
 
     def __init__(self, settings: Settings, pool: EnginePool, *, owner: str, builder: Builder | None = None) -> None:
@@ -43,44 +39,11 @@ class EngineBackend:
             builder: Builds prompts; pass it where the tokenizer is not among the checkpoint's files.
         """
         self.settings = settings
-        self.engine: Engine | None = None
-        self.builder = builder
-        self._pool, self._owner = pool, owner
-        self._lock = fork_safe_lock(self)
-        self._closed = False
+        super().__init__(settings.engine, pool, owner=owner, load=self._loaded, builder=builder)
 
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._closed
-
-    def close(self) -> None:
-        """Give the engine back; its last user stops it. Further calls do nothing."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            engine, self.engine = self.engine, None
-        if engine is not None:
-            self._pool.release(self.settings.engine)
-
-    def ready(self) -> tuple[Engine, Builder]:
-        """Return the running engine and the prompt builder; start what is missing.
-
-        Raises:
-            ConfigError: There is no usable tokenizer, or vLLM cannot be started with these settings.
-            EngineError: vLLM did not start.
-            ClosedError: After ``close``.
-        """
+    def _loaded(self) -> Builder:
         settings = self.settings
-        with self._lock:
-            self._check_open()
-            if self.builder is None:
-                revision = settings.engine.revision
-                self.builder = load_builder(settings.checkpoint, revision=revision, policy=settings.media)
-            if self.engine is None:
-                self.engine = self._pool.acquire(settings.engine)
-            return self.engine, self.builder
+        return load_builder(settings.checkpoint, revision=settings.engine.revision, policy=settings.media)
 
     def run(self, request: Request) -> Outcome:
         """See ``Backend.run``."""
@@ -88,14 +51,7 @@ class EngineBackend:
         if not request.items:
             return Outcome(embeddings=plan.empty(0))
         with progress_bar(self.settings, len(request.items), request.show_progress) as bar:
-            future = self._submit(request, plan, bar.update)
-            try:
-                return future.result()
-            except (concurrent.futures.CancelledError, EngineError) as error:
-                raise (stop := self._interrupted(error)) from stop.__cause__
-            except BaseException:  # Ctrl-C included: take the waiting requests out of the engine
-                future.cancel()
-                raise
+            return self.wait(self._submit(request, plan, bar.update))
 
     async def arun(self, request: Request) -> Outcome:
         """See ``Backend.arun``."""
@@ -106,28 +62,10 @@ class EngineBackend:
             if self.engine is None:
                 await asyncio.to_thread(self.ready)
             future = self._submit(request, plan, bar.update)
-            try:
-                return await asyncio.wrap_future(future)
-            except asyncio.CancelledError as error:
-                caller = asyncio.current_task()
-                if caller is None or caller.cancelling():  # the caller was cancelled, not the engine
-                    raise
-                raise (stop := self._interrupted(error)) from stop.__cause__
-            except EngineError as error:
-                raise (stop := self._interrupted(error)) from stop.__cause__
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError(f"{self._owner} is closed.")
-
-    def _interrupted(self, error: BaseException) -> EngineError:
-        """Return the error of an unanswered call: ``ClosedError`` if the engine was closed, else the engine's own."""
-        if isinstance(error, EngineError) and not self._closed:
-            return error
-        return ClosedError(f"{self._owner}: the engine was closed before this call was done.")
+            return await self.awaited(future)
 
     def _plan(self, request: Request) -> Plan:
-        self._check_open()
+        self.check_open()
         settings = self.settings.for_call(dimensions=request.dimensions, task=request.task, normalize=request.normalize)
         checkpoint = settings.checkpoint
         check_role(request.prompt_name)

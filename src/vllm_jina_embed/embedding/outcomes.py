@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import EmbeddingWarning, InputError, warn_of_items
 from ..inputs.items import BadItem, Checked
-from ..settings import OnError, Settings
+from ..prompts.base import Truncate
+from ..settings import OnError
+
+
+class Reporting(Protocol):
+    """What settings say of bad items and of texts that are too long."""
+
+    @property
+    def on_error(self) -> OnError:
+        """``raise`` or ``skip``."""
+        ...
+
+    @property
+    def truncate(self) -> Truncate:
+        """Which end of a text is cut."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +55,7 @@ class Outcome:
         errors = sorted([*bad, *self.errors], key=lambda error: error.positions)
         return Outcome(embeddings=rows, errors=errors, truncated=self.truncated)
 
-    def checked(self, settings: Settings, *, on_error: OnError | None = None, skipped: str | None = None) -> Any:
+    def checked(self, settings: Reporting, *, on_error: OnError | None = None, skipped: str | None = None) -> Any:
         """Return the rows; warn about cut texts, and raise or warn where there are errors.
 
         Args:

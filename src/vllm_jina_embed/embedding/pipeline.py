@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,6 +35,27 @@ PIXELS = 256_000_000
 """Pixels of one call's images in the engine: decoded they hold at most 1 GB, however large they are."""
 STATES = 65_536
 """Tokens of one call whose states are in memory for late chunks: of 2048 numbers each they take 0.5 GB."""
+
+
+class Work(Protocol):
+    """What one call does with its items: what their prompts are, and what the engine is asked for each."""
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a short list overtakes bulk work."""
+        ...
+
+    def empty(self, count: int) -> Any:
+        """Return the results of ``count`` items that have none yet."""
+        ...
+
+    async def ask(self, engine: Engine, prompt: Any, *, urgent: bool) -> Any:
+        """Return the result of one prompt, or of its chunks or spans.
+
+        Raises:
+            InputError: It has none.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +169,7 @@ class _Call:
 
     items: Sequence[Item]
     engine: Engine
-    plan: Plan
+    plan: Work
     progress: Progress
     urgent: bool
     outcome: Outcome
@@ -199,9 +220,22 @@ async def embed_items(
     progress: Progress,
 ) -> Outcome:
     """Embed ``items`` in order; ``progress`` is called with 1 for each finished item."""
+    build = plan.build(builder, engine.max_tokens)
+    return await work_on(items, engine=engine, build=build, plan=plan, progress=progress)
+
+
+async def work_on(items: Sequence[Item], *, engine: Engine, build: Build, plan: Work, progress: Progress) -> Outcome:
+    """Return the results of ``items`` in order; ``progress`` is called with 1 for each finished item.
+
+    Args:
+        items: Texts, images and both.
+        engine: It answers.
+        build: Returns the prompts of a list of items.
+        plan: What it is asked.
+        progress: Is called with 1 for each finished item.
+    """
     outcome = Outcome(embeddings=plan.empty(len(items)))
     urgent = plan.urgent and len(items) <= QUESTIONS
-    build = plan.build(builder, engine.max_tokens)
     call = _Call(items=items, engine=engine, plan=plan, progress=progress, urgent=urgent, outcome=outcome)
     if len(items) == 1 and is_quick(items):  # a question: tasks would take half of its time here
         await call.answer(0, *build(items))

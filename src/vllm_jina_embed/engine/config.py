@@ -10,6 +10,7 @@ from typing import Any
 from .._secrets import Secret
 from ..checkpoints.description import Checkpoint, Model
 from ..checkpoints.registry import DEFAULT_ROW
+from ..checkpoints.row import Row
 from ..checkpoints.table.jina_v4 import MAX_LENGTH
 
 
@@ -23,8 +24,8 @@ class EngineConfig:
         min_pixels: Lower bound of an image's area in pixels.
         max_pixels: Upper bound of an image's area in pixels.
         files: State of the files in a local checkpoint's folder, so that new weights get a new engine.
-        row: Decides how vLLM is started and what its vectors must be; of servers that are not known yet, a row that
-            they may name although nobody registered it.
+        row: Decides how vLLM is started and what its vectors or scores must be; of servers that are not known yet, a
+            row that they may name although nobody registered it.
         options_key: The engine's own keyword arguments as one string; those of servers are not known here.
     """
 
@@ -33,7 +34,7 @@ class EngineConfig:
     min_pixels: int
     max_pixels: int
     files: str = ""
-    row: Model = DEFAULT_ROW
+    row: Row = DEFAULT_ROW
     options_key: str = field(init=False, default="{}")
 
 
@@ -72,6 +73,7 @@ class RemoteConfig(EngineConfig):
         checkpoint: What the servers must serve; None asks them.
     """
 
+    row: Model = DEFAULT_ROW
     servers: tuple[str, ...]
     api_key: Secret | str | None = field(default=None, repr=False)
     logins: tuple[Secret | None, ...] = field(default=(), repr=False)

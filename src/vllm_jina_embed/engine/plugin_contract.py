@@ -34,6 +34,10 @@ POOLED_PREFIX = "Pooled"
 """Begins the architectures that are vLLM's own with our pooling: ``PooledQwen3ForCausalLM``."""
 
 
+RANKING_PREFIX = "Ranking"
+"""Begins the architectures that are vLLM's own rerankers, which give token states too: ``RankingQwen3ForCausalLM``."""
+
+
 ROW_KEY = "jina_row"
 """Key of ``hf_overrides`` of a server: name and digest of the row that it serves."""
 

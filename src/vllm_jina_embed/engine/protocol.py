@@ -77,6 +77,15 @@ class Engine(VectorSource, Protocol):
         """
         ...
 
+    async def logit(self, prompt: Prompt, *, urgent: bool = False) -> float:
+        """Return what a reranker gives for the prompt of a pair: the number whose sigmoid is its score.
+
+        Raises:
+            InputError: The engine refuses this prompt.
+            EngineDeadError: The engine's process ended, and its restart did not help.
+        """
+        ...
+
     @property
     def max_tokens(self) -> int:
         """Longest prompt in tokens, images expanded."""

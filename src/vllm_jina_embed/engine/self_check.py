@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from .._arrays import Floats
-from ..checkpoints.description import Model, Pooling
+from ..checkpoints.description import Model
+from ..checkpoints.row import Pooling, Row
 from ..checkpoints.weights.token_layers import TokenLayers
 from ..errors import EngineError
 from ..inputs.items import ImageItem, Item, TextItem
@@ -84,7 +85,7 @@ async def check_engine(
 
     async def check(prompt: Prompt) -> TokenStates:
         tokens = await engine.token_states(prompt, task=task)
-        _check_ids(prompt, tokens)
+        check_ids(prompt, tokens)
         if layers.projector is not None:
             await _check_rows(engine, prompt, layers.projector.multi_vector(tokens.states), task)
         if layers.weights is not None:
@@ -106,7 +107,7 @@ async def check_engine(
                 )
 
     checked = await together(map(check, _of_row(builder, row, task, max_tokens)))
-    _check_attention(checked, row)
+    check_attention(checked, row)
 
 
 def _shortest(row: Model, config: Any, full: int) -> int:
@@ -125,7 +126,7 @@ def _pooled(tokens: TokenStates, row: Model, config: Any) -> Floats:
     return single_vector.pooled(tokens.states, row.pooling, mask=mask, layer_norm=row.layer_norm)
 
 
-def _check_ids(prompt: Prompt, tokens: TokenStates) -> None:
+def check_ids(prompt: Prompt, tokens: TokenStates) -> None:
     """Check that the engine computed the tokens that were sent, the token of each image repeated.
 
     Raises:
@@ -161,7 +162,7 @@ def _first_difference(ids: Sequence[int], others: Sequence[int]) -> int:
     return next((place for place, (one, other) in pairs if one != other), min(len(ids), len(others)))
 
 
-def _check_attention(checked: Sequence[TokenStates], row: Model) -> None:
+def check_attention(checked: Sequence[TokenStates], row: Row) -> None:
     """Check how the states of the first two prompts differ in the tokens that both begin with.
 
     Nothing is checked if there are none: so few tokens may be sent that both texts are cut to the same.

@@ -2,7 +2,7 @@
 
 ``register`` adds the architectures that pool inside the engine; nothing else in vLLM changes.
 ``hf_overrides={"architectures": [ARCHITECTURE]}``, set by ``engine/local/``, selects the one for merged weights;
-jinaai/jina-embeddings-v4 itself names the other. All other rows select a class of ``pooled``.
+jinaai/jina-embeddings-v4 itself names the other. All other rows select a class of ``pooled``, rerankers of ``ranking``.
 This folder imports vllm and torch only when vLLM asks for the model.
 """
 
@@ -17,6 +17,7 @@ from ..engine.plugin_contract import (
     CONNECTOR_VARIABLE,
     MEDIA_CONNECTOR,
     POOLED_PREFIX,
+    RANKING_PREFIX,
     ROWS_VARIABLE,
     TOKENIZER_MODE,
 )
@@ -24,6 +25,10 @@ from .end_with_parent import end_with_parent
 
 EMBEDDING_SUFFIXES = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "ChatModel", "Model", "ForMaskedLM")
 """How vLLM's architectures that return a state for each token end; others are heads that judge, or drafts."""
+
+
+RANKING_SUFFIXES = ("ForCausalLM", "ForConditionalGeneration", "ForSequenceClassification", "ForRanking")
+"""How those end that are rerankers, or become one by a head of two words."""
 
 
 OWN = {ARCHITECTURE: "jina_v4_merged", NATIVE_ARCHITECTURE: "jina_v4_native"}
@@ -41,6 +46,7 @@ def register() -> None:
         if name not in ModelRegistry.get_supported_archs():
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")
     _register_pooled()
+    _register_rankers()
     for name, module in OWN.items():
         if name not in ModelRegistry.get_supported_archs():
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")
@@ -61,6 +67,22 @@ def _register_pooled() -> None:
         ModelRegistry.register_model(pooled, f"{__name__}.pooled:{pooled}")
         if name in MODELS_CONFIG_MAP:  # what vLLM changes in the configuration of an architecture, by its name
             MODELS_CONFIG_MAP[pooled] = MODELS_CONFIG_MAP[name]
+
+
+def _register_rankers() -> None:
+    """Register those of vLLM's architectures that rows of rerankers name once more, with token states beside scores."""
+    from vllm import ModelRegistry
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+
+    registered = frozenset(ModelRegistry.get_supported_archs())
+    for name in registered:
+        ranking = RANKING_PREFIX + name
+        if name.startswith((POOLED_PREFIX, RANKING_PREFIX)) or ranking in registered:
+            continue
+        if name.endswith(RANKING_SUFFIXES):
+            ModelRegistry.register_model(ranking, f"{__name__}.ranking:{ranking}")
+            if name in MODELS_CONFIG_MAP:
+                MODELS_CONFIG_MAP[ranking] = MODELS_CONFIG_MAP[name]
 
 
 def _register_for_server() -> None:

@@ -17,7 +17,7 @@ from vllm import ModelRegistry
 from vllm.model_executor.layers.pooler import DispatchPooler
 from vllm.model_executor.models.adapters import as_embedding_model
 
-from ..checkpoints.description import Pooling
+from ..checkpoints.row import Pooling
 from ..engine.plugin_contract import LAYER_NORM_KEY, LINE_KEY, POOLED_PREFIX, POOLING_KEY, PROJECTOR_KEY, REVERSED_KEY
 from .kept_memory import keep_after_loading
 from .span_pooler import SpanPooler

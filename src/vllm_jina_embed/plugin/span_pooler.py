@@ -22,7 +22,7 @@ import torch
 from vllm.model_executor.layers.pooler import PoolingParamsUpdate
 from vllm.model_executor.layers.pooler.abstract import Pooler
 
-from ..checkpoints.description import Pooling
+from ..checkpoints.row import Pooling
 from ..pooling.single_vector import NORM_LIMIT
 from .pooling_step import Integers, Step, before, sum_plan, sums, to_device
 from .token_choice import Spans, find_spans, one_span

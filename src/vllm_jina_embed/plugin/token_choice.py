@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..checkpoints.description import Pooling
+from ..checkpoints.row import Pooling
 from .pooling_step import Integers, Step, before, ranges
 
 

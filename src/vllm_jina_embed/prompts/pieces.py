@@ -13,13 +13,13 @@ from dataclasses import replace
 from PIL import Image
 
 from ..checkpoints.adapted_ids import adapted
-from ..checkpoints.description import Model
-from ..checkpoints.prompt_pieces import Placeholder, Slot, Special, Template
+from ..checkpoints.prompt_pieces import Placeholder, Slot, Special, Template, TokenId
 from ..errors import ConfigError, InputError
 from ..inputs.image_sizes import in_multiples
 from ..inputs.images import MediaPolicy
 from ..inputs.items import BothItem, ImageItem, Item, TextItem, opened
 from .base import Prompt, Truncate
+from .frames import Prompts
 from .normalization import normalized
 from .padding import Padding
 from .parts import Parts, own_prefix
@@ -34,12 +34,12 @@ class PieceBuilder:
         unweighted: See ``Builder.unweighted``.
     """
 
-    def __init__(self, plain: PlainTokenizer, row: Model, *, policy: MediaPolicy, length: int | None = None) -> None:
+    def __init__(self, plain: PlainTokenizer, row: Prompts, *, policy: MediaPolicy, length: int | None = None) -> None:
         """Store the tokenizer of one checkpoint and the prompts of its row.
 
         Args:
             plain: The tokenizer.
-            row: The row.
+            row: The row, or what has its prompts.
             policy: Limits for images.
             length: How many tokens the checkpoint takes; only a row with ``padding`` needs it.
 
@@ -57,6 +57,10 @@ class PieceBuilder:
     def image_ids(self) -> tuple[int, ...]:
         """The ids of one image in a prompt."""
         return self._image
+
+    def least(self, role: str, task: str) -> int:
+        """Return how many tokens of a text's prompt are never cut."""
+        return self._text_parts(role, task)[1].least
 
     def build(
         self, items: Sequence[Item], *, role: str, task: str, max_length: int, truncate: Truncate
@@ -254,8 +258,9 @@ class PieceBuilder:
         ids: list[int] = []
         text = ""
         for piece in pieces:
-            if isinstance(piece, Special):
-                ids += [*self._plain.ids(text), self._plain.special(piece.token)]
+            if isinstance(piece, Special | TokenId):
+                own = piece.token_id if isinstance(piece, TokenId) else self._plain.special(piece.token)
+                ids += [*self._plain.ids(text), own]
                 text = ""
             elif isinstance(piece, str):
                 text += piece

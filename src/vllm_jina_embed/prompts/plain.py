@@ -9,8 +9,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ..checkpoints.description import Model
 from ..checkpoints.prompt_pieces import Special
+from ..checkpoints.row import Row
 from ..errors import ConfigError
 from .tokenizing import encode
 
@@ -49,7 +49,7 @@ class PlainTokenizer:
         return self.by_name[token]
 
 
-def plain_tokenizer(row: Model, content: bytes, *, origin: str) -> PlainTokenizer:
+def plain_tokenizer(row: Row, content: bytes, *, origin: str) -> PlainTokenizer:
     """Return the tokenizer of a checkpoint.
 
     Args:
@@ -72,6 +72,8 @@ def plain_tokenizer(row: Model, content: bytes, *, origin: str) -> PlainTokenize
         added = told.get("added_tokens", [])
         if row.kind == "unigram":
             text = _without_special_tokens(told)
+        elif unmarked := {piece.token for piece in row.pieces if isinstance(piece, Special) and not piece.marked}:
+            text = _with_special_tokens(told, unmarked)
         tokenizer = Tokenizer.from_str(text)
     except ConfigError:
         raise
@@ -85,10 +87,9 @@ def plain_tokenizer(row: Model, content: bytes, *, origin: str) -> PlainTokenize
     return _checked(plain, {*_tokens_of(row), *marked}, told["model"])
 
 
-def _tokens_of(row: Model) -> list[str]:
+def _tokens_of(row: Row) -> list[str]:
     """Return the special tokens that a row's prompts name."""
-    pieces = [*row.image, row.padding, *(piece for template in row.templates.values() for piece in template)]
-    return [piece.token for piece in pieces if isinstance(piece, Special)]
+    return [piece.token for piece in row.pieces if isinstance(piece, Special)]
 
 
 def _words_of(model: Mapping[str, Any]) -> set[str]:
@@ -132,4 +133,11 @@ def _without_special_tokens(content: dict[str, Any]) -> str:
         if token["id"] < len(vocabulary):
             vocabulary[token["id"]][0] = " " + token["content"]
     content["added_tokens"] = [token for token in content["added_tokens"] if not token["special"]]
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _with_special_tokens(content: dict[str, Any], names: Collection[str]) -> str:
+    """Mark added tokens as special, without which ``encode_special_tokens`` finds them in texts, and return JSON."""
+    for token in content["added_tokens"]:
+        token["special"] = token["special"] or token["content"] in names
     return json.dumps(content, ensure_ascii=False)

@@ -70,7 +70,9 @@ def serve_arguments(
         ConfigError: ``passed`` holds one of the ``FIXED`` options, or a file of options; or a server would make other
             vectors of its clients' strings; or the checkpoint has no vectors of this kind.
     """
-    check_kind(config.row, name, multi_vector=multi_vector)
+    row = config.row
+    assert isinstance(row, Model)
+    check_kind(row, name, multi_vector=multi_vector)
     if any(_is_one_of(option, {"--config"}) for option in passed):
         raise ConfigError(
             "--config: 'serve' checks each option of vLLM and reads no file of options. Write the options of the file "
@@ -79,7 +81,7 @@ def serve_arguments(
     if clash := sorted(option for option in passed if _is_one_of(option, FIXED)):
         raise ConfigError(f"{', '.join(clash)}: 'serve' sets this itself, so that the vectors are right; leave it out.")
     check_remote_code(replace(config, options={"trust_remote_code": "--trust-remote-code" in passed}))
-    _check_strings(config.row)
+    _check_strings(row)
     arguments = engine_arguments(config, cpu=cpu, adapters=adapters) | {
         "served_model_name": name,
         "middleware": MIDDLEWARE,
@@ -87,7 +89,6 @@ def serve_arguments(
         "disable_uvicorn_access_log": True,
         "uvicorn_log_level": "warning",
     }
-    row = config.row
     arguments["hf_overrides"] = {**arguments["hf_overrides"], ROW_KEY: [row.name, row.digest], SERVED_TASK_KEY: task}
     kind = "token_embed" if multi_vector else "embed"
     arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from vllm_jina_embed.checkpoints.description import Layout, Model
+from vllm_jina_embed.checkpoints.description import Model
 from vllm_jina_embed.checkpoints.digest import NO_VECTORS, canonical
+from vllm_jina_embed.checkpoints.layout import Layout
 from vllm_jina_embed.checkpoints.prompt_pieces import Placeholder, Slot, Special
 from vllm_jina_embed.checkpoints.registry import ROWS
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4

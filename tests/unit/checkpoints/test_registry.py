@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from vllm_jina_embed.checkpoints import registry, table
-from vllm_jina_embed.checkpoints.description import Layout, Model
+from vllm_jina_embed.checkpoints.description import Model
+from vllm_jina_embed.checkpoints.layout import Layout
 from vllm_jina_embed.checkpoints.prompt_pieces import Placeholder, Slot, Special
 from vllm_jina_embed.checkpoints.registry import (
     PUBLISHED,

@@ -46,11 +46,29 @@ class Tensor:
         with self.file.open("rb") as source:
             source.seek(self.start)
             content = source.read(self.size)
+        return self._floats(content).reshape(self.shape)
+
+    def row(self, number: int) -> Floats:
+        """Return one row of a matrix as float32, without reading the others.
+
+        Raises:
+            IndexError: It has no such row.
+        """
+        rows, *width = self.shape
+        if not 0 <= number < rows:
+            raise IndexError(f"row {number} of {rows}")
+        size = self.size // rows
+        with self.file.open("rb") as source:
+            source.seek(self.start + number * size)
+            content = source.read(size)
+        return self._floats(content).reshape(width)
+
+    def _floats(self, content: bytes) -> Floats:
         if self.dtype == "BF16":  # the upper half of a float32
             values = (np.frombuffer(content, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
         else:
             values = np.frombuffer(content, dtype="<f2" if self.dtype == "F16" else "<f4").astype(np.float32)
-        return values.reshape(self.shape)
+        return values
 
 
 def read_table(file: Path) -> dict[str, Tensor]:

@@ -14,6 +14,9 @@ from typing import Any
 
 from ...checkpoints.description import Model
 from ...checkpoints.files import Folder, Location, locate, optional_json
+from ...checkpoints.heads import YesNo
+from ...checkpoints.ranking import RankingModel
+from ...checkpoints.row import Row
 from ...checkpoints.values import MOST_TOKENS
 from ...checkpoints.weights.lora import Adapters
 from ...errors import ConfigError
@@ -26,6 +29,7 @@ from ..plugin_contract import (
     POOLED_PREFIX,
     POOLING_KEY,
     PROJECTOR_KEY,
+    RANKING_PREFIX,
     RETURN_MEMORY,
     REVERSED_KEY,
     TASKS_KEY,
@@ -83,15 +87,11 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
     row, architecture = config.row, config.architecture or config.row.layouts[0].architecture
     # All models take ``dimensions`` with each request; ``settings`` checks them.
     overrides: dict[str, Any] = {"is_matryoshka": True, **_assumed(row, architecture), **_renamed(config)}
-    overrides |= row.overrides
+    overrides |= {**row.overrides, **_class(row, architecture)}
     if row.takes_images:
         defaults |= _images(config)
     if row.splits_prompts:  # small steps cut prompts; uncut long texts would have to wait
         defaults["scheduler_cls"] = "vllm_jina_embed.plugin.scheduler.QuestionsFirst"
-    if row.architecture is not None:
-        overrides["architectures"] = [row.architecture]
-    else:
-        overrides |= _pooled(row, row.vllm_architecture or architecture)
     if cpu:
         location = locate(config.location, config.revision)
         defaults |= {"kv_cache_memory_bytes": _cache_bytes(config, location), "distributed_executor_backend": "mp"}
@@ -103,7 +103,7 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
         if not config.options.get("enable_lora", True):
             raise ConfigError(f"enable_lora=False: {config.location!r} serves each task by an adapter; leave it on.")
         defaults |= {"enable_lora": True, "max_loras": len(adapters.folders), "max_lora_rank": _lora_rank(adapters)}
-        overrides |= {"architectures": [row.adapter_architecture], ADAPTERS_KEY: str(adapters.source)}
+        overrides |= {"architectures": [_adapter_architecture(row)], ADAPTERS_KEY: str(adapters.source)}
         overrides[TASKS_KEY] = list(adapters.folders)
     fixed = {"model": config.location, "tokenizer": config.location, "hf_overrides": overrides}
     return defaults | dict(row.arguments) | dict(config.options) | fixed
@@ -162,7 +162,7 @@ def _images(config: LocalConfig) -> dict[str, Any]:
     }
 
 
-def _assumed(row: Model, architecture: str) -> dict[str, Any]:
+def _assumed(row: Row, architecture: str) -> dict[str, Any]:
     """Return what config.json says where it says anything: vLLM fails on a key that transformers 5 did not write."""
     return {
         key: value
@@ -181,6 +181,32 @@ def _renamed(config: LocalConfig) -> dict[str, Any]:
     return renamed if config.embedding_size is None else {**renamed, "embedding_size": config.embedding_size}
 
 
+def _class(row: Row, architecture: str) -> dict[str, Any]:
+    """Return the overrides that name the class of a row, and say what it does with token states."""
+    architecture = row.vllm_architecture or architecture
+    if isinstance(row, RankingModel):
+        return _ranking(row, architecture)
+    assert isinstance(row, Model)
+    return _pooled(row, architecture) if row.architecture is None else {"architectures": [row.architecture]}
+
+
+def _adapter_architecture(row: Row) -> str | None:
+    return row.adapter_architecture if isinstance(row, Model) else None
+
+
+def _ranking(row: RankingModel, architecture: str) -> dict[str, Any]:
+    """Return the overrides for vLLM's own ``architecture`` as a reranker, with the head that ``row`` says.
+
+    Source: vLLM 0.32, model_executor/models/adapters.py, load_weights_using_from_2_way_softmax, which makes one weight
+    of those of two words, and SequenceClassificationConfig, which sets the number of labels where vLLM converts.
+    """
+    overrides: dict[str, Any] = {"architectures": [f"{RANKING_PREFIX}{architecture}"]}
+    if isinstance(row.head, YesNo):
+        tokens = [row.head.no, row.head.yes]
+        overrides |= {"method": "from_2_way_softmax", "classifier_from_token": tokens, "num_labels": 1}
+    return overrides
+
+
 def _pooled(row: Model, architecture: str) -> dict[str, Any]:
     """Return the overrides for vLLM's own ``architecture`` with the pooling of ``row``."""
     in_line = row.image_positions == "line"
@@ -193,11 +219,13 @@ def _pooled(row: Model, architecture: str) -> dict[str, Any]:
     return {"architectures": [f"{POOLED_PREFIX}{architecture}"], **given}
 
 
-def _pooler_config(row: Model) -> dict[str, Any]:
+def _pooler_config(row: Row) -> dict[str, Any]:
     """Return vLLM's pooling settings, whatever modules.json says: vectors are normalised, and prompts may be cut.
 
     Our pooler adds up over cuts; vLLM's means could not, so it would switch cuts off for any other type than LAST.
     """
+    if isinstance(row, RankingModel):
+        return {"task": "classify", "seq_pooling_type": "LAST" if row.pooling == "last_token" else "CLS"}
     uncut = {"seq_pooling_type": "LAST"} if row.splits_prompts else {}
     return {"task": "token_embed" if row.pooling is None else "embed", "use_activation": True, **uncut}
 

@@ -24,21 +24,18 @@ import numpy as np
 
 from ..._arrays import Floats
 from ..._extras import require
+from ...checkpoints.description import Model
 from ...checkpoints.files import locate
 from ...checkpoints.weights.lora import Adapters, split_adapters
-from ...checkpoints.weights.projector import projections
-from ...checkpoints.weights.token_layers import token_layers
 from ...errors import ClosedError, EngineDeadError, EngineError, InputError
-from ...inputs.policy import MediaPolicy
 from ...pooling.single_vector import NORM_LIMIT
 from ...prompts.base import Prompt
-from ...prompts.build import row_builder
 from ..config import LocalConfig
 from ..loop import LoopThread
 from ..plugin_contract import PATIENT, QUESTION_SECONDS, ROWS_TASK, URGENT, WEIGHTS_TASK
 from ..protocol import TokenStates
-from ..self_check import check_engine, check_multi_vector, together
 from .arguments import TOKENIZERS, check_remote_code, engine_arguments, environment, memory_kept, variables
+from .checks import check
 from .image_threads import ImageThreads
 from .processes import check_process, engine_processes, make_folder
 from .requests import is_death, rendered, translated, vllm_params
@@ -99,7 +96,8 @@ class LocalEngine:
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``."""
-        own = ROWS_TASK if self._config.row.projector is not None else None
+        row = self._config.row
+        own = ROWS_TASK if isinstance(row, Model) and row.projector is not None else None
         projected = own if self._adapters is None else task
         params = vllm_params("token_embed", use_activation=True, projected_for=projected)
         output = await self._answer(prompt, task, urgent, params)
@@ -109,6 +107,11 @@ class LocalEngine:
         """See ``Engine.token_weights``."""
         params = vllm_params("token_embed", use_activation=False, projected_for=WEIGHTS_TASK)
         return _finite((await self._answer(prompt, task, False, params)).outputs.data.float().numpy()[:, 0])
+
+    async def logit(self, prompt: Prompt, *, urgent: bool = False) -> float:
+        """See ``Engine.logit``."""
+        output = await self._answer(prompt, "", urgent, vllm_params("classify", use_activation=False))
+        return float(_finite(output.outputs.data.float().numpy().reshape(-1))[0])
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``Engine.token_states``."""
@@ -154,30 +157,14 @@ class LocalEngine:
         step = int(settings.scheduler_config.max_num_seqs)
         self.in_flight = 2 * step
         self._slots, self._fewer_slots = asyncio.Semaphore(2 * step), asyncio.Semaphore(step)
-        await self._check(settings.model_config.hf_config)
+        hf_config = settings.model_config.hf_config
+        await check(self, config, self._location, hf_config=hf_config, adapters=self._adapters)
 
     async def _stop(self) -> None:
         """Shut vLLM down, on the loop: a restart that is under way there has ended."""
         llm, self._llm = self._llm, None
         if llm is not None:  # not if two threads close
             llm.shutdown()
-
-    async def _check(self, hf_config: Any) -> None:
-        """Run the self-checks, with each adapter if there are any."""
-        config, adapters = self._config, self._adapters
-        row, layers = config.row, token_layers(self._location, config.row)
-        builder = row_builder(row, self._location, policy=MediaPolicy(), length=config.max_tokens)
-        options: dict[str, Any] = {"row": row, "max_tokens": self.max_tokens, "layers": layers}
-        checks = [
-            check_engine(self, builder, hf_config, task=task, **options) for task in config.tasks or row.checked_tasks
-        ]
-        if adapters is not None:
-            task_projections = projections(self._location, adapters.source, config.tasks)
-            checks += [
-                check_multi_vector(self, hf_config, task=task, expected=projection.multi_vector)
-                for task, projection in task_projections.items()
-            ]
-        await together(checks)
 
     def _lora(self, task: str) -> Any | None:
         """Return vLLM's name for the adapter of ``task``; None where the weights are merged."""

@@ -157,6 +157,14 @@ class RemoteEngine:
             "a server gives no token weights. Use JinaEmbedder in the process that needs them (embed_sparse)."
         )
 
+    async def logit(self, prompt: Prompt, *, urgent: bool = False) -> float:
+        """Refuse: servers are asked for vectors alone.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError("a reranker over servers is not supported. Use JinaReranker in the process that needs it.")
+
     def facts(self) -> tuple[ServerFacts, bytes]:
         """Return what the servers tell: their facts, and the tokenizer.json that goes with them.
 

@@ -1,0 +1,220 @@
+"""The reranker that users create: a query and documents in, scores out."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from . import settings as common
+from ._arrays import Floats
+from ._closing import Closing
+from .checkpoints.ranking import RankingCheckpoint, RankingModel
+from .engine.pool import POOL, EnginePool
+from .inputs.images import MediaPolicy
+from .inputs.items import EmbedInput, listed
+from .prompts.base import Spelling
+from .reranking import settings
+from .reranking.backend import RankingBackend
+from .reranking.scores import Ranked, check_top_n, ranked, scores_of
+from .settings import OnError
+
+
+class JinaReranker(Closing):
+    """Scores of documents for a query, from a reranker on a shared vLLM engine.
+
+    Constructing it starts nothing; the first call starts the engine or joins a running one with the same checkpoint,
+    pixel bounds and ``engine_kwargs``. Safe to call from any thread and any event loop.
+    """
+
+    _pool: ClassVar[EnginePool] = POOL
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        instruction: str | None = None,
+        truncate: Spelling = "end",
+        max_length: int | None = None,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        media: MediaPolicy | None = None,
+        show_progress: bool = False,
+        on_error: OnError = "raise",
+        engine_kwargs: Mapping[str, Any] | None = None,
+        revision: str | None = None,
+        row: RankingModel | str | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Check the settings.
+
+        Args:
+            model: A hub repository, or a folder with a checkpoint of a known row, such as ``Qwen/Qwen3-Reranker-0.6B``.
+            instruction: What makes a document relevant, in one sentence, where the model's prompt has a place for it;
+                None takes the row's.
+            truncate: Which end of a document's text is cut if its pair is over ``max_length`` (with one warning), or
+                ``error``, which names each such document and loses no other. Neither the query nor what stands around
+                both is ever cut. vLLM's and Cohere's ``END``, ``START`` and ``NONE`` are the same.
+            max_length: Longest pair in tokens, the whole prompt included; None takes the row's.
+            min_pixels: Smaller images are enlarged to this area; None takes the row's.
+            max_pixels: Larger images are reduced to this area; None takes the row's.
+            media: Limits for images.
+            show_progress: Whether calls draw a progress bar on stderr.
+            on_error: ``raise`` an InputError that names every bad document, or ``skip`` them: their scores are NaN,
+                ``rerank`` leaves them out, and one warning names them.
+            engine_kwargs: Keyword arguments for vLLM, for example ``{"dtype": "float32"}``.
+            revision: Commit or tag of a hub repository.
+            row: The description of ``model`` (a ``RankingModel``), or a registered one's name; None decides by its
+                files.
+            model_kwargs: Alias of ``engine_kwargs``.
+
+        Raises:
+            ConfigError: This checkpoint does not support a setting, or is not a reranker.
+        """
+        self.settings = settings.check(
+            model=model,
+            instruction=instruction,
+            truncate=truncate,
+            max_length=max_length,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            media=media,
+            show_progress=show_progress,
+            on_error=on_error,
+            engine_kwargs=common.one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
+            revision=revision,
+            row=row,
+        )
+        self.backend = RankingBackend(self.settings, self._pool, owner=repr(self))
+
+    def score(
+        self,
+        query: EmbedInput,
+        items: Iterable[EmbedInput],
+        *,
+        instruction: str | None = None,
+        on_error: OnError | None = None,
+        show_progress: bool | None = None,
+    ) -> Floats:
+        """Return the score of each item for a query.
+
+        Args:
+            query: A text, an image, or both, as one item of ``JinaEmbedder.embed``.
+            items: The documents, as in ``JinaEmbedder.embed``.
+            instruction: For this call; None takes the reranker's.
+            on_error: For this call; None takes the reranker's.
+            show_progress: For this call; None takes the reranker's.
+
+        Returns:
+            float32, shape ``(n_items,)``, from 0 to 1, in the order of ``items``.
+
+        Raises:
+            InputError: The query, or some items, have no score; names every position. ``error.embeddings`` holds the
+                other scores, NaN for the bad items; it is None where the query is bad.
+            ConfigError: The model's prompt has no place for an instruction.
+            ClosedError: After ``close()``.
+        """
+        call = self.backend.pairs(query, items, instruction=instruction, on_error=on_error, show_progress=show_progress)
+        return scores_of(self.backend.run(call))
+
+    async def ascore(
+        self,
+        query: EmbedInput,
+        items: Iterable[EmbedInput],
+        *,
+        instruction: str | None = None,
+        on_error: OnError | None = None,
+        show_progress: bool | None = None,
+    ) -> Floats:
+        """Await ``score``."""
+        call = self.backend.pairs(query, items, instruction=instruction, on_error=on_error, show_progress=show_progress)
+        return scores_of(await self.backend.arun(call))
+
+    def rerank(
+        self,
+        query: EmbedInput,
+        items: Iterable[EmbedInput],
+        top_n: int | None = None,
+        *,
+        instruction: str | None = None,
+        on_error: OnError | None = None,
+        show_progress: bool | None = None,
+    ) -> list[Ranked]:
+        """Return the items by their score, the best first.
+
+        Args:
+            query: As in ``score``.
+            items: As in ``score``.
+            top_n: How many to return; None for all.
+            instruction: As in ``score``.
+            on_error: As in ``score``; items that are skipped are left out.
+            show_progress: As in ``score``.
+
+        Returns:
+            One ``Ranked`` for each. Equal scores stay in the order of ``items``. Where scores are rounded to the same
+            number, the order is that of the model's own numbers.
+
+        Raises:
+            InputError: As ``score``.
+            ConfigError: As ``score``, or ``top_n`` is not a whole number over 0.
+            ClosedError: After ``close()``.
+        """
+        most, values = check_top_n(top_n), list(listed(items, "items"))
+        call = self.backend.pairs(
+            query, values, instruction=instruction, on_error=on_error, show_progress=show_progress
+        )
+        return ranked(values, self.backend.run(call), most)
+
+    async def arerank(
+        self,
+        query: EmbedInput,
+        items: Iterable[EmbedInput],
+        top_n: int | None = None,
+        *,
+        instruction: str | None = None,
+        on_error: OnError | None = None,
+        show_progress: bool | None = None,
+    ) -> list[Ranked]:
+        """Await ``rerank``."""
+        most, values = check_top_n(top_n), list(listed(items, "items"))
+        call = self.backend.pairs(
+            query, values, instruction=instruction, on_error=on_error, show_progress=show_progress
+        )
+        return ranked(values, await self.backend.arun(call), most)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    @property
+    def checkpoint(self) -> RankingCheckpoint:
+        """The description of the checkpoint."""
+        return self.settings.checkpoint
+
+    @property
+    def model(self) -> str:
+        """The checkpoint's name, as it was passed."""
+        return self.checkpoint.name
+
+    @property
+    def fingerprint(self) -> str:
+        """All settings that change a score, as one string: equal fingerprints and pairs give equal scores."""
+        return self.settings.fingerprint
+
+    def close(self) -> None:
+        """Give the engine back; its last user stops it. Further calls do nothing."""
+        self.backend.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self.backend.closed
+
+    def __del__(self) -> None:
+        """Warn about a forgotten ``close``; the engine runs on for other users and stops at exit."""
+        backend = getattr(self, "backend", None)  # missing after an error in __init__
+        if backend is not None and not backend.closed and backend.engine is not None:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
+
+    def __repr__(self) -> str:
+        """Return the model as in a call."""
+        return f"JinaReranker({self.model!r})"

@@ -1,0 +1,135 @@
+"""What answers a reranker's calls: an engine, and the prompts of pairs."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from ..checkpoints.files import locate
+from ..embedding.engine_user import EngineUser
+from ..embedding.outcomes import Outcome
+from ..embedding.pipeline import Progress, work_on
+from ..embedding.progress import progress_bar
+from ..engine.pool import EnginePool
+from ..inputs.items import BadItem, Checked, Item, good, mixed
+from ..prompts.pairs import PairBuilder, pair_builder
+from ..settings import OnError, check_on_error
+from .scores import Judging, Logits, scores_of
+from .settings import RankingSettings, check_instruction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """One call: a query and its documents, checked.
+
+    Attributes:
+        query: A text, an image, or both.
+        items: The documents.
+        instruction: What the prompt has for it.
+        on_error: What is done with documents that have no score.
+        show_progress: None takes the reranker's.
+    """
+
+    query: Item
+    items: Sequence[Checked]
+    instruction: str
+    on_error: OnError
+    show_progress: bool | None = None
+
+
+class RankingBackend(EngineUser[PairBuilder]):
+    """Computes the logits of pairs."""
+
+    def __init__(self, settings: RankingSettings, pool: EnginePool, *, owner: str) -> None:
+        """Keep the settings; nothing starts.
+
+        Args:
+            settings: Checked settings.
+            pool: Where engines come from.
+            owner: The reranker's name in errors.
+        """
+        self.settings = settings
+        super().__init__(settings.engine, pool, owner=owner, load=self._loaded)
+
+    def pairs(
+        self,
+        query: object,
+        items: Iterable[object],
+        *,
+        instruction: str | None,
+        on_error: OnError | None,
+        show_progress: bool | None,
+    ) -> Pairs:
+        """Return a call with everything checked; see ``JinaReranker.score``.
+
+        Raises:
+            InputError: The query is not a text, an image or both.
+            ConfigError: The model's prompt has no place for an instruction, or ``on_error`` is unknown.
+        """
+        (asked,) = mixed([query], name="query")
+        if isinstance(asked, BadItem):
+            raise asked.error.at("query", 0)
+        settings = self.settings
+        return Pairs(
+            query=replace(asked, where="query"),  # without a place in a list
+            items=mixed(items),
+            instruction=(
+                settings.instruction if instruction is None else check_instruction(settings.checkpoint, instruction)
+            ),
+            on_error=settings.on_error if on_error is None else check_on_error(on_error),
+            show_progress=show_progress,
+        )
+
+    def run(self, call: Pairs) -> Logits:
+        """Return the logits ``(n_items,)`` of a call, NaN for documents that were skipped.
+
+        Raises:
+            InputError: The query cannot be used, or documents cannot and are not to be skipped.
+            ClosedError: After ``close``.
+        """
+        self.check_open()
+        if not call.items:
+            return np.empty(0)
+        with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
+            outcome = self.wait(self._submit(call, bar.update))
+        return self._checked(call, outcome)
+
+    async def arun(self, call: Pairs) -> Logits:
+        """Await ``run``."""
+        self.check_open()
+        if not call.items:
+            return np.empty(0)
+        with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
+            # In a thread: it starts the engine, and opens the images of the query.
+            outcome = await self.awaited(await asyncio.to_thread(self._submit, call, bar.update))
+        return self._checked(call, outcome)
+
+    def _loaded(self) -> PairBuilder:
+        settings = self.settings
+        location = locate(settings.checkpoint.location, settings.engine.revision)
+        return pair_builder(settings.checkpoint.row, location, policy=settings.media)
+
+    def _submit(self, call: Pairs, progress: Progress) -> concurrent.futures.Future[Outcome]:
+        engine, builder = self.ready()
+        longest = min(self.settings.max_length, engine.max_tokens)
+        documents = builder.for_query(call.query, instruction=call.instruction, max_length=longest)
+        build = partial(documents.build, max_length=longest, truncate=self.settings.truncate)
+        return engine.run(work_on(good(call.items), engine=engine, build=build, plan=Judging(), progress=progress))
+
+    def _checked(self, call: Pairs, outcome: Outcome) -> Logits:
+        """Return the logits of all documents; warn, and raise, as the call says."""
+        logits = np.full(len(call.items), np.nan)
+        logits[[not isinstance(item, BadItem) for item in call.items]] = outcome.embeddings
+        errors = [item.error for item in call.items if isinstance(item, BadItem)] + outcome.errors
+        whole = Outcome(
+            embeddings=scores_of(logits),
+            errors=sorted(errors, key=lambda error: error.positions),
+            truncated=outcome.truncated,
+        )
+        whole.checked(self.settings, on_error=call.on_error, skipped="scores are NaN")
+        return logits
