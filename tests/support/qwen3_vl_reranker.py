@@ -56,6 +56,7 @@ class Qwen3VlRerankerReference(Qwen3VlReference):
         """
         return self.of(self.pair(query, document, instruction), [*query[1], *document[1]], pillow=pillow)
 
+    @torch.inference_mode()
     def of(
         self,
         prompt: str | Sequence[int],

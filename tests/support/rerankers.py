@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -31,8 +30,13 @@ def gap(got: Sequence[float] | np.ndarray, right: Sequence[float] | np.ndarray) 
     return found
 
 
-def check_planted(score: float, mistakes: Mapping[str, float]) -> None:
-    """Check that a score is far from those that mistakes give."""
-    gaps: dict[str, Any] = {name: abs(score - wrong) for name, wrong in mistakes.items()}
+def check_planted(pairs: Sequence[tuple[float, Mapping[str, float]]]) -> None:
+    """Check that each mistake shows in the score of a pair: one number may be the same by chance, all are not.
+
+    Args:
+        pairs: The score of each pair, and by its name what each mistake gives for it.
+    """
+    names = list(pairs[0][1])
+    gaps = {name: max(abs(score - mistakes[name]) for score, mistakes in pairs) for name in names}
     print({name: f"{one:.1e}" for name, one in gaps.items()})
     assert min(gaps.values()) > 100 * GATE, gaps

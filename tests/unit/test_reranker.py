@@ -138,6 +138,10 @@ def test_no_documents_start_no_engine(make: Make, engines: list[FakeEngine]) -> 
     reranker = make()
     assert reranker.score("fox?", []).shape == (0,)
     assert reranker.rerank("fox?", []) == []
+    with pytest.raises(InputError, match="2 of 2 items"):
+        reranker.score("fox?", ["", 3])
+    with pytest.warns(UserWarning, match="scores are NaN"):
+        assert reranker.rerank("fox?", [""], on_error="skip") == []
     assert engines == []
 
 

@@ -93,8 +93,8 @@ class RankingBackend(EngineUser[PairBuilder]):
             ClosedError: After ``close``.
         """
         self.check_open()
-        if not call.items:
-            return np.empty(0)
+        if not good(call.items):
+            return self._checked(call, Outcome(embeddings=np.empty(0)))
         with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
             outcome = self.wait(self._submit(call, bar.update))
         return self._checked(call, outcome)
@@ -102,8 +102,8 @@ class RankingBackend(EngineUser[PairBuilder]):
     async def arun(self, call: Pairs) -> Logits:
         """Await ``run``."""
         self.check_open()
-        if not call.items:
-            return np.empty(0)
+        if not good(call.items):
+            return self._checked(call, Outcome(embeddings=np.empty(0)))
         with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
             # In a thread: it starts the engine, and opens the images of the query.
             outcome = await self.awaited(await asyncio.to_thread(self._submit, call, bar.update))

@@ -48,6 +48,7 @@ def test_scores_and_order(reranker: JinaReranker, reference: BgeRerankerReferenc
 
 
 def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: BgeRerankerReference) -> None:
+    pairs = []
     for document in SHORT[1:5]:
         (score,) = reranker.score(QUERY, [document])
         ids = reference.ids(QUERY, document)
@@ -60,7 +61,8 @@ def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Bge
             "the last token": reference.of_ids(ids, place=-1),
             "the document alone": reference.of_ids([0, *ids[border + 2 :]]),
         }
-        check_planted(float(score), mistakes)
+        pairs.append((float(score), mistakes))
+    check_planted(pairs)
 
 
 def test_a_row_with_a_mistake_gives_other_scores(checkpoint: Path, reference: BgeRerankerReference) -> None:
@@ -68,7 +70,7 @@ def test_a_row_with_a_mistake_gives_other_scores(checkpoint: Path, reference: Bg
     assert template.count(Special("</s>")) == 2
     with JinaReranker(checkpoint, row=replace(BGE_RERANKER, name="planted", template=template), **FLOAT32) as planted:
         got = planted.score(QUERY, SHORT)
-    assert np.abs(got - [reference.score(QUERY, document) for document in SHORT]).min() > 10 * GATE
+    assert np.abs(got - [reference.score(QUERY, document) for document in SHORT]).max() > 100 * GATE
 
 
 def test_special_tokens_in_texts_stay_text(reranker: JinaReranker, reference: BgeRerankerReference) -> None:

@@ -53,6 +53,7 @@ def test_scores_and_order(reranker: JinaReranker, reference: JinaRerankerReferen
 
 
 def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: JinaRerankerReference) -> None:
+    pairs = []
     for document in DOCUMENTS[1:5]:
         (score,) = reranker.score(QUERY, [document])
         prompt = reference.prompt(QUERY, document)
@@ -65,7 +66,8 @@ def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Jin
             "no line": reference.of(prompt.replace("**Query**:\n", "**Query**:")),
             "the document alone": reference.of(f"**Document**:\n{document}"),
         }
-        check_planted(float(score), mistakes)
+        pairs.append((float(score), mistakes))
+    check_planted(pairs)
 
 
 def test_images_that_change_places_have_other_scores(reranker: JinaReranker, reference: JinaRerankerReference) -> None:
@@ -73,14 +75,12 @@ def test_images_that_change_places_have_other_scores(reranker: JinaReranker, ref
     query, document = IMAGES[:2]
     (score,) = reranker.score(query, [document])
     prompt = reference.prompt(query, document)
-    check_planted(
-        float(score),
-        {
-            "swapped": reference.score(document, query),
-            "the same image twice": reference.of(prompt, [document, document]),
-            "a text for the image": reference.score(query, "an image"),
-        },
-    )
+    mistakes = {
+        "swapped": reference.score(document, query),
+        "the same image twice": reference.of(prompt, [document, document]),
+        "a text for the image": reference.score(query, "an image"),
+    }
+    check_planted([(float(score), mistakes)])
     row = replace(JINA_RERANKER_M0, name="planted", images_reversed=False)
     with JinaReranker(reranker.model, row=row, **FLOAT32) as planted:
         try:
@@ -95,7 +95,7 @@ def test_a_row_with_a_mistake_gives_other_scores(checkpoint: Path, reference: Ji
     row = replace(JINA_RERANKER_M0, name="planted", template=(*JINA_RERANKER_M0.template[:-1], *last))
     with JinaReranker(checkpoint, row=row, **FLOAT32) as planted:
         got = planted.score(QUERY, DOCUMENTS)
-    assert np.abs(got - [reference.score(QUERY, document) for document in DOCUMENTS]).min() > 10 * GATE
+    assert np.abs(got - [reference.score(QUERY, document) for document in DOCUMENTS]).max() > 100 * GATE
 
 
 def test_special_tokens_in_texts_stay_text(reranker: JinaReranker, reference: JinaRerankerReference) -> None:

@@ -21,7 +21,7 @@ from vllm_jina_embed.errors import ConfigError, EngineError
 
 pytestmark = [pytest.mark.real, pytest.mark.models]
 
-PILLOW = 1e-2
+PILLOW = 1e-3
 """Largest difference where the script resizes an image by Pillow and vLLM by torchvision, which round otherwise."""
 OWN = "Find the animal"
 QUERIES: list[Side] = [(QUERY, []), (None, [noise(96, 64, 1)]), ("the fox", [noise(64, 128, 2)])]
@@ -73,6 +73,7 @@ def test_images_that_are_resized(reranker: JinaReranker, reference: Qwen3VlReran
 
 def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Qwen3VlRerankerReference) -> None:
     query = QUERIES[0]
+    pairs = []
     for item in (ITEMS[1], ITEMS[8], ITEMS[10]):
         (score,) = reranker.score(QUERY, [given(*item)])
         pair = reference.pair(query, item)
@@ -84,7 +85,8 @@ def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Qwe
             "a space before the query": reference.of(pair.replace("<Query>:", "<Query>: "), item[1]),
             "a thought": reference.of(f"{pair}<think>\n\n</think>\n\n", item[1]),
         }
-        check_planted(float(score), mistakes)
+        pairs.append((float(score), mistakes))
+    check_planted(pairs)
     text, images = ITEMS[10]
     (both,) = reranker.score(QUERY, [given(text, images)])
     behind = reference.pair(query, (None, images)).replace("<|vision_end|>", f"<|vision_end|>{text}", 1)
@@ -97,7 +99,7 @@ def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Qwe
         ),
         "another image": reference.of(reference.pair(query, (text, images)), [noise(96, 96, 99)]),
     }
-    check_planted(float(both), dropped)
+    check_planted([(float(both), dropped)])
 
 
 def test_an_instruction_of_the_caller(reranker: JinaReranker, reference: Qwen3VlRerankerReference) -> None:
@@ -116,7 +118,7 @@ def test_a_row_with_a_mistake_gives_other_scores(
     row = replace(QWEN3_VL_RERANKER, name="planted", template=template, **changes)
     with JinaReranker(checkpoint, row=row, **FLOAT32) as planted:
         got = planted.score(QUERY, [given(*item) for item in ITEMS])
-    assert np.abs(got - [reference.score(QUERIES[0], item) for item in ITEMS]).min() > 10 * GATE
+    assert np.abs(got - [reference.score(QUERIES[0], item) for item in ITEMS]).max() > 100 * GATE
 
 
 def test_special_tokens_in_texts_stay_text(reranker: JinaReranker, reference: Qwen3VlRerankerReference) -> None:
