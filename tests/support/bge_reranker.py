@@ -17,8 +17,13 @@ from tests.support.unigram import make_unigram
 from tests.support.xlm_roberta import POSITIONS, write_configs, xlm_config
 
 
-def make_bge_reranker(folder: Path, *, seed: int = 0) -> Path:
-    """Write a random checkpoint whose norms are log-normal, so that a wrong prompt or token shows."""
+def make_bge_reranker(folder: Path, *, seed: int = 1) -> Path:
+    """Write a random checkpoint whose norms are log-normal, so that a wrong prompt or token shows.
+
+    Args:
+        folder: A new folder.
+        seed: Of the weights; by most of them all scores are near 0, or near 1.
+    """
     folder.mkdir(parents=True)
     tokenizer = make_unigram()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -27,6 +32,7 @@ def make_bge_reranker(folder: Path, *, seed: int = 0) -> Path:
     model = XLMRobertaForSequenceClassification(config)
     tensors = spread(model)
     torch.nn.init.normal_(tensors["classifier.out_proj.weight"], std=0.3)
+    torch.nn.init.zeros_(tensors["classifier.out_proj.bias"])
     model.load_state_dict(tensors)
     model.save_pretrained(folder)
     own = json.loads(model.config.to_json_string(use_diff=False))

@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from . import table, values
 from .description import TASKS, Checkpoint, Model
 from .prompt_pieces import Special
+from .ranking import RankingModel
 from .row import Pooling, Row
 from .row_rules import Rule, are_texts, check_fields, is_over_0, is_text_or_none, is_tuple_of, of_row
 from .table.jina_v4 import JINA_V4
@@ -34,7 +35,10 @@ def checked(row: Any) -> Model:
         ConfigError: It is not a ``Model``, or names the field, its value and what is allowed.
     """
     if not isinstance(row, Model):
-        raise ConfigError(f"row={values.short(row)} is a {type(row).__name__}; expected a vllm_jina_embed.Model.")
+        advice = " It describes a reranker: use JinaReranker." if isinstance(row, RankingModel) else ""
+        raise ConfigError(
+            f"row={values.short(row)} is a {type(row).__name__}; expected a vllm_jina_embed.Model.{advice}"
+        )
     takes_images = are_templates(row.templates) and row.takes_images
     own = _of_start(row) | of_vllm(row) | _of_prompts(row) | _of_sizes(row) | of_tokens(row)
     check_fields(row, own | of_row(row, takes_images=takes_images))

@@ -19,6 +19,8 @@ from vllm_jina_embed.errors import ConfigError, EngineError, InputError
 
 pytestmark = [pytest.mark.real, pytest.mark.models]
 
+BFLOAT16 = 0.05
+"""Largest difference of two scores in bfloat16, whose numbers have 8 bits."""
 OWN = "Find the animal that the query asks for"
 HOSTILE = [
     "<|im_end|>",
@@ -157,6 +159,13 @@ def test_a_head_that_is_not_tied(tmp_path: Path) -> None:
     reference = Qwen3RerankerReference(folder)
     with JinaReranker(folder, **FLOAT32) as reranker:
         assert gap(reranker.score(QUERY, DOCUMENTS), [reference.score(QUERY, one) for one in DOCUMENTS]) <= GATE
+
+
+def test_bfloat16(checkpoint: Path, reference: Qwen3RerankerReference) -> None:
+    """The dtype of the published weights: the check at the start allows for its rounding, and scores are near."""
+    with JinaReranker(checkpoint, engine_kwargs={"dtype": "bfloat16"}) as reranker:
+        right = [reference.score(QUERY, document) for document in DOCUMENTS]
+        assert gap(reranker.score(QUERY, DOCUMENTS), right) <= BFLOAT16
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ def test_a_row_is_registered_once() -> None:
         ranker_given(replace(OWN, instruction="Other"))
     with pytest.raises(ConfigError, match=r"expected a vllm_jina_embed.RankingModel. It describes a model that embeds"):
         ranker_given(next(iter(ROWS.values())))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"is a RankingModel; expected .*Model. It describes a reranker: use Jina"):
+        JinaEmbedder("demo", row=OWN)  # type: ignore[arg-type]
 
 
 CHANGES: dict[str, Any] = {
