@@ -62,7 +62,8 @@ def _register_pooled() -> None:
     registered = frozenset(ModelRegistry.get_supported_archs())
     for name in registered - OWN.keys():
         pooled = POOLED_PREFIX + name
-        if name.startswith(POOLED_PREFIX) or pooled in registered or not name.endswith(EMBEDDING_SUFFIXES):
+        is_ours = name.startswith((POOLED_PREFIX, RANKING_PREFIX)) or pooled in registered
+        if is_ours or not name.endswith(EMBEDDING_SUFFIXES):
             continue
         ModelRegistry.register_model(pooled, f"{__name__}.pooled:{pooled}")
         if name in MODELS_CONFIG_MAP:  # what vLLM changes in the configuration of an architecture, by its name

@@ -87,7 +87,7 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
     row, architecture = config.row, config.architecture or config.row.layouts[0].architecture
     # All models take ``dimensions`` with each request; ``settings`` checks them.
     overrides: dict[str, Any] = {"is_matryoshka": True, **_assumed(row, architecture), **_renamed(config)}
-    overrides |= {**row.overrides, **_class(row, architecture)}
+    overrides |= {**row.overrides, **_class(config, architecture)}
     if row.takes_images:
         defaults |= _images(config)
     if row.splits_prompts:  # small steps cut prompts; uncut long texts would have to wait
@@ -181,11 +181,12 @@ def _renamed(config: LocalConfig) -> dict[str, Any]:
     return renamed if config.embedding_size is None else {**renamed, "embedding_size": config.embedding_size}
 
 
-def _class(row: Row, architecture: str) -> dict[str, Any]:
+def _class(config: LocalConfig, architecture: str) -> dict[str, Any]:
     """Return the overrides that name the class of a row, and say what it does with token states."""
+    row = config.row
     architecture = row.vllm_architecture or architecture
     if isinstance(row, RankingModel):
-        return _ranking(row, architecture)
+        return _ranking(row, architecture, optional_json(locate(config.location, config.revision), "config.json"))
     assert isinstance(row, Model)
     return _pooled(row, architecture) if row.architecture is None else {"architectures": [row.architecture]}
 
@@ -194,8 +195,14 @@ def _adapter_architecture(row: Row) -> str | None:
     return row.adapter_architecture if isinstance(row, Model) else None
 
 
-def _ranking(row: RankingModel, architecture: str) -> dict[str, Any]:
+def _ranking(row: RankingModel, architecture: str, own: Any) -> dict[str, Any]:
     """Return the overrides for vLLM's own ``architecture`` as a reranker, with the head that ``row`` says.
+
+    Args:
+        row: The row.
+        architecture: vLLM's name.
+        own: The checkpoint's config.json; vLLM looks for ``tie_word_embeddings`` in its ``text_config``, where
+            transformers 5 does not write it.
 
     Source: vLLM 0.32, model_executor/models/adapters.py, load_weights_using_from_2_way_softmax, which makes one weight
     of those of two words, and SequenceClassificationConfig, which sets the number of labels where vLLM converts.
@@ -204,6 +211,9 @@ def _ranking(row: RankingModel, architecture: str) -> dict[str, Any]:
     if isinstance(row.head, YesNo):
         tokens = [row.head.no, row.head.yes]
         overrides |= {"method": "from_2_way_softmax", "classifier_from_token": tokens, "num_labels": 1}
+        text = own.get("text_config") if isinstance(own, Mapping) else None
+        if isinstance(text, Mapping) and "tie_word_embeddings" not in text:
+            overrides["text_config"] = {"tie_word_embeddings": bool(own.get("tie_word_embeddings"))}
     return overrides
 
 

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from vllm_jina_embed.checkpoints.files import Location, locate
+from vllm_jina_embed.checkpoints.heads import YesNo
 from vllm_jina_embed.checkpoints.layout import Layout
+from vllm_jina_embed.checkpoints.rankers import RANKERS
+from vllm_jina_embed.checkpoints.ranking import RankingModel
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.weights.lora import Adapters
 from vllm_jina_embed.engine.config import LocalConfig
@@ -243,3 +246,30 @@ def test_weights_of_either_kind_decide_whether_compiling_pays(
         file.flush()
         assert engine_arguments(place, cpu=True)["enforce_eager"] is False
         assert engine_arguments(place, cpu=True)["kv_cache_memory_bytes"] == CPU_CACHE_BYTES
+
+
+@pytest.mark.parametrize("row", RANKERS.values(), ids=str)
+def test_a_reranker_is_told_its_class_its_token_and_its_words(row: RankingModel) -> None:
+    """vLLM makes one weight of two words itself, `no` first; other heads are its class's own."""
+    config = LocalConfig(location="org/name", revision=None, min_pixels=1, max_pixels=2, row=row)
+    arguments = engine_arguments(config, cpu=False)
+    overrides = arguments["hf_overrides"]
+    assert overrides["architectures"] == [f"Ranking{row.layouts[0].architecture}"]
+    place = {"last_token": "LAST", "first_token": "CLS"}[str(row.pooling)]
+    assert arguments["pooler_config"] == {"task": "classify", "seq_pooling_type": place}
+    words = {"classifier_from_token": ["no", "yes"], "method": "from_2_way_softmax", "num_labels": 1}
+    assert {key: overrides[key] for key in words if key in overrides} == (words if isinstance(row.head, YesNo) else {})
+    assert ("mm_processor_kwargs" in arguments) == row.takes_images
+    assert ("scheduler_cls" in arguments) == (row.attention == "causal")
+
+
+@pytest.mark.parametrize(("own", "told"), [({}, False), ({"tie_word_embeddings": True}, True)])
+def test_a_reranker_of_images_says_whether_its_words_are_tied_where_vllm_looks(
+    tmp_path: Path, own: dict[str, Any], told: bool
+) -> None:
+    """In ``text_config``, where transformers 5 does not write it: vLLM 0.32 fails there without it."""
+    (row,) = (row for row in RANKERS.values() if row.takes_images and isinstance(row.head, YesNo))
+    config = LocalConfig(location=str(tmp_path), revision=None, min_pixels=1, max_pixels=2, row=row)
+    for text, expected in (({}, {"tie_word_embeddings": told}), ({"tie_word_embeddings": not told}, None)):
+        (tmp_path / "config.json").write_text(json.dumps({**own, "text_config": text}))
+        assert engine_arguments(config, cpu=False)["hf_overrides"].get("text_config") == expected
