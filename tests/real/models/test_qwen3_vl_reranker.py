@@ -138,7 +138,7 @@ def test_prompts_that_are_cut_into_steps(checkpoint: Path, reference: Qwen3VlRer
         assert gap(got, [reference.score(QUERIES[0], item) for item in some]) <= GATE
 
 
-@pytest.mark.parametrize("tokens", [["yes", "no"], ["no", "fox"]], ids=["swapped", "another word"])
+@pytest.mark.parametrize("tokens", [["yes", "no"], ["no", "a"]], ids=["swapped", "another word"])
 def test_an_engine_with_other_words_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: list[str]
 ) -> None:
