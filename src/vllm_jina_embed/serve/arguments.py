@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..checkpoints.description import Model
 from ..checkpoints.weights.lora import Adapters
 from ..engine.config import LocalConfig
 from ..engine.local.arguments import check_remote_code, engine_arguments
@@ -78,7 +77,11 @@ def serve_arguments(
     if clash := sorted(option for option in passed if _is_one_of(option, FIXED)):
         raise ConfigError(f"{', '.join(clash)}: 'serve' sets this itself, so that the vectors are right; leave it out.")
     check_remote_code(replace(config, options={"trust_remote_code": "--trust-remote-code" in passed}))
-    _check_strings(config.row)
+    if multi_vector and not config.row.token_vectors:
+        raise ConfigError(
+            f"--multi-vector: {config.row.label} was trained for one vector of an item; it has no multi-vectors. Leave "
+            "it out."
+        )
     arguments = engine_arguments(config, cpu=cpu, adapters=adapters) | {
         "served_model_name": name,
         "middleware": MIDDLEWARE,
@@ -99,19 +102,6 @@ def serve_arguments(
     for key, value in arguments.items():
         flags += _flag(key, value)
     return [*flags, *passed]
-
-
-def _check_strings(row: Model) -> None:
-    """Check that a server's clients may send strings.
-
-    Raises:
-        ConfigError: They would be tokenised otherwise than the model was trained.
-    """
-    if row.padding is not None or row.normalization is not None:
-        raise ConfigError(
-            f"row={row.name!r} fills texts up, or changes their letters, which a server does not do with the strings "
-            "of its clients. Use JinaEmbedder in the process that needs the vectors."
-        )
 
 
 def cores_per_rank(cores: str, ranks: int) -> str | None:
