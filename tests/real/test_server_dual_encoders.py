@@ -5,6 +5,7 @@ The server fills SigLIP's texts up and drops their capitals; a prompt that is no
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -200,6 +201,13 @@ def test_a_long_text_is_cut_as_here_or_refused(case: SimpleNamespace, post: Any)
         for keep in (-1, case.longest):
             told = post("/v1/embeddings", input=[LONG], truncate_prompt_tokens=keep, truncation_side=wire)
             assert worst(told["data"][0]["embedding"], case.cut[side]) <= LIMIT
+    for text in ("." * 3000 + " fox", "fox " + "." * 3000):  # SigLIP drops them: the fox is what counts
+        for side, wire in (("end", "right"), ("start", "left")):
+            with JinaEmbedder.from_server(case.url, timeout=600, truncate=side) as cutting, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that CLIP's is cut
+                (right,) = cutting.embed([text])
+            told = post("/v1/embeddings", input=[text], truncate_prompt_tokens=-1, truncation_side=wire)
+            assert worst(told["data"][0]["embedding"], right) <= LIMIT
     assert "max" in refusal(post("/v1/embeddings", input=[LONG]))
     assert "texts[1]: got" in refusal(post("/v2/embed", texts=["a", LONG], truncate="NONE"))
 
