@@ -172,7 +172,7 @@ def _check_attention(checked: Sequence[TokenStates], row: Model) -> None:
     count = 0 if len(checked) == 1 else _first_difference(checked[0].token_ids, checked[1].token_ids)
     if row.attention is None or count == 0:
         return
-    distance = _distance(*(single_vector.normalize(tokens.states[:count]) for tokens in checked[:2]))
+    distance = apart(*(tokens.states[:count] for tokens in checked[:2]))
     if row.attention == "causal" and not distance <= LIMIT:
         raise EngineError(
             f"vLLM lets the first tokens of a prompt see what follows (their states are {distance:.4f} apart), but "
@@ -185,6 +185,16 @@ def _check_attention(checked: Sequence[TokenStates], row: Model) -> None:
             "but this checkpoint was trained with attention to both sides. Give the row overrides={'is_causal': "
             "False}; where vLLM's class does not read it, it cannot serve this checkpoint."
         )
+
+
+def apart(states: Floats, others: Floats) -> float:
+    """Return how far the states of equal first tokens of two prompts are apart; over ``LIMIT`` they see what follows.
+
+    Args:
+        states: Of one prompt's first tokens, ``(n_tokens, hidden_size)``, not normalised.
+        others: Of the other's.
+    """
+    return _distance(single_vector.normalize(states), single_vector.normalize(others))
 
 
 def _of_row(builder: Builder, row: Model, task: str, max_tokens: int) -> list[Prompt]:

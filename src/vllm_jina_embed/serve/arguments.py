@@ -79,7 +79,6 @@ def serve_arguments(
     if clash := sorted(option for option in passed if _is_one_of(option, FIXED)):
         raise ConfigError(f"{', '.join(clash)}: 'serve' sets this itself, so that the vectors are right; leave it out.")
     check_remote_code(replace(config, options={"trust_remote_code": "--trust-remote-code" in passed}))
-    _check_strings(config.row)
     arguments = engine_arguments(config, cpu=cpu, adapters=adapters) | {
         "served_model_name": name,
         "middleware": MIDDLEWARE,
@@ -104,19 +103,6 @@ def serve_arguments(
     return [*flags, *passed]
 
 
-def _check_strings(row: Model) -> None:
-    """Check that a server's clients may send strings.
-
-    Raises:
-        ConfigError: They would be tokenised otherwise than the model was trained.
-    """
-    if row.padding is not None or row.normalization is not None:
-        raise ConfigError(
-            f"row={row.name!r} fills texts up, or changes their letters, which a server does not do with the strings "
-            "of its clients. Use JinaEmbedder in the process that needs the vectors."
-        )
-
-
 def check_kind(row: Model, name: str, *, multi_vector: bool) -> None:
     """Check that a row has the vectors that are to be served.
 
@@ -127,7 +113,7 @@ def check_kind(row: Model, name: str, *, multi_vector: bool) -> None:
         raise ConfigError(f"{name} has a vector of each token and none of a whole item: add --multi-vector.")
     if not row.token_vectors and multi_vector:
         raise ConfigError(
-            f"{name} was trained for one vector of an item; it has no multi-vectors. Leave --multi-vector."
+            f"--multi-vector: {name} was trained for one vector of an item; it has no multi-vectors. Leave it out."
         )
 
 
