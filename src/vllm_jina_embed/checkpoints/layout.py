@@ -20,6 +20,7 @@ class Layout(Frozen):
         config: Values of keys in config.json.
         present: Keys that config.json has, so that one which says nothing is another model.
         defaults: Values of keys that config.json may leave out since its class in transformers has them.
+        processor: Values of keys in processor_config.json, where it decides vectors and vLLM does not read it all.
         absent: Keys that config.json does not have; null, and the ``id2label`` of every model, count as absent.
         modules: The kinds of modules that modules.json may list. Empty where the architecture alone says which model
             it is: then no file of sentence-transformers is compared.
@@ -44,6 +45,7 @@ class Layout(Frozen):
     config: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     present: tuple[str, ...] = ()
+    processor: Mapping[str, Any] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
     prompts: Mapping[str, str] = field(default_factory=dict)

@@ -145,6 +145,7 @@ def _of_layout(layout: Layout) -> dict[str, Rule]:
         "architecture": (bool(layout.architecture) and _is_text_or_none(layout.architecture), "an architecture"),
         "config": (_has_text_keys(layout.config), "a mapping of values by keys of config.json"),
         "present": (_is_tuple_of(layout.present, str, empty=True), "a tuple of keys"),
+        "processor": (_has_text_keys(layout.processor), "a mapping of values by keys of processor_config.json"),
         "defaults": (_has_text_keys(layout.defaults), "a mapping of values by keys of config.json"),
         "absent": (_is_tuple_of(layout.absent, str, empty=True), "a tuple of keys"),
         "modules": (_is_tuple_of(layout.modules, str, empty=True), "a tuple of modules"),

@@ -28,8 +28,8 @@ EMBEDDING_SUFFIXES = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", 
 
 OWN = {ARCHITECTURE: "jina_v4_merged", NATIVE_ARCHITECTURE: "jina_v4_native"}
 """Our architectures, and the modules of their classes."""
-ENCODERS = {"StackedAdaptersXLMRobertaModel": "stacked_adapters"}
-"""The same of those without a pooler, which get a row's pooling as vLLM's own do."""
+ENCODERS = {"StackedAdaptersXLMRobertaModel": "stacked_adapters", "MarkedLlamaNemotronVLModel": "nemotron_vl"}
+"""The same of those whose pooler is a row's, as with vLLM's own."""
 
 
 def register() -> None:
@@ -37,6 +37,9 @@ def register() -> None:
     end_with_parent()
     from vllm import ModelRegistry
 
+    from .nemotron_config import register_config
+
+    register_config()
     for name, module in ENCODERS.items():
         if name not in ModelRegistry.get_supported_archs():
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")
