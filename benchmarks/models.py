@@ -81,7 +81,9 @@ def reason(row: Model, modality: str, kind: str) -> str:
         return "texts only"
     if modality == "both" and not row.takes_both:
         return "not trained for both"
-    return "" if kind == "dense" or row.token_vectors else "no multi-vectors"
+    if kind == "dense":
+        return "multi-vectors alone" if row.pooling is None else ""
+    return "" if row.token_vectors else "no multi-vectors"
 
 
 def faults(every: Mapping[str, Found], rows: Mapping[str, Model], heads: Sequence[Mapping[str, str]]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from .checkpoints.description import Model
 from .checkpoints.layout import Layout
 from .checkpoints.prompt_pieces import Placeholder, Slot, Special
 from .checkpoints.registry import register
+from .checkpoints.token_layer import TokenLayer
 from .embedder import JinaEmbedder
 from .errors import (
     ClosedError,
@@ -42,6 +43,7 @@ __all__ = [
     "Placeholder",
     "Slot",
     "Special",
+    "TokenLayer",
     "VllmJinaError",
     "__version__",
     "register",

@@ -12,6 +12,7 @@ from .checkpoints import description, resolve
 from .checkpoints.description import TASKS, Checkpoint, Model
 from .checkpoints.files import locate
 from .checkpoints.registry import row_given, serving
+from .checkpoints.weights.token_layers import layer_files
 from .engine.config import EngineConfig, LocalConfig
 from .engine.remote.discover import Remote
 from .errors import ConfigError
@@ -119,13 +120,14 @@ def check(
     else:
         checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision, own, warns=True)
     low, high = _pixel_bounds(checkpoint, min_pixels, max_pixels)
+    _check_embeddings(checkpoint, fusion=fusion, normalize=normalize, long_text=long_text)
     if remote is None:
         engine: EngineConfig = LocalConfig(
             location=checkpoint.location,
             revision=revision,
             min_pixels=low,
             max_pixels=high,
-            files=locate(checkpoint.location).state(),
+            files=locate(checkpoint.location).state(layer_files(checkpoint.row)),
             row=checkpoint.row,
             architecture=checkpoint.architecture,
             embedding_size=checkpoint.hidden_size if checkpoint.row.size_key else None,
@@ -162,6 +164,16 @@ def _check_normalize(normalize: bool, fusion: Fusion | None) -> bool:
     if fusion is not None and not normalize:
         raise ConfigError(f"normalize=False: fusion={fusion!r} joins two vectors of norm 1. Leave one of them out.")
     return normalize
+
+
+def _check_embeddings(checkpoint: Checkpoint, **options: Any) -> None:
+    """Check that nothing is asked of the embeddings of a checkpoint that has none."""
+    given = [f"{name}={value!r}" for name, value in options.items() if value is not (name == "normalize" or None)]
+    if given and checkpoint.row.pooling is None:
+        raise ConfigError(
+            f"{', '.join(given)}: {checkpoint.name} has no embedding of an item, which this is about, but a vector of "
+            "each token (embed_multi_vector). Leave it out."
+        )
 
 
 def _check_fusion(checkpoint: Checkpoint, fusion: Fusion | None) -> Fusion | None:
@@ -276,22 +288,3 @@ def check_dimensions(checkpoint: Checkpoint, dimensions: int | None) -> int:
     else:
         allowed = f"it was trained for the full length alone. Leave dimensions out, or pass {full}."
     raise ConfigError(f"dimensions={dimensions!r} is not a Matryoshka size of {checkpoint.name}; {allowed}")
-
-
-def check_late_chunks(checkpoint: Checkpoint) -> None:
-    """Check that the chunks of a document have embeddings of their own in its token states.
-
-    Raises:
-        ConfigError: The model does not average its tokens.
-    """
-    row, pooling = checkpoint.row, checkpoint.row.pooling
-    if row.padding is not None or row.normalization is not None:
-        raise ConfigError(
-            f"{checkpoint.name} {'fills texts up' if row.padding is not None else 'changes the letters of texts'}, so "
-            "late chunking means nothing to it. Embed the chunks as texts."
-        )
-    if pooling not in ("mean", "vision_span_mean"):
-        raise ConfigError(
-            f"{checkpoint.name} pools by the {pooling.replace('_', ' ')}, so late chunking means nothing to it. Embed "
-            "the chunks as texts, or take a model that averages its tokens."
-        )

@@ -41,6 +41,7 @@ ARCHITECTURES = (
     "LlavaNextForConditionalGeneration",
     "LlamaNemotronVLModel",
     "Phi3VForCausalLM",
+    "ColQwen3StatesModel",
 )
 EACH = pytest.mark.parametrize("architecture", ARCHITECTURES)
 INHERITED = (
@@ -152,6 +153,6 @@ def test_an_encoder_is_never_cut(tmp_path: Path) -> None:
 def test_the_pooler_is_replaced_as_a_whole() -> None:
     """Whatever modules.json lists: a Dense layer would have been loaded into vLLM's."""
     config: Any = SimpleNamespace(jina_pooling="last_token")
-    pooler: Any = pooled.pooler_of(config)
+    pooler: Any = pooled.pooler_of(SimpleNamespace(hf_config=config))
     assert set(pooler.poolers_by_task) == {"embed", "token_embed"}
     assert isinstance(pooler.poolers_by_task["embed"], SpanPooler)

@@ -319,7 +319,8 @@ def test_spans_need_the_ids_of_their_markers() -> None:
 def test_a_checkpoint_says_which_pooling(pooling: Pooling, layer_norm: bool) -> None:
     """Both tasks: embeddings, and each token's state."""
     asked = {"jina_pooling": pooling} | ({"jina_layer_norm": True} if layer_norm else {})
-    pooler: Any = pooler_of(SimpleNamespace(**asked, vision_start_token_id=START, vision_end_token_id=END))
+    config = SimpleNamespace(**asked, vision_start_token_id=START, vision_end_token_id=END)
+    pooler: Any = pooler_of(SimpleNamespace(hf_config=config))
     assert pooler.get_supported_tasks() == {"embed", "token_embed"}
     whole = batch()
     for one, got in zip(whole, run(pooler.poolers_by_task["embed"], whole)[0], strict=True):
@@ -329,4 +330,4 @@ def test_a_checkpoint_says_which_pooling(pooling: Pooling, layer_norm: bool) -> 
 @pytest.mark.parametrize("asked", [{}, {"jina_pooling": None}, {"jina_pooling": "max"}])
 def test_a_checkpoint_without_a_pooling_does_not_load(asked: dict[str, Any]) -> None:
     with pytest.raises(RuntimeError, match=r"needs a pooling and got .* Use vllm_jina_embed.JinaEmbedder"):
-        pooler_of(SimpleNamespace(**asked))
+        pooler_of(SimpleNamespace(hf_config=SimpleNamespace(**asked)))

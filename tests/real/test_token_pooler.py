@@ -157,3 +157,28 @@ def test_bfloat16_states_are_projected_in_float32(pooler: TokenVectors) -> None:
     one = request(50, dtype=torch.bfloat16, task="code")
     (rows,) = step(pooler, [(one, 50)])
     np.testing.assert_allclose(rows, one.expected(), atol=1e-6)
+
+
+def narrow(states: torch.Tensor, task: str) -> torch.Tensor:
+    """Return one number a token in the task ``other``, and NaN in one that is unknown."""
+    if task == "other":
+        return project(states, task)[:, :1]
+    return project(states, task) if task in WEIGHTS else states.new_full((len(states), ROWS), float("nan"))
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_step_keeps_rows_of_two_lengths_apart_and_leaves_first_ones_out(size: int) -> None:
+    """Beside raw states and a task that is unknown, in chunks of any size."""
+    pooler = TokenVectors(narrow, tasks=("code", "other"), apart=("other",), skips_first=("code",))
+    parts = [request(5, 1, task="code"), request(7, 2, task="other", raw=True), request(4, 3, raw=True)]
+    parts += [request(6, 4, task="code"), request(3, 5, task="nonsense")]
+    results: dict[int, torch.Tensor] = {}
+    while left := [index for index, one in enumerate(parts) if one.done < len(one.states)]:
+        given = [(parts[index], min(size, len(parts[index].states) - parts[index].done)) for index in left]
+        rows = dict(zip(left, step(pooler, given), strict=True))
+        results |= {index: one for index, one in rows.items() if one is not None}
+    for index in (0, 3):
+        np.testing.assert_allclose(results[index], parts[index].expected()[1:], atol=1e-6)
+    np.testing.assert_allclose(results[1], parts[1].expected()[:, :1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(results[2], parts[2].expected(), rtol=1e-5, atol=1e-6)
+    assert torch.isnan(results[4]).all()

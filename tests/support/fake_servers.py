@@ -127,7 +127,7 @@ class FakeServers:
                 data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
                 with Image.open(BytesIO(data)) as image:
                     assert (image.format, image.mode) == ("PNG", "RGB")
-                    count = image_tokens(*image.size, min_pixels=3136, max_pixels=602112)
+                    count = image_tokens(*image.size, min_pixels=3136, max_pixels=602112, side=28)
                 ids += [SPAN[0], *[SPAN[1]] * count, SPAN[2]]
         return [[*ids, *AFTER]]
 

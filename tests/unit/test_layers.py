@@ -37,7 +37,13 @@ LAYERS = (
 
 OWNERS = {
     "vllm": {"engine/local/", "plugin/", "serve/"},
-    "torch": {"engine/local/image_threads.py", "plugin/", "scoring/maxsim_torch.py", "serve/request_checks.py"},
+    "torch": {
+        "checkpoints/weights/token_layers.py",
+        "engine/local/image_threads.py",
+        "plugin/",
+        "scoring/maxsim_torch.py",
+        "serve/request_checks.py",
+    },
     "transformers": {"engine/local/", "plugin/nemotron_config.py"},
     "httpx": {"engine/remote/"},
     "huggingface_hub": {"checkpoints/files.py"},
@@ -78,7 +84,7 @@ PUBLIC = {
     "__init__.py": {
         "CachedEmbedder", "ClosedError", "ConfigError", "EngineDeadError", "EngineError", "ForkedError", "InputError",
         "JinaEmbedder", "Layout", "MediaPolicy", "MissingExtraError", "Model", "Placeholder", "Slot", "Special",
-        "VllmJinaError", "__version__", "register",
+        "TokenLayer", "VllmJinaError", "__version__", "register",
     },
     "langchain/__init__.py": {
         "LateInteractionRetriever", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..embedding.abilities import check_request
 from ..embedding.backend import Backend, Request
 from ..embedding.outcomes import Outcome
 from ..errors import InputError
@@ -57,7 +58,7 @@ class CacheBackend:
     def run(self, request: Request) -> Outcome:
         """See ``Backend.run``."""
         settings = self._begin(request)
-        if request.multi_vector or request.ends is not None:
+        if request.multi_vector or request.weights or request.ends is not None:
             return self._backend.run(request)
         outcome = _empty(len(request.items), settings)
         for part in self._parts(request, settings):
@@ -69,7 +70,7 @@ class CacheBackend:
     async def arun(self, request: Request) -> Outcome:
         """See ``Backend.arun``."""
         settings = self._begin(request)
-        if request.multi_vector or request.ends is not None:
+        if request.multi_vector or request.weights or request.ends is not None:
             return await self._backend.arun(request)
         outcome = _empty(len(request.items), settings)
         parts = self._parts(request, settings)
@@ -84,6 +85,7 @@ class CacheBackend:
         self._check_open()
         settings = self.settings.for_call(dimensions=request.dimensions, task=request.task, normalize=request.normalize)
         check_role(request.prompt_name)
+        check_request(settings.checkpoint, request)
         return settings
 
     def _parts(self, request: Request, settings: Settings) -> Iterator[_Part]:

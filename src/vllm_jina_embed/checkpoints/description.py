@@ -1,7 +1,6 @@
 """Descriptions of models, which every stage reads instead of comparing names.
 
-A ``Model`` is a row of the table: what all checkpoints of one training have in common. A ``Checkpoint`` is one of them,
-with its sizes and tasks.
+A ``Model`` is a row of the table: what all checkpoints of one training have in common; a ``Checkpoint`` is one of them.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from .digest import digest
 from .frozen import Frozen
 from .layout import Layout
 from .prompt_pieces import Special, Template
+from .token_layer import TokenLayer
 
 TASKS = ("retrieval", "text-matching", "code", "separation", "clustering", "classification")
 """What a row's prompts or weights may be for; each row has some of these."""
@@ -38,7 +38,8 @@ class Model(Frozen):
         name: The name that servers report to their clients.
         layouts: What a checkpoint's files say if it is one of this row's; a folder fits one of them.
         known_as: Names that those of this row's folders and repositories begin with; the first stands in errors.
-        pooling: Which token states make the embedding.
+        only_named: Whether its checkpoints are another row's unless the caller names this one.
+        pooling: Which token states make the embedding; None where there are multi-vectors alone.
         layer_norm: Whether what is pooled gets a layer norm without weights, over the full length, before it is cut.
         kind: How the tokenizer splits texts, which decides how a text is kept from becoming a special token.
         normalization: What the published code makes of a user's text before its tokenizer: ``lower`` case, or
@@ -54,6 +55,7 @@ class Model(Frozen):
         image_positions: With positions in three directions, whether the patches of an image were trained on a ``grid``,
             as vLLM places them, or in one ``line`` with the tokens around them.
         fixed_size: Whether the checkpoint's own processor alone decides an image's size: no bounds in pixels then.
+        token_side: Pixels of a side of the square that one token of an image stands for.
         side_multiple: Where the published code resizes images by Pillow first, the number of pixels that sides become
             a multiple of; their area is 4 to 16384 squares of it.
         symmetric_tasks: Tasks in which both roles get the prompt of a query.
@@ -82,6 +84,8 @@ class Model(Frozen):
             ``multi_vector_projector_dim`` of config.json does not say so; None for the full length.
         score: How a query and an item are compared unless a caller says so: by ``cosine``, or by ``maxsim``.
         token_vectors: Whether the states of its tokens mean anything as a multi-vector.
+        projector: Makes the rows of multi-vectors of token states; None where states are the rows, or adapters have it.
+        token_weights: What makes the weight of a token of its state (a negative one is 0); None where none was trained.
         positions: Which of ``max_position_embeddings`` tokens take: ``all``, or those ``after_padding`` (RoBERTa's,
             counted from the padding token's id + 1).
         min_pixels: Smallest area of an image in pixels.
@@ -95,7 +99,8 @@ class Model(Frozen):
     name: str
     layouts: tuple[Layout, ...]
     known_as: tuple[str, ...] = ()
-    pooling: Pooling
+    only_named: bool = False
+    pooling: Pooling | None
     layer_norm: bool = False
     kind: Literal["bpe", "unigram", "wordpiece"]
     normalization: Literal["lower", "canonical"] | None = None
@@ -104,6 +109,7 @@ class Model(Frozen):
     image: Template = ()
     image_positions: Literal["grid", "line"] = "grid"
     fixed_size: bool = False
+    token_side: int = 28
     side_multiple: int | None = None
     symmetric_tasks: tuple[str, ...] = ()
     architecture: str | None = None
@@ -124,6 +130,8 @@ class Model(Frozen):
     token_dimensions: int | None = None
     score: Literal["cosine", "maxsim"] = "cosine"
     token_vectors: bool = True
+    projector: TokenLayer | None = None
+    token_weights: TokenLayer | None = None
     positions: Literal["all", "after_padding"] = "all"
     min_pixels: int = 1
     max_pixels: int = 1
@@ -210,7 +218,7 @@ class Checkpoint:
         location: Folder or hub repository that the engine loads.
         row: Prompts, start and pooling.
         tasks: Tasks that these weights serve; the first is the default.
-        hidden_size: Length of a full embedding.
+        hidden_size: Length of a full embedding; of a row of a multi-vector where there are these alone.
         matryoshka_sizes: Lengths of an embedding that were trained, ascending; the last is ``hidden_size``.
         token_dimensions: Length of one row of a multi-vector; ``hidden_size`` where no projector was trained for them.
         has_adapters: Whether one engine serves every task by adapters.

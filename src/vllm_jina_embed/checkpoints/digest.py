@@ -15,9 +15,11 @@ NO_VECTORS = frozenset(
         "remote_code",
         "attention",
         "min_dimensions",
+        "only_named",
         "score",
         "size_key",
         "source",
+        "token_side",
         "token_vectors",
         "vectors_before",
     }

@@ -114,7 +114,7 @@ def differences(row: Model, layout: Layout, evidence: Evidence, *, known: bool =
         return
     if others := [kind for kind in evidence.kinds if kind not in layout.modules]:
         yield f"modules.json has {', '.join(others)}, which is not computed here; expected {', '.join(layout.modules)}"
-    mode = MODES[row.pooling]
+    mode = "none" if row.pooling is None else MODES[row.pooling]
     if evidence.modes and set(evidence.modes) != {mode}:
         yield f"{evidence.pooling_file} has the pooling {', '.join(sorted(evidence.modes))}; expected {mode}"
     if other := _other_prompts(layout, evidence, known=known):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,13 +50,16 @@ class Folder:
         """Whether the folder has adapters of several tasks."""
         return (self.path / "adapters").is_dir()
 
-    def state(self) -> str:
+    def state(self, others: Collection[str] = ()) -> str:
         """Return a fingerprint of the files that decide vectors: names, sizes and modification times.
 
         Hashing gigabytes of weights would take too long.
+
+        Args:
+            others: Names of further files that decide those of this row.
         """
         files = [*sorted(self.path.iterdir()), *sorted(self.path.glob("adapters/*"))]
-        deciding = [path for path in files if path.suffix in _DECIDING and path.is_file()]
+        deciding = [path for path in files if (path.suffix in _DECIDING or path.name in others) and path.is_file()]
         stats = [(path.relative_to(self.path).as_posix(), path.stat()) for path in deciding]
         facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -84,7 +88,7 @@ class Repository:
     def __str__(self) -> str:
         return self.name
 
-    def state(self) -> str:
+    def state(self, others: Collection[str] = ()) -> str:
         """Return "": the revision identifies the files."""
         return ""
 

@@ -19,6 +19,7 @@ from .layout import Layout
 from .prompt_pieces import Special
 from .table.jina_v4 import JINA_V4
 from .templates import TEMPLATES, are_templates, is_image
+from .token_rules import of_tokens
 from .vllm_rules import of_vllm
 
 DEFAULT_ROW = JINA_V4
@@ -37,7 +38,7 @@ def checked(row: Any) -> Model:
     """
     if not isinstance(row, Model):
         raise ConfigError(f"row={values.short(row)} is a {type(row).__name__}; expected a vllm_jina_embed.Model.")
-    own = _of_names(row) | _of_start(row) | of_vllm(row) | _of_prompts(row) | _of_sizes(row)
+    own = _of_names(row) | _of_start(row) | of_vllm(row) | _of_prompts(row) | _of_sizes(row) | of_tokens(row)
     rules = [(name, getattr(row, name), rule) for name, rule in own.items()]
     for place, layout in enumerate(row.layouts if _is_tuple_of(row.layouts, Layout) else ()):
         rules += [
@@ -62,6 +63,7 @@ def _of_names(row: Model) -> dict[str, Rule]:
             _is_tuple_of(row.known_as, str, empty=True) and all(map(words, row.known_as)),
             "a tuple of names, each with a letter",
         ),
+        "only_named": (isinstance(row.only_named, bool), "True or False"),
         "source": (_are_texts(row.source), "a mapping of texts"),
         "vectors_before": (_are_texts(row.vectors_before), "a mapping of texts"),
     }
@@ -90,7 +92,10 @@ def _of_prompts(row: Model) -> dict[str, Rule]:
     takes_images = are_templates(row.templates) and row.takes_images
     tasks = f"some of {', '.join(TASKS)}"
     return {
-        "pooling": (row.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}"),
+        "pooling": (
+            row.pooling in get_args(Pooling) or (row.pooling is None and row.projector is not None),
+            f"one of {', '.join(get_args(Pooling))}; or None with a projector, for multi-vectors alone",
+        ),
         "layer_norm": (isinstance(row.layer_norm, bool), "True or False"),
         "kind": (row.kind in ("bpe", "unigram", "wordpiece"), "bpe, unigram or wordpiece"),
         "templates": (
@@ -123,9 +128,8 @@ def _of_sizes(row: Model) -> dict[str, Rule]:
         ),
         "min_dimensions": (row.min_dimensions is None or _is_over_0(row.min_dimensions), f"{number}, or None"),
         "token_dimensions": (row.token_dimensions is None or _is_over_0(row.token_dimensions), f"{number}, or None"),
-        "score": (row.score in ("cosine", "maxsim"), "cosine or maxsim"),
-        "token_vectors": (isinstance(row.token_vectors, bool), "True or False"),
         "positions": (row.positions in ("all", "after_padding"), "all or after_padding"),
+        "token_side": (_is_over_0(row.token_side), number),
         "side_multiple": (row.side_multiple is None or _is_over_0(row.side_multiple), f"{number}, or None"),
         "fixed_size": (isinstance(row.fixed_size, bool), "True or False"),
         "min_pixels": (_is_over_0(low), number),

@@ -17,6 +17,7 @@ from .description import DEMO, DEMO_FOLDER, Checkpoint, Model
 from .files import Folder, Location, locate, read_json
 from .recognition import Decision, decide
 from .registry import DEFAULT_ROW, PUBLISHED, ROWS, UNSERVED
+from .token_layer import TokenLayer
 
 logger = logging.getLogger(__name__)
 KNOWN = f"Known names: {DEMO}, {', '.join(sorted(PUBLISHED))}"
@@ -54,7 +55,7 @@ def resolve(model: str, revision: str | None = None, row: Model | None = None, *
         config = _hub_config(location)
     if row is None:
         _check_served(model, config)
-    rows = tuple(ROWS.values()) if row is None else [row]
+    rows = tuple(one for one in ROWS.values() if not one.only_named) if row is None else [row]
     decision = decide(model, location, config, rows, is_named=row is not None)
     if warns and row is None and decision.assumed:
         _warn_once(model, decision.layout.architecture, decision.assumed)
@@ -101,6 +102,10 @@ def _sized(
     if row.token_dimensions is not None:
         own = values.whole(where, config, "multi_vector_projector_dim", row.token_dimensions, most=most)
         token_dimensions = own if has_adapters else hidden_size
+    if row.projector is not None:
+        token_dimensions = _row_length(where, {**text_config, **config}, row.projector, hidden_size)
+    if row.pooling is None:
+        hidden_size = token_dimensions
     return Checkpoint(
         name=name,
         location=str(location),
@@ -141,6 +146,13 @@ def _size(where: str, config: Mapping[str, Any], text_config: Mapping[str, Any],
     *within, key = row.size_key.split(".")
     place = text_config if within else {**decision.layout.defaults, **config}
     return own if place.get(key) is None else values.whole(where, place, key, most=most)
+
+
+def _row_length(where: str, config: Mapping[str, Any], layer: TokenLayer, hidden_size: int) -> int:
+    """Return the length of what a layer gives."""
+    if not layer.size_key:
+        return layer.size or hidden_size
+    return values.whole(where, config, layer.size_key, layer.size, most=values.LARGEST_SIZE)
 
 
 def _max_length(where: str, config: Mapping[str, Any], row: Model) -> int:

@@ -21,6 +21,7 @@ class Request:
         items: Checked texts, images and both.
         prompt_name: ``query`` or ``passage``.
         multi_vector: Whether to return one vector per token, or one per item.
+        weights: Instead, whether to return what each token id weighs, as a dict per item.
         dimensions: Matryoshka size; None takes the embedder's. Multi-vectors have none.
         task: None takes the embedder's.
         normalize: Whether embeddings have L2 norm 1; None takes the embedder's. Multi-vectors always do.
@@ -31,6 +32,7 @@ class Request:
     items: list[Item]
     prompt_name: str
     multi_vector: bool = False
+    weights: bool = False
     dimensions: int | None = None
     task: str | None = None
     normalize: bool | None = None

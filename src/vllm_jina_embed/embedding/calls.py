@@ -13,12 +13,12 @@ from ..inputs.images import ImageInput
 from ..inputs.items import EmbedInput
 from ..prompts.base import PromptName
 from . import scoring
-from .base import Base
 from .progress import progress_bar
 from .streams import astream, stream
+from .token_weights import TokenWeightCalls
 
 
-class Calls(Base):
+class Calls(TokenWeightCalls):
     """The calls of an embedder."""
 
     def embed_queries(self, texts: Iterable[str], **overrides: Any) -> Floats:

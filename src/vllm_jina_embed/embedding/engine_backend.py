@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+from dataclasses import replace
 
 from .._forks import fork_safe_lock
 from ..engine.pool import EnginePool
 from ..engine.protocol import Engine
-from ..errors import ClosedError, ConfigError, EngineError
+from ..errors import ClosedError, EngineError
 from ..prompts.base import Builder, check_role
 from ..prompts.build import load_builder
-from ..settings import Settings, check_late_chunks
+from ..settings import Settings
+from .abilities import check_request
 from .backend import Request
 from .fusion import embed_fused
 from .outcomes import Outcome
@@ -129,12 +131,7 @@ class EngineBackend:
         settings = self.settings.for_call(dimensions=request.dimensions, task=request.task, normalize=request.normalize)
         checkpoint = settings.checkpoint
         check_role(request.prompt_name)
-        if request.ends is not None:
-            check_late_chunks(checkpoint)
-            if request.multi_vector:
-                raise ConfigError("multi_vector=True: late chunks have one embedding each. Leave it out.")
-        if request.multi_vector and not checkpoint.row.token_vectors:
-            raise ConfigError(f"{checkpoint.name} was trained for one vector of an item; it has no multi-vectors.")
+        check_request(checkpoint, request)
         return Plan(
             task=settings.task,
             role=request.prompt_name,
@@ -147,9 +144,12 @@ class EngineBackend:
             layer_norm=checkpoint.row.layer_norm,
             urgent=request.prompt_name == "query",
             multi=request.multi_vector,
+            weights=request.weights,
         )
 
     def _submit(self, request: Request, plan: Plan, progress: Progress) -> concurrent.futures.Future[Outcome]:
         engine, builder = self.ready()
-        embed = embed_items if self.settings.fusion is None or plan.ends is not None else embed_fused
+        plan = replace(plan, unweighted=builder.unweighted) if plan.weights else plan
+        is_plain = self.settings.fusion is None or plan.ends is not None or plan.weights
+        embed = embed_items if is_plain else embed_fused
         return engine.run(embed(request.items, engine=engine, builder=builder, plan=plan, progress=progress))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from ..settings import LongText
 from .building import Build, Built, built_prompts, is_quick
 from .means import of_chunks, of_spans
 from .outcomes import Outcome, empty_rows
+from .token_weights import of_ids
 
 Progress = Callable[[int], object]
 
@@ -52,6 +53,8 @@ class Plan:
         layer_norm: Whether the row has a layer norm; of late chunks it is computed here.
         urgent: Whether a short list overtakes bulk work.
         multi: Whether to compute multi-vectors.
+        weights: Whether to compute the weights of token ids instead of vectors.
+        unweighted: Token ids that have no weight.
     """
 
     task: str
@@ -65,9 +68,13 @@ class Plan:
     layer_norm: bool = False
     urgent: bool = False
     multi: bool = False
+    weights: bool = False
+    unweighted: Set[int] = frozenset()
 
     def empty(self, count: int) -> Any:
         """Return the rows of ``count`` items that have no vector yet."""
+        if self.weights:
+            return [{} for _ in range(count)]
         return empty_rows(count, self.dimensions, multi=self.multi or self.ends is not None)
 
     def build(self, builder: Builder, max_tokens: int) -> Build:
@@ -75,7 +82,7 @@ class Plan:
         build: Callable[..., Sequence[Built]] = builder.build
         if self.ends is not None:
             build = partial(builder.build_spans, ends=self.ends)
-        elif self.long_text == "chunks" and not self.multi:
+        elif self.long_text == "chunks" and not (self.multi or self.weights):
             build = builder.build_whole
         return partial(
             build,
@@ -85,7 +92,7 @@ class Plan:
             truncate=self.truncate,
         )
 
-    async def ask(self, engine: Engine, prompt: Prompt | Chunks | Spans, *, urgent: bool) -> Floats:
+    async def ask(self, engine: Engine, prompt: Prompt | Chunks | Spans, *, urgent: bool) -> Any:
         """Return the rows that ``engine`` computes for one prompt, or what is made of those of chunks or spans.
 
         Raises:
@@ -95,6 +102,9 @@ class Plan:
             states = (await engine.token_states(prompt.prompt, task=self.task)).states
             options = {"layer_norm": self.layer_norm, "normalized": self.normalize}
             return _finite(of_spans(states, prompt.counts, self.dimensions, **options))
+        if isinstance(prompt, Prompt) and self.weights:
+            each = _finite(await engine.token_weights(prompt, task=self.task))
+            return of_ids(prompt.token_ids, each, without=self.unweighted)
         if isinstance(prompt, Prompt):
             return await self.ask_once(engine, prompt, urgent=urgent)
         slots = asyncio.Semaphore(engine.in_flight)

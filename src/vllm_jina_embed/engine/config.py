@@ -82,3 +82,8 @@ class RemoteConfig(EngineConfig):
         """Make the key secret."""
         if isinstance(self.api_key, str):
             object.__setattr__(self, "api_key", Secret(self.api_key))
+
+    @property
+    def image_sizes(self) -> dict[str, int]:
+        """What decides how many tokens an image has: the bounds of its pixels, and the side of a token's square."""
+        return {"min_pixels": self.min_pixels, "max_pixels": self.max_pixels, "side": self.row.token_side}

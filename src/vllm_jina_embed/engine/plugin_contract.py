@@ -14,6 +14,14 @@ POOLING_KEY, LAYER_NORM_KEY = "jina_pooling", "jina_layer_norm"
 """Keys of ``hf_overrides``: the row's pooling, and whether a layer norm follows it (absent: none)."""
 
 
+PROJECTOR_KEY, WEIGHTS_KEY = "jina_projector", "jina_token_weights"
+"""Keys of ``hf_overrides``: where the row's ``projector`` and its ``token_weights`` are (absent: it has none)."""
+
+
+ROWS_TASK, WEIGHTS_TASK = "multi_vector", "token_weights"
+"""In place of a task, what a request asks of a row's own layers: multi-vectors, or the weight of each token."""
+
+
 LINE_KEY = "jina_line"
 """Key of ``hf_overrides``: whether the patches of an image have positions in one line with the text (absent: not)."""
 

@@ -67,6 +67,16 @@ class VectorSource(Protocol):
 class Engine(VectorSource, Protocol):
     """One running checkpoint. Its async methods are awaited inside a coroutine passed to ``run``."""
 
+    async def token_weights(self, prompt: Prompt, *, task: str) -> Floats:
+        """Return what each token of the prompt weighs, float32 ``(n_tokens,)``, none of them negative.
+
+        Raises:
+            InputError: The engine refuses this prompt.
+            ConfigError: The engine is remote, and no server gives them.
+            EngineDeadError: The engine's process ended, and its restart did not help.
+        """
+        ...
+
     @property
     def max_tokens(self) -> int:
         """Longest prompt in tokens, images expanded."""

@@ -19,6 +19,7 @@ from PIL import Image
 
 from .._arrays import Floats
 from ..checkpoints.description import Model, Pooling
+from ..checkpoints.weights.token_layers import TokenLayers
 from ..errors import EngineError
 from ..inputs.items import ImageItem, Item, TextItem
 from ..pooling import single_vector
@@ -57,7 +58,14 @@ async def together(checks: Iterable[Coroutine[Any, Any, Result]]) -> list[Result
 
 
 async def check_engine(
-    engine: VectorSource, builder: Builder, config: Any, *, row: Model, task: str, max_tokens: int
+    engine: VectorSource,
+    builder: Builder,
+    config: Any,
+    *,
+    row: Model,
+    task: str,
+    max_tokens: int,
+    layers: TokenLayers = TokenLayers(),  # noqa: B008 - frozen
 ) -> None:
     """Check pooling, token ids and attention on a few prompts of ``row``: texts of both roles, and an image.
 
@@ -68,6 +76,7 @@ async def check_engine(
         row: What the engine should do.
         task: The task of the prompts.
         max_tokens: Longest prompt that the engine takes.
+        layers: What the row has on top of its token states; of a checkpoint with adapters, nothing.
 
     Raises:
         EngineError: The engine does something else.
@@ -76,17 +85,25 @@ async def check_engine(
     async def check(prompt: Prompt) -> TokenStates:
         tokens = await engine.token_states(prompt, task=task)
         _check_ids(prompt, tokens)
+        if layers.projector is not None:
+            await _check_rows(engine, prompt, layers.projector.multi_vector(tokens.states), task)
+        if layers.weights is not None:
+            await _check_weights(engine, prompt, layers.weights.token_weights(tokens.states)[:, 0], task)
+        if row.pooling is not None:
+            await check_pooling(prompt, tokens, row.pooling)
+        return tokens
+
+    async def check_pooling(prompt: Prompt, tokens: TokenStates, pooling: Pooling) -> None:
         pooled = _pooled(tokens, row, config)
         for size in (len(pooled), _shortest(row, config, len(pooled))):  # the second time a prefix cache would answer
             expected = single_vector.finish(pooled, size)
             got = await engine.embed(prompt, dimensions=size, task=task)
             if not _distance(got, expected) <= LIMIT:
                 raise EngineError(
-                    f"vLLM {NOT_POOLED[row.pooling]} as this checkpoint needs (got {_described(got, expected)} to the "
+                    f"vLLM {NOT_POOLED[pooling]} as this checkpoint needs (got {_described(got, expected)} to the "
                     "right vector). Was the plugin 'vllm_jina_embed' loaded? Check VLLM_PLUGINS, and that this package "
                     "is installed in the environment that vLLM runs in."
                 )
-        return tokens
 
     checked = await together(map(check, _of_row(builder, row, task, max_tokens)))
     _check_attention(checked, row)
@@ -100,6 +117,7 @@ def _shortest(row: Model, config: Any, full: int) -> int:
 
 def _pooled(tokens: TokenStates, row: Model, config: Any) -> Floats:
     """Return what the row's pooling makes of token states, not yet cut or normalised."""
+    assert row.pooling is not None
     mask = None
     if row.pooling == "vision_span_mean":
         span = {"vision_start": config.vision_start_token_id, "vision_end": config.vision_end_token_id}
@@ -200,15 +218,36 @@ async def check_multi_vector(
     """
 
     async def check(prompt: Prompt) -> None:
-        rows = expected((await engine.token_states(prompt, task=task)).states)
-        got = await engine.multi_vector(prompt, task=task)
-        if not _distance(got, rows) <= LIMIT:
-            raise EngineError(
-                f"vLLM does not project multi-vectors of task {task!r} as this checkpoint needs (got "
-                f"{_described(got, rows)} to the right rows). Was the plugin 'vllm_jina_embed' loaded?"
-            )
+        await _check_rows(engine, prompt, expected((await engine.token_states(prompt, task=task)).states), task)
 
     await together(check(prompt) for prompt in _prompts(config))
+
+
+async def _check_rows(engine: VectorSource, prompt: Prompt, rows: Floats, task: str) -> None:
+    """Compare the engine's multi-vector of a prompt with ``rows``."""
+    got = await engine.multi_vector(prompt, task=task)
+    if not _distance(got, rows) <= LIMIT:
+        raise EngineError(
+            f"vLLM does not project multi-vectors of task {task!r} as this checkpoint needs (got "
+            f"{_described(got, rows)} to the right rows). Was the plugin 'vllm_jina_embed' loaded?"
+        )
+
+
+async def _check_weights(engine: Any, prompt: Prompt, weights: Floats, task: str) -> None:
+    """Compare the engine's token weights of a prompt with ``weights``, over their L2 norm.
+
+    Args:
+        engine: An ``Engine``.
+        prompt: The prompt.
+        weights: What its tokens weigh, ``(n_tokens,)``.
+        task: The task.
+    """
+    got, norm = await engine.token_weights(prompt, task=task), np.float32(np.linalg.norm(weights) or 1)
+    if not _distance(got / norm, weights / norm) <= LIMIT:
+        raise EngineError(
+            f"vLLM does not weigh tokens as this checkpoint needs (got {_described(got / norm, weights / norm)} to the "
+            "right weights, over their norm). Was the plugin 'vllm_jina_embed' loaded?"
+        )
 
 
 def _distance(got: Floats, expected: Floats) -> float:

@@ -1,4 +1,8 @@
-"""Compute the embeddings and the multi-vectors of the same items at the same time."""
+"""Compute the embeddings and the multi-vectors of the same items at the same time.
+
+A model that has multi-vectors alone gets the mean of their rows in place of an embedding: it finds the candidates that
+MaxSim ranks. Source: "Scaling PDF Retrieval with Qdrant" (qdrant.tech), mean pooling for the first stage.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ from typing import Any
 
 from .._arrays import Floats
 from ..embedding.calls import Calls
-from ..embedding.outcomes import Outcome
+from ..embedding.outcomes import Outcome, empty_rows
 from ..inputs.items import Checked
+from ..pooling.single_vector import normalize
 from ..settings import OnError
 
 Pair = tuple[Floats, list[Floats]]
@@ -27,6 +32,9 @@ class TwoKinds:
 
     def embed(self, items: list[Checked], prompt_name: str, *, on_error: OnError | None = None) -> Pair:
         """Return both; an item is bad if either kind fails, and one error names all bad items."""
+        if self._is_alone:
+            multi = self.embedder.outcome(items, prompt_name, **self._multi)
+            return self._both(self._means(multi), multi, on_error)
         with ThreadPoolExecutor(1) as pool:
             single = pool.submit(self.embedder.outcome, items, prompt_name, **self._single)
             multi = self.embedder.outcome(items, prompt_name, **self._multi)
@@ -34,6 +42,9 @@ class TwoKinds:
 
     async def aembed(self, items: list[Checked], prompt_name: str, *, on_error: OnError | None = None) -> Pair:
         """Await ``embed``."""
+        if self._is_alone:
+            multi = await self.embedder.aoutcome(items, prompt_name, **self._multi)
+            return self._both(self._means(multi), multi, on_error)
         single = asyncio.create_task(self.embedder.aoutcome(items, prompt_name, **self._single))
         try:
             multi = await self.embedder.aoutcome(items, prompt_name, **self._multi)
@@ -51,6 +62,19 @@ class TwoKinds:
         )
         both.checked(self.embedder.settings, on_error=on_error, skipped="left out")
         return single.embeddings, multi.embeddings
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the model has multi-vectors alone."""
+        return self.embedder.checkpoint.row.pooling is None
+
+    def _means(self, multi: Outcome) -> Outcome:
+        """Return the mean of each multi-vector's rows, of norm 1, for the first stage; NaN where there is none."""
+        means = empty_rows(len(multi.embeddings), self.dimensions, multi=False)
+        for row, vectors in enumerate(multi.embeddings):
+            if len(vectors):
+                means[row] = normalize(vectors.mean(0))
+        return Outcome(embeddings=means)
 
     @property
     def _single(self) -> dict[str, Any]:

@@ -28,7 +28,11 @@ EMBEDDING_SUFFIXES = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", 
 
 OWN = {ARCHITECTURE: "jina_v4_merged", NATIVE_ARCHITECTURE: "jina_v4_native"}
 """Our architectures, and the modules of their classes."""
-ENCODERS = {"StackedAdaptersXLMRobertaModel": "stacked_adapters", "MarkedLlamaNemotronVLModel": "nemotron_vl"}
+UNPOOLED = {
+    "StackedAdaptersXLMRobertaModel": "stacked_adapters",
+    "ColQwen3StatesModel": "col_qwen3",
+    "MarkedLlamaNemotronVLModel": "nemotron_vl",
+}
 """The same of those whose pooler is a row's, as with vLLM's own."""
 
 
@@ -40,7 +44,7 @@ def register() -> None:
     from .nemotron_config import register_config
 
     register_config()
-    for name, module in ENCODERS.items():
+    for name, module in UNPOOLED.items():
         if name not in ModelRegistry.get_supported_archs():
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")
     _register_pooled()

@@ -18,10 +18,10 @@ from vllm.model_executor.layers.pooler import DispatchPooler
 from vllm.model_executor.models.adapters import as_embedding_model
 
 from ..checkpoints.description import Pooling
-from ..engine.plugin_contract import LAYER_NORM_KEY, LINE_KEY, POOLED_PREFIX, POOLING_KEY, REVERSED_KEY
+from ..engine.plugin_contract import LAYER_NORM_KEY, LINE_KEY, POOLED_PREFIX, POOLING_KEY, PROJECTOR_KEY, REVERSED_KEY
 from .kept_memory import keep_after_loading
 from .span_pooler import SpanPooler
-from .token_states_pooler import TokenVectors
+from .token_layers import token_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,13 +42,17 @@ def __getattr__(name: str) -> type[torch.nn.Module]:
     return _pooled(architecture)
 
 
-def pooler_of(config: Any) -> Pooler:
-    """Return the pooler of both tasks that a checkpoint's configuration asks for.
+def pooler_of(model: Any) -> Pooler:
+    """Return the pooler that a ``ModelConfig`` asks for: of both tasks, or of multi-vectors alone.
 
     Raises:
+        ConfigError: A layer on top of the token states cannot be read.
         RuntimeError: It asks for none, or for one that is not known.
     """
+    config = model.hf_config
     pooling: Any = getattr(config, POOLING_KEY, None)
+    if pooling is None and getattr(config, PROJECTOR_KEY, None) is not None:
+        return DispatchPooler({"token_embed": token_vectors(model)})
     if pooling not in get_args(Pooling):
         raise RuntimeError(
             f"this model class needs a pooling and got {pooling!r} (one of {', '.join(get_args(Pooling))}): its "
@@ -57,7 +61,7 @@ def pooler_of(config: Any) -> Pooler:
     with_markers = pooling == "vision_span_mean"
     markers = (config.vision_start_token_id, config.vision_end_token_id) if with_markers else (-1, -1)
     embed = SpanPooler(pooling, *markers, layer_norm=bool(getattr(config, LAYER_NORM_KEY, False)))
-    return DispatchPooler({"token_embed": TokenVectors(), "embed": embed})
+    return DispatchPooler({"token_embed": token_vectors(model), "embed": embed})
 
 
 def in_line(input_tokens: Sequence[int], *_: object, **__: object) -> tuple[torch.Tensor, int]:
@@ -105,7 +109,7 @@ def _pooled(architecture: str) -> type[torch.nn.Module]:
 
     class Pooled(base):
         def __init__(self, *, vllm_config: VllmConfig, prefix: str = "", **kwargs: Any) -> None:
-            pooler = pooler_of(vllm_config.model_config.hf_config)  # before any weight is made
+            pooler = pooler_of(vllm_config.model_config)  # before any weight is made
             super().__init__(vllm_config=vllm_config, prefix=prefix, **kwargs)
             self.pooler = pooler
             if getattr(vllm_config.model_config.hf_config, LINE_KEY, False):
@@ -116,7 +120,7 @@ def _pooled(architecture: str) -> type[torch.nn.Module]:
 
         def _init_pooler(self, vllm_config: VllmConfig, prefix: str = "") -> Pooler:
             """Return ours at once: vLLM's would load the layers of sentence-transformers too."""
-            return pooler_of(vllm_config.model_config.hf_config)
+            return pooler_of(vllm_config.model_config)
 
     Pooled.__name__ = Pooled.__qualname__ = POOLED_PREFIX + architecture
     return Pooled

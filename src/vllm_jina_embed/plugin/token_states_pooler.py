@@ -10,7 +10,7 @@ As in ``span_pooler.py``, nothing that a request holds may raise here; rows that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Set
+from collections.abc import Callable, Container, Sequence, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +42,8 @@ class TokenVectors(Pooler):
         *,
         default_task: str | None = None,
         tasks: Container[str] | None = None,
+        apart: Sequence[str] = (),
+        skips_first: Container[str] = (),
     ) -> None:
         """Make a pooler.
 
@@ -49,11 +51,15 @@ class TokenVectors(Pooler):
             project: Turns token states ``(n, hidden_size)`` and a task into rows ``(n, token_dimensions)``.
             default_task: The task of requests that name none; without it they get raw states.
             tasks: What ``project`` knows; each other task is ``UNKNOWN``. Without it all strings are passed on.
+            apart: Tasks whose rows have another length than those of the others.
+            skips_first: Tasks in which the first token of a prompt gets no row.
         """
         super().__init__()
         self.project = project
         self.default_task = default_task
         self.tasks = tasks
+        self.apart = apart
+        self.skips_first = skips_first
 
     def get_supported_tasks(self) -> Set[PoolingTask]:
         """Return the one task of vLLM that this pooler serves."""
@@ -73,11 +79,15 @@ class TokenVectors(Pooler):
         for index, params in enumerate(pooling_metadata.pooling_params):
             groups.setdefault(self._task(params), []).append(index)
         outputs: list[torch.Tensor | None] = [None] * len(step.counts)
-        for tasks in ([None], [task for task in groups if task is not None]):  # raw states and rows differ in width
+        own: list[str | None] = [None, *self.apart]  # raw states and rows differ in width
+        for tasks in (*([task] for task in own), [task for task in groups if task not in own]):
             members = {task: np.array(groups[task]) for task in tasks if task in groups}
             if members:
                 rows = self._rows(hidden_states, step, members)
                 _collect(rows, np.concatenate([*members.values()]), step, pooling_metadata, outputs)
+        for index in (index for task in groups if task in self.skips_first for index in groups[task]):
+            whole = outputs[index]
+            outputs[index] = None if whole is None else whole[1:]
         return outputs
 
     def _task(self, params: PoolingParams) -> str | None:

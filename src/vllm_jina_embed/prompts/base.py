@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
@@ -81,6 +81,11 @@ class Spans:
 
 class Builder(Protocol):
     """Turns items into prompts; safe to share between threads."""
+
+    @property
+    def unweighted(self) -> Set[int]:
+        """Ids of the tokens that have no weight; see ``Model.token_weights``."""
+        ...
 
     def build(
         self, items: Sequence[Item], *, role: str, task: str, max_length: int, truncate: Truncate

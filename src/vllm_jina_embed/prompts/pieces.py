@@ -28,7 +28,11 @@ from .tokenizing import Tokens, tokenize, too_long
 
 
 class PieceBuilder:
-    """Turns items into prompts, as a row's templates say; safe to share between threads."""
+    """Turns items into prompts, as a row's templates say; safe to share between threads.
+
+    Attributes:
+        unweighted: See ``Builder.unweighted``.
+    """
 
     def __init__(self, plain: PlainTokenizer, row: Model, *, policy: MediaPolicy, length: int | None = None) -> None:
         """Store the tokenizer of one checkpoint and the prompts of its row.
@@ -44,6 +48,8 @@ class PieceBuilder:
         """
         self._plain, self._row, self._policy = plain, row, policy
         self._padding = None if row.padding is None else Padding(plain.special(row.padding.token), length)
+        skips = () if row.token_weights is None else row.token_weights.skips
+        self.unweighted = frozenset(map(plain.special, skips))
         self._image = self._ids(row.image)
         self._parts = {template: self._compiled(template) for template in row.templates.values()}
 

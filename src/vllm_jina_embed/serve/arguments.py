@@ -16,7 +16,7 @@ from ..checkpoints.description import Model
 from ..checkpoints.weights.lora import Adapters
 from ..engine.config import LocalConfig
 from ..engine.local.arguments import check_remote_code, engine_arguments
-from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY, SERVED_TASK_KEY, TOKENIZER_MODE
+from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY, ROWS_TASK, SERVED_TASK_KEY, TOKENIZER_MODE
 from ..errors import ConfigError
 
 MIDDLEWARE = "vllm_jina_embed.serve.middleware.ServerMiddleware"
@@ -68,8 +68,9 @@ def serve_arguments(
 
     Raises:
         ConfigError: ``passed`` holds one of the ``FIXED`` options, or a file of options; or a server would make other
-            vectors of its clients' strings.
+            vectors of its clients' strings; or the checkpoint has no vectors of this kind.
     """
+    check_kind(config.row, name, multi_vector=multi_vector)
     if any(_is_one_of(option, {"--config"}) for option in passed):
         raise ConfigError(
             "--config: 'serve' checks each option of vLLM and reads no file of options. Write the options of the file "
@@ -92,8 +93,10 @@ def serve_arguments(
     arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}
     arguments |= {"chat_template": MESSAGE_TEMPLATE, "chat_template_content_format": "openai"}
     flags: list[str] = []
+    if adapters is not None or row.projector is not None:
+        default = ROWS_TASK if adapters is None else task
+        arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: default}
     if adapters is not None:
-        arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}
         modules = [{"name": adapter, "path": str(folder)} for adapter, folder in adapters.folders.items()]
         flags += ["--lora-modules", *map(json.dumps, modules)]
     for key, value in arguments.items():
@@ -111,6 +114,20 @@ def _check_strings(row: Model) -> None:
         raise ConfigError(
             f"row={row.name!r} fills texts up, or changes their letters, which a server does not do with the strings "
             "of its clients. Use JinaEmbedder in the process that needs the vectors."
+        )
+
+
+def check_kind(row: Model, name: str, *, multi_vector: bool) -> None:
+    """Check that a row has the vectors that are to be served.
+
+    Raises:
+        ConfigError: It has those of the other kind alone.
+    """
+    if row.pooling is None and not multi_vector:
+        raise ConfigError(f"{name} has a vector of each token and none of a whole item: add --multi-vector.")
+    if not row.token_vectors and multi_vector:
+        raise ConfigError(
+            f"{name} was trained for one vector of an item; it has no multi-vectors. Leave --multi-vector."
         )
 
 

@@ -29,6 +29,7 @@ from .. import settings
 from .._secrets import check_key
 from ..checkpoints.registry import row_at
 from ..errors import ConfigError, EngineError
+from .arguments import check_kind
 
 COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.serve.server_process")
 PATIENCE = 2.0
@@ -65,7 +66,8 @@ def serve(
             "model": model, "task": task, "revision": revision, "min_pixels": min_pixels, "max_pixels": max_pixels,
             "dtype": dtype, "row": row,
         }  # fmt: skip
-        name = checked(**model_settings).checkpoint.name
+        checkpoint = checked(**model_settings).checkpoint
+        check_kind(checkpoint.row, checkpoint.name, multi_vector=multi_vector)
         options = {
             "model_settings": model_settings, "host": host, "port": port, "api_key": check_key(api_key),
             "multi_vector": multi_vector, "passed": list(passed), "parent": os.getpid(),
@@ -73,7 +75,7 @@ def serve(
         if not any(option.startswith("--uds") for option in passed):
             check_port(host, port)
         kind = "one vector per token" if multi_vector else "one vector per item"
-        line = f"Ready: http://{host}:{port} serves {name}, {kind}. Ctrl-C stops it."
+        line = f"Ready: http://{host}:{port} serves {checkpoint.name}, {kind}. Ctrl-C stops it."
         return Watch(options, line).run()
     finally:
         signal.signal(signal.SIGTERM, before)

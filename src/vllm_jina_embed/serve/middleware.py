@@ -20,6 +20,7 @@ from ..checkpoints import resolve
 from ..checkpoints.description import Checkpoint
 from ..checkpoints.files import TOKENIZER, Location, locate
 from ..checkpoints.registry import row_named
+from ..checkpoints.weights.token_layers import layer_files
 from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY
 from ..engine.remote.server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 from .bodies import App, Bodies, Message, Receive, Send, reply
@@ -78,7 +79,7 @@ def facts_of(state: Any) -> ServerFacts:
     checkpoint = resolve.resolve(str(model.model), model.revision, row_named(*getattr(model.hf_config, ROW_KEY)))
     default = getattr(model.hf_config, DEFAULT_TASK_KEY, None)
     projected = default is not None and model.pooler_config.task == "token_embed"
-    tasks = (str(default),) if projected else checkpoint.tasks
+    tasks = (str(default),) if projected and checkpoint.has_adapters else checkpoint.tasks
     location = _location(model)
     size = model.multimodal_config.mm_processor_kwargs["size"] if checkpoint.has_pixel_bounds else {}
     return ServerFacts(
@@ -96,7 +97,7 @@ def facts_of(state: Any) -> ServerFacts:
             row=checkpoint.row,
         ),
         revision=_commit(str(location.file("config.json"))) or model.revision,
-        files=location.state(),
+        files=location.state(layer_files(checkpoint.row)),
         dtype=str(model.dtype).removeprefix("torch."),
         pooler_task=model.pooler_config.task,
         projected=projected,
@@ -142,7 +143,7 @@ def _name_default(state: Any) -> None:
     """Let requests that name the checkpoint, or no model, have the default task's adapter; vLLM would use none."""
     adapters = state.openai_serving_models.lora_requests
     default = getattr(state.vllm_config.model_config.hf_config, DEFAULT_TASK_KEY, None)
-    if default is not None:
+    if default is not None and adapters:
         for name in (*state.args.served_model_name, None):
             adapters[name] = adapters[default]
 

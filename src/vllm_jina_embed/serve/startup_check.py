@@ -14,6 +14,7 @@ from .._arrays import Floats
 from ..checkpoints.files import locate
 from ..checkpoints.registry import row_named
 from ..checkpoints.weights.projector import projections
+from ..checkpoints.weights.token_layers import TokenLayers, token_layers
 from ..engine.local.image_threads import ImageThreads
 from ..engine.local.requests import rendered
 from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, ROW_KEY, TASK_KEY, TASKS_KEY
@@ -49,9 +50,8 @@ class ClientEngine:
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``VectorSource.token_states``."""
-        params: dict[str, Any] = {"task": "token_embed", "use_activation": False}
-        if self._adapters:
-            params["extra_kwargs"] = {TASK_KEY: None}  # raw states, although the server has a default task
+        # Raw states, although the server may have a default task.
+        params: dict[str, Any] = {"task": "token_embed", "use_activation": False, "extra_kwargs": {TASK_KEY: None}}
         output = await self._checked(prompt, task, params)
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
 
@@ -90,13 +90,14 @@ async def prove(state: Any) -> None:
     row, location = row_named(*getattr(config, ROW_KEY)), locate(str(model.model), model.revision)
     longest = model.max_model_len
     builder = row_builder(row, location, policy=MediaPolicy(), length=longest)
+    layers = TokenLayers(projector=token_layers(location, row).projector)  # no server gives token weights
+    options: dict[str, Any] = {"row": row, "max_tokens": longest, "layers": layers}
     with closing(ClientEngine(state.engine_client, adapters)) as engine:
         await together(
-            check_engine(engine, builder, config, row=row, task=task, max_tokens=longest)
-            for task in adapters or row.checked_tasks
+            check_engine(engine, builder, config, task=task, **options) for task in adapters or row.checked_tasks
         )
         task = getattr(config, DEFAULT_TASK_KEY, None)
-        if task is not None and model.pooler_config.task == "token_embed":
+        if adapters and task is not None and model.pooler_config.task == "token_embed":
             source, tasks = Path(getattr(config, ADAPTERS_KEY)), tuple(getattr(config, TASKS_KEY))
             task_projections = projections(location, source, tasks)
             await check_multi_vector(engine, config, task=task, expected=task_projections[task].multi_vector)

@@ -16,6 +16,7 @@ from vllm_jina_embed.checkpoints.digest import NO_VECTORS, canonical
 from vllm_jina_embed.checkpoints.prompt_pieces import Placeholder, Slot, Special
 from vllm_jina_embed.checkpoints.registry import ROWS
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
+from vllm_jina_embed.checkpoints.token_layer import TokenLayer
 from vllm_jina_embed.settings import check
 
 LOOK = (Special("<t>"), "user", Slot.IMAGES, "Look.", Special("</t>"))
@@ -58,6 +59,10 @@ CHANGES: dict[str, Any] = {
     "score": "maxsim",
     "token_dimensions": 4,
     "token_vectors": False,
+    "token_side": 32,
+    "only_named": True,
+    "projector": TokenLayer(names=("projection",)),
+    "token_weights": TokenLayer(file="weights.pt"),
     "positions": "after_padding",
     "min_pixels": 2,
     "max_pixels": 3,
@@ -78,7 +83,8 @@ def test_each_field_that_decides_vectors_is_in_the_digest(name: str) -> None:
 def test_only_where_a_row_comes_from_and_how_it_is_recognised_and_checked_decide_nothing() -> None:
     """And which lengths a caller may choose, since a vector's own is in its key, and how vectors are compared."""
     known = {"layouts", "known_as", "remote_code", "attention", "source", "vectors_before"}
-    assert known | {"min_dimensions", "score", "size_key", "token_vectors"} == NO_VECTORS
+    vectorless = {"min_dimensions", "only_named", "score", "size_key", "token_side", "token_vectors"}
+    assert known | vectorless == NO_VECTORS
 
 
 @pytest.mark.parametrize(
@@ -109,6 +115,15 @@ def test_the_size_of_a_placeholder_is_in_the_digest() -> None:
         row(Slot.IMAGES),
     ]
     assert len({one.digest for one in rows}) == len(rows)
+
+
+@pytest.mark.parametrize("change", [{"names": ("b",)}, {"file": "a.pt"}, {"skips_first": True}, {"skips": ("<s>",)}])
+def test_where_a_layer_is_and_which_tokens_it_skips_are_in_the_digest(change: dict[str, Any]) -> None:
+    """Its size is not: it is that of the layer itself, and stands in a vector's key."""
+    layer = TokenLayer(names=("a",))
+    row = replace(ROW, projector=layer)
+    assert replace(ROW, projector=replace(layer, **change)).digest != row.digest
+    assert replace(ROW, projector=replace(layer, size_key="dim", size=3)).digest == row.digest
 
 
 def test_the_digest_is_of_values_alone() -> None:

@@ -26,6 +26,7 @@ from vllm_jina_embed.checkpoints.registry import (
 )
 from vllm_jina_embed.checkpoints.table.bge import BGE_M3, XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4, NATIVE
+from vllm_jina_embed.checkpoints.token_layer import TokenLayer
 from vllm_jina_embed.errors import ConfigError
 
 ENDS = XLM_ROBERTA.templates["any", "text"]
@@ -52,7 +53,7 @@ def test_every_row_and_checkpoint_of_the_table_is_known() -> None:
 
 def is_published(row: Model) -> bool:
     """Tell whether weights of this row can be served as they were published, rather than merged by their user."""
-    return any(layout.adapters != "merged" for layout in row.layouts)
+    return any(layout.adapters != "merged" for layout in row.layouts) and not row.only_named
 
 
 def test_a_new_file_in_the_table_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +139,10 @@ WRONG: dict[str, tuple[object, str]] = {
     "name": (" ", "a name of at most 1000 printable characters, without : and @"),
     "known_as": ("my-model", "a tuple of names, each with a letter"),
     "layouts": ((), "a tuple of Layout, at least one"),
-    "pooling": ("last", "one of vision_span_mean, first_token, last_token, mean"),
+    "pooling": (
+        "last",
+        "one of vision_span_mean, first_token, last_token, mean; or None with a projector, for multi-vectors alone",
+    ),
     "layer_norm": (1, "True or False"),
     "attention": ("left", "causal or both, or None"),
     "overrides": ({"is_causal": object}, "a mapping of JSON values by names"),
@@ -151,7 +155,9 @@ WRONG: dict[str, tuple[object, str]] = {
     "image_positions": ("round", "grid or line"),
     "fixed_size": (1, "True or False"),
     "side_multiple": (0, "a whole number over 0, or None"),
-    "token_vectors": (1, "True or False"),
+    "token_vectors": (1, "True or False, and True with a projector"),
+    "token_side": (0, "a whole number over 0"),
+    "only_named": (1, "True or False"),
     "tasks": (("search",), "some of retrieval, text-matching, code, separation, clustering, classification"),
     "vllm_architecture": ("", "a text, or None"),
     "remote_code": (None, "a text"),
@@ -282,6 +288,13 @@ def test_each_field_of_a_layout_is_checked(name: str, value: object) -> None:
         ("code", True),
         ("matryoshka_sizes", "32"),
         ("score", "dot"),
+        ("pooling", None),
+        ("projector", TokenLayer()),
+        ("projector", TokenLayer(names=("",))),
+        ("projector", TokenLayer(file="../colbert.pt")),
+        ("projector", TokenLayer(file="weights.bin")),
+        ("projector", TokenLayer(names=("a",), size=0)),
+        ("token_weights", TokenLayer(names="abc")),  # type: ignore[arg-type]
         ("min_dimensions", 0),
         ("min_dimensions", True),
         ("symmetric_tasks", "text-matching"),
@@ -294,6 +307,19 @@ def test_what_python_would_take_for_something_else_is_refused(name: str, value: 
     changes: dict[str, Any] = {name: value}
     with pytest.raises(ConfigError, match=rf"has {name}="):
         register(replace(OWN, **changes))
+
+
+def test_multi_vectors_alone_need_a_projector_and_are_compared_by_maxsim() -> None:
+    layer = TokenLayer(names=("proj",))
+    register(replace(OWN, pooling=None, projector=layer, score="maxsim"))
+    for changes, message in (
+        ({"score": "cosine"}, "has score='cosine'; expected maxsim where there are multi-vectors alone"),
+        ({"token_vectors": False}, "has token_vectors=False; expected True or False, and True with a projector"),
+        ({"adapter_architecture": "A"}, "has projector="),
+    ):
+        row: Any = {"name": "other", "pooling": None, "projector": layer, "score": "maxsim", **changes}
+        with pytest.raises(ConfigError, match=message):
+            register(replace(OWN, **row))
 
 
 def test_who_serves_a_task_is_named_with_the_default_model_first() -> None:

@@ -22,6 +22,9 @@ from vllm_jina_embed.checkpoints.prompt_pieces import Special
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
+from vllm_jina_embed.checkpoints.token_layer import TokenLayer
+from vllm_jina_embed.checkpoints.weights.projector import Projection
+from vllm_jina_embed.checkpoints.weights.token_layers import TokenLayers
 from vllm_jina_embed.engine.protocol import TokenStates
 from vllm_jina_embed.engine.self_check import check_engine, check_multi_vector, together
 from vllm_jina_embed.errors import EngineError
@@ -217,6 +220,52 @@ async def test_an_engine_that_projects_wrongly_is_refused(mistake: str) -> None:
     """Whatever it does instead; the task is named."""
     with pytest.raises(EngineError, match="multi-vectors of task 'code'"):
         await check_multi_vector(ProjectingEngine(mistake), CONFIG, task="code", expected=ProjectingEngine.project)
+
+
+ALONE = replace(
+    QWEN3_EMBEDDING, name="alone", pooling=None, score="maxsim", projector=TokenLayer(names=("p",)), token_side=32
+)
+
+
+class ProjectingLayers(LayeredEngine):
+    """Has multi-vectors of its own states alone."""
+
+    async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
+        """Project, perhaps with a mistake."""
+        states = self._states(prompt).states
+        mistake = next((one for one in self.mistakes if one in ("no bias", "another task")), "")
+        return ProjectingEngine.project(states[1:] if "no first row" in self.mistakes else states, mistake)
+
+    async def embed(self, prompt: Prompt, **others: Any) -> Floats:
+        raise AssertionError("this row has no embedding")
+
+
+async def check_alone(engine: LayeredEngine) -> None:
+    layer = Projection(weight=ProjectingEngine.weight, bias=np.ones(8, dtype=np.float32))
+    options: dict[str, Any] = {"row": ALONE, "task": "", "max_tokens": 4096}
+    await check_engine(engine, builder_for(ALONE), LAYERED, layers=TokenLayers(projector=layer), **options)
+
+
+async def test_multi_vectors_alone_are_checked_on_the_prompts_of_their_row() -> None:
+    engine = ProjectingLayers(ALONE)
+    await check_alone(engine)
+    assert len(engine.asked) == 3
+
+
+@pytest.mark.parametrize("mistake", ["no bias", "another task", "no first row"])
+async def test_multi_vectors_alone_that_are_projected_wrongly_are_refused(mistake: str) -> None:
+    """A bias that is left out among them."""
+    with pytest.raises(EngineError, match="does not project multi-vectors"):
+        await check_alone(ProjectingLayers(ALONE, mistake))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [("other attention", "lets the first tokens"), ("one token more", "computes other tokens")],
+)
+async def test_tokens_and_attention_are_checked_without_a_pooling(mistake: str, message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        await check_alone(ProjectingLayers(ALONE, mistake))
 
 
 # --- all checks together ----------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from tests.unit.late_interaction.conftest import MakeIndex
 from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.prompt_pieces import Slot
+from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
+from vllm_jina_embed.checkpoints.token_layer import TokenLayer
 from vllm_jina_embed.errors import ConfigError, InputError
 from vllm_jina_embed.late_interaction import Hit, LateInteractionIndex, Storage, batches
 
@@ -54,6 +56,41 @@ def index(make: MakeIndex) -> LateInteractionIndex:
     index = make()
     assert index.add(ITEMS, payloads=PAYLOADS, ids=IDS) == IDS
     return index
+
+
+class TestMultiVectorsAlone:
+    """A model without embeddings: the means of the rows select candidates, and MaxSim ranks them."""
+
+    @pytest.fixture
+    def alone(self, folder: Path) -> Iterator[JinaEmbedder]:
+        row = replace(
+            JINA_V4, name="alone", pooling=None, score="maxsim", projector=TokenLayer(names=("proj",), size=64),
+            adapter_architecture=None, vectors_before={},
+        )  # fmt: skip
+        with in_memory([])(folder, row=row) as embedder:
+            yield embedder
+
+    async def test_ranks_as_brute_force_does(self, make: MakeIndex, alone: JinaEmbedder) -> None:
+        index = make(of=alone)
+        assert index.add(ITEMS, payloads=PAYLOADS, ids=IDS) == IDS
+        for query in QUERIES:
+            hits = index.search(query, 70)
+            assert len(hits) == 70
+            assert_best(hits, scores_of(alone, query))
+            assert await index.asearch(query, 70) == hits
+
+    def test_ranks_what_the_means_select(self, make: MakeIndex, alone: JinaEmbedder) -> None:
+        index = make(of=alone)
+        index.add(ITEMS, payloads=PAYLOADS, ids=IDS)
+        means = [rows.mean(0) / np.linalg.norm(rows.mean(0)) for rows in alone.embed_multi_vector(ITEMS)]
+        (query,) = alone.embed_multi_vector(QUERIES[:1], prompt_name="query")
+        cosines = np.stack(means) @ query.mean(0)
+        hits = index.search(QUERIES[0], 12, candidates=12)
+        assert {hit.payload["number"] for hit in hits} == set(np.argsort(-cosines)[:12].tolist())
+
+    def test_names_bad_items(self, make: MakeIndex, alone: JinaEmbedder) -> None:
+        with pytest.raises(InputError, match=r"items\[1\]"):
+            make(of=alone).add(["a", ""])
 
 
 class TestSearch:

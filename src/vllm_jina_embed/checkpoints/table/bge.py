@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..description import Checkpoint, Model
 from ..layout import Layout
 from ..prompt_pieces import Slot, Special
+from ..token_layer import TokenLayer
 
 BGE_M3 = "BAAI/bge-m3"
 
@@ -43,5 +46,24 @@ XLM_ROBERTA = Model(
     vectors_before={"8734c941a26acaa3": "vllm-jina-embed/1"},
 )
 
-ROWS = (XLM_ROBERTA,)
+# The same model with what its own library computes beside the dense vector: a row of its own, which a caller names, so
+# that what the other row gave stays what it is.
+BGE_M3_COLBERT = replace(
+    XLM_ROBERTA,
+    name="bge-m3-colbert",
+    layouts=(replace(XLM_ROBERTA.layouts[0], assumed=""),),
+    only_named=True,
+    projector=TokenLayer(file="colbert_linear.pt", skips_first=True),
+    token_weights=TokenLayer(file="sparse_linear.pt", skips=("<s>", "</s>", "<pad>", "<unk>")),
+    source={
+        **XLM_ROBERTA.source,
+        "projector": "FlagEmbedding, inference/embedder/encoder_only/m3.py and finetune/.../m3/modeling.py, "
+        "_colbert_embedding: colbert_linear of all states but the first one, normalised",
+        "token_weights": "FlagEmbedding, modeling.py, _sparse_embedding: relu of sparse_linear; m3.py, "
+        "_process_token_weights: the largest of an id, without cls, eos, pad and unk",
+    },
+    vectors_before={},
+)
+
+ROWS = (XLM_ROBERTA, BGE_M3_COLBERT)
 CHECKPOINTS = (Checkpoint.published(BGE_M3, XLM_ROBERTA, sizes=(1024,), max_length=8192),)

@@ -44,6 +44,7 @@ QWEN3_VL_EMBEDDING = Model(
         ("passage", "both"): (*PASSAGE, Slot.IMAGES, Slot.TEXT, *ASSISTANT),
     },
     image=IMAGE,
+    token_side=32,
     attention="causal",
     splits_prompts=True,
     matryoshka_sizes=QWEN3_VL_SIZES,
@@ -59,6 +60,7 @@ QWEN3_VL_EMBEDDING = Model(
         "templates": "src/models/qwen3_vl_embedding.py, format_model_input: images before texts, instructions end in "
         "punctuation, that of a passage is the default; README.md, Quick Start: that of a query",
         "image": "chat_template.json of Qwen/Qwen3-VL-*",
+        "token_side": "preprocessor_config.json of Qwen/Qwen3-VL-*: patches of 16 pixels, merged 2 by 2",
         "attention": "transformers, modeling_qwen3_vl.py, a decoder",
         "splits_prompts": "causal attention: a state depends on what stands before it alone",
         # The usual ones; any in between was trained too.

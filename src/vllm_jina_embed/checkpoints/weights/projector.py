@@ -1,6 +1,6 @@
 """The projector of multi-vectors, per task: token states ``(n, hidden_size)`` to rows ``(n, token_dimensions)``.
 
-``Projection.multi_vector`` is the reference for ``plugin/``.
+``Projection`` is the reference for ``plugin/``; ``token_layers.py`` reads the one of a row without adapters.
 Source: multi_vector_projector in modeling_jina_embeddings_v4.py: W x + b + (x A^T) B^T * alpha / r, then L2 per token.
 """
 
@@ -15,12 +15,10 @@ import numpy as np
 from ..._arrays import Floats
 from ...errors import ConfigError
 from ...pooling.single_vector import normalize
-from .. import values
-from ..files import Location, read_json
+from ..files import Location
 from .lora import PROJECTOR, WEIGHTS, adapter_parts, scaling
 from .safetensors import Tensor, read_table
-
-INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+from .shards import shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +28,24 @@ class Projection:
     Attributes:
         weight: float32 ``(token_dimensions, hidden_size)``, with the adapter added.
         bias: float32 ``(token_dimensions,)``.
+        skips_first: Whether the first token has no row.
     """
 
     weight: Floats
     bias: Floats
+    skips_first: bool = False
 
     def multi_vector(self, states: Floats) -> Floats:
         """Return rows of L2 norm 1 for token states ``(n_tokens, hidden_size)``, which must not be normalised."""
-        return normalize(np.asarray(states @ self.weight.T + self.bias, dtype=np.float32))
+        return normalize(self.rows(states))
+
+    def token_weights(self, states: Floats) -> Floats:
+        """Return what each state weighs, float32 ``(n_tokens, 1)``, none of them negative."""
+        return np.maximum(self.rows(states), np.float32(0))
+
+    def rows(self, states: Floats) -> Floats:
+        """Return what the layer gives for token states, float32 ``(n_rows, token_dimensions)``."""
+        return np.asarray(states[int(self.skips_first) :] @ self.weight.T + self.bias, dtype=np.float32)
 
 
 def projector_adapters(folder: Path, tasks: tuple[str, ...]) -> dict[str, Floats]:
@@ -79,13 +87,7 @@ def projections(location: Location, folder: Path, tasks: tuple[str, ...]) -> Map
 
 def _base(location: Location, name: str) -> Tensor:
     """Return one tensor of the base weights, from the shard that holds it."""
-    try:
-        index = read_json(location.file(INDEX))
-    except ConfigError:
-        file = SINGLE
-    else:
-        where = f"{str(location)!r}: {INDEX}"
-        file = values.text(where, values.mapping(where, index, "weight_map"), name)
+    file = shards(location).get(name)
     tensor = read_table(location.file(file)).get(name) if file else None
     if tensor is None:
         raise ConfigError(f"{str(location)!r} has no {name}; a native checkpoint of jina-embeddings-v4 has one.")

@@ -25,9 +25,11 @@ from ..plugin_contract import (
     LINE_KEY,
     POOLED_PREFIX,
     POOLING_KEY,
+    PROJECTOR_KEY,
     RETURN_MEMORY,
     REVERSED_KEY,
     TASKS_KEY,
+    WEIGHTS_KEY,
 )
 from .vllm_versions import image_arguments
 
@@ -183,8 +185,12 @@ def _pooled(row: Model, architecture: str) -> dict[str, Any]:
     """Return the overrides for vLLM's own ``architecture`` with the pooling of ``row``."""
     in_line = row.image_positions == "line"
     marks = {LAYER_NORM_KEY: row.layer_norm, LINE_KEY: in_line, REVERSED_KEY: row.reversed_states}
-    given = {key: True for key, is_set in marks.items() if is_set}
-    return {"architectures": [f"{POOLED_PREFIX}{architecture}"], POOLING_KEY: row.pooling, **given}
+    given: dict[str, Any] = {key: True for key, is_set in marks.items() if is_set}
+    layers = {PROJECTOR_KEY: row.projector, WEIGHTS_KEY: row.token_weights}
+    given |= {key: layer.plain for key, layer in layers.items() if layer is not None}
+    if row.pooling is not None:
+        given[POOLING_KEY] = row.pooling
+    return {"architectures": [f"{POOLED_PREFIX}{architecture}"], **given}
 
 
 def _pooler_config(row: Model) -> dict[str, Any]:
@@ -193,7 +199,7 @@ def _pooler_config(row: Model) -> dict[str, Any]:
     Our pooler adds up over cuts; vLLM's means could not, so it would switch cuts off for any other type than LAST.
     """
     uncut = {"seq_pooling_type": "LAST"} if row.splits_prompts else {}
-    return {"task": "embed", "use_activation": True, **uncut}
+    return {"task": "token_embed" if row.pooling is None else "embed", "use_activation": True, **uncut}
 
 
 def _cache_bytes(config: LocalConfig, location: Location) -> int:

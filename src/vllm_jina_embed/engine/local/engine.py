@@ -27,6 +27,7 @@ from ..._extras import require
 from ...checkpoints.files import locate
 from ...checkpoints.weights.lora import Adapters, split_adapters
 from ...checkpoints.weights.projector import projections
+from ...checkpoints.weights.token_layers import token_layers
 from ...errors import ClosedError, EngineDeadError, EngineError, InputError
 from ...inputs.policy import MediaPolicy
 from ...pooling.single_vector import NORM_LIMIT
@@ -34,7 +35,7 @@ from ...prompts.base import Prompt
 from ...prompts.build import row_builder
 from ..config import LocalConfig
 from ..loop import LoopThread
-from ..plugin_contract import PATIENT, QUESTION_SECONDS, URGENT
+from ..plugin_contract import PATIENT, QUESTION_SECONDS, ROWS_TASK, URGENT, WEIGHTS_TASK
 from ..protocol import TokenStates
 from ..self_check import check_engine, check_multi_vector, together
 from .arguments import TOKENIZERS, check_remote_code, engine_arguments, environment, memory_kept, variables
@@ -98,10 +99,16 @@ class LocalEngine:
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``."""
-        projected = task if self._adapters is not None else None
+        own = ROWS_TASK if self._config.row.projector is not None else None
+        projected = own if self._adapters is None else task
         params = vllm_params("token_embed", use_activation=True, projected_for=projected)
         output = await self._answer(prompt, task, urgent, params)
         return _finite(output.outputs.data.float().numpy())
+
+    async def token_weights(self, prompt: Prompt, *, task: str) -> Floats:
+        """See ``Engine.token_weights``."""
+        params = vllm_params("token_embed", use_activation=False, projected_for=WEIGHTS_TASK)
+        return _finite((await self._answer(prompt, task, False, params)).outputs.data.float().numpy()[:, 0])
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``Engine.token_states``."""
@@ -158,10 +165,11 @@ class LocalEngine:
     async def _check(self, hf_config: Any) -> None:
         """Run the self-checks, with each adapter if there are any."""
         config, adapters = self._config, self._adapters
-        builder = row_builder(config.row, self._location, policy=MediaPolicy(), length=config.max_tokens)
+        row, layers = config.row, token_layers(self._location, config.row)
+        builder = row_builder(row, self._location, policy=MediaPolicy(), length=config.max_tokens)
+        options: dict[str, Any] = {"row": row, "max_tokens": self.max_tokens, "layers": layers}
         checks = [
-            check_engine(self, builder, hf_config, row=config.row, task=task, max_tokens=self.max_tokens)
-            for task in config.tasks or config.row.checked_tasks
+            check_engine(self, builder, hf_config, task=task, **options) for task in config.tasks or row.checked_tasks
         ]
         if adapters is not None:
             task_projections = projections(self._location, adapters.source, config.tasks)

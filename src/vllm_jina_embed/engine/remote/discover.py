@@ -13,6 +13,7 @@ from ..._secrets import Secret, check_key, split_login
 from ...checkpoints.description import Checkpoint, Model
 from ...checkpoints.files import locate
 from ...checkpoints.registry import DEFAULT_ROW
+from ...checkpoints.weights.token_layers import layer_files
 from ...errors import ConfigError
 from ..config import RemoteConfig
 from ..pool import EnginePool
@@ -43,7 +44,8 @@ class Remote:
     def config(self, checkpoint: Checkpoint, *, revision: str | None, min_pixels: int, max_pixels: int) -> RemoteConfig:
         """Return the configuration of their engine; where they are decides no vector."""
         if self.facts is None:
-            location, state = checkpoint.location, locate(checkpoint.location).state()
+            location = checkpoint.location
+            state = locate(location).state(layer_files(checkpoint.row))
         else:  # a server names its checkpoint as it likes; that is not a path on this machine
             location, state = f"{checkpoint.name} in {self.facts.dtype}", self.facts.files
             revision = self.facts.revision

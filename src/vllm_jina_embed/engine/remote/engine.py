@@ -142,10 +142,20 @@ class RemoteEngine:
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``Engine.token_states``; ``ConfigError`` where no server gives them."""
         states = await self._batches.ask(VectorRequest(kind="states", task=task), prompt)
-        ids = messages.expanded(prompt, min_pixels=self._config.min_pixels, max_pixels=self._config.max_pixels)
+        ids = messages.expanded(prompt, **self._config.image_sizes)
         if len(ids) != len(states):
             raise EngineError(f"got {len(states)} states of an item whose images' tokens are counted as {len(ids)}.")
         return TokenStates(token_ids=ids, states=states)
+
+    async def token_weights(self, prompt: Prompt, *, task: str) -> Floats:
+        """Refuse: vLLM's requests have no place for it.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(
+            "a server gives no token weights. Use JinaEmbedder in the process that needs them (embed_sparse)."
+        )
 
     def facts(self) -> tuple[ServerFacts, bytes]:
         """Return what the servers tell: their facts, and the tokenizer.json that goes with them.

@@ -27,8 +27,6 @@ from .server_facts import MOST_TOKENS, is_within
 
 ENCODING = {"encoding_format": "base64", "embed_dtype": "float32", "endianness": "little"}
 Kind = Literal["embed", "multi", "states"]
-# Source: Qwen2-VL's image processor (smart_resize): patches of 14 pixels, merged 2 by 2.
-FACTOR = 28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,27 +152,27 @@ def _numbers(encoded: Any, where: str) -> Floats:
     raise EngineError(f"{where}: got {reprlib.repr(encoded)}; expected float32 numbers in base64.")
 
 
-def expanded(prompt: Prompt, *, min_pixels: int, max_pixels: int) -> tuple[int, ...]:
+def expanded(prompt: Prompt, *, min_pixels: int, max_pixels: int, side: int) -> tuple[int, ...]:
     """Return the prompt's token ids with every image's token repeated as the model's processor does."""
     before, after = prompt.around
     ids = list(prompt.token_ids[:before])
     for number, image in enumerate(prompt.images):
         start, pad, end = prompt.token_ids[before + 3 * number : before + 3 * number + 3]
-        tokens = image_tokens(*image.size, min_pixels=min_pixels, max_pixels=max_pixels)
+        tokens = image_tokens(*image.size, min_pixels=min_pixels, max_pixels=max_pixels, side=side)
         ids += [start, *[pad] * tokens, end]
     return (*ids, *prompt.token_ids[len(prompt.token_ids) - after :]) if prompt.images else prompt.token_ids
 
 
-def image_tokens(width: int, height: int, *, min_pixels: int, max_pixels: int) -> int:
-    """Return how many tokens an image takes.
+def image_tokens(width: int, height: int, *, min_pixels: int, max_pixels: int, side: int) -> int:
+    """Return how many tokens an image takes, each for a square of ``side`` pixels.
 
     Source: smart_resize in transformers' image_processing_qwen2_vl.py.
     """
-    rows, columns = round(height / FACTOR), round(width / FACTOR)
-    if rows * columns * FACTOR**2 > max_pixels:
+    rows, columns = round(height / side), round(width / side)
+    if rows * columns * side**2 > max_pixels:
         beta = math.sqrt((height * width) / max_pixels)
-        rows, columns = max(1, math.floor(height / beta / FACTOR)), max(1, math.floor(width / beta / FACTOR))
-    elif rows * columns * FACTOR**2 < min_pixels:
+        rows, columns = max(1, math.floor(height / beta / side)), max(1, math.floor(width / beta / side))
+    elif rows * columns * side**2 < min_pixels:
         beta = math.sqrt(min_pixels / (height * width))
-        rows, columns = math.ceil(height * beta / FACTOR), math.ceil(width * beta / FACTOR)
+        rows, columns = math.ceil(height * beta / side), math.ceil(width * beta / side)
     return rows * columns

@@ -13,12 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ..._arrays import Floats
 from ...errors import ConfigError, EngineError, InputError
-from ...pooling import single_vector
 from ...prompts.base import Prompt
 from ...prompts.chat_template import image_template
 from ..config import RemoteConfig
@@ -27,6 +23,7 @@ from . import http, messages
 from .balancer import LostError, Member
 from .http import AnswerTooLargeError, Connection, Reply
 from .messages import VectorRequest
+from .plain import pooled
 from .server_checks import compare_checkpoint, compare_peers, compare_starts, started_anew
 from .server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 
@@ -47,6 +44,7 @@ class Server(Member):
         self.max_tokens = 0
         self._config = config
         self._width = 0  # numbers of one token's row, once it is known what it serves
+        self._skipped = 0  # tokens of a prompt that have no row
         self._model: str | None = None
         self._fingerprint: str | None = None
         self._sure = False  # whether it was not lost since it told what it serves
@@ -104,6 +102,8 @@ class Server(Member):
                 compare_peers(facts, self.url, peer.facts, peer.url)
         self.facts, self.max_tokens = facts, facts.max_tokens
         self._width = facts.checkpoint.token_dimensions if facts.projected else facts.checkpoint.hidden_size
+        projector = facts.checkpoint.row.projector
+        self._skipped = int(facts.projected and projector is not None and projector.skips_first)
 
     async def answer(self, request: VectorRequest, prompts: Sequence[Prompt], question: dict[str, Any]) -> list[Floats]:
         """Return an array per prompt: ``(dimensions,)``, or ``(n_tokens, width)`` of multi-vectors and states.
@@ -146,7 +146,7 @@ class Server(Member):
         if request.kind == "multi":
             return [messages.unit(one, where) for one in rows]
         return [
-            request.checked(self._pooled(prompt, one, request), where)
+            request.checked(pooled(self._config.row, prompt, one, request), where)
             for prompt, one in zip(prompts, rows, strict=True)
         ]
 
@@ -176,6 +176,11 @@ class Server(Member):
                 'serve CHECKPOINT\', or with --runner pooling --pooler-config \'{"task":"token_embed"}\'.'
             ) from None
         checkpoint = self._config.checkpoint
+        if checkpoint is not None and checkpoint.row.projector is not None:
+            raise ConfigError(
+                f"{self.url}: a plain vLLM server makes other multi-vectors than {checkpoint.name} was trained for. "
+                "Start it by 'vllm-jina-embed serve'."
+            )
         if checkpoint is not None and checkpoint.supports_images:
             image_template(checkpoint.row)  # a plain server makes the prompts of images by it alone
         if checkpoint is None or checkpoint.has_adapters or len(flat) != 2 * checkpoint.hidden_size:
@@ -190,12 +195,11 @@ class Server(Member):
         self, prompts: Sequence[Prompt], path: str, body: dict[str, Any], *, urgent: bool
     ) -> list[Floats]:
         """Return one row per token of each expanded prompt."""
-        where = f"{self.url}{path}"
         if prompts[0].images and self.facts is not None:  # only its processor knows how many tokens an image has
             told = await self._ask("POST", path, body, most=_bytes(self.max_tokens * self._width), urgent=urgent)
-            (flat,) = messages.answers(told, "data", 1, where=where)
+            (flat,) = messages.answers(told, "data", 1, where=f"{self.url}{path}")
             return [self._rows_of_images(flat, prompts[0])]
-        ids = [self._expanded(prompt) for prompt in prompts]
+        ids = [messages.expanded(prompt, **self._config.image_sizes) for prompt in prompts]
         most = _bytes(sum(map(len, ids)) * self._width)
         try:
             told = await self._ask("POST", path, body, most=most, urgent=urgent)
@@ -203,7 +207,7 @@ class Server(Member):
             if not prompts[0].images:
                 raise
             raise ConfigError(self._other_prompt("many more", len(ids[0]))) from None
-        flats = messages.answers(told, "data", len(prompts), where=where)
+        flats = messages.answers(told, "data", len(prompts), where=f"{self.url}{path}")
         return [await self._rows(*each) for each in zip(prompts, ids, flats, strict=True)]
 
     def _rows_of_images(self, flat: Floats, prompt: Prompt) -> Floats:
@@ -216,12 +220,9 @@ class Server(Member):
             )
         return flat.reshape(count, self._width)
 
-    def _expanded(self, prompt: Prompt) -> tuple[int, ...]:
-        return messages.expanded(prompt, min_pixels=self._config.min_pixels, max_pixels=self._config.max_pixels)
-
     async def _rows(self, prompt: Prompt, ids: Sequence[int], flat: Floats) -> Floats:
-        """Return flat numbers as one row per token of the expanded prompt ``ids``."""
-        count, left = divmod(len(flat), self._width)
+        """Return flat numbers as one row per token of the expanded prompt ``ids``, but for those without one."""
+        count, left = divmod(len(flat) + self._skipped * self._width, self._width)
         if left or (count != len(ids) and not prompt.images):
             raise EngineError(f"{self.url}: got {len(flat)} numbers for {len(ids)} tokens of {self._width} each.")
         if count != len(ids):
@@ -232,7 +233,7 @@ class Server(Member):
             if not isinstance(told, dict) or told.get("tokens") != list(ids):
                 raise ConfigError(self._other_prompt(count, len(ids)))
             self._template_checked = True
-        return flat.reshape(count, self._width)
+        return flat.reshape(-1, self._width)
 
     def _other_prompt(self, got: int | str, expected: int) -> str:
         size = {"size": {"shortest_edge": self._config.min_pixels, "longest_edge": self._config.max_pixels}}
@@ -241,14 +242,6 @@ class Server(Member):
             "it has another chat template or other pixel bounds. Start it by 'vllm-jina-embed serve', or with "
             f"--chat-template (vllm_jina_embed.prompts.chat_template) and --mm-processor-kwargs '{json.dumps(size)}'."
         )
-
-    def _pooled(self, prompt: Prompt, states: Floats, request: VectorRequest) -> Floats:
-        """Return the embedding ``(dimensions,)`` of a prompt's token states, as the checkpoint pools them."""
-        with np.errstate(over="ignore"):  # of numbers that no model gives; the norm tells it
-            row = self._config.row
-            mask = _spans(prompt, len(states)) if row.pooling == "vision_span_mean" else None
-            pooled = single_vector.pooled(states, row.pooling, mask=mask, layer_norm=row.layer_norm)
-            return single_vector.finish(pooled, request.dimensions, normalized=request.normalize)
 
     async def _ask(
         self,
@@ -289,11 +282,3 @@ def _of_length(embedding: Floats, dimensions: int, where: str) -> Floats:
     if len(embedding) != dimensions:
         raise EngineError(f"{where}: the server gave {len(embedding)} numbers; expected {dimensions}.")
     return embedding
-
-
-def _spans(prompt: Prompt, count: int) -> npt.NDArray[np.bool_]:
-    """Return a mask ``(count,)`` of the vision spans, which stand side by side, or of a text's whole prompt."""
-    before, after = prompt.around
-    mask = np.zeros(count, dtype=bool)
-    mask[before : count - after] = True
-    return mask

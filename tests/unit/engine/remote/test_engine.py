@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 import time
 from collections.abc import Callable, Coroutine
@@ -19,10 +20,12 @@ from PIL import Image
 from tests.support.fake_engine import vector_of
 from tests.support.fake_servers import PATHS, RAW, WIDTH, FakeServers, config_of, facts_of, image_prompt, state_of
 from tests.support.images import SIZES, noise
+from vllm_jina_embed.checkpoints.registry import DEFAULT_ROW
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.qwen_vl import DSE, QWEN3_VL_EMBEDDING
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
+from vllm_jina_embed.checkpoints.token_layer import TokenLayer
 from vllm_jina_embed.engine.remote import balancer
 from vllm_jina_embed.engine.remote.engine import RemoteEngine
 from vllm_jina_embed.errors import ConfigError, EngineDeadError, EngineError, InputError
@@ -208,6 +211,36 @@ def test_multi_vectors_have_a_row_per_token(start: Start) -> None:
     rows = result(engine, engine.multi_vector(image_prompt(noise(56, 84), noise(28, 28)), task="retrieval"))
     assert rows.shape == (2 + (1 + 6 + 1) + (1 + 4 + 1) + 1, WIDTH)
     assert servers.bodies[-1][1]["use_activation"] is True
+
+
+def test_a_row_whose_first_token_has_no_row_is_told_by_its_row(start: Start) -> None:
+    """One row fewer than tokens is right there, and wrong elsewhere; a plain server cannot project."""
+    layer = TokenLayer(names=("proj",), skips_first=True)
+    row = replace(DEFAULT_ROW, name="skips", projector=layer, adapter_architecture=None, vectors_before={})
+    checkpoint = replace(resolve("demo"), row=row)
+
+    def without_first(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path != "/pooling":
+            return None
+        ids = json.loads(request.content)["input"]
+        rows = [np.stack([vector_of(text(one), WIDTH) for one in each[1:]]) for each in ids]
+        data = [
+            {"index": index, "data": base64.b64encode(one.astype("<f4").tobytes()).decode()}
+            for index, one in enumerate(rows)
+        ]
+        return httpx.Response(200, json={"data": data})
+
+    told = {"checkpoint": {**facts_of("token_embed")["checkpoint"], "family": "skips", "row_digest": row.digest}}
+    facts = {**told, "projected": True}
+    servers = FakeServers(fail=without_first, facts=facts, a="token_embed")
+    engine = start(servers, row=row, checkpoint=checkpoint)
+    rows = result(engine, engine.multi_vector(text(5, 6, 7), task="retrieval"))
+    np.testing.assert_allclose(rows, np.stack([vector_of(text(6), WIDTH), vector_of(text(7), WIDTH)]))
+    with pytest.raises(ConfigError, match="a plain vLLM server makes other multi-vectors than demo"):
+        start(FakeServers(a="plain"), row=row, checkpoint=checkpoint)
+    other = start(FakeServers(fail=without_first, a="token_embed"))
+    with pytest.raises(EngineError, match="numbers for 3 tokens"):
+        result(other, other.multi_vector(text(5, 6, 7), task="retrieval"))
 
 
 def test_another_template_of_a_plain_server_is_told(start: Start) -> None:

@@ -117,19 +117,28 @@ SIZES = [
 
 @pytest.mark.parametrize(("height", "width", "tokens"), SIZES)
 def test_the_tokens_of_an_image(height: int, width: int, tokens: int) -> None:
-    assert image_tokens(width, height, min_pixels=3136, max_pixels=602112) == tokens
+    assert image_tokens(width, height, min_pixels=3136, max_pixels=602112, side=28) == tokens
 
 
 @pytest.mark.parametrize("size", [(1000, 700), (1600, 1200), (3000, 40), (777, 776), (9999, 9999)])
 def test_large_images_stay_within_the_bounds(size: tuple[int, int]) -> None:
     """At most 768 tokens, at least most of them, whatever their shape."""
-    assert 700 <= image_tokens(*size, min_pixels=3136, max_pixels=602112) <= 768 or size == (3000, 40)
+    assert 700 <= image_tokens(*size, min_pixels=3136, max_pixels=602112, side=28) <= 768 or size == (3000, 40)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (31, 33), (300, 200), (1800, 1600), (90, 900), (4000, 3000)])
+def test_tokens_of_larger_squares_are_those_of_the_processor(size: tuple[int, int]) -> None:
+    """Qwen3-VL's stand for 32 by 32 pixels."""
+    processing = pytest.importorskip("transformers.models.qwen2_vl.image_processing_qwen2_vl")
+    bounds = {"min_pixels": 64 * 32**2, "max_pixels": 1280 * 32**2}
+    height, width = processing.smart_resize(size[1], size[0], factor=32, **bounds)
+    assert image_tokens(*size, side=32, **bounds) == height * width // 32**2
 
 
 def test_a_text_is_not_expanded() -> None:
     builder = template_builder()
     (prompt,) = builder.build(images([noise(56, 84)]), role="passage", task="retrieval", max_length=9, truncate="end")
-    ids = expanded(prompt, min_pixels=3136, max_pixels=602112)
+    ids = expanded(prompt, min_pixels=3136, max_pixels=602112, side=28)
     assert len(ids) == len(prompt.token_ids) + 5
     assert sorted(set(ids)) == sorted(set(prompt.token_ids))
 
