@@ -103,6 +103,7 @@ def differences(row: Model, layout: Layout, evidence: Evidence, *, known: bool =
     """
     config = evidence.config
     yield from _values_apart("config.json", config, layout.config)
+    yield from _values_apart("config.json: text_config", config.get("text_config"), layout.text)
     if layout.processor:
         yield from _values_apart(PROCESSOR, optional_json(evidence.location, PROCESSOR), layout.processor)
     if missing := [key for key in layout.present if config.get(key) is None]:
@@ -124,7 +125,7 @@ def differences(row: Model, layout: Layout, evidence: Evidence, *, known: bool =
 
 def _values_apart(file: str, own: Any, expected: Mapping[str, Any]) -> Iterator[str]:
     """Yield which keys of a JSON file have other values than expected; a key or a file that is missing says nothing."""
-    if own is not None and not isinstance(own, Mapping):
+    if expected and own is not None and not isinstance(own, Mapping):
         yield f"{file} has {values.short(own)}; expected an object"
         return
     for key, value in expected.items():

@@ -22,7 +22,9 @@ from ..engine.plugin_contract import (
 )
 from .end_with_parent import end_with_parent
 
-EMBEDDING_SUFFIXES = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "ChatModel", "Model", "ForMaskedLM")
+EMBEDDING_SUFFIXES = (
+    "ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "ChatModel", "Model", "ForMaskedLM", "ForRetrieval",
+)  # fmt: skip
 """How vLLM's architectures that return a state for each token end; others are heads that judge, or drafts."""
 
 
