@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.support.clip import make_clip
 from tests.support.llava_next import make_e5_v
+from tests.support.nemotron_vl import make_nemotron_vl
 from tests.support.qwen2_vl import make_qwen2_vl
 from tests.support.qwen3_vl import make_qwen3_vl
 from tests.support.siglip import make_siglip, make_siglip2
@@ -19,6 +20,7 @@ MAKERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "vlm2vec-qwen2vl": ("VLM2Vec-Qwen2VL-2B-merged", make_qwen2_vl),
     "vlm2vec-v2": ("VLM2Vec-V2.0-merged", make_qwen2_vl),
     "e5-v": ("e5-v", make_e5_v),
+    "llama-nemotron-embed-vl": ("llama-nemotron-embed-vl-1b-v2", make_nemotron_vl),
 }
 """By the row, the folder's name and what writes it; those of jina-embeddings-v4 are ``checkpoints`` and ``native``."""
 DUAL_ENCODERS: dict[str, tuple[str, Callable[[Path], Path]]] = {

@@ -91,7 +91,7 @@ def _sized(
     """
     row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named")
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
-    text_config = {**decision.layout.defaults, **(values.mapping(where, config, "text_config") or config)}
+    text_config = {**decision.layout.defaults, **_of_text(where, config)}
     hidden_size = _size(where, config, text_config, decision)
     tasks, sizes, token_dimensions = row.tasks, [*row.matryoshka_sizes], hidden_size
     if len(tasks) > 1:
@@ -121,6 +121,12 @@ def _sized(
         architecture=decision.layout.architecture,
         options=options,
     )
+
+
+def _of_text(where: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of the text's model, which stand alone, or in one of these keys."""
+    parts = (values.mapping(where, config, key) for key in ("text_config", "llm_config"))
+    return next(filter(None, parts), config)
 
 
 def _size(where: str, config: Mapping[str, Any], text_config: Mapping[str, Any], decision: Decision) -> int:

@@ -171,8 +171,9 @@ class PieceBuilder:
 
     def _image_prompt(self, item: ImageItem, role: str, task: str) -> Prompt:
         if not self._row.takes_images:
+            reason = next((f": {layout.texts_only}" for layout in self._row.layouts if layout.texts_only), ".")
             raise InputError(
-                "got an image; this checkpoint takes texts only.", where=item.where, positions=[item.position]
+                f"got an image; this checkpoint takes texts only{reason}", where=item.where, positions=[item.position]
             )
         parts = self._parts[self._row.template("image", role, task)]
         images = self._images(item)
