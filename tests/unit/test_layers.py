@@ -38,7 +38,7 @@ LAYERS = (
 OWNERS = {
     "vllm": {"engine/local/", "plugin/", "serve/"},
     "torch": {"engine/local/image_threads.py", "plugin/", "scoring/maxsim_torch.py", "serve/request_checks.py"},
-    "transformers": {"engine/local/"},
+    "transformers": {"engine/local/", "plugin/config_types.py"},
     "httpx": {"engine/remote/"},
     "huggingface_hub": {"checkpoints/files.py"},
     "tokenizers": {"prompts/"},

@@ -58,7 +58,7 @@ class Model(Frozen):
             a multiple of; their area is 4 to 16384 squares of it.
         symmetric_tasks: Tasks in which both roles get the prompt of a query.
         architecture: The plugin's architecture that vLLM loads; None for vLLM's own, with this row's pooling.
-        adapter_architecture: The same for a checkpoint with an adapter per task.
+        adapter_architecture: The same for a checkpoint with an adapter per task, where a projector has some too.
         vllm_architecture: vLLM's own name of the architecture, with this row's pooling, where config.json has another.
         reversed_states: Whether vLLM's class gives the states of a text from the last token to the first; the plugin
             puts them in order.
@@ -175,6 +175,11 @@ class Model(Frozen):
             KeyError: There is none for this role and task.
         """
         return self.adapters[(role if (role, task) in self.adapters else "any", task)] if self.adapters else None
+
+    @property
+    def has_task_adapters(self) -> bool:
+        """Whether each task's adapter is a folder of its own; else one file holds those of all tasks."""
+        return any(layout.adapters == "by_task" for layout in self.layouts)
 
     @property
     def checked_tasks(self) -> tuple[str, ...]:

@@ -54,7 +54,8 @@ class Folder:
 
         Hashing gigabytes of weights would take too long.
         """
-        files = [*sorted(self.path.iterdir()), *sorted(self.path.glob("adapters/*"))]
+        places = ("*", "adapters/*", "adapters/*/*")
+        files = [file for place in places for file in sorted(self.path.glob(place))]
         deciding = [path for path in files if path.suffix in _DECIDING and path.is_file()]
         stats = [(path.relative_to(self.path).as_posix(), path.stat()) for path in deciding]
         facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

@@ -32,8 +32,9 @@ class Layout(Frozen):
         other_prompts: The prompts of tasks that the row does not serve, by their names there. They may stand there too,
             and do not say which model it is.
         adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
-            ``named``, where the architecture says that there are some; ``merged``, where adapters were published, which
-            vLLM cannot serve on a vision encoder: then there is no adapter_config.json beside the weights.
+            ``named``, where the architecture says that there are some; ``by_task``, where it says so, and ``adapters``
+            has a folder of PEFT for each task; ``merged``, where adapters were published, which vLLM cannot serve on a
+            vision encoder: then there is no adapter_config.json beside the weights.
         assumed: Where other models have the same files: the words of a warning that this row is assumed.
         pooling_decides: Whether 1_Pooling/config.json with the row's pooling, and a config_sentence_transformers.json
             with ``prompts``, say which model it is. A folder without them is assumed to be one of this row's if there
@@ -49,6 +50,6 @@ class Layout(Frozen):
     prompts: Mapping[str, str] = field(default_factory=dict)
     prompts_unpublished: bool = False
     other_prompts: Mapping[str, str] = field(default_factory=dict)
-    adapters: Literal["none", "ignored", "folder", "named", "merged"] = "none"
+    adapters: Literal["none", "ignored", "folder", "named", "by_task", "merged"] = "none"
     assumed: str = ""
     pooling_decides: bool = False

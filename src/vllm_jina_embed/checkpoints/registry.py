@@ -140,7 +140,7 @@ def _of_sizes(row: Model) -> dict[str, Rule]:
 
 def _of_layout(layout: Layout) -> dict[str, Rule]:
     """Return the rules of a layout's fields."""
-    adapters = ("none", "ignored", "folder", "named", "merged")
+    adapters = ("none", "ignored", "folder", "named", "by_task", "merged")
     return {
         "architecture": (bool(layout.architecture) and _is_text_or_none(layout.architecture), "an architecture"),
         "config": (_has_text_keys(layout.config), "a mapping of values by keys of config.json"),

@@ -88,7 +88,7 @@ def _sized(
     Raises:
         ConfigError: A value has another type, or is out of its range.
     """
-    row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named")
+    row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named", "by_task")
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
     text_config = {**decision.layout.defaults, **(values.mapping(where, config, "text_config") or config)}
     hidden_size = _size(where, config, text_config, decision)

@@ -37,6 +37,9 @@ def register() -> None:
     end_with_parent()
     from vllm import ModelRegistry
 
+    from .config_types import register_types
+
+    register_types()
     for name, module in ENCODERS.items():
         if name not in ModelRegistry.get_supported_archs():
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")

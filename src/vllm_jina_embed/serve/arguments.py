@@ -93,7 +93,8 @@ def serve_arguments(
     arguments |= {"chat_template": MESSAGE_TEMPLATE, "chat_template_content_format": "openai"}
     flags: list[str] = []
     if adapters is not None:
-        arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}
+        if adapters.has_projector:
+            arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: task}
         modules = [{"name": adapter, "path": str(folder)} for adapter, folder in adapters.folders.items()]
         flags += ["--lora-modules", *map(json.dumps, modules)]
     for key, value in arguments.items():

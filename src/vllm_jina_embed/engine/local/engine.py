@@ -25,8 +25,9 @@ import numpy as np
 from ..._arrays import Floats
 from ..._extras import require
 from ...checkpoints.files import locate
-from ...checkpoints.weights.lora import Adapters, split_adapters
+from ...checkpoints.weights.lora import Adapters
 from ...checkpoints.weights.projector import projections
+from ...checkpoints.weights.task_adapters import adapters_of
 from ...errors import ClosedError, EngineDeadError, EngineError, InputError
 from ...inputs.policy import MediaPolicy
 from ...pooling.single_vector import NORM_LIMIT
@@ -98,7 +99,7 @@ class LocalEngine:
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``."""
-        projected = task if self._adapters is not None else None
+        projected = task if self._adapters is not None and self._adapters.has_projector else None
         params = vllm_params("token_embed", use_activation=True, projected_for=projected)
         output = await self._answer(prompt, task, urgent, params)
         return _finite(output.outputs.data.float().numpy())
@@ -136,7 +137,7 @@ class LocalEngine:
     async def _start(self) -> None:
         config = self._config
         if config.tasks:
-            self._adapters = split_adapters(self._location, config.tasks)
+            self._adapters = adapters_of(self._location, config.row, config.tasks)
         self._llm = self._launch()
         settings = self._llm.vllm_config
         self.max_tokens = int(settings.model_config.max_model_len)
@@ -163,7 +164,7 @@ class LocalEngine:
             check_engine(self, builder, hf_config, row=config.row, task=task, max_tokens=self.max_tokens)
             for task in config.tasks or config.row.checked_tasks
         ]
-        if adapters is not None:
+        if adapters is not None and adapters.has_projector:
             task_projections = projections(self._location, adapters.source, config.tasks)
             checks += [
                 check_multi_vector(self, hf_config, task=task, expected=projection.multi_vector)
