@@ -16,6 +16,7 @@ from tests.support.gte import GteReference
 from tests.support.images import noise
 from tests.support.instructed import e5_mistral_reference, gte_qwen2_reference, qwen2_embed_base_reference
 from tests.support.jina_v3 import JinaV3Reference
+from tests.support.jina_v5 import JinaV5Reference
 from tests.support.native import NativeReference
 from tests.support.nomic import NomicReference
 from tests.support.qwen3 import Qwen3Reference
@@ -44,6 +45,8 @@ OF_TEXTS: dict[str, Callable[[Path, str], AnyReference]] = {
     "snowflake-arctic-embed-m-v2.0": lambda folder, task: GteReference(folder),
     "gte-multilingual": lambda folder, task: GteReference(folder),
     "nomic-embed-text-v1.5": lambda folder, task: NomicReference(folder),
+    "jina-v5-small": lambda folder, task: JinaV5Reference(folder, task),
+    "jina-v5-nano": lambda folder, task: JinaV5Reference(folder, task),
     "jina-v3": lambda folder, task: JinaV3Reference(folder, "retrieval.query" if task == "retrieval" else task),
 }
 """By the row, the reference of a query in a task."""
