@@ -92,7 +92,7 @@ def serve_arguments(
     arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}
     arguments |= {"chat_template": MESSAGE_TEMPLATE, "chat_template_content_format": "openai"}
     flags: list[str] = []
-    if adapters is not None or row.projector is not None:
+    if row.projector is not None or (adapters is not None and adapters.has_projector):
         default = ROWS_TASK if adapters is None else task
         arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: default}
     if adapters is not None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from vllm.exceptions import VLLMValidationError
 
-from ..checkpoints.description import Checkpoint
+from ..checkpoints.checkpoint import Checkpoint
 from ..errors import ConfigError
 from ..settings import check_dimensions
 

@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 
 from ..checkpoints import resolve
-from ..checkpoints.description import Checkpoint
+from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.files import TOKENIZER, locate
 from ..checkpoints.prompt_pieces import Placeholder, Slot, Special, Template
 from ..checkpoints.registry import row_named

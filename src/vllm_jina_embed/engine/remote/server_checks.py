@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 
 from ..._arrays import Floats
-from ...checkpoints.description import Checkpoint
+from ...checkpoints.checkpoint import Checkpoint
 from ...errors import ConfigError
 from ..config import RemoteConfig
 from ..self_check import LIMIT, apart
