@@ -48,7 +48,6 @@ class Model(Frozen):
             checkpoint takes, where it was trained so: the others see it. None for no padding.
         image: The pieces of one image; the engine repeats the token that stands for its patches. Empty where only texts
             have embeddings, or the engine puts in tokens of its own.
-        image_marks: Keys of config.json with the ids that the engine itself puts before and behind an image's patches.
         image_positions: With positions in three directions, whether the patches of an image were trained on a ``grid``,
             as vLLM places them, or in one ``line`` with the tokens around them.
         fixed_size: Whether the checkpoint's own processor alone decides an image's size: no bounds in pixels then.
@@ -104,7 +103,6 @@ class Model(Frozen):
     templates: Mapping[tuple[str, str], Template]
     padding: Special | None = None
     image: Template = ()
-    image_marks: tuple[str, ...] = ()
     image_positions: Literal["grid", "line"] = "grid"
     fixed_size: bool = False
     token_side: int = 28

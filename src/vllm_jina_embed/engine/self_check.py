@@ -84,7 +84,7 @@ async def check_engine(
 
     async def check(prompt: Prompt) -> TokenStates:
         tokens = await engine.token_states(prompt, task=task)
-        _check_ids(prompt, tokens, [getattr(config, key) for key in row.image_marks])
+        _check_ids(prompt, tokens)
         if layers.projector is not None:
             await _check_rows(engine, prompt, layers.projector.multi_vector(tokens.states), task)
         if layers.weights is not None:
@@ -125,18 +125,13 @@ def _pooled(tokens: TokenStates, row: Model, config: Any) -> Floats:
     return single_vector.pooled(tokens.states, row.pooling, mask=mask, layer_norm=row.layer_norm)
 
 
-def _check_ids(prompt: Prompt, tokens: TokenStates, marks: Sequence[int]) -> None:
+def _check_ids(prompt: Prompt, tokens: TokenStates) -> None:
     """Check that the engine computed the tokens that were sent, the token of each image repeated.
-
-    Args:
-        prompt: What was sent.
-        tokens: What was computed.
-        marks: Ids that the engine puts before and behind each image; none for nothing.
 
     Raises:
         EngineError: It computed others, or has another number of states.
     """
-    got, sent = _unexpanded(tokens.token_ids, prompt), _unexpanded(_marked(prompt, marks), prompt)
+    got, sent = _unexpanded(tokens.token_ids, prompt), _unexpanded(prompt.token_ids, prompt)
     if got != sent:
         place = _first_difference(got, sent)
         raise EngineError(
@@ -148,15 +143,6 @@ def _check_ids(prompt: Prompt, tokens: TokenStates, marks: Sequence[int]) -> Non
         raise EngineError(
             f"vLLM gives {len(tokens.states)} token states for {len(tokens.token_ids)} tokens; expected one for each."
         )
-
-
-def _marked(prompt: Prompt, marks: Sequence[int]) -> tuple[int, ...]:
-    """Return the ids of a prompt with those that the engine puts around each image."""
-    ids = prompt.token_ids
-    if not (prompt.images and marks):
-        return ids
-    (first, last), before, end = marks, prompt.around[0], len(ids) - prompt.around[1]
-    return (*ids[:before], *(each for one in ids[before:end] for each in (first, one, last)), *ids[end:])
 
 
 def _unexpanded(ids: Sequence[int], prompt: Prompt) -> tuple[int, ...]:
