@@ -21,14 +21,17 @@ from tests.support.vision import spread
 
 HIDDEN, ROWS, SIDE, PATCH = 64, 32, 56, 14
 PATCHES = (SIDE // PATCH) ** 2
-TOWER = ("vlm.vision_tower.", "vlm.vision_tower.vision_model.")
-"""What names of the vision tower's tensors begin with: in transformers 5, and published."""
+NAMES = (
+    ("vlm.vision_tower.", "vlm.vision_tower.vision_model."),
+    ("vlm.language_model.", "vlm.language_model.model."),
+)
+"""What names of tensors begin with: in transformers 5, and published."""
 
 
 def make_col_pali(folder: Path, *, seed: int = 0) -> Path:
     """Write a random checkpoint to a new folder."""
     folder.mkdir(parents=True)
-    tokenizer = make_tokenizer(f"{KNOWN} Question: Describe the image.\n", ["<pad>", "<eos>", "<bos>", "<image>"])
+    tokenizer = make_tokenizer(f"{KNOWN} Question: Describe the image.\n", ["<pad>", "<eos>", "<bos>", "<image>", "\n"])
     tokenizer.save(str(folder / "tokenizer.json"))
     names = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "image_token": "<image>"}
     write_json(
@@ -42,7 +45,7 @@ def make_col_pali(folder: Path, *, seed: int = 0) -> Path:
     size = tokenizer.get_vocab_size()
     text = {
         "model_type": "gemma", "vocab_size": size + 1152, "hidden_size": HIDDEN, "intermediate_size": 128,
-        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 16,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32,
         "max_position_embeddings": 2048, "num_image_tokens": PATCHES, "pad_token_id": 0,
     }  # fmt: skip
     vision = {
@@ -59,10 +62,17 @@ def make_col_pali(folder: Path, *, seed: int = 0) -> Path:
     model = ColPaliForRetrieval(config)
     spread(model)
     torch.nn.init.normal_(model.embedding_proj_layer.bias)
-    tensors = {name.replace(*TOWER): one.contiguous() for name, one in model.state_dict().items()}
+    tensors = {_renamed(name): one.contiguous() for name, one in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     write_json(folder / "config.json", {**config.to_dict(), "architectures": ["ColPaliForRetrieval"]})
     return folder
+
+
+def _renamed(name: str, *, back: bool = False) -> str:
+    for names in NAMES:
+        old, new = names[::-1] if back else names
+        name = name.replace(old, new)
+    return name
 
 
 class ColPaliReference:
@@ -72,7 +82,7 @@ class ColPaliReference:
         config = ColPaliConfig.from_pretrained(folder)
         self.model = ColPaliForRetrieval(config).float().eval()
         tensors = load_file(folder / "model.safetensors").items()
-        self.model.load_state_dict({name.replace(*TOWER[::-1]): one for name, one in tensors})
+        self.model.load_state_dict({_renamed(name, back=True): one for name, one in tensors})
         self.processor = SiglipImageProcessor.from_pretrained(folder)
 
     def multi_vector(self, ids: Sequence[int], images: Sequence[Image.Image] = ()) -> np.ndarray:
@@ -81,4 +91,14 @@ class ColPaliReference:
         with torch.inference_mode():
             rows = self.model(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), **given)
         found: np.ndarray = rows.embeddings[0].numpy()
+        return found
+
+    def causal(self, ids: Sequence[int]) -> np.ndarray:
+        """Return the rows of a text that is computed causally, and projected without the bias: both are mistakes."""
+        later = torch.full((1, 1, len(ids), len(ids)), torch.finfo(torch.float32).min).triu(1)
+        with torch.inference_mode():
+            decoder = self.model.vlm.language_model
+            states = decoder(input_ids=torch.tensor([ids]), attention_mask=later).last_hidden_state
+            rows = torch.nn.functional.normalize(states @ self.model.embedding_proj_layer.weight.T, dim=-1)
+        found: np.ndarray = rows[0].numpy()
         return found

@@ -44,7 +44,7 @@ OWNERS = {
         "scoring/maxsim_torch.py",
         "serve/request_checks.py",
     },
-    "transformers": {"engine/local/", "plugin/nemotron_config.py"},
+    "transformers": {"engine/local/", "plugin/config_types.py", "plugin/nemotron_config.py"},
     "httpx": {"engine/remote/"},
     "huggingface_hub": {"checkpoints/files.py"},
     "tokenizers": {"prompts/"},

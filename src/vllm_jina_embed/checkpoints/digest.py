@@ -12,6 +12,7 @@ NO_VECTORS = frozenset(
     {
         "layouts",
         "known_as",
+        "image_marks",
         "remote_code",
         "attention",
         "min_dimensions",

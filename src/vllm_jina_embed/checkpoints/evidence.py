@@ -164,7 +164,9 @@ def _role(key: str) -> str:
 
 def has_its_adapters(layout: Layout, location: Location) -> bool:
     """Tell whether a checkpoint has the folder of adapters that a layout has, or neither does."""
-    return layout.adapters in ("named", "ignored", "merged") or location.has_adapters == (layout.adapters == "folder")
+    if layout.adapters in ("named", "by_task", "ignored", "merged"):
+        return True
+    return location.has_adapters == (layout.adapters == "folder")
 
 
 def _adapters_apart(layout: Layout, location: Location) -> Iterator[str]:

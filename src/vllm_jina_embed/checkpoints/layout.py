@@ -35,8 +35,9 @@ class Layout(Frozen):
         other_prompts: The prompts of tasks that the row does not serve, by their names there. They may stand there too,
             and do not say which model it is.
         adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
-            ``named``, where the architecture says that there are some; ``merged``, where adapters were published, which
-            vLLM cannot serve on a vision encoder: then there is no adapter_config.json beside the weights.
+            ``named``, where the architecture says that there are some; ``by_task``, where it says so, and ``adapters``
+            has a folder of PEFT for each task; ``merged``, where adapters were published, which vLLM cannot serve on a
+            vision encoder: then there is no adapter_config.json beside the weights.
         adds_ends: Whether tokenizer.json adds the first and the last token of the row's prompts of texts, and no other.
         texts_only: Why images are refused although the model was trained with some, in the words of an error.
         assumed: Where other models have the same files: the words of a warning that this row is assumed.
@@ -57,7 +58,7 @@ class Layout(Frozen):
     prompts: Mapping[str, str] = field(default_factory=dict)
     prompts_unpublished: bool = False
     other_prompts: Mapping[str, str] = field(default_factory=dict)
-    adapters: Literal["none", "ignored", "folder", "named", "merged"] = "none"
+    adapters: Literal["none", "ignored", "folder", "named", "by_task", "merged"] = "none"
     adds_ends: bool = False
     texts_only: str = ""
     assumed: str = ""

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias, get_args
 
 from ..errors import ConfigError
 from . import table, values
-from .description import TASKS, Checkpoint, Model, Pooling
+from .checkpoint import Checkpoint
+from .description import TASKS, Model, Pooling
 from .evidence import words
 from .layout import Layout
 from .prompt_pieces import Special
@@ -144,7 +145,7 @@ def _of_sizes(row: Model) -> dict[str, Rule]:
 
 def _of_layout(layout: Layout) -> dict[str, Rule]:
     """Return the rules of a layout's fields."""
-    adapters = ("none", "ignored", "folder", "named", "merged")
+    adapters = ("none", "ignored", "folder", "named", "by_task", "merged")
     mappings, texts = ("config", "text", "processor", "defaults"), ("unnamed", "texts_only", "assumed")
     flags = ("adds_ends", "pooling_decides", "prompts_unpublished")
     return {

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import values
-from .description import DEMO, DEMO_FOLDER, Checkpoint, Model
+from .checkpoint import Checkpoint
+from .description import DEMO, DEMO_FOLDER, Model
 from .files import Folder, Location, locate, read_json
 from .recognition import Decision, decide
 from .registry import DEFAULT_ROW, PUBLISHED, ROWS, UNSERVED
@@ -89,7 +90,7 @@ def _sized(
     Raises:
         ConfigError: A value has another type, or is out of its range.
     """
-    row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named")
+    row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named", "by_task")
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
     text_config = {**decision.layout.defaults, **_of_text(where, config)}
     hidden_size = _size(where, config, text_config, decision)

@@ -15,6 +15,10 @@ def of_vllm(row: Model) -> dict[str, tuple[bool, str]]:
     return {
         "vllm_architecture": (row.vllm_architecture is None or _is_text(row.vllm_architecture), "a text, or None"),
         "reversed_states": (isinstance(row.reversed_states, bool), "True or False"),
+        "image_marks": (
+            row.image_marks == () or (row.image != () and _are_two_texts(row.image_marks)),
+            "two keys of config.json, where an image has pieces of its own, or none",
+        ),
         "remote_code": (isinstance(row.remote_code, str), "a text"),
         "config_names": (_are_texts(row.config_names), "a mapping of texts by texts"),
         "size_key": (
@@ -30,6 +34,10 @@ def of_vllm(row: Model) -> dict[str, tuple[bool, str]]:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
+
+
+def _are_two_texts(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_text, value))
 
 
 def _is_key(value: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..checkpoints.description import Checkpoint
+from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.registry import ROWS
 from ..errors import ConfigError
 from .backend import Request

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import Any
 
 from .._closing import Closing
-from ..checkpoints.description import Checkpoint
+from ..checkpoints.checkpoint import Checkpoint
 from ..inputs import items as inputs
 from ..inputs.items import Checked
 from ..prompts.input_types import role_and_task

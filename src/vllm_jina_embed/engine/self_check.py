@@ -84,7 +84,7 @@ async def check_engine(
 
     async def check(prompt: Prompt) -> TokenStates:
         tokens = await engine.token_states(prompt, task=task)
-        _check_ids(prompt, tokens)
+        _check_ids(prompt, tokens, [getattr(config, key) for key in row.image_marks])
         if layers.projector is not None:
             await _check_rows(engine, prompt, layers.projector.multi_vector(tokens.states), task)
         if layers.weights is not None:
@@ -125,13 +125,18 @@ def _pooled(tokens: TokenStates, row: Model, config: Any) -> Floats:
     return single_vector.pooled(tokens.states, row.pooling, mask=mask, layer_norm=row.layer_norm)
 
 
-def _check_ids(prompt: Prompt, tokens: TokenStates) -> None:
+def _check_ids(prompt: Prompt, tokens: TokenStates, marks: Sequence[int]) -> None:
     """Check that the engine computed the tokens that were sent, the token of each image repeated.
+
+    Args:
+        prompt: What was sent.
+        tokens: What was computed.
+        marks: Ids that the engine puts before and behind each image; none for nothing.
 
     Raises:
         EngineError: It computed others, or has another number of states.
     """
-    got, sent = _unexpanded(tokens.token_ids, prompt), _unexpanded(prompt.token_ids, prompt)
+    got, sent = _unexpanded(tokens.token_ids, prompt), _unexpanded(_marked(prompt, marks), prompt)
     if got != sent:
         place = _first_difference(got, sent)
         raise EngineError(
@@ -143,6 +148,15 @@ def _check_ids(prompt: Prompt, tokens: TokenStates) -> None:
         raise EngineError(
             f"vLLM gives {len(tokens.states)} token states for {len(tokens.token_ids)} tokens; expected one for each."
         )
+
+
+def _marked(prompt: Prompt, marks: Sequence[int]) -> tuple[int, ...]:
+    """Return the ids of a prompt with those that the engine puts around each image."""
+    ids = prompt.token_ids
+    if not (prompt.images and marks):
+        return ids
+    (first, last), before, end = marks, prompt.around[0], len(ids) - prompt.around[1]
+    return (*ids[:before], *(each for one in ids[before:end] for each in (first, one, last)), *ids[end:])
 
 
 def _unexpanded(ids: Sequence[int], prompt: Prompt) -> tuple[int, ...]:
@@ -172,7 +186,7 @@ def _check_attention(checked: Sequence[TokenStates], row: Model) -> None:
     count = 0 if len(checked) == 1 else _first_difference(checked[0].token_ids, checked[1].token_ids)
     if row.attention is None or count == 0:
         return
-    distance = _distance(*(single_vector.normalize(tokens.states[:count]) for tokens in checked[:2]))
+    distance = apart(*(tokens.states[:count] for tokens in checked[:2]))
     if row.attention == "causal" and not distance <= LIMIT:
         raise EngineError(
             f"vLLM lets the first tokens of a prompt see what follows (their states are {distance:.4f} apart), but "
@@ -185,6 +199,16 @@ def _check_attention(checked: Sequence[TokenStates], row: Model) -> None:
             "but this checkpoint was trained with attention to both sides. Give the row overrides={'is_causal': "
             "False}; where vLLM's class does not read it, it cannot serve this checkpoint."
         )
+
+
+def apart(states: Floats, others: Floats) -> float:
+    """Return how far the states of equal first tokens of two prompts are apart; over ``LIMIT`` they see what follows.
+
+    Args:
+        states: Of one prompt's first tokens, ``(n_tokens, hidden_size)``, not normalised.
+        others: Of the other's.
+    """
+    return _distance(single_vector.normalize(states), single_vector.normalize(others))
 
 
 def _of_row(builder: Builder, row: Model, task: str, max_tokens: int) -> list[Prompt]:
@@ -234,14 +258,7 @@ async def _check_rows(engine: VectorSource, prompt: Prompt, rows: Floats, task: 
 
 
 async def _check_weights(engine: Any, prompt: Prompt, weights: Floats, task: str) -> None:
-    """Compare the engine's token weights of a prompt with ``weights``, over their L2 norm.
-
-    Args:
-        engine: An ``Engine``.
-        prompt: The prompt.
-        weights: What its tokens weigh, ``(n_tokens,)``.
-        task: The task.
-    """
+    """Compare the engine's token weights of a prompt with ``weights`` ``(n_tokens,)``, over their L2 norm."""
     got, norm = await engine.token_weights(prompt, task=task), np.float32(np.linalg.norm(weights) or 1)
     if not _distance(got / norm, weights / norm) <= LIMIT:
         raise EngineError(

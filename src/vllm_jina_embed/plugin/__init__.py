@@ -43,9 +43,9 @@ def register() -> None:
     end_with_parent()
     from vllm import ModelRegistry
 
-    from .nemotron_config import register_config
+    from .config_types import register_types
 
-    register_config()
+    register_types()
     for name, module in UNPOOLED.items():
         if name not in ModelRegistry.get_supported_archs():
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")

@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import CONFIG_MAPPING, AutoConfig, LlamaConfig, PretrainedConfig, SiglipVisionConfig
-
-MODEL_TYPE = "llama_nemotron_vl"
+from transformers import LlamaConfig, PretrainedConfig, SiglipVisionConfig
 
 
 class NemotronVLConfig(PretrainedConfig):
     """A SigLIP, whose patches a projector makes tokens of, and a Llama with attention to both sides."""
 
-    model_type = MODEL_TYPE
+    model_type = "llama_nemotron_vl"
 
     def __init__(
         self,
@@ -54,9 +52,3 @@ class NemotronVLConfig(PretrainedConfig):
         self.min_dynamic_patch, self.max_dynamic_patch = min_dynamic_patch, max_dynamic_patch
         self.is_causal = False
         super().__init__(**kwargs)
-
-
-def register_config() -> None:
-    """Let transformers read config.json of this ``model_type`` by our class, unless it has one of its own."""
-    if MODEL_TYPE not in CONFIG_MAPPING:
-        AutoConfig.register(MODEL_TYPE, NemotronVLConfig)

@@ -130,6 +130,7 @@ def test_col_pali_causally_and_without_its_bias(tmp_path: Path) -> None:
     gaps = [distance(one, other) for one, other in zip(theirs, right, strict=True)]
     print(f"ColPali: vLLM's text {gaps[0]:.2f}, image {gaps[1]:.2f}")
     assert min(gaps) > 1000 * GATE
+    assert distance(theirs[0], reference.causal(tokenizer.encode(query).ids)) <= GATE
     with pytest.raises(ConfigError, match=r"causally, where it was trained with attention to both sides.*Use Tomoro"):
         JinaEmbedder(folder)
 

@@ -152,6 +152,10 @@ WRONG: dict[str, tuple[object, str]] = {
         (Slot.TEXT,),
         "the pieces of one image, a special token among them, or none",
     ),
+    "image_marks": (
+        ("boi_token_id", "eoi_token_id"),
+        "two keys of config.json, where an image has pieces of its own, or none",
+    ),
     "image_positions": ("round", "grid or line"),
     "fixed_size": (1, "True or False"),
     "side_multiple": (0, "a whole number over 0, or None"),

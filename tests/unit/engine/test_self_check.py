@@ -14,11 +14,13 @@ import pytest
 from tests.support.builders import builder_of
 from tests.support.fake_engine import FakeEngine, vector_of
 from tests.support.layered_engine import CONFIG as LAYERED
+from tests.support.layered_engine import END as END_MARK
 from tests.support.layered_engine import PAD, LayeredEngine, builder_for
+from tests.support.layered_engine import START as START_MARK
 from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed._arrays import Floats
 from vllm_jina_embed.checkpoints.description import Model
-from vllm_jina_embed.checkpoints.prompt_pieces import Special
+from vllm_jina_embed.checkpoints.prompt_pieces import Slot, Special
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
@@ -120,6 +122,33 @@ async def test_an_engine_that_computes_other_tokens_is_refused(name: str, mistak
         EngineError, match=r"computes other tokens than those sent: from place \d+ on, got \[.*\], sent \["
     ):
         await check(LayeredEngine(ROWS[name], mistake))
+
+
+MARKED = replace(
+    BOTH,
+    name="marked",
+    templates={("any", "text"): (Slot.TEXT,), ("any", "image"): ("the fox ", Slot.IMAGES, " quick")},
+    image=(Special("<|image_pad|>"),),
+    image_marks=("vision_start_token_id", "vision_end_token_id"),
+)
+
+
+class Marking(LayeredEngine):
+    """Puts a token of its own before and behind each image."""
+
+    def _states(self, prompt: Prompt) -> TokenStates:
+        ids = [each for one in prompt.token_ids for each in ((START_MARK, one, END_MARK) if one == PAD else (one,))]
+        return super()._states(replace(prompt, token_ids=tuple(ids)))
+
+
+async def test_tokens_that_the_engine_itself_puts_around_images_are_expected_where_the_row_says_so() -> None:
+    """As many as it says, and no others."""
+    await check(Marking(MARKED))
+    for engine in (Marking(replace(MARKED, image_marks=())), LayeredEngine(MARKED)):
+        with pytest.raises(EngineError, match="computes other tokens than those sent: from place 3 on"):
+            await check(engine)
+    with pytest.raises(EngineError, match="computes other tokens than those sent"):
+        await check(Marking(MARKED, "tokens made anew"))
 
 
 async def test_an_engine_that_leaves_a_token_out_is_refused() -> None:

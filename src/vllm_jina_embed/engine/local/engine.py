@@ -25,8 +25,9 @@ import numpy as np
 from ..._arrays import Floats
 from ..._extras import require
 from ...checkpoints.files import locate
-from ...checkpoints.weights.lora import Adapters, split_adapters
+from ...checkpoints.weights.lora import Adapters
 from ...checkpoints.weights.projector import projections
+from ...checkpoints.weights.task_adapters import adapters_of
 from ...checkpoints.weights.token_layers import token_layers
 from ...errors import ClosedError, EngineDeadError, EngineError, InputError
 from ...inputs.policy import MediaPolicy
@@ -100,7 +101,7 @@ class LocalEngine:
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``."""
         own = ROWS_TASK if self._config.row.projector is not None else None
-        projected = own if self._adapters is None else task
+        projected = task if self._adapters is not None and self._adapters.has_projector else own
         params = vllm_params("token_embed", use_activation=True, projected_for=projected)
         output = await self._answer(prompt, task, urgent, params)
         return _finite(output.outputs.data.float().numpy())
@@ -143,7 +144,7 @@ class LocalEngine:
     async def _start(self) -> None:
         config = self._config
         if config.tasks:
-            self._adapters = split_adapters(self._location, config.tasks)
+            self._adapters = adapters_of(self._location, config.row, config.tasks)
         self._llm = self._launch()
         settings = self._llm.vllm_config
         self.max_tokens = int(settings.model_config.max_model_len)
@@ -171,11 +172,10 @@ class LocalEngine:
         checks = [
             check_engine(self, builder, hf_config, task=task, **options) for task in config.tasks or row.checked_tasks
         ]
-        if adapters is not None:
-            task_projections = projections(self._location, adapters.source, config.tasks)
+        if adapters is not None and adapters.has_projector:
             checks += [
                 check_multi_vector(self, hf_config, task=task, expected=projection.multi_vector)
-                for task, projection in task_projections.items()
+                for task, projection in projections(self._location, adapters.source, config.tasks).items()
             ]
         await together(checks)
 
