@@ -208,7 +208,7 @@ def test_a_long_text_is_cut_as_here_or_refused(case: SimpleNamespace, post: Any)
                 (right,) = cutting.embed([text])
             told = post("/v1/embeddings", input=[text], truncate_prompt_tokens=-1, truncation_side=wire)
             assert worst(told["data"][0]["embedding"], right) <= LIMIT
-    assert "max" in refusal(post("/v1/embeddings", input=[LONG]))
+    assert "the longest prompt is" in refusal(post("/v1/embeddings", input=[LONG]))
     assert "texts[1]: got" in refusal(post("/v2/embed", texts=["a", LONG], truncate="NONE"))
 
 
