@@ -77,17 +77,19 @@ EXCEPTIONS = {
 PUBLIC = {
     "__init__.py": {
         "CachedEmbedder", "ClosedError", "ConfigError", "EngineDeadError", "EngineError", "ForkedError", "InputError",
-        "JinaEmbedder", "Layout", "MediaPolicy", "MissingExtraError", "Model", "Placeholder", "Slot", "Special",
-        "VllmJinaError", "__version__", "register",
+        "JinaEmbedder", "Layout", "MaxSimReranker", "MediaPolicy", "MissingExtraError", "Model", "Placeholder", "Slot",
+        "Special", "VllmJinaError", "__version__", "register",
     },
     "langchain/__init__.py": {
-        "LateInteractionRetriever", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",
+        "LateInteractionRetriever", "MaxSimReranker", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",
     },
     "llama_index/__init__.py": {
-        "LateInteractionRetriever", "ImageQuery", "VllmJinaEmbedding", "image_document", "image_node",
+        "LateInteractionRetriever", "ImageQuery", "MaxSimReranker", "VllmJinaEmbedding", "image_document", "image_node",
         "image_retriever_tool", "name_images", "unified_retriever",
     },
-    "late_interaction/__init__.py": {"Hit", "LateInteractionIndex", "Size", "Storage", "size_of"},
+    "late_interaction/__init__.py": {
+        "Hit", "LateInteractionIndex", "MaxSimReranker", "Ranked", "Size", "Storage", "size_of",
+    },
 }  # fmt: skip
 """What users import: another name is a promise, and a missing one breaks somebody's program."""
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..checkpoints.description import Checkpoint
+from ..errors import ConfigError
 from ..inputs.items import Item
 from .outcomes import Outcome
 
@@ -53,3 +55,13 @@ class Backend(Protocol):
     async def arun(self, request: Request) -> Outcome:
         """Await ``run``."""
         ...
+
+
+def check_multi_vectors(checkpoint: Checkpoint) -> None:
+    """Check that a model has a vector per token.
+
+    Raises:
+        ConfigError: It was trained for one vector of an item.
+    """
+    if not checkpoint.row.token_vectors:
+        raise ConfigError(f"{checkpoint.name} was trained for one vector of an item; it has no multi-vectors.")

@@ -15,7 +15,7 @@ from ..errors import ClosedError, ConfigError, EngineError
 from ..prompts.base import Builder, check_role
 from ..prompts.build import load_builder
 from ..settings import Settings, check_late_chunks
-from .backend import Request
+from .backend import Request, check_multi_vectors
 from .fusion import embed_fused
 from .outcomes import Outcome
 from .pipeline import Plan, Progress, embed_items
@@ -133,8 +133,8 @@ class EngineBackend:
             check_late_chunks(checkpoint)
             if request.multi_vector:
                 raise ConfigError("multi_vector=True: late chunks have one embedding each. Leave it out.")
-        if request.multi_vector and not checkpoint.row.token_vectors:
-            raise ConfigError(f"{checkpoint.name} was trained for one vector of an item; it has no multi-vectors.")
+        if request.multi_vector:
+            check_multi_vectors(checkpoint)
         return Plan(
             task=settings.task,
             role=request.prompt_name,
