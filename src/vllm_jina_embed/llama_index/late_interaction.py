@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from llama_index.core.callbacks import CallbackManager
@@ -14,26 +12,14 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_
 
 from ..errors import InputError
 from ..frameworks.renamed import renamed
-from ..inputs.file_names import local_path
 from ..inputs.images import ImageInput, MediaPolicy
 from ..inputs.items import EmbedInput
-from ..inputs.references import is_path
 from ..late_interaction import Hit, LateInteractionIndex
 from .nodes import items_of, storable, whole
+from .queries import ImageQuery, file_or_image, image_of
 
 DOCUMENT_KEY = "ref_doc_id"
 """LlamaIndex's payload key of the document that a node comes from; the metadata stands beside it."""
-
-
-@dataclass
-class ImageQuery(QueryBundle):
-    """A query by image; ``query_str`` is what rerankers and chat models read as the question.
-
-    Attributes:
-        image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
-    """
-
-    image: Any = None
 
 
 class LateInteractionRetriever(BaseRetriever):
@@ -121,7 +107,7 @@ class LateInteractionRetriever(BaseRetriever):
     @renamed(picture="image")
     def image_query(self, image: ImageInput, query_str: str = "") -> ImageQuery:
         """Return a query by image: path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array."""
-        return ImageQuery(query_str, image=_file_or_image(image))
+        return ImageQuery(query_str, image=file_or_image(image))
 
     @renamed(picture="image")
     async def aimage_query(self, image: ImageInput, query_str: str = "") -> ImageQuery:
@@ -164,11 +150,9 @@ def _query(bundle: QueryBundle) -> EmbedInput:
     Raises:
         InputError: The query has neither, or several texts.
     """
-    if isinstance(bundle, ImageQuery):
-        image: EmbedInput = bundle.image
+    image = image_of(bundle)
+    if image is not None:
         return image
-    if bundle.image_path is not None:
-        return _file_or_image(bundle.image_path)
     texts = bundle.embedding_strs
     if len(texts) == 1:
         return texts[0]
@@ -177,11 +161,6 @@ def _query(bundle: QueryBundle) -> EmbedInput:
         f"the query has {what}; expected one text or image, whose tokens are compared. For an image, pass "
         "retriever.image_query(image)."
     )
-
-
-def _file_or_image(image: ImageInput) -> ImageInput:
-    """Return a path in a string as a ``Path``, since the index takes a string for a text."""
-    return Path(local_path(image)) if isinstance(image, str) and is_path(image) else image
 
 
 def _of_document(name: str) -> Any:
