@@ -43,7 +43,7 @@ def nodes(paths: list[Path]) -> list[NodeWithScore]:
         TextNode(text=TEXTS["square"], id_="square"),
         image_node(paths[0], id_="first", caption="where is the red circle"),
         TextNode(text=TEXTS["circle"], id_="circle"),
-        image_node(paths[1].read_bytes(), id_="second"),
+        image_node(paths[1].read_bytes(), id_="second", text="words beside it, which this model takes no image with"),
     ]
     return [NodeWithScore(node=node, score=0.5) for node in found]
 
