@@ -88,7 +88,8 @@ PUBLIC = {
         "image_retriever_tool", "name_images", "unified_retriever",
     },
     "late_interaction/__init__.py": {
-        "Hit", "LateInteractionIndex", "MaxSimReranker", "Ranked", "Size", "Storage", "size_of",
+        "Hit", "LateInteractionIndex", "MaxSimMap", "MaxSimReranker", "Ranked", "Size", "Storage",
+        "TokenMatch", "amaxsim_map", "maxsim_map", "size_of",
     },
 }  # fmt: skip
 """What users import: another name is a promise, and a missing one breaks somebody's program."""

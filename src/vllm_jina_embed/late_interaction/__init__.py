@@ -2,7 +2,20 @@
 
 from ..scoring.ranking import Ranked
 from .index import Hit, LateInteractionIndex
+from .maxsim_map import MaxSimMap, TokenMatch, amaxsim_map, maxsim_map
 from .reranker import MaxSimReranker
 from .storage import Size, Storage, size_of
 
-__all__ = ["Hit", "LateInteractionIndex", "MaxSimReranker", "Ranked", "Size", "Storage", "size_of"]
+__all__ = [
+    "Hit",
+    "LateInteractionIndex",
+    "MaxSimMap",
+    "MaxSimReranker",
+    "Ranked",
+    "Size",
+    "Storage",
+    "TokenMatch",
+    "amaxsim_map",
+    "maxsim_map",
+    "size_of",
+]
