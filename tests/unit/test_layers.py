@@ -43,6 +43,7 @@ OWNERS = {
     "huggingface_hub": {"checkpoints/files.py"},
     "tokenizers": {"prompts/"},
     "qdrant_client": {"late_interaction/"},
+    "lancedb": {"late_interaction/"},
     "langchain_core": {"langchain/"},
     "llama_index": {"llama_index/"},
     "mteb": {"mteb.py"},
@@ -88,7 +89,7 @@ PUBLIC = {
         "image_retriever_tool", "name_images", "unified_retriever",
     },
     "late_interaction/__init__.py": {
-        "Hit", "LateInteractionIndex", "MaxSimMap", "MaxSimReranker", "Ranked", "Size", "Storage",
+        "Hit", "LateInteractionIndex", "MaxSimMap", "MaxSimReranker", "Ranked", "Rerank", "Size", "Storage",
         "TokenMatch", "amaxsim_map", "maxsim_map", "size_of",
     },
 }  # fmt: skip

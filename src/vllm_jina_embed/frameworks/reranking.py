@@ -5,35 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Protocol, Self
 
 from pydantic import AliasChoices, Field, PrivateAttr, StrictInt, model_validator
 
 from ..checkpoints.description import DEMO
 from ..embedder import JinaEmbedder
-from ..inputs.items import EmbedInput
+from ..late_interaction import stages
 from ..late_interaction.reranker import MaxSimReranker
-from ..scoring.ranking import Ranked
 from ..settings import Settings
 from .base import Adapter
 from .fields import MODEL_SPELLINGS, SHARED, EngineFields, ModelName
 
 
-class Reranker(Protocol):
-    """The methods of a reranker that an adapter calls; the core's ``MaxSimReranker`` has them."""
+class Reranker(stages.Reranker, Protocol):
+    """A reranker that an adapter calls; the core's ``MaxSimReranker`` is one."""
 
     @property
     def settings(self) -> Settings:
         """The checked settings of its model."""
-        ...
-
-    def rerank(self, query: EmbedInput, items: Iterable[EmbedInput], top_n: int | None = None) -> list[Ranked]:
-        """Return the positions and scores of the items that answer a query best, best first."""
-        ...
-
-    async def arerank(self, query: EmbedInput, items: Iterable[EmbedInput], top_n: int | None = None) -> list[Ranked]:
-        """Await ``rerank``."""
         ...
 
     def close(self) -> None:

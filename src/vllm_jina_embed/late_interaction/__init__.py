@@ -1,9 +1,11 @@
 """Search by embeddings and MaxSim: an index of two stages in one query, and a second look at any search's results."""
 
 from ..scoring.ranking import Ranked
-from .index import Hit, LateInteractionIndex
+from .collection import Hit
+from .index import LateInteractionIndex
 from .maxsim_map import MaxSimMap, TokenMatch, amaxsim_map, maxsim_map
 from .reranker import MaxSimReranker
+from .stages import Rerank
 from .storage import Size, Storage, size_of
 
 __all__ = [
@@ -12,6 +14,7 @@ __all__ = [
     "MaxSimMap",
     "MaxSimReranker",
     "Ranked",
+    "Rerank",
     "Size",
     "Storage",
     "TokenMatch",
