@@ -17,7 +17,7 @@ from tests.support.in_memory import in_memory, write_folder
 from tests.unit.scoring.test_maxsim import by_definition
 from vllm_jina_embed import InputError, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.errors import EmbeddingWarning
-from vllm_jina_embed.langchain import MaxSimReranker, VllmJinaEmbeddings, image_document
+from vllm_jina_embed.langchain import MaxSimReranker, VllmJinaEmbeddings, image_document, image_retriever_tool
 
 QUESTION = "where is the red circle"
 IMAGES = [noise(40, 30, seed=1), noise(30, 40, seed=2)]
@@ -168,3 +168,17 @@ def test_bad_documents_are_named(embedder: JinaEmbedder, tmp_path: Path) -> None
         with pytest.warns(EmbeddingWarning, match=r"not ranked: items\[0\]"):
             found = MaxSimReranker(embedder=skipping).compress_documents([Document(" "), Document("a")], QUESTION)
         assert [one.page_content for one in found] == ["a"]
+
+
+def test_an_agents_tool_shows_what_the_second_look_found(embedder: JinaEmbedder, documents: list[Document]) -> None:
+    """Images by reference too: the limits are those of the reranker's embedder."""
+    store = InMemoryVectorStore(VllmJinaEmbeddings(embedder=embedder))
+    store.add_documents(documents)
+    retriever = ContextualCompressionRetriever(
+        base_retriever=store.as_retriever(), base_compressor=MaxSimReranker(embedder=embedder)
+    )
+    message = image_retriever_tool(retriever).invoke(
+        {"name": "search", "args": {"query": QUESTION}, "id": "1", "type": "tool_call"}
+    )
+    assert [one.metadata["n"] for one in message.artifact] == [n for n, _ in expected(embedder, QUESTION)]
+    assert [block["type"] for block in message.content].count("image") == 2
