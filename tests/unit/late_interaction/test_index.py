@@ -159,6 +159,13 @@ class TestAdd:
         assert set(hits) == {"one", known}
         assert hits["one"].payload == {"new": 2}
 
+    def test_of_one_id_twice_keeps_the_last(self, make: MakeIndex) -> None:
+        """In one batch; a store that merges rows by their id would refuse both."""
+        index = make()
+        index.add(["a", "the fox", "b"], ids=["one", "one", "two"], payloads=[{"n": 1}, {"n": 2}, {}])
+        assert index.count() == 2
+        assert {hit.id: hit.payload for hit in index.search("the fox")} == {"one": {"n": 2}, "two": {}}
+
     def test_shows_its_progress(self, make: MakeIndex, capsys: pytest.CaptureFixture[str]) -> None:
         make().add(TEXTS)
         assert capsys.readouterr().err == ""
