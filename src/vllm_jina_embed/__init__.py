@@ -24,6 +24,7 @@ from .errors import (
     VllmJinaError,
 )
 from .inputs.images import MediaPolicy
+from .late_interaction.reranker import MaxSimReranker
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ __all__ = [
     "InputError",
     "JinaEmbedder",
     "Layout",
+    "MaxSimReranker",
     "MediaPolicy",
     "MissingExtraError",
     "Model",

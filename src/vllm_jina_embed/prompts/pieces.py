@@ -98,6 +98,10 @@ class PieceBuilder:
                 prompts.append(error)
         return [one if isinstance(one, InputError) else self._finished(one, role, task) for one in prompts]
 
+    def spelled(self, ids: Sequence[int]) -> list[str]:
+        """See ``Builder.spelled``."""
+        return [self._plain.tokenizer.decode([one], skip_special_tokens=False) for one in ids]
+
     def _text_parts(self, role: str, task: str) -> tuple[Parts, Parts]:
         """Return the parts of a text's prompt, without and with the ids of its placeholder, if it has one."""
         own = self._parts[self._row.template("text", role, task)]
