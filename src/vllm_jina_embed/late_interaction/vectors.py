@@ -57,17 +57,17 @@ class TwoKinds:
 
     def query(self, items: list[Checked], *, embedding: bool, multi: bool) -> Asked:
         """Return the vectors of a query, of the kinds that are asked for; a bad one is an error whatever is set."""
-        if embedding and multi:
+        if embedding and (multi or self._is_alone):
             (one,), (rows,) = self.embed(items, "query", on_error="raise")
-            return one, rows
+            return one, rows if multi else None
         outcome = self.embedder.outcome(items, "query", **(self._single if embedding else self._multi))
         return self._one(outcome, embedding)
 
     async def aquery(self, items: list[Checked], *, embedding: bool, multi: bool) -> Asked:
         """Await ``query``."""
-        if embedding and multi:
+        if embedding and (multi or self._is_alone):
             (one,), (rows,) = await self.aembed(items, "query", on_error="raise")
-            return one, rows
+            return one, rows if multi else None
         outcome = await self.embedder.aoutcome(items, "query", **(self._single if embedding else self._multi))
         return self._one(outcome, embedding)
 

@@ -112,6 +112,19 @@ class TestMultiVectorsAlone:
         hits = index.search(QUERIES[0], 12, candidates=12)
         assert {hit.payload["number"] for hit in hits} == set(np.argsort(-cosines)[:12].tolist())
 
+    async def test_the_means_alone_find_too(self, make: MakeIndex, alone: JinaEmbedder) -> None:
+        """The first stage needs no embedding of the query, which such a model does not have."""
+        index = make(of=alone)
+        index.add(ITEMS, payloads=PAYLOADS, ids=IDS)
+        means = [rows.mean(0) / np.linalg.norm(rows.mean(0)) for rows in alone.embed_multi_vector(ITEMS)]
+        (query,) = alone.embed_multi_vector(QUERIES[:1], prompt_name="query")
+        best = np.argsort(-(np.stack(means) @ query.mean(0)))[:5].tolist()
+        for hits in (
+            index.search(QUERIES[0], 5, stages=["embedding"]),
+            await index.asearch(QUERIES[0], 5, stages=["embedding"]),
+        ):
+            assert [hit.payload["number"] for hit in hits] == best
+
     def test_names_bad_items(self, make: MakeIndex, alone: JinaEmbedder) -> None:
         with pytest.raises(InputError, match=r"items\[1\]"):
             make(of=alone).add(["a", ""])
