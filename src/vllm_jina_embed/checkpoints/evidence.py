@@ -13,8 +13,14 @@ from .files import Location, optional_json
 from .layout import Layout
 from .sentence_files import read_modes, read_modules, read_prompts
 
-MODES = {"vision_span_mean": "mean", "first_token": "cls", "last_token": "lasttoken", "mean": "mean"}
-"""By the row's pooling, its name in sentence-transformers' 1_Pooling/config.json."""
+MODES = {
+    "vision_span_mean": "mean",
+    "first_token": "cls",
+    "last_token": "lasttoken",
+    "mean": "mean",
+    None: "none",
+}
+"""By the row's pooling, its name in sentence-transformers' 1_Pooling/config.json; no name there is ``none``."""
 PROCESSOR = "processor_config.json"
 ROLES = {"query": "query", "passage": "passage", "document": "passage"}
 """By its name in sentence-transformers' files, the role of a prompt."""
@@ -115,7 +121,7 @@ def differences(row: Model, layout: Layout, evidence: Evidence, *, known: bool =
         return
     if others := [kind for kind in evidence.kinds if kind not in layout.modules]:
         yield f"modules.json has {', '.join(others)}, which is not computed here; expected {', '.join(layout.modules)}"
-    mode = "none" if row.pooling is None else MODES[row.pooling]
+    mode = MODES[row.pooling]
     if evidence.modes and set(evidence.modes) != {mode}:
         yield f"{evidence.pooling_file} has the pooling {', '.join(sorted(evidence.modes))}; expected {mode}"
     if other := _other_prompts(layout, evidence, known=known):
