@@ -148,7 +148,7 @@ def _line(row: Model, found: Found) -> list[str]:
     return [
         f"[{row.name}](../{_source(row)})",
         ", ".join(f"`{name}`" for name, checkpoint in PUBLISHED.items() if checkpoint.row == row)
-        or f"folders named `{row.label}*`",
+        or (f"`{row.label}` with `row={row.name!r}`" if row.only_named else f"folders named `{row.label}*`"),
         *cells,
         f"{len(found.mistakes)}, {nearest:.1e}",
         ", ".join(f"[{Path(test).stem.removeprefix('test_')}](../{test})" for test in sorted(found.tests)),

@@ -26,8 +26,9 @@ from .errors import (
     VllmJinaError,
 )
 from .inputs.images import MediaPolicy
+from .late_interaction.reranker import MaxSimReranker
 from .reranker import JinaReranker
-from .reranking.scores import Ranked
+from .scoring.ranking import Ranked
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ __all__ = [
     "JinaReranker",
     "Layers",
     "Layout",
+    "MaxSimReranker",
     "MediaPolicy",
     "MissingExtraError",
     "Model",

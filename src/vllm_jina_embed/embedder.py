@@ -165,16 +165,17 @@ class JinaEmbedder(Calls):
             embedder._take(checked, builder)
         return embedder
 
-    def cached(self, store: Store | str | os.PathLike[str]) -> CachedEmbedder:
+    def cached(self, store: Store | str | os.PathLike[str], *, multi_vectors: bool = False) -> CachedEmbedder:
         """Return an embedder with the same calls that looks into ``store`` first; closing it closes this one.
 
         Args:
             store: A path for an SQLite file, or an object with ``get_many(keys)`` and ``put_many(values)``.
+            multi_vectors: Whether to keep multi-vectors too, which take hundreds of times the space of embeddings.
 
         Raises:
             ConfigError: The checkpoint is a hub repository without a commit, or ``store`` is not a store.
         """
-        return CachedEmbedder(self, store)
+        return CachedEmbedder(self, store, multi_vectors=multi_vectors)
 
     # --- life -------------------------------------------------------------------------------------------------------
 

@@ -13,11 +13,12 @@ from ._closing import Closing
 from .checkpoints.ranking import RankingCheckpoint, RankingModel
 from .engine.pool import POOL, EnginePool
 from .inputs.images import MediaPolicy
-from .inputs.items import EmbedInput, listed
+from .inputs.items import EmbedInput
 from .prompts.base import Spelling
 from .reranking import settings
 from .reranking.backend import RankingBackend
-from .reranking.scores import Ranked, check_top_n, ranked, scores_of
+from .reranking.scores import by_score, scores_of
+from .scoring.ranking import Ranked, check_top_n
 from .settings import OnError
 
 
@@ -152,19 +153,17 @@ class JinaReranker(Closing):
             show_progress: As in ``score``.
 
         Returns:
-            One ``Ranked`` for each. Equal scores stay in the order of ``items``. Where scores are rounded to the same
-            number, the order is that of the model's own numbers.
+            One ``Ranked`` for each, with its position in ``items``. Equal scores stay in the order of ``items``. Where
+            scores are rounded to the same number, the order is that of the model's own numbers.
 
         Raises:
             InputError: As ``score``.
             ConfigError: As ``score``, or ``top_n`` is not a whole number over 0.
             ClosedError: After ``close()``.
         """
-        most, values = check_top_n(top_n), list(listed(items, "items"))
-        call = self.backend.pairs(
-            query, values, instruction=instruction, on_error=on_error, show_progress=show_progress
-        )
-        return ranked(values, self.backend.run(call), most)
+        check_top_n(top_n)
+        call = self.backend.pairs(query, items, instruction=instruction, on_error=on_error, show_progress=show_progress)
+        return by_score(self.backend.run(call), top_n)
 
     async def arerank(
         self,
@@ -177,11 +176,9 @@ class JinaReranker(Closing):
         show_progress: bool | None = None,
     ) -> list[Ranked]:
         """Await ``rerank``."""
-        most, values = check_top_n(top_n), list(listed(items, "items"))
-        call = self.backend.pairs(
-            query, values, instruction=instruction, on_error=on_error, show_progress=show_progress
-        )
-        return ranked(values, await self.backend.arun(call), most)
+        check_top_n(top_n)
+        call = self.backend.pairs(query, items, instruction=instruction, on_error=on_error, show_progress=show_progress)
+        return by_score(await self.backend.arun(call), top_n)
 
     # --- life -------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from numbers import Integral
 from typing import Any, Literal, get_args
 
 from .checkpoints import description, resolve
-from .checkpoints.description import TASKS, Checkpoint, Model
+from .checkpoints.checkpoint import Checkpoint
+from .checkpoints.description import TASKS, Model
 from .checkpoints.files import locate
 from .checkpoints.ranking import RankingCheckpoint
 from .checkpoints.registry import row_given, serving

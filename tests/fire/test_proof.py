@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,6 +42,8 @@ class Client:
 
 def state(factor: float, folder: Path) -> Any:
     (folder / "tokenizer.json").write_text(make_unigram().to_str())
+    config = {"architectures": ["XLMRobertaModel"], "hidden_size": 8, "max_position_embeddings": 514, "pad_token_id": 1}
+    (folder / "config.json").write_text(json.dumps(config))
     model = SimpleNamespace(
         hf_config=SimpleNamespace(jina_row=["xlm-roberta", XLM_ROBERTA.digest]),
         pooler_config=SimpleNamespace(task="embed"),

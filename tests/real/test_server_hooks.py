@@ -193,6 +193,19 @@ async def test_ids_of_an_image_without_an_image_are_refused(ids: list[int]) -> N
     assert len(await ask(client, {"type": "token", "prompt_token_ids": [1, 2]})) == 1
 
 
+async def test_ids_that_are_not_filled_up_are_refused_where_the_model_was_trained_so() -> None:
+    """With both numbers; an image has no prompt of its own."""
+    client = Client(torch.ones(3))
+    check_requests(client, resolve("google/siglip-so400m-patch14-224"))
+    for count in (0, 1, 15, 17):
+        with pytest.raises(VLLMValidationError, match=rf"input\[3\]: got {count} token ids; expected 16: .* filled up"):
+            await ask(client, {"type": "token", "prompt_token_ids": [1] * count})
+    assert client.closed == 0
+    assert len(await ask(client, {"type": "token", "prompt_token_ids": [1] * 16})) == 1
+    image = {"type": "multimodal", "prompt_token_ids": [0], "mm_placeholders": {"image": [object()]}}
+    assert len(await ask(client, image)) == 1
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 async def test_numbers_that_are_not_finite_are_no_answer(bad: float) -> None:
     client = Client(torch.tensor([1.0, bad]))

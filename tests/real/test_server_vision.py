@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from sentence_transformers.util.quantization import quantize_embeddings
+from tokenizers import Tokenizer
 
 from tests.support.hostile_bodies import chat, image, uri
 from tests.support.images import encoded, noise
@@ -20,6 +21,7 @@ from tests.support.servers import served
 from tests.support.vision import given
 from tests.support.vision_rows import MAKERS, make_vision
 from vllm_jina_embed import InputError, JinaEmbedder
+from vllm_jina_embed.checkpoints.prompt_pieces import Special
 from vllm_jina_embed.checkpoints.registry import ROWS
 from vllm_jina_embed.engine.remote import messages
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
@@ -300,11 +302,13 @@ def test_a_model_that_is_not_served_is_told(post: Any) -> None:
 
 def test_a_role_is_never_guessed(case: SimpleNamespace, post: Any) -> None:
     """On OpenAI's path, where the prompts of the roles differ and plain words are none of them."""
+    added = Tokenizer.from_file(str(case.folder / "tokenizer.json")).encode("").tokens
     bodies = {"text": {"input": ["a"]}, "image": chat(PICTURE) | {"model": None}}
     for modality, body in bodies.items():
         prompts = {case.row.template(modality, role, "retrieval") for role in ROLES}
         told = post("/v1/embeddings", **body)
-        plain = modality == "text" and all(isinstance(one, str) for t in prompts for one in t[:-1])
+        special = [[one.token for one in t if isinstance(one, Special)] for t in prompts]
+        plain = modality == "text" and all(tokens == added for tokens in special)
         if len(prompts) == 1 or plain:
             assert "data" in told
         else:

@@ -21,19 +21,34 @@ if __name__ == "__main__":
     given = json.loads(sys.stdin.read())
     prompts = [one if isinstance(one, str) else {"prompt_token_ids": one} for one in given["prompts"]]
     llm = LLM(runner="pooling", **given["arguments"])
-    np.save(given["out"], [output.outputs.embedding for output in llm.embed(prompts, use_tqdm=False)])
+    outputs = llm.encode(prompts, pooling_task=given["task"], use_tqdm=False)
+    np.savez(given["out"], *[output.outputs.data.float().numpy() for output in outputs])
 """
 
 
 def bare_vllm(
     folder: Path, prompts: Sequence[str | list[int]], place: Path, *, limit: float = 600.0, **options: Any
 ) -> np.ndarray:
-    """Return ``LLM.embed`` of prompts ``(n, hidden)``, in float32.
+    """Return the embeddings ``(n, hidden)`` of prompts, in float32; the arguments are those of ``bare_outputs``."""
+    return np.stack(bare_outputs(folder, prompts, place, limit=limit, **options))
+
+
+def bare_outputs(
+    folder: Path,
+    prompts: Sequence[str | list[int]],
+    place: Path,
+    *,
+    task: str = "embed",
+    limit: float = 600.0,
+    **options: Any,
+) -> list[np.ndarray]:
+    """Return ``LLM.encode`` of prompts, in float32: for each its vector, or with ``token_embed`` its rows.
 
     Args:
         folder: The checkpoint.
         prompts: Strings, which vLLM tokenises itself, or token ids.
         place: An empty folder for the program and its result.
+        task: ``embed`` or ``token_embed``.
         limit: Seconds that it may take.
         **options: Further arguments of ``vllm.LLM``.
 
@@ -41,7 +56,7 @@ def bare_vllm(
         RuntimeError: vLLM failed; with the end of what it wrote.
     """
     place.mkdir(parents=True, exist_ok=True)
-    program, out = place / "bare.py", place / "vectors.npy"
+    program, out = place / "bare.py", place / "vectors.npz"
     program.write_text(PROGRAM)
     arguments = {
         "model": str(folder), "dtype": "float32", "enforce_eager": True, "max_model_len": 1024,
@@ -49,7 +64,7 @@ def bare_vllm(
     }  # fmt: skip
     ended = subprocess.run(
         [sys.executable, str(program)],
-        input=json.dumps({"prompts": list(prompts), "arguments": arguments, "out": str(out)}),
+        input=json.dumps({"prompts": list(prompts), "arguments": arguments, "out": str(out), "task": task}),
         env={**os.environ, "VLLM_PLUGINS": "", "VLLM_LOGGING_LEVEL": "ERROR"},
         capture_output=True,
         text=True,
@@ -58,5 +73,5 @@ def bare_vllm(
     )
     if ended.returncode != 0:
         raise RuntimeError((ended.stdout + ended.stderr)[-20000:])
-    vectors: np.ndarray = np.load(out)
-    return vectors
+    with np.load(out) as file:
+        return [file[name] for name in file.files]

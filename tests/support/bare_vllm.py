@@ -35,11 +35,19 @@ if __name__ == "__main__":
 """
 CONFIG = '''"""The checkpoint's own class of its configuration: any of this name does, vLLM only asserts it."""
 
-from transformers import PretrainedConfig, XLMRobertaConfig
+from transformers import EuroBertConfig, PretrainedConfig, Qwen3Config, XLMRobertaConfig
 
 
 class XLMRobertaFlashConfig(XLMRobertaConfig):
     pass
+
+
+class JinaV5SmallConfig(Qwen3Config):
+    model_type = "jina_embeddings_v5"
+
+
+class JinaV5NanoConfig(EuroBertConfig):
+    model_type = "jina_embeddings_v5"
 
 
 class NewConfig(PretrainedConfig):

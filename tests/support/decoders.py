@@ -118,6 +118,7 @@ class DecoderReference:
         appended: Sequence[str] = (),
         pool: Pool = last_token_pool,
         both_ways: bool | None = None,
+        model: torch.nn.Module | None = None,
     ) -> None:
         """Load a checkpoint.
 
@@ -126,9 +127,10 @@ class DecoderReference:
             appended: Special tokens that end each prompt, where tokenizer.json does not say so.
             pool: The published pooling.
             both_ways: Whether each token sees those behind it, told by a mask; None for transformers' own way.
+            model: It in transformers; None loads it from the folder.
         """
         self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-        self.model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model = (model or AutoModel.from_pretrained(folder, dtype=torch.float32)).float().eval()
         self.both_ways = both_ways
         self.appended = [self.tokenizer.convert_tokens_to_ids(token) for token in appended]
         self._pool = pool

@@ -52,6 +52,7 @@ class FakeServers:
         requests: How many requests each host got, by path.
         bodies: The decoded bodies of all POST requests, with their host.
         most_at_once: Most POST requests that were in each host at the same time.
+        both_ways: Whether a token state depends on what follows.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class FakeServers:
         self.inside: Counter[str] = Counter()
         self.most_at_once: Counter[str] = Counter()
         self.template_tokens = BEFORE
+        self.both_ways = False
         self.transport = httpx.MockTransport(self._handle)
 
     def posts(self, host: str) -> int:
@@ -115,7 +117,8 @@ class FakeServers:
         return [vector_of(Prompt(token_ids=tuple(ids)), WIDTH) for ids in self._ids(body)]
 
     def _states(self, ids: list[int]) -> np.ndarray:
-        return np.stack([state_of(token, place) for place, token in enumerate(ids)])
+        follows = sum(ids) if self.both_ways else 0
+        return np.stack([state_of(token + 100 * follows, place) for place, token in enumerate(ids)])
 
     def _ids(self, body: dict[str, Any]) -> list[list[int]]:
         """Return the expanded token ids of each prompt of a body."""

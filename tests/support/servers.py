@@ -144,12 +144,12 @@ def plain(folder: Path, log: Path, template: str, *, max_pixels: int = MAX_PIXEL
     return RealServer(command, port, log, VLLM_PLUGINS="", VLLM_LOGGING_LEVEL="ERROR")
 
 
-def plain_text(folder: Path, log: Path) -> RealServer:
+def plain_text(folder: Path, log: Path, *options: str) -> RealServer:
     """Return vLLM's own server on the token states of a text model, without this package's plugin."""
     port = free_port()
     command = [
         "-m", API_SERVER, "--model", str(folder), "--port", str(port),
         "--runner", "pooling", "--pooler-config", '{"task": "token_embed"}', "--dtype", "float32", "--enforce-eager",
-        *SMALL,
+        *SMALL, *options,
     ]  # fmt: skip
     return RealServer(command, port, log, VLLM_PLUGINS="", VLLM_LOGGING_LEVEL="ERROR")

@@ -15,6 +15,7 @@ from tests.support.encoders import EncoderReference
 from tests.support.images import noise
 from tests.support.instructed import e5_mistral_reference, gte_qwen2_reference, qwen2_embed_base_reference
 from tests.support.jina_v3 import JinaV3Reference
+from tests.support.jina_v5 import JinaV5Reference
 from tests.support.native import NativeReference
 from tests.support.nomic import NomicReference
 from tests.support.qwen3 import Qwen3Reference
@@ -22,7 +23,7 @@ from tests.support.reference import Reference, device, distance
 from tests.support.xlm_roberta import XlmReference
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed._arrays import Floats
-from vllm_jina_embed.checkpoints.description import Checkpoint
+from vllm_jina_embed.checkpoints.checkpoint import Checkpoint
 
 GATES = {"float32": 1e-5, "bfloat16": 1e-2}
 """Largest 1 - cosine: of vectors, of the mean over a multi-vector's rows and of the worst of them. Deep models round
@@ -52,6 +53,8 @@ OF_TEXTS: dict[str, Callable[[Path, str], AnyReference]] = {
     "snowflake-arctic-embed-m-v2.0": lambda folder, task: _gte(folder),
     "gte-multilingual": lambda folder, task: _gte(folder),
     "nomic-embed-text-v1.5": lambda folder, task: NomicReference(folder),
+    "jina-v5-small": lambda folder, task: JinaV5Reference(folder, task),
+    "jina-v5-nano": lambda folder, task: JinaV5Reference(folder, task),
     "jina-v3": lambda folder, task: JinaV3Reference(folder, "retrieval.query" if task == "retrieval" else task),
 }
 """By the row, the reference of a query in a task."""

@@ -44,11 +44,12 @@ OWNERS = {
         "scoring/maxsim_torch.py",
         "serve/request_checks.py",
     },
-    "transformers": {"engine/local/"},
+    "transformers": {"engine/local/", "plugin/config_types.py", "plugin/nemotron_config.py"},
     "httpx": {"engine/remote/"},
     "huggingface_hub": {"checkpoints/files.py"},
     "tokenizers": {"prompts/"},
     "qdrant_client": {"late_interaction/"},
+    "lancedb": {"late_interaction/"},
     "langchain_core": {"langchain/"},
     "llama_index": {"llama_index/"},
     "mteb": {"mteb.py"},
@@ -83,18 +84,21 @@ EXCEPTIONS = {
 PUBLIC = {
     "__init__.py": {
         "CachedEmbedder", "ClosedError", "ConfigError", "EngineDeadError", "EngineError", "ForkedError", "InputError",
-        "JinaEmbedder", "JinaReranker", "Layers", "Layout", "MediaPolicy", "MissingExtraError", "Model", "Placeholder",
-        "Ranked", "RankingModel", "Slot", "Special", "TokenId", "TokenLayer", "VllmJinaError", "YesNo", "__version__",
-        "register",
+        "JinaEmbedder", "JinaReranker", "Layers", "Layout", "MaxSimReranker", "MediaPolicy", "MissingExtraError",
+        "Model", "Placeholder", "Ranked", "RankingModel", "Slot", "Special", "TokenId", "TokenLayer", "VllmJinaError",
+        "YesNo", "__version__", "register",
     },
     "langchain/__init__.py": {
-        "LateInteractionRetriever", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",
+        "LateInteractionRetriever", "MaxSimReranker", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",
     },
     "llama_index/__init__.py": {
-        "LateInteractionRetriever", "ImageQuery", "VllmJinaEmbedding", "image_document", "image_node",
+        "LateInteractionRetriever", "ImageQuery", "MaxSimReranker", "VllmJinaEmbedding", "image_document", "image_node",
         "image_retriever_tool", "name_images", "unified_retriever",
     },
-    "late_interaction/__init__.py": {"Hit", "LateInteractionIndex", "Size", "Storage", "size_of"},
+    "late_interaction/__init__.py": {
+        "Hit", "LateInteractionIndex", "MaxSimMap", "MaxSimReranker", "Ranked", "Rerank", "Size", "Storage",
+        "TokenMatch", "amaxsim_map", "maxsim_map", "size_of",
+    },
 }  # fmt: skip
 """What users import: another name is a promise, and a missing one breaks somebody's program."""
 

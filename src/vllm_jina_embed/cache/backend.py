@@ -10,7 +10,7 @@ import numpy as np
 
 from ..embedding.abilities import check_request
 from ..embedding.backend import Backend, Request
-from ..embedding.outcomes import Outcome
+from ..embedding.outcomes import Outcome, empty_rows
 from ..errors import InputError
 from ..inputs.items import Item, with_opened
 from ..prompts.base import check_role
@@ -20,8 +20,9 @@ from . import keys
 from .safety import ForgivingStore
 from .stores import Store
 
-ITEMS = 1024
-"""Items that are looked up, embedded and stored together; an interrupted call loses at most these."""
+ITEMS, MULTI_ITEMS = 1024, 64
+"""Items whose embeddings, or multi-vectors, are looked up, computed and stored together; an interrupted call loses at
+most these."""
 PIXELS = 64_000_000
 """Pixels of opened images, 0.2 GB, after which no further item joins a part."""
 
@@ -49,18 +50,26 @@ class _Part:
 class CacheBackend:
     """Answers from a store where it can, and asks ``backend`` for the rest."""
 
-    def __init__(self, backend: Backend, store: Store, settings: Settings, check_open: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        store: Store,
+        settings: Settings,
+        check_open: Callable[[], None],
+        *,
+        multi_vectors: bool = False,
+    ) -> None:
         """Keep the parts; ``check_open`` raises once the embedder is closed."""
         self.settings = settings
         self._backend, self._check_open = backend, check_open
-        self._safe = ForgivingStore(store)
+        self._safe, self._keeps_multi = ForgivingStore(store), multi_vectors
 
     def run(self, request: Request) -> Outcome:
         """See ``Backend.run``."""
         settings = self._begin(request)
-        if request.multi_vector or request.weights or request.ends is not None:
+        if self._is_passed_on(request):
             return self._backend.run(request)
-        outcome = _empty(len(request.items), settings)
+        outcome = _empty(request, settings)
         for part in self._parts(request, settings):
             missing = part.missing
             computed = self._backend.run(_rest(request, missing)) if missing else None
@@ -70,9 +79,9 @@ class CacheBackend:
     async def arun(self, request: Request) -> Outcome:
         """See ``Backend.arun``."""
         settings = self._begin(request)
-        if request.multi_vector or request.weights or request.ends is not None:
+        if self._is_passed_on(request):
             return await self._backend.arun(request)
-        outcome = _empty(len(request.items), settings)
+        outcome = _empty(request, settings)
         parts = self._parts(request, settings)
         while (part := await asyncio.to_thread(next, parts, None)) is not None:
             missing = part.missing
@@ -88,14 +97,19 @@ class CacheBackend:
         check_request(settings.checkpoint, request)
         return settings
 
+    def _is_passed_on(self, request: Request) -> bool:
+        """Tell whether a request is answered without the store."""
+        kept = self._keeps_multi or not request.multi_vector
+        return request.weights or request.ends is not None or not kept
+
     def _parts(self, request: Request, settings: Settings) -> Iterator[_Part]:
         """Yield all items in order, in parts of bounded size, looked up in the store."""
-        identity, items = keys.identity(settings), request.items
-        start = 0
+        identity, items = keys.identity(settings, multi_vector=request.multi_vector), request.items
+        start, most = 0, MULTI_ITEMS if request.multi_vector else ITEMS
         while start < len(items):
             part = _Part(start=start, items=[], keys=[], cached={})
             pixels = 0
-            while start < len(items) and len(part.items) < ITEMS and pixels < PIXELS:
+            while start < len(items) and len(part.items) < most and pixels < PIXELS:
                 item = items[start]
                 start += 1
                 try:
@@ -107,15 +121,18 @@ class CacheBackend:
                     part.keys.append(None)
                     part.errors.append(error)
                 part.items.append(item)
-            self._look_up(part, settings.dimensions)
+            self._look_up(part, request, settings)
             yield part
 
-    def _look_up(self, part: _Part, dimensions: int) -> None:
+    def _look_up(self, part: _Part, request: Request, settings: Settings) -> None:
         names = list(dict.fromkeys(key for key in part.keys if key is not None))
         if not names:
             return
         for key, value in zip(names, self._safe.get_many(names), strict=True):
-            unpacked = keys.unpack(key, value, dimensions)
+            if request.multi_vector:
+                unpacked = keys.unpack_rows(key, value, settings.checkpoint.token_dimensions)
+            else:
+                unpacked = keys.unpack(key, value, settings.dimensions)
             if unpacked is not None:
                 part.cached[key] = unpacked
 
@@ -157,6 +174,7 @@ def _rest(request: Request, missing: dict[str, Item]) -> Request:
     return replace(request, items=list(missing.values()))
 
 
-def _empty(count: int, settings: Settings) -> Outcome:
+def _empty(request: Request, settings: Settings) -> Outcome:
     """Return an outcome whose rows are still to be filled in."""
-    return Outcome(embeddings=np.full((count, settings.dimensions), np.nan, dtype=np.float32))
+    length = settings.checkpoint.token_dimensions if request.multi_vector else settings.dimensions
+    return Outcome(embeddings=empty_rows(len(request.items), length, multi=request.multi_vector))

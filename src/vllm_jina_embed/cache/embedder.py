@@ -18,15 +18,17 @@ class CachedEmbedder(Calls):
     they are opened under the embedder's ``MediaPolicy`` before the look-up, so a hit opens nothing that the policy
     refuses. Equal items of one call are embedded once. A damaged entry is computed again, and so is everything while
     the store cannot be read or written, with one warning.
-    Multi-vectors are computed every time: one takes hundreds of times the space of an embedding.
+    Multi-vectors are computed every time, unless ``multi_vectors=True``: one takes hundreds of times the space of an
+    embedding.
     """
 
-    def __init__(self, embedder: Calls, store: Store | str | os.PathLike[str]) -> None:
+    def __init__(self, embedder: Calls, store: Store | str | os.PathLike[str], *, multi_vectors: bool = False) -> None:
         """Check that the keys of embeddings will always be unique.
 
         Args:
             embedder: Computes what is not stored; ``close`` closes it too.
             store: A path for an SQLite file, or an object with ``get_many`` and ``put_many``.
+            multi_vectors: Whether multi-vectors are kept too; a page takes 400 KB with rows of 128 numbers.
 
         Raises:
             ConfigError: The checkpoint is a hub repository without a commit, or ``store`` is not a store.
@@ -37,7 +39,10 @@ class CachedEmbedder(Calls):
         self.embedder = embedder
         self.settings = embedder.settings
         self.store = open_store(store)
-        self.backend = CacheBackend(embedder.backend, self.store, self.settings, self._check_open)
+        self.multi_vectors = multi_vectors
+        self.backend = CacheBackend(
+            embedder.backend, self.store, self.settings, self._check_open, multi_vectors=multi_vectors
+        )
         self._closed = False
 
     @property
@@ -54,7 +59,8 @@ class CachedEmbedder(Calls):
 
     def __repr__(self) -> str:
         """Return the call that makes an equal embedder."""
-        return f"CachedEmbedder({self.embedder!r}, {self.store!r})"
+        multi = ", multi_vectors=True" if self.multi_vectors else ""
+        return f"CachedEmbedder({self.embedder!r}, {self.store!r}{multi})"
 
     def _check_open(self) -> None:
         if self.closed:

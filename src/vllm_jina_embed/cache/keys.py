@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,8 +22,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _WHOLE, _CUT = b"\0", b"\1"
 
 
-def identity(settings: Settings) -> str:
-    """Return all settings that change a vector, as one string.
+def identity(settings: Settings, *, multi_vector: bool = False) -> str:
+    """Return all settings that change a vector, or a multi-vector, as one string.
 
     Raises:
         ConfigError: The checkpoint is a hub repository without a commit, so its weights may change under the cache.
@@ -33,7 +34,11 @@ def identity(settings: Settings) -> str:
             f"revision={engine.revision!r} of {engine.location} may mean other weights tomorrow, so its embeddings "
             "cannot be cached. Pass revision= with a full commit hash (40 hex digits), or a folder as model."
         )
-    return settings.fingerprint
+    if not multi_vector:
+        return settings.fingerprint
+    # No size and no norm changes a multi-vector, and a longer text is always cut.
+    full = settings.checkpoint.hidden_size
+    return f"multi-vector|{replace(settings, dimensions=full, normalize=True, fusion=None, long_text=None).fingerprint}"
 
 
 def content(item: Item) -> str:
@@ -63,7 +68,7 @@ def key(identity: str, role: str, content: str) -> str:
 
 
 def pack(key: str, embedding: Floats, *, truncated: bool) -> bytes:
-    """Return an embedding as bytes bound to ``key``: a checksum, whether the text was cut, float32 values."""
+    """Return a vector or multi-vector as bytes bound to ``key``: a checksum, whether the text was cut, float32."""
     body = (_CUT if truncated else _WHOLE) + np.ascontiguousarray(embedding, dtype="<f4").tobytes()
     return _checksum(key, body) + body
 
@@ -75,9 +80,24 @@ def unpack(key: str, value: bytes | bytearray | memoryview | None, dimensions: i
     """
     if not isinstance(value, bytes | bytearray | memoryview):
         return None
-    value = bytes(value)
-    if len(value) != _CHECK_BYTES + 1 + 4 * dimensions:
+    if len(bytes(value)) != _CHECK_BYTES + 1 + 4 * dimensions:
         return None
+    return _unpacked(key, bytes(value))
+
+
+def unpack_rows(key: str, value: bytes | bytearray | memoryview | None, dimensions: int) -> tuple[Floats, bool] | None:
+    """Return a multi-vector ``(n_tokens, dimensions)`` and whether its text was cut, as ``unpack`` does."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        return None
+    rows, rest = divmod(len(bytes(value)) - _CHECK_BYTES - 1, 4 * dimensions)
+    if rows < 1 or rest:
+        return None
+    unpacked = _unpacked(key, bytes(value))
+    return None if unpacked is None else (unpacked[0].reshape(rows, dimensions), unpacked[1])
+
+
+def _unpacked(key: str, value: bytes) -> tuple[Floats, bool] | None:
+    """Return the numbers of a value in one row, and whether the text was cut; None where it is damaged."""
     body = value[_CHECK_BYTES:]
     if _checksum(key, body) != value[:_CHECK_BYTES] or body[:1] not in (_WHOLE, _CUT):
         return None

@@ -1,15 +1,11 @@
-"""Descriptions of models, which every stage reads instead of comparing names.
-
-A ``Model`` is a row of the table: what all checkpoints of one training have in common; a ``Checkpoint`` is one of them.
-"""
+"""Descriptions of models, which every stage reads instead of comparing names: rows of the table."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from .prompt_pieces import Special, Template
 from .row import Row
@@ -38,7 +34,8 @@ class Model(Row):
             as vLLM places them, or in one ``line`` with the tokens around them.
         symmetric_tasks: Tasks in which both roles get the prompt of a query.
         architecture: The plugin's architecture that vLLM loads; None for vLLM's own, with this row's pooling.
-        adapter_architecture: The same for a checkpoint with an adapter per task.
+        adapter_architecture: The same for a checkpoint with an adapter per task, where a projector has some too.
+        vllm_architecture: vLLM's own name of the architecture, with this row's pooling, where config.json has another.
         reversed_states: Whether vLLM's class gives the states of a text from the last token to the first; the plugin
             puts them in order.
         adapters: By role (or ``any``) and task, the place of its adapter in weights that hold all of them stacked;
@@ -130,94 +127,3 @@ class Model(Row):
         """
         digest = self.digest
         return self.vectors_before.get(digest, f"vllm-jina-embed/2/{digest}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """One checkpoint.
-
-    Attributes:
-        name: As the user passed it.
-        location: Folder or hub repository that the engine loads.
-        row: Prompts, start and pooling.
-        tasks: Tasks that these weights serve; the first is the default.
-        hidden_size: Length of a full embedding; of a row of a multi-vector where there are these alone.
-        matryoshka_sizes: Lengths of an embedding that were trained, ascending; the last is ``hidden_size``.
-        token_dimensions: Length of one row of a multi-vector; ``hidden_size`` where no projector was trained for them.
-        has_adapters: Whether one engine serves every task by adapters.
-        min_pixels: Smallest area of an image in pixels; smaller images are enlarged to it.
-        max_pixels: Largest area of an image in pixels; larger images are reduced to it.
-        max_length: Longest prompt of a text in tokens.
-        architecture: The one in config.json; empty for that of the row's first layout.
-        options: Default engine arguments of this checkpoint.
-    """
-
-    name: str
-    location: str
-    row: Model
-    tasks: tuple[str, ...]
-    hidden_size: int
-    matryoshka_sizes: tuple[int, ...]
-    token_dimensions: int
-    has_adapters: bool = False
-    min_pixels: int
-    max_pixels: int
-    max_length: int
-    architecture: str = field(default="", compare=False)
-    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-    @classmethod
-    def published(cls, name: str, row: Model, *, sizes: tuple[int, ...], max_length: int) -> Checkpoint:
-        """Return a repository with the same weights for all tasks of its row.
-
-        Args:
-            name: The repository, such as ``BAAI/bge-m3``.
-            row: Its row.
-            sizes: Lengths of an embedding that were trained, ascending, the full one last.
-            max_length: Longest prompt of a text in tokens.
-        """
-        return cls(
-            name=name,
-            location=name,
-            row=row,
-            tasks=row.tasks,
-            hidden_size=sizes[-1],
-            matryoshka_sizes=sizes,
-            token_dimensions=sizes[-1],
-            min_pixels=row.min_pixels,
-            max_pixels=row.max_pixels,
-            max_length=max_length,
-        )
-
-    @property
-    def dimensions(self) -> tuple[int, ...]:
-        """Old name of ``matryoshka_sizes``, until the next version."""
-        warnings.warn("Checkpoint.dimensions is now called matryoshka_sizes", DeprecationWarning, stacklevel=2)
-        return self.matryoshka_sizes
-
-    @property
-    def family(self) -> Model:
-        """Old name of ``row``, until the next version."""
-        warnings.warn("Checkpoint.family is now called row", DeprecationWarning, stacklevel=2)
-        return self.row
-
-    @property
-    def supports_images(self) -> bool:
-        """Whether images have embeddings too."""
-        return self.row.takes_images
-
-    def was_trained_for(self, dimensions: int) -> bool:
-        """Tell whether embeddings of this length were trained."""
-        least = self.row.min_dimensions
-        return dimensions in self.matryoshka_sizes or (least is not None and least <= dimensions <= self.hidden_size)
-
-    @property
-    def has_pixel_bounds(self) -> bool:
-        """Whether ``min_pixels`` and ``max_pixels`` decide the size of an image."""
-        return self.row.takes_images and not self.row.fixed_size
-
-    @property
-    def label(self) -> str:
-        """The name without its path, to show to observers and stores."""
-        path = Path(self.location)
-        return path.name if path.is_absolute() and self.name != DEMO else self.name

@@ -13,8 +13,15 @@ from .layout import Layout
 from .row import Row
 from .sentence_files import read_modes, read_modules, read_prompts
 
-MODES = {"vision_span_mean": "mean", "first_token": "cls", "last_token": "lasttoken", "mean": "mean"}
-"""By the row's pooling, its name in sentence-transformers' 1_Pooling/config.json."""
+MODES = {
+    "vision_span_mean": "mean",
+    "first_token": "cls",
+    "last_token": "lasttoken",
+    "mean": "mean",
+    None: "none",
+}
+"""By the row's pooling, its name in sentence-transformers' 1_Pooling/config.json; no name there is ``none``."""
+PROCESSOR = "processor_config.json"
 ROLES = {"query": "query", "passage": "passage", "document": "passage"}
 """By its name in sentence-transformers' files, the role of a prompt."""
 
@@ -101,9 +108,10 @@ def differences(row: Row, layout: Layout, evidence: Evidence, *, known: bool = F
         known: Whether the checkpoint's name or the caller says that it is one of the row's.
     """
     config = evidence.config
-    for key, value in layout.config.items():
-        if key in config and config[key] != value:
-            yield f"config.json has {key}={values.short(config[key])}; expected {values.short(value)}"
+    yield from _values_apart("config.json", config, layout.config)
+    yield from _values_apart("config.json: text_config", config.get("text_config"), layout.text)
+    if layout.processor:
+        yield from _values_apart(PROCESSOR, optional_json(evidence.location, PROCESSOR), layout.processor)
     if missing := [key for key in layout.present if config.get(key) is None]:
         yield f"config.json has no {', '.join(missing)}; expected {'one' if len(missing) == 1 else 'them'}"
     if signs := [f"{key}={values.short(config[key])}" for key in layout.absent if config.get(key) is not None]:
@@ -113,12 +121,22 @@ def differences(row: Row, layout: Layout, evidence: Evidence, *, known: bool = F
         return
     if others := [kind for kind in evidence.kinds if kind not in layout.modules]:
         yield f"modules.json has {', '.join(others)}, which is not computed here; expected {', '.join(layout.modules)}"
-    mode = "none" if row.pooling is None else MODES[row.pooling]
+    mode = MODES[row.pooling]
     if evidence.modes and set(evidence.modes) != {mode}:
         yield f"{evidence.pooling_file} has the pooling {', '.join(sorted(evidence.modes))}; expected {mode}"
     if other := _other_prompts(layout, evidence, known=known):
         expected = values.short({**layout.prompts, **layout.other_prompts}) if layout.prompts else "none"
         yield f"config_sentence_transformers.json has the prompts {values.short(other)}; expected {expected}"
+
+
+def _values_apart(file: str, own: Any, expected: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which keys of a JSON file have other values than expected; a key or a file that is missing says nothing."""
+    if expected and own is not None and not isinstance(own, Mapping):
+        yield f"{file} has {values.short(own)}; expected an object"
+        return
+    for key, value in expected.items():
+        if own is not None and key in own and own[key] != value:
+            yield f"{file} has {key}={values.short(own[key])}; expected {values.short(value)}"
 
 
 def _other_prompts(layout: Layout, evidence: Evidence, *, known: bool) -> dict[str, str]:
@@ -152,7 +170,9 @@ def _role(key: str) -> str:
 
 def has_its_adapters(layout: Layout, location: Location) -> bool:
     """Tell whether a checkpoint has the folder of adapters that a layout has, or neither does."""
-    return layout.adapters in ("named", "ignored", "merged") or location.has_adapters == (layout.adapters == "folder")
+    if layout.adapters in ("named", "by_task", "ignored", "merged"):
+        return True
+    return location.has_adapters == (layout.adapters == "folder")
 
 
 def _adapters_apart(layout: Layout, location: Location) -> Iterator[str]:

@@ -58,7 +58,8 @@ class Folder:
         Args:
             others: Names of further files that decide those of this row.
         """
-        files = [*sorted(self.path.iterdir()), *sorted(self.path.glob("adapters/*"))]
+        places = ("*", "adapters/*", "adapters/*/*")
+        files = [file for place in places for file in sorted(self.path.glob(place))]
         deciding = [path for path in files if (path.suffix in _DECIDING or path.name in others) and path.is_file()]
         stats = [(path.relative_to(self.path).as_posix(), path.stat()) for path in deciding]
         facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

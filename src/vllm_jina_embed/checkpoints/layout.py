@@ -17,9 +17,12 @@ class Layout(Frozen):
 
     Attributes:
         architecture: The one entry of ``architectures`` in config.json.
+        unnamed: The ``model_type`` of a config.json that names no architecture and may be of this layout.
         config: Values of keys in config.json.
+        text: Values of keys in the ``text_config`` of config.json, which vLLM does not all read.
         present: Keys that config.json has, so that one which says nothing is another model.
         defaults: Values of keys that config.json may leave out since its class in transformers has them.
+        processor: Values of keys in processor_config.json, where it decides vectors and vLLM does not read it all.
         absent: Keys that config.json does not have; null, and the ``id2label`` of every model, count as absent.
         modules: The kinds of modules that modules.json may list. Empty where the architecture alone says which model
             it is: then no file of sentence-transformers is compared.
@@ -32,8 +35,11 @@ class Layout(Frozen):
         other_prompts: The prompts of tasks that the row does not serve, by their names there. They may stand there too,
             and do not say which model it is.
         adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
-            ``named``, where the architecture says that there are some; ``merged``, where adapters were published, which
-            vLLM cannot serve on a vision encoder: then there is no adapter_config.json beside the weights.
+            ``named``, where the architecture says that there are some; ``by_task``, where it says so, and ``adapters``
+            has a folder of PEFT for each task; ``merged``, where adapters were published, which vLLM cannot serve on a
+            vision encoder: then there is no adapter_config.json beside the weights.
+        adds_ends: Whether tokenizer.json adds the first and the last token of the row's prompts of texts, and no other.
+        texts_only: Why images are refused although the model was trained with some, in the words of an error.
         assumed: Where other models have the same files: the words of a warning that this row is assumed.
         pooling_decides: Whether 1_Pooling/config.json with the row's pooling, and a config_sentence_transformers.json
             with ``prompts``, say which model it is. A folder without them is assumed to be one of this row's if there
@@ -41,14 +47,19 @@ class Layout(Frozen):
     """
 
     architecture: str
+    unnamed: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
+    text: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     present: tuple[str, ...] = ()
+    processor: Mapping[str, Any] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
     prompts: Mapping[str, str] = field(default_factory=dict)
     prompts_unpublished: bool = False
     other_prompts: Mapping[str, str] = field(default_factory=dict)
-    adapters: Literal["none", "ignored", "folder", "named", "merged"] = "none"
+    adapters: Literal["none", "ignored", "folder", "named", "by_task", "merged"] = "none"
+    adds_ends: bool = False
+    texts_only: str = ""
     assumed: str = ""
     pooling_decides: bool = False

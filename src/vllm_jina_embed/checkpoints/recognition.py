@@ -136,7 +136,9 @@ def _no_sign(name: str, architecture: str, apart: Sequence[tuple[Row, Layout, Se
 def _architecture(
     name: str, config: Mapping[str, Any], rows: Collection[Row], advice: Callable[[str, str], str]
 ) -> str:
-    """Return the architecture of ``config``, which one of ``rows`` has; ``advice`` is what to do where none has.
+    """Return the architecture of ``config``, which one of ``rows`` has, or that of a layout with none in config.json.
+
+    ``advice`` is what to do where none has.
 
     Raises:
         ConfigError: No row has it, or there is not exactly one.
@@ -144,6 +146,10 @@ def _architecture(
     expected = f"expected {' or '.join(f'{row.label} ({_architectures(row)})' for row in rows)}"
     architectures = config.get("architectures")
     if not architectures:
+        unnamed = (layout for row in rows for layout in row.layouts if layout.unnamed)
+        for layout in unnamed:
+            if layout.unnamed == config.get("model_type"):
+                return layout.architecture
         raise ConfigError(
             f"model={name!r}: config.json of type {values.short(config.get('model_type'))} names no architectures, "
             f"so the model of the weights is unknown; {expected}. Copy the config.json that belongs to the weights."

@@ -12,7 +12,8 @@ from typing import Any, get_args
 
 from ..errors import ConfigError
 from . import table, values
-from .description import TASKS, Checkpoint, Model
+from .checkpoint import Checkpoint
+from .description import TASKS, Model
 from .prompt_pieces import Special
 from .ranking import RankingModel
 from .row import Pooling, Row

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import values
-from .description import DEMO, DEMO_FOLDER, Checkpoint, Model
+from .checkpoint import Checkpoint
+from .description import DEMO, DEMO_FOLDER, Model
 from .files import Folder, Location, locate, read_json
 from .kinds import RANKS, check_kind, check_published
 from .rankers import PUBLISHED_RANKERS, RANKERS
@@ -107,9 +108,9 @@ def _sized(
     Raises:
         ConfigError: A value has another type, or is out of its range.
     """
-    row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named")
+    row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named", "by_task")
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
-    text_config = {**decision.layout.defaults, **(values.mapping(where, config, "text_config") or config)}
+    text_config = {**decision.layout.defaults, **_of_text(where, config)}
     hidden_size = _size(where, config, text_config, decision)
     tasks, sizes, token_dimensions = row.tasks, [*row.matryoshka_sizes], hidden_size
     if len(tasks) > 1:
@@ -139,6 +140,12 @@ def _sized(
         architecture=decision.layout.architecture,
         options=options,
     )
+
+
+def _of_text(where: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of the text's model, which stand alone, or in one of these keys."""
+    parts = (values.mapping(where, config, key) for key in ("text_config", "llm_config"))
+    return next(filter(None, parts), config)
 
 
 def _size(where: str, config: Mapping[str, Any], text_config: Mapping[str, Any], decision: Decision[Model]) -> int:

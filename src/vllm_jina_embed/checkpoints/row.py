@@ -105,6 +105,11 @@ class Row(Frozen):
         raise NotImplementedError
 
     @property
+    def has_task_adapters(self) -> bool:
+        """Whether each task's adapter is a folder of its own; else one file holds those of all tasks."""
+        return any(layout.adapters == "by_task" for layout in self.layouts)
+
+    @property
     def label(self) -> str:
         """The name that users know it by, to show in errors."""
         return self.known_as[0] if self.known_as else self.name

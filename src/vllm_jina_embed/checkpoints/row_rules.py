@@ -116,20 +116,20 @@ def _of_sizes(row: Row, takes_images: bool) -> dict[str, Rule]:
 
 def of_layout(layout: Layout) -> dict[str, Rule]:
     """Return the rules of a layout's fields."""
-    adapters = ("none", "ignored", "folder", "named", "merged")
+    adapters = ("none", "ignored", "folder", "named", "by_task", "merged")
+    mappings, texts = ("config", "text", "processor", "defaults"), ("unnamed", "texts_only", "assumed")
+    flags = ("adds_ends", "pooling_decides", "prompts_unpublished")
     return {
         "architecture": (bool(layout.architecture) and is_text_or_none(layout.architecture), "an architecture"),
-        "config": (has_text_keys(layout.config), "a mapping of values by keys of config.json"),
+        **{name: (has_text_keys(getattr(layout, name)), "a mapping of values by keys") for name in mappings},
+        **{name: (isinstance(getattr(layout, name), str), "a text") for name in texts},
+        **{name: (isinstance(getattr(layout, name), bool), "True or False") for name in flags},
         "present": (is_tuple_of(layout.present, str, empty=True), "a tuple of keys"),
-        "defaults": (has_text_keys(layout.defaults), "a mapping of values by keys of config.json"),
         "absent": (is_tuple_of(layout.absent, str, empty=True), "a tuple of keys"),
         "modules": (is_tuple_of(layout.modules, str, empty=True), "a tuple of modules"),
         "prompts": (are_texts(layout.prompts), "a mapping of texts"),
         "other_prompts": (are_texts(layout.other_prompts), "a mapping of texts"),
         "adapters": (layout.adapters in adapters, f"one of {', '.join(adapters)}"),
-        "assumed": (isinstance(layout.assumed, str), "a text"),
-        "pooling_decides": (isinstance(layout.pooling_decides, bool), "True or False"),
-        "prompts_unpublished": (isinstance(layout.prompts_unpublished, bool), "True or False"),
     }
 
 

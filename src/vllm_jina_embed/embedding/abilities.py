@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..checkpoints.description import Checkpoint
+from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.registry import ROWS
 from ..errors import ConfigError
 from .backend import Request
@@ -24,8 +24,7 @@ def check_request(checkpoint: Checkpoint, request: Request) -> None:
     if request.multi_vector:
         if request.ends is not None:
             raise ConfigError("multi_vector=True: late chunks have one embedding each. Leave it out.")
-        if not checkpoint.row.token_vectors:
-            raise ConfigError(f"{checkpoint.name} was trained for one vector of an item; it has no multi-vectors.")
+        check_multi_vectors(checkpoint)
         return
     if checkpoint.row.pooling is None:
         raise ConfigError(
@@ -34,6 +33,16 @@ def check_request(checkpoint: Checkpoint, request: Request) -> None:
         )
     if request.ends is not None:
         _check_late_chunks(checkpoint)
+
+
+def check_multi_vectors(checkpoint: Checkpoint) -> None:
+    """Check that a model has a vector per token.
+
+    Raises:
+        ConfigError: It was trained for one vector of an item.
+    """
+    if not checkpoint.row.token_vectors:
+        raise ConfigError(f"{checkpoint.name} was trained for one vector of an item; it has no multi-vectors.")
 
 
 def _weighing() -> list[str]:

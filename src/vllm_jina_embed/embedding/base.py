@@ -7,13 +7,14 @@ from abc import abstractmethod
 from typing import Any
 
 from .._closing import Closing
-from ..checkpoints.description import Checkpoint
+from ..checkpoints.checkpoint import Checkpoint
 from ..inputs import items as inputs
 from ..inputs.items import Checked
 from ..prompts.input_types import role_and_task
 from ..settings import OnError, Settings, check_on_error
 from .backend import Backend, Request
 from .outcomes import Outcome
+from .output_types import OutputType
 
 
 class Base(Closing):
@@ -76,12 +77,18 @@ class Base(Closing):
         return outcome.among(items, self._row_length(**overrides))
 
     def _rows(self, items: list[Checked], prompt_name: str | None, /, **options: Any) -> Any:
-        role, mode, overrides = self._understood(prompt_name, **options)
-        return self.outcome(items, role, **overrides).checked(self.settings, on_error=mode)
+        role, mode, overrides, output = self._understood(prompt_name, **options)
+        outcome = self.outcome(items, role, **overrides)
+        with output.errors():
+            rows = outcome.checked(self.settings, on_error=output.mode(mode))
+        return output.of(rows)
 
     async def _arows(self, items: list[Checked], prompt_name: str | None, /, **options: Any) -> Any:
-        role, mode, overrides = self._understood(prompt_name, **options)
-        return (await self.aoutcome(items, role, **overrides)).checked(self.settings, on_error=mode)
+        role, mode, overrides, output = self._understood(prompt_name, **options)
+        outcome = await self.aoutcome(items, role, **overrides)
+        with output.errors():
+            rows = outcome.checked(self.settings, on_error=output.mode(mode))
+        return output.of(rows)
 
     def _understood(
         self,
@@ -90,11 +97,18 @@ class Base(Closing):
         input_type: str | None = None,
         task: str | None = None,
         on_error: str | None = None,
+        output_dtype: str | None = None,
+        ranges: Any = None,
         **overrides: Any,
-    ) -> tuple[str, OnError | None, dict[str, Any]]:
-        """Return the role of a call, what it does with errors, and its overrides, before anything is computed."""
+    ) -> tuple[str, OnError | None, dict[str, Any], OutputType]:
+        """Return the role of a call, what it does with errors, its overrides and the type of its rows.
+
+        Nothing is computed.
+        """
         role, task = role_and_task(self.checkpoint, prompt_name, input_type, task)
-        return role, None if on_error is None else check_on_error(on_error), {**overrides, "task": task}
+        output = OutputType.of_call(self.settings, output_dtype, ranges, **overrides)
+        mode = None if on_error is None else check_on_error(on_error)
+        return role, mode, {**overrides, "task": task}, output
 
     def _row_length(self, *, multi_vector: bool = False, dimensions: int | None = None, **_: Any) -> int:
         return self.checkpoint.token_dimensions if multi_vector else dimensions or self.dimensions

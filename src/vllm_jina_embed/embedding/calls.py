@@ -76,11 +76,12 @@ class Calls(TokenWeightCalls):
             input_type: Instead, the role in the words of Cohere (``search_query``, ``search_document``) or of
                 sentence-transformers (``query``, ``document``); with a task of the checkpoint ``code.query`` or
                 ``text-matching``.
-            **overrides: ``dimensions``, ``task``, ``normalize``, ``show_progress`` and ``on_error`` for this call.
+            **overrides: ``dimensions``, ``task``, ``normalize``, ``show_progress`` and ``on_error`` for this call, and
+                ``output_dtype`` with its ``ranges`` (``pooling.quantization``); a bad item has no row of whole numbers.
 
         Returns:
-            float32, shape ``(n, dimension)``, order kept; ``(0, dimension)`` for no items. Rows have L2 norm 1, unless
-            ``normalize`` is False.
+            float32 or ``output_dtype``, ``(n, dimension)``, order kept; ``(0, dimension)`` for no items. Rows have L2
+            norm 1, unless ``normalize`` is False.
 
         Raises:
             InputError: Some items cannot be embedded; names every position. ``error.embeddings`` holds the other rows,
@@ -117,8 +118,7 @@ class Calls(TokenWeightCalls):
 
         Every token of the prompt has its row: a text's prefix, and around an image's tokens the words that ask the
         model to describe it. A checkpoint whose projector was trained for this (``jinaai/jina-embeddings-v4``) gives
-        rows of 128 numbers; other checkpoints give each token's normalised state, which was not trained for this.
-        Matryoshka sizes do not apply.
+        rows of 128 numbers; others give each token's normalised state. Matryoshka sizes do not apply.
 
         Args:
             items: As in ``embed``.
@@ -220,16 +220,17 @@ class Calls(TokenWeightCalls):
         dimensions: int | None = None,
         task: str | None = None,
         normalize: bool | None = None,
+        output_dtype: str | None = None,
+        ranges: Any = None,
         show_progress: bool | None = None,
     ) -> Iterator[Floats]:
         """Yield one embedding ``(dimension,)`` per item, in order, for a corpus of any length in constant memory.
 
-        ``items`` is read as it is needed: at most three windows of 256 items ahead. See ``embed`` for the rest; an
-        error names the position in the stream and comes after all embeddings before that position; its ``embeddings``
-        are those of the window around it.
+        ``items`` is read as it is needed: at most three windows of 256 items ahead. An error names the position in the
+        stream and comes after all embeddings before it; its ``embeddings`` are those of the window. Else see ``embed``.
         """
         own = {"dimensions": dimensions, "task": task, "normalize": normalize, "input_type": input_type}
-        call = partial(self._rows, **own, show_progress=False)
+        call = partial(self._rows, **own, output_dtype=output_dtype, ranges=ranges, show_progress=False)
         return stream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
 
     def aembed_stream(
@@ -241,11 +242,13 @@ class Calls(TokenWeightCalls):
         dimensions: int | None = None,
         task: str | None = None,
         normalize: bool | None = None,
+        output_dtype: str | None = None,
+        ranges: Any = None,
         show_progress: bool | None = None,
     ) -> AsyncIterator[Floats]:
         """Yield as ``embed_stream`` does, without blocking the loop."""
         own = {"dimensions": dimensions, "task": task, "normalize": normalize, "input_type": input_type}
-        call = partial(self._arows, **own, show_progress=False)
+        call = partial(self._arows, **own, output_dtype=output_dtype, ranges=ranges, show_progress=False)
         return astream(items, lambda batch: call(batch, prompt_name), progress_bar(self.settings, None, show_progress))
 
     def score(
@@ -270,12 +273,11 @@ class Calls(TokenWeightCalls):
             show_progress: For this call; None takes the embedder's.
 
         Returns:
-            float32, shape ``(n_queries, n_items)``. Cosines lie between -1 and 1, MaxSim between minus and plus the
-            query's number of tokens. With ``on_error="skip"``, bad queries and items have NaN.
+            float32, ``(n_queries, n_items)``. Cosines lie between -1 and 1, MaxSim between minus and plus the query's
+            number of tokens. With ``on_error="skip"``, bad queries and items have NaN.
 
         Raises:
-            InputError: Some queries or items cannot be embedded; names every bad query, or else the bad items of the
-                first window with bad items.
+            InputError: Some queries or items cannot be embedded; names every bad query, or else those of a window.
             ConfigError: ``dimensions`` is not a Matryoshka size or is passed where multi-vectors are compared, or the
                 checkpoint does not serve ``task``.
             ClosedError: After ``close()``.

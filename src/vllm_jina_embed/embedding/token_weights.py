@@ -66,12 +66,12 @@ class TokenWeightCalls(Base):
         return await self._aweights(inputs.texts(texts), prompt_name, **options)
 
     def _weights(self, items: list[Checked], prompt_name: str | None, **options: Any) -> list[dict[int, float]]:
-        role, mode, overrides = self._understood(prompt_name, **options)
+        role, mode, overrides, _ = self._understood(prompt_name, **options)
         outcome = self.outcome(items, role, weights=True, **overrides)
         return _dicts(outcome.checked(self.settings, on_error=mode, skipped=EMPTY))
 
     async def _aweights(self, items: list[Checked], prompt_name: str | None, **options: Any) -> list[dict[int, float]]:
-        role, mode, overrides = self._understood(prompt_name, **options)
+        role, mode, overrides, _ = self._understood(prompt_name, **options)
         outcome = await self.aoutcome(items, role, weights=True, **overrides)
         return _dicts(outcome.checked(self.settings, on_error=mode, skipped=EMPTY))
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._secrets import Secret
-from ..checkpoints.description import Checkpoint, Model
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.description import Model
 from ..checkpoints.registry import DEFAULT_ROW
 from ..checkpoints.row import Row
 from ..checkpoints.table.jina_v4 import MAX_LENGTH

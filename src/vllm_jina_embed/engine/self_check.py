@@ -173,7 +173,7 @@ def check_attention(checked: Sequence[TokenStates], row: Row) -> None:
     count = 0 if len(checked) == 1 else _first_difference(checked[0].token_ids, checked[1].token_ids)
     if row.attention is None or count == 0:
         return
-    distance = _distance(*(single_vector.normalize(tokens.states[:count]) for tokens in checked[:2]))
+    distance = apart(*(tokens.states[:count] for tokens in checked[:2]))
     if row.attention == "causal" and not distance <= LIMIT:
         raise EngineError(
             f"vLLM lets the first tokens of a prompt see what follows (their states are {distance:.4f} apart), but "
@@ -186,6 +186,16 @@ def check_attention(checked: Sequence[TokenStates], row: Row) -> None:
             "but this checkpoint was trained with attention to both sides. Give the row overrides={'is_causal': "
             "False}; where vLLM's class does not read it, it cannot serve this checkpoint."
         )
+
+
+def apart(states: Floats, others: Floats) -> float:
+    """Return how far the states of equal first tokens of two prompts are apart; over ``LIMIT`` they see what follows.
+
+    Args:
+        states: Of one prompt's first tokens, ``(n_tokens, hidden_size)``, not normalised.
+        others: Of the other's.
+    """
+    return _distance(single_vector.normalize(states), single_vector.normalize(others))
 
 
 def _of_row(builder: Builder, row: Model, task: str, max_tokens: int) -> list[Prompt]:
@@ -235,14 +245,7 @@ async def _check_rows(engine: VectorSource, prompt: Prompt, rows: Floats, task: 
 
 
 async def _check_weights(engine: Any, prompt: Prompt, weights: Floats, task: str) -> None:
-    """Compare the engine's token weights of a prompt with ``weights``, over their L2 norm.
-
-    Args:
-        engine: An ``Engine``.
-        prompt: The prompt.
-        weights: What its tokens weigh, ``(n_tokens,)``.
-        task: The task.
-    """
+    """Compare the engine's token weights of a prompt with ``weights`` ``(n_tokens,)``, over their L2 norm."""
     got, norm = await engine.token_weights(prompt, task=task), np.float32(np.linalg.norm(weights) or 1)
     if not _distance(got / norm, weights / norm) <= LIMIT:
         raise EngineError(

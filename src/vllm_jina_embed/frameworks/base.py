@@ -1,100 +1,36 @@
-"""Define the keywords, checks and lifetime that both framework adapters share.
+"""Define the keywords, checks and lifetime that the embeddings of both frameworks share.
 
 Needs pydantic, which each framework brings along.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Annotated, Any, Self
+from collections.abc import Sequence
+from typing import Any, Self
 
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    PrivateAttr,
-    StrictBool,
-    StrictInt,
-    field_serializer,
-    model_validator,
-)
+from pydantic import AliasChoices, Field, PrivateAttr, StrictBool, StrictInt, model_validator
 
 from .._arrays import Floats
-from .._closing import Closing
 from ..cache.embedder import CachedEmbedder
-from ..checkpoints.description import Model
 from ..embedder import JinaEmbedder
-from ..engine.config import LocalConfig
-from ..errors import ConfigError
-from ..inputs.images import MediaPolicy
-from ..prompts.base import Truncate, spelled
-from ..settings import Fusion, LongText, OnError, Settings
+from ..settings import Fusion, LongText
 from . import skipping
+from .fields import MODEL_SPELLINGS, SHARED, EngineFields, keywords
 from .protocol import Embedder
 
-SETTINGS = (
-    "task", "dimensions", "truncate", "max_length", "min_pixels", "max_pixels",
-    "media", "show_progress", "on_error", "engine_kwargs", "revision", "row", "fusion", "normalize",
-    "long_text",
-)  # fmt: skip
+SETTINGS = (*SHARED, "dimensions", "fusion", "normalize", "long_text")
 """Keywords that go to ``JinaEmbedder`` under their own names; ``model`` comes on top."""
 
-MODEL_SPELLINGS = ("model", "model_name")
 
-ModelName = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)]
-"""``demo``, a hub repository, or a checkpoint's folder; a ``pathlib.Path`` becomes a string."""
+class Adapter(EngineFields):
+    """The keywords of both embeddings, and the embedder made from them; each framework names ``model`` itself."""
 
-
-Row = Annotated[
-    Model | str | None,
-    PlainValidator(lambda row: row),  # the core checks it; pydantic would rebuild it
-    PlainSerializer(lambda row: f"{row.name}@{row.digest}" if isinstance(row, Model) else row, return_type=str | None),
-]
-"""A row, or the name of a registered one; JSON keeps the name, and the digest that the row of this name must have."""
-
-
-class Adapter(Closing, BaseModel):
-    """The keywords of both adapters, and the embedder made from them; each framework names the field ``model`` itself.
-
-    Creating one checks every keyword and starts nothing. Copies and unpickled adapters are made from the keywords.
-    """
-
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
-
-    task: str | None = Field(default=None, frozen=True, description="A task of the checkpoint, such as retrieval.")
     dimensions: StrictInt | None = Field(
         default=None,
         frozen=True,
         validation_alias=AliasChoices("dimensions", "truncate_dim"),
         description="Matryoshka size of the embeddings; None keeps the full length.",
     )
-    truncate: Annotated[Truncate, BeforeValidator(spelled)] = Field(
-        default="end", frozen=True, description="Which end of a longer text to cut, or error."
-    )
-    max_length: StrictInt | None = Field(default=None, frozen=True, description="Longest text in tokens.")
-    min_pixels: StrictInt | None = Field(default=None, frozen=True, description="Smaller images are enlarged to it.")
-    max_pixels: StrictInt | None = Field(default=None, frozen=True, description="Larger images are reduced to it.")
-    media: MediaPolicy | None = Field(default=None, frozen=True, description="Limits for images.")
-    show_progress: bool = Field(default=False, frozen=True, description="Whether calls draw a progress bar on stderr.")
-    on_error: OnError = Field(
-        default="raise",
-        frozen=True,
-        description="raise, or skip bad items with a warning that names them.",
-    )
-    engine_kwargs: dict[str, Any] | None = Field(
-        default=None,
-        frozen=True,
-        validation_alias=AliasChoices("engine_kwargs", "model_kwargs"),
-        description="Keyword arguments for vLLM.",
-    )
-    revision: str | None = Field(default=None, frozen=True, description="Commit or tag of a hub repository.")
-    row: Row = Field(default=None, frozen=True, description="A vllm_jina_embed.Model, or the name of a registered one.")
     fusion: Fusion | None = Field(
         default=None,
         frozen=True,
@@ -122,11 +58,7 @@ class Adapter(Closing, BaseModel):
         if self.embedder is None:
             self._embedder = JinaEmbedder(getattr(self, spelling), **{name: getattr(self, name) for name in SETTINGS})
             return self
-        clash = sorted(self.model_fields_set & {spelling, *SETTINGS})
-        if clash:
-            raise ConfigError(f"embedder=... has its own {', '.join(clash)}; pass an embedder or settings, not both.")
-        settings = keywords(self.embedder.settings)
-        self.__dict__.update({spelling: settings.pop("model"), **settings})  # not marked as set by the caller
+        self._show_settings(self.embedder.settings, SETTINGS)
         self._embedder = self.embedder
         return self
 
@@ -195,56 +127,6 @@ class Adapter(Closing, BaseModel):
         """Await ``close`` without blocking the loop."""
         if self.embedder is None or self._is_owner:
             await self._embedder.aclose()
-
-    # --- copies -----------------------------------------------------------------------------------------------------
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a new adapter with ``update`` applied and checked; it shares the engine where the settings allow."""
-        return type(self)(**{name: getattr(self, name) for name in self.model_fields_set} | dict(update or {}))
-
-    def __copy__(self) -> Self:
-        return self.model_copy()
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self.model_copy()
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Return the keywords alone, without the engine and without an embedder that was passed in."""
-        return {name: getattr(self, name) for name, field in type(self).model_fields.items() if not field.exclude}
-
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        type(self).__init__(self, **state)
-
-    @field_serializer("media")
-    def _dump_media(self, media: MediaPolicy | None) -> dict[str, Any] | None:
-        if media is None:
-            return None
-        root = media.allowed_root
-        return {**asdict(media), "allowed_root": None if root is None else os.fspath(root)}
-
-
-def keywords(settings: Settings) -> dict[str, Any]:
-    """Return the keywords (``model`` and ``SETTINGS``) that make an embedder with equal settings."""
-    engine = settings.engine
-    has_pixels = settings.checkpoint.has_pixel_bounds  # of texts, the settings have bounds that nobody may pass
-    return {
-        "model": settings.checkpoint.name,
-        "task": settings.task,
-        "dimensions": settings.dimensions,
-        "truncate": settings.truncate,
-        "max_length": settings.max_length,
-        "min_pixels": engine.min_pixels if has_pixels else None,
-        "max_pixels": engine.max_pixels if has_pixels else None,
-        "media": settings.media,
-        "show_progress": settings.show_progress,
-        "on_error": settings.on_error,
-        "engine_kwargs": dict(engine.options) if isinstance(engine, LocalConfig) else {},
-        "revision": engine.revision,
-        "row": settings.checkpoint.row,
-        "fusion": settings.fusion,
-        "normalize": settings.normalize,
-        "long_text": settings.long_text,
-    }
 
 
 def vectors(embeddings: Floats) -> list[list[float]]:

@@ -12,7 +12,8 @@ from pydantic import AliasChoices, Field
 
 from ..checkpoints.description import DEMO
 from ..errors import InputError, warn_of_items
-from ..frameworks.base import MODEL_SPELLINGS, Adapter, ModelName
+from ..frameworks.base import Adapter
+from ..frameworks.fields import MODEL_SPELLINGS, ModelName
 from ..frameworks.skipping import Answer, answering, single, stored
 from ..inputs.images import ImageInput
 from .cache import ByteStoreCache

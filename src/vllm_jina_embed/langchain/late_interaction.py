@@ -14,11 +14,14 @@ from ..errors import InputError
 from ..inputs.images import MediaPolicy
 from ..inputs.metadata import HASH_KEY
 from ..inputs.references import both_parts, strict_image
-from ..late_interaction import Hit, LateInteractionIndex
+from ..late_interaction import Hit, LateInteractionIndex, Rerank
 from .documents import contents, listed_documents
+from .reranking import SCORE_KEY
 
 CONTENT_KEY, METADATA_KEY = "page_content", "metadata"
 """Payload keys, the same as langchain-qdrant's; filters use names such as ``metadata.source``."""
+
+STAGE_SCORES_KEY = "stage_scores"
 
 
 class LateInteractionRetriever(BaseRetriever):
@@ -41,6 +44,7 @@ class LateInteractionRetriever(BaseRetriever):
         retriever.add_documents([Document("A report."), image_document("chart.png")])
         retriever.invoke("a question")
         retriever.invoke("a question", k=20, filter=models.Filter(...))
+        retriever.invoke("a question", stages=["embedding"])
         ```
     """
 
@@ -51,7 +55,19 @@ class LateInteractionRetriever(BaseRetriever):
     candidates: int | None = Field(
         default=None, description="Documents that MaxSim ranks; None uses the index's setting."
     )
-    filter: Any = Field(default=None, description="A qdrant_client.models.Filter over page_content and metadata.")
+    filter: Any = Field(
+        default=None, description="A qdrant_client.models.Filter over page_content and metadata, or LanceDB's SQL."
+    )
+    stages: Sequence[str] | None = Field(
+        default=None, description="Which of embedding, maxsim and rerank there are; None takes all."
+    )
+    reranker: Any = Field(
+        default=None, description="Anything with rerank(query, items, top_n) and arerank, which ranks the best again."
+    )
+    rerank_candidates: int = Field(default=50, gt=0, description="Documents that the reranker ranks.")
+    with_scores: bool = Field(
+        default=False, description="Whether metadata holds relevance_score, and stage_scores of every stage."
+    )
 
     @property
     def media(self) -> MediaPolicy:
@@ -80,15 +96,28 @@ class LateInteractionRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **overrides: Any
     ) -> list[Document]:
-        return [_document(hit) for hit in self.index.search(query, **self._limits(overrides))]
+        return [self._document(hit) for hit in self.index.search(query, **self._limits(overrides))]
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **overrides: Any
     ) -> list[Document]:
-        return [_document(hit) for hit in await self.index.asearch(query, **self._limits(overrides))]
+        return [self._document(hit) for hit in await self.index.asearch(query, **self._limits(overrides))]
 
     def _limits(self, overrides: dict[str, Any]) -> dict[str, Any]:
-        return {"k": self.k, "candidates": self.candidates, "filter": self.filter, **overrides}
+        own = {"k": self.k, "candidates": self.candidates, "filter": self.filter, "stages": self.stages}
+        if self.reranker is not None:
+            own["rerank"] = Rerank(
+                reranker=self.reranker,
+                item_of=lambda payload: payload[CONTENT_KEY],
+                candidates=self.rerank_candidates,
+            )
+        return {**own, **overrides}
+
+    def _document(self, hit: Hit) -> Document:
+        metadata = hit.payload[METADATA_KEY] or {}
+        if self.with_scores:
+            metadata = {**metadata, SCORE_KEY: hit.score, STAGE_SCORES_KEY: dict(hit.scores)}
+        return Document(page_content=hit.payload[CONTENT_KEY], metadata=metadata, id=hit.id)
 
 
 def _add_arguments(documents: Sequence[Document]) -> dict[str, Any]:
@@ -116,7 +145,3 @@ def _add_arguments(documents: Sequence[Document]) -> dict[str, Any]:
         payloads.append({CONTENT_KEY: document.page_content, METADATA_KEY: document.metadata})
         ids.append(document.id)
     return {"items": items, "payloads": payloads, "ids": ids}
-
-
-def _document(hit: Hit) -> Document:
-    return Document(page_content=hit.payload[CONTENT_KEY], metadata=hit.payload[METADATA_KEY] or {}, id=hit.id)

@@ -63,7 +63,7 @@ def image_retriever_tool(
         name: The tool's name for the model.
         description: What the tool does, for the model.
         media: Limits for images, with the ``allowed_root`` that references are looked up in; None takes those of the
-            retriever's own ``VllmJinaEmbeddings``.
+            retriever's own ``VllmJinaEmbeddings``, or of its ``MaxSimReranker``.
         max_images: Images shown per answer; further ones are named only.
         max_side: Longest side of a shown image in pixels; larger ones are reduced.
         max_bytes: Most bytes of a shown image, which is a JPEG.
@@ -74,7 +74,8 @@ def image_retriever_tool(
     """
     bounds = Bounds(max_images=max_images, max_side=max_side, max_bytes=max_bytes, max_characters=max_characters)
     embeddings = getattr(getattr(retriever, "vectorstore", None), "embeddings", None)
-    view = View(bounds=bounds, media=own_media(media, retriever, embeddings))
+    second = getattr(retriever, "base_compressor", None)  # of a ContextualCompressionRetriever
+    view = View(bounds=bounds, media=own_media(media, retriever, embeddings, second))
 
     def search(
         query: str | None = None, image: str | None = None, callbacks: Callbacks = None

@@ -95,9 +95,9 @@ def batches(
 
 
 def rows_of(
-    batch: Batch, embeddings: Floats, multi_vectors: Sequence[Floats], pool_factor: int
+    batch: Batch, embeddings: Floats, multi_vectors: Sequence[Floats], pool_factor: int, most: int | None
 ) -> tuple[Rows, list[InputError]]:
-    """Return the rows of a batch, and the errors of items that have more numbers than Qdrant takes.
+    """Return the rows of a batch, and the errors of items that have more than ``most`` numbers, which Qdrant refuses.
 
     Items without a vector (``on_error="skip"``) are left out; the embedder has warned about them.
     """
@@ -109,7 +109,7 @@ def rows_of(
         if not len(rows) or not np.isfinite(embedding).all():
             continue
         pooled = pool_tokens(rows, pool_factor)
-        if pooled.size > MOST_NUMBERS:
+        if most is not None and pooled.size > most:
             errors.append(_too_large(item, pooled))
             continue
         good.ids.append(name)

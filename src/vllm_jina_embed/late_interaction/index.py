@@ -1,51 +1,33 @@
-"""An index in Qdrant over texts and images, searched in two stages: embeddings, then MaxSim over all tokens."""
+"""An index over texts and images, searched in stages: embeddings, MaxSim over all tokens, and a reranker."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..embedding.outcomes import Outcome
 from ..embedding.progress import progress_bar
-from ..errors import ConfigError
 from ..inputs import items as inputs
 from ..inputs.items import EmbedInput
-from . import qdrant_messages
 from .batches import Batch, Payload, Rows, batches, rows_of
+from .collection import Hit, Question
 from .setup import Base
-from .vectors import Pair
+from .stages import Plan, Rerank
+from .vectors import Asked, Pair
 
 if TYPE_CHECKING:
     from qdrant_client import models
 
-CANDIDATES = 400
-"""Items that the first stage hands to the second, unless ten times ``k`` is more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """One result of a search.
-
-    Attributes:
-        id: As passed to ``add``, or returned by it.
-        score: MaxSim: the sum over the query's tokens of the best dot product with one of the item's tokens.
-        payload: As passed to ``add``.
-    """
-
-    id: str
-    score: float
-    payload: Mapping[str, Any]
-
 
 class LateInteractionIndex(Base):
-    """Texts and images in a Qdrant collection, found by their embeddings and ranked by all their tokens.
+    """Texts and images in a collection of Qdrant or LanceDB, found by their embeddings and ranked by all their tokens.
 
-    A point has two vectors: the embedding, over which Qdrant keeps a graph, and the multi-vector, which ranks the
-    candidates that the graph gives; both happen in one query. Every call has its a-twin; any thread and event loop may
-    call. The first call creates the collection; an existing one must have been created with the same settings.
+    An item has two vectors: the embedding, over which Qdrant keeps a graph, and the multi-vector, which ranks the
+    candidates that the graph gives; in Qdrant both happen in one query. Every call has its a-twin; any thread and
+    event loop may call. The first call creates the collection; an existing one must have been created with the same
+    settings.
     """
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -86,7 +68,7 @@ class LateInteractionIndex(Base):
                 rows = self._rows(batch, self._vectors.embed(batch.items, "passage"))
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(self._write, rows)
+                writing = writer.submit(self._collection.write, rows)
                 added += rows.ids
                 bar.update(len(batch.items))
             if writing is not None:
@@ -113,7 +95,7 @@ class LateInteractionIndex(Base):
                     rows = await asyncio.to_thread(self._rows, batch, pair)
                     if writing is not None:
                         await writing
-                    writing = asyncio.create_task(self._awrite(rows))
+                    writing = asyncio.create_task(self._collection.awrite(rows))
                     added += rows.ids
                     bar.update(len(batch.items))
             finally:
@@ -121,22 +103,20 @@ class LateInteractionIndex(Base):
                     await writing
         return added
 
-    def delete(self, ids: Iterable[str] | None = None, *, filter: models.Filter | None = None) -> None:  # noqa: A002
-        """Remove the items of these ids, or all that match Qdrant's ``filter``; unknown ids are ignored."""
+    def delete(self, ids: Iterable[str] | None = None, *, filter: models.Filter | str | None = None) -> None:  # noqa: A002
+        """Remove the items of these ids, or all that match the store's ``filter``; unknown ids are ignored."""
         self._ready()
-        points = qdrant_messages.selector(ids, filter)
-        self._caller.call("delete", collection_name=self.name, points_selector=points, wait=True)
+        self._collection.remove(ids, filter)
 
     async def adelete(
         self,
         ids: Iterable[str] | None = None,
         *,
-        filter: models.Filter | None = None,  # noqa: A002
+        filter: models.Filter | str | None = None,  # noqa: A002
     ) -> None:
         """Await ``delete``."""
         await asyncio.to_thread(self._ready)
-        points = qdrant_messages.selector(ids, filter)
-        await self._caller.acall("delete", collection_name=self.name, points_selector=points, wait=True)
+        await self._collection.aremove(ids, filter)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -146,26 +126,35 @@ class LateInteractionIndex(Base):
         k: int = 10,
         *,
         candidates: int | None = None,
-        filter: models.Filter | None = None,  # noqa: A002 - Qdrant's and the stores' word
+        filter: models.Filter | str | None = None,  # noqa: A002 - the stores' word
+        stages: Collection[str] | None = None,
+        rerank: Rerank | None = None,
     ) -> list[Hit]:
-        """Return the items that answer a query best, best first; one Qdrant query.
+        """Return the items that answer a query best, best first; one query of Qdrant, or two of LanceDB.
 
         Args:
             query: A text, which gets the query prefix, or an image, as in ``JinaEmbedder.embed``.
             k: Number of hits.
             candidates: Items that the embeddings select and MaxSim ranks; more are slower and miss less. None takes
                 400, or ``10 * k`` where that is more.
-            filter: Qdrant's filter over payloads, for both stages.
+            filter: Over payloads, for both stages: a Qdrant filter, or LanceDB's SQL over the JSON ``payload``.
+            stages: Which of ``embedding``, ``maxsim`` and ``rerank`` there are; None takes all. Without ``embedding``
+                MaxSim ranks everything; without ``maxsim`` no multi-vector is compared.
+            rerank: What ranks the best hits once more.
 
         Raises:
             InputError: The query cannot be embedded.
-            ConfigError: ``k`` is not a whole number over 0, ``candidates`` is smaller, or the collection was created
-                with other settings.
+            ConfigError: ``k`` is not a whole number over 0, ``candidates`` is smaller, the ``stages`` make no search,
+                or the collection was created with other settings.
         """
-        limits = _limits(k, candidates)
+        plan = Plan.of(k, candidates, stages, rerank)
         self._ready()
-        pair = self._vectors.embed(inputs.mixed([query], name="queries"), "query", on_error="raise")
-        return _hits(self._caller.call("query_points", **self._query(pair, limits, filter)))
+        items = inputs.mixed([query], name="queries")
+        asked = self._vectors.query(items, embedding=plan.embedding, multi=plan.maxsim)
+        hits = self._collection.search(_question(asked, plan, filter))
+        if plan.rerank is None or not hits:
+            return hits
+        return plan.ranked(hits, plan.rerank.reranker.rerank(query, plan.rerank.items(hits), k))
 
     async def asearch(
         self,
@@ -173,74 +162,46 @@ class LateInteractionIndex(Base):
         k: int = 10,
         *,
         candidates: int | None = None,
-        filter: models.Filter | None = None,  # noqa: A002
+        filter: models.Filter | str | None = None,  # noqa: A002
+        stages: Collection[str] | None = None,
+        rerank: Rerank | None = None,
     ) -> list[Hit]:
         """Await ``search``."""
-        limits = _limits(k, candidates)
+        plan = Plan.of(k, candidates, stages, rerank)
         if not self._is_ready:
             await asyncio.to_thread(self._ready)
-        pair = await self._vectors.aembed(inputs.mixed([query], name="queries"), "query", on_error="raise")
-        return _hits(await self._caller.acall("query_points", **self._query(pair, limits, filter)))
+        items = inputs.mixed([query], name="queries")
+        asked = await self._vectors.aquery(items, embedding=plan.embedding, multi=plan.maxsim)
+        hits = await self._collection.asearch(_question(asked, plan, filter))
+        if plan.rerank is None or not hits:
+            return hits
+        return plan.ranked(hits, await plan.rerank.reranker.arerank(query, plan.rerank.items(hits), k))
+
+    def filter_for(self, key: str, value: str) -> Any:
+        """Return the store's filter for payloads whose ``key`` is ``value``."""
+        return self._collection.having(key, value)
 
     def count(self) -> int:
         """Return the number of items."""
         self._ready()
-        return int(self._caller.call("count", collection_name=self.name).count)
+        return self._collection.count()
 
     async def acount(self) -> int:
         """Await ``count``."""
         await asyncio.to_thread(self._ready)
-        return int((await self._caller.acall("count", collection_name=self.name)).count)
+        return await self._collection.acount()
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _rows(self, batch: Batch, pair: Pair) -> Rows:
-        rows, errors = rows_of(batch, *pair, self.storage.pool_factor)
+        rows, errors = rows_of(batch, *pair, self.storage.pool_factor, self._collection.most_numbers)
         too_large = Outcome(embeddings=pair[1], errors=errors)
         too_large.checked(self.embedder.settings, skipped="left out")
         return rows
 
-    def _write(self, rows: Rows) -> None:
-        for part in rows.parts():
-            self._caller.call("upsert", **self._points(part))
 
-    async def _awrite(self, rows: Rows) -> None:
-        for part in rows.parts():
-            await self._caller.acall("upsert", **self._points(part))
-
-    def _points(self, rows: Rows) -> dict[str, Any]:
-        points = qdrant_messages.points(rows.ids, rows.payloads, rows.embeddings, rows.multi_vectors)
-        return {"collection_name": self.name, "points": points, "wait": True}
-
-    def _query(self, pair: Pair, limits: tuple[int, int], only: models.Filter | None) -> dict[str, Any]:
-        (embedding,), (rows,) = pair
-        count, candidates = limits
-        return qdrant_messages.query(
-            self.name,
-            embedding=embedding,
-            multi_vector=rows,
-            count=count,
-            candidates=candidates,
-            only=only,
-            storage=self.storage,
-        )
-
-
-def _limits(k: int, candidates: int | None) -> tuple[int, int]:
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ConfigError(f"k={k!r} must be a whole number over 0.")
-    if candidates is None:
-        return k, max(CANDIDATES, 10 * k)
-    if isinstance(candidates, bool) or not isinstance(candidates, int):
-        raise ConfigError(f"candidates={candidates!r} must be a whole number.")
-    if candidates < k:
-        raise ConfigError(f"candidates={candidates!r} are fewer than k={k}; MaxSim ranks only the candidates.")
-    return k, candidates
-
-
-def _hits(response: models.QueryResponse) -> list[Hit]:
-    hits = []
-    for point in response.points:
-        payload = dict(point.payload or {})
-        hits.append(Hit(id=payload.pop(qdrant_messages.ID_KEY, str(point.id)), score=point.score, payload=payload))
-    return hits
+def _question(asked: Asked, plan: Plan, only: Any) -> Question:
+    embedding, rows = asked
+    return Question(
+        embedding=embedding, multi_vector=rows, count=plan.found, candidates=plan.candidates, only=only
+    )  # fmt: skip

@@ -10,16 +10,14 @@ from .._arrays import Floats
 from ..errors import ConfigError
 from ..inputs import items as inputs
 from .batches import check_id
+from .collection import EMBEDDING, METADATA_KEY, MULTI_VECTOR, Question, differences
 from .storage import Storage
 
 if TYPE_CHECKING:
     from qdrant_client import models
 
-EMBEDDING, MULTI_VECTOR = "embedding", "multi_vector"
-"""Names of the two vectors of a point."""
 ID_KEY = "_vllm_jina_embed_id"
 """Payload key of the caller's id; Qdrant's own ids are UUIDs or numbers."""
-METADATA_KEY = "vllm_jina_embed"
 _NAMESPACE = uuid.UUID("6f0b7e0a-3a52-5d0c-9f0e-0d7a1c5b8e21")
 
 
@@ -66,12 +64,9 @@ def check(name: str, info: models.CollectionInfo, facts: Mapping[str, Any]) -> N
         raise ConfigError(f"collection {name!r} exists, and another program created it. Choose another name.")
     metadata = (info.config.metadata or {}).get(METADATA_KEY)  # older servers store no metadata
     stored = metadata or {key: vectors[vector].size for key, vector in sizes.items()}
-    differences = [
-        f"{key}={stored[key]!r} (here {facts[key]!r})" for key in facts if stored.get(key, facts[key]) != facts[key]
-    ]
-    if differences:
+    if others := differences(facts, stored):
         raise ConfigError(
-            f"collection {name!r} exists and was created with {', '.join(differences)}. "
+            f"collection {name!r} exists and was created with {others}. "
             "Choose another name, or pass the settings that it was created with."
         )
 
@@ -100,33 +95,34 @@ def points(
     ]
 
 
-def query(
-    name: str,
-    *,
-    embedding: Floats,
-    multi_vector: Floats,
-    count: int,
-    candidates: int,
-    only: models.Filter | None,
-    storage: Storage,
-) -> dict[str, Any]:
-    """Return the arguments of ``query_points``: both stages in one call; Qdrant hands the filter to both."""
+def query(name: str, question: Question, *, storage: Storage) -> dict[str, Any]:
+    """Return the arguments of ``query_points``: both stages in one call; Qdrant hands the filter to both.
+
+    With both, each hit comes with its stored embedding, whose score the answer does not have.
+    """
     from qdrant_client import models
 
     params = None
     if storage.quantization is not None:
         quantization = models.QuantizationSearchParams(rescore=True, oversampling=storage.oversampling)
         params = models.SearchParams(quantization=quantization)
-    return {
+    found: dict[str, Any] = {
         "collection_name": name,
-        "prefetch": models.Prefetch(query=embedding.tolist(), using=EMBEDDING, limit=candidates, params=params),
-        "query": multi_vector.tolist(),
-        "using": MULTI_VECTOR,
-        "limit": count,
-        "query_filter": only,
+        "limit": question.count,
+        "query_filter": question.only,
         "search_params": params,
         "with_payload": True,
     }
+    if question.multi_vector is None:
+        assert question.embedding is not None
+        return {**found, "query": question.embedding.tolist(), "using": EMBEDDING}
+    found |= {"query": question.multi_vector.tolist(), "using": MULTI_VECTOR}
+    if question.embedding is None:
+        return found
+    prefetch = models.Prefetch(
+        query=question.embedding.tolist(), using=EMBEDDING, limit=question.candidates, params=params
+    )
+    return {**found, "prefetch": prefetch, "with_vectors": [EMBEDDING]}
 
 
 def selector(ids: Iterable[str] | None, only: models.Filter | None) -> models.PointIdsList | models.FilterSelector:

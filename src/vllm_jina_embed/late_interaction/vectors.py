@@ -21,6 +21,9 @@ from ..settings import OnError
 Pair = tuple[Floats, list[Floats]]
 """Embeddings ``(n, dimensions)``, and ``n`` multi-vectors ``(n_tokens, token_dimensions)``."""
 
+Asked = tuple[Floats | None, Floats | None]
+"""The embedding ``(dimensions,)`` and the multi-vector of a query; None for a kind that is not asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwoKinds:
@@ -51,6 +54,26 @@ class TwoKinds:
             return self._both(await single, multi, on_error)
         finally:
             single.cancel()
+
+    def query(self, items: list[Checked], *, embedding: bool, multi: bool) -> Asked:
+        """Return the vectors of a query, of the kinds that are asked for; a bad one is an error whatever is set."""
+        if embedding and (multi or self._is_alone):
+            (one,), (rows,) = self.embed(items, "query", on_error="raise")
+            return one, rows if multi else None
+        outcome = self.embedder.outcome(items, "query", **(self._single if embedding else self._multi))
+        return self._one(outcome, embedding)
+
+    async def aquery(self, items: list[Checked], *, embedding: bool, multi: bool) -> Asked:
+        """Await ``query``."""
+        if embedding and (multi or self._is_alone):
+            (one,), (rows,) = await self.aembed(items, "query", on_error="raise")
+            return one, rows if multi else None
+        outcome = await self.embedder.aoutcome(items, "query", **(self._single if embedding else self._multi))
+        return self._one(outcome, embedding)
+
+    def _one(self, outcome: Outcome, embedding: bool) -> Asked:
+        (row,) = outcome.checked(self.embedder.settings, on_error="raise")
+        return (row, None) if embedding else (None, row)
 
     def _both(self, single: Outcome, multi: Outcome, on_error: OnError | None) -> Pair:
         """Join the errors of both kinds; an error that occurs in both is reported once."""

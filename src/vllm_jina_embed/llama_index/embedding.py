@@ -12,7 +12,8 @@ from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr
 
 from ..checkpoints.description import DEMO
 from ..errors import EngineError
-from ..frameworks.base import MODEL_SPELLINGS, Adapter, ModelName
+from ..frameworks.base import Adapter
+from ..frameworks.fields import MODEL_SPELLINGS, ModelName
 from ..frameworks.protocol import Embedder
 from ..frameworks.skipping import Answer, answering, single, stored
 from ..inputs.images import MediaPolicy

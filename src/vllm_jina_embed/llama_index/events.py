@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # not in its __all__
 from llama_index.core.instrumentation.event_handlers import NullEventHandler
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
 
 from ..inputs.images import MediaPolicy, open_image
 from ..inputs.metadata import content_hash, placeholder
@@ -22,6 +23,7 @@ from ..inputs.references import Text, both_parts, looks_like_image
 
 _dispatcher = get_dispatcher(__name__)
 UNKNOWN = "<image>"
+Observed: TypeAlias = "BaseEmbedding | BaseNodePostprocessor"
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -43,14 +45,14 @@ def embedding_event(model: BaseEmbedding, chunks: list[str]) -> Iterator[list[li
     _dispatcher.event(EmbeddingEndEvent(chunks=chunks, embeddings=embeddings))
 
 
-def chunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
+def chunks_of(model: Observed, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
     """Return what observers see of ``items``: texts as they are, ``<image sha256:...>`` for images, both for both.
 
     Images are opened for their hash only if there are observers. A ``Text`` that looks like an image's string becomes
     ``<image>``, so that observers never get the bytes of an image.
 
     Args:
-        model: The embedding that is observed.
+        model: The embedding or reranker that is observed.
         items: Texts, images and both.
         media: Limits for images.
         texts: Whether a string is a text (as in a mixed call) or an image's path.
@@ -68,7 +70,7 @@ def chunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy,
     return [chunk(item) for item in items]
 
 
-async def achunks_of(model: BaseEmbedding, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
+async def achunks_of(model: Observed, items: Sequence[object], media: MediaPolicy, *, texts: bool) -> list[str]:
     """Await ``chunks_of``; images are opened in a thread."""
     if _is_watched(model):
         return await asyncio.to_thread(chunks_of, model, items, media, texts=texts)
@@ -94,7 +96,7 @@ def _stand_in(image: object, media: MediaPolicy) -> str:
         return UNKNOWN
 
 
-def _is_watched(model: BaseEmbedding) -> bool:
+def _is_watched(model: Observed) -> bool:
     if model.callback_manager.handlers:
         return True
     dispatcher = _dispatcher

@@ -26,6 +26,7 @@ from ..inputs.references import is_path, looks_like_image
 from ..prompts.base import PromptName
 from ..settings import OnError
 from .events import achunks_of, chunks_of, embedding_event, spanless
+from .queries import ImageQuery, file_or_image
 
 _PROGRESS = "Generating image embeddings"
 
@@ -272,4 +273,4 @@ def _checked_queries(queries: Any) -> list[Any]:
 
 def _bundle(image: ImageInput, query_str: str, embedding: list[float]) -> QueryBundle:
     path = readable_path(local_path(image)) if is_path(image) else None  # type: ignore[arg-type]
-    return QueryBundle(query_str, image_path=path, embedding=embedding)
+    return ImageQuery(query_str, image_path=path, embedding=embedding, image=file_or_image(image))

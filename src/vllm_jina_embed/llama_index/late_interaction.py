@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llama_index.core.callbacks import CallbackManager
@@ -14,26 +12,17 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_
 
 from ..errors import InputError
 from ..frameworks.renamed import renamed
-from ..inputs.file_names import local_path
 from ..inputs.images import ImageInput, MediaPolicy
 from ..inputs.items import EmbedInput
-from ..inputs.references import is_path
-from ..late_interaction import Hit, LateInteractionIndex
+from ..late_interaction import Hit, LateInteractionIndex, Rerank
+from ..late_interaction.stages import Reranker
 from .nodes import items_of, storable, whole
+from .queries import ImageQuery, file_or_image, image_of
 
 DOCUMENT_KEY = "ref_doc_id"
 """LlamaIndex's payload key of the document that a node comes from; the metadata stands beside it."""
 
-
-@dataclass
-class ImageQuery(QueryBundle):
-    """A query by image; ``query_str`` is what rerankers and chat models read as the question.
-
-    Attributes:
-        image: Path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array.
-    """
-
-    image: Any = None
+STAGE_SCORES_KEY = "stage_scores"
 
 
 class LateInteractionRetriever(BaseRetriever):
@@ -65,7 +54,11 @@ class LateInteractionRetriever(BaseRetriever):
         *,
         similarity_top_k: int = 4,
         candidates: int | None = None,
-        filter: Any = None,  # noqa: A002 - Qdrant's word
+        filter: Any = None,  # noqa: A002 - the stores' word
+        stages: Sequence[str] | None = None,
+        reranker: Reranker | None = None,
+        rerank_candidates: int = 50,
+        with_scores: bool = False,
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
@@ -75,7 +68,11 @@ class LateInteractionRetriever(BaseRetriever):
             index: The index to search; whoever made it closes it.
             similarity_top_k: Nodes per answer.
             candidates: Nodes that MaxSim ranks; None uses the index's setting.
-            filter: A ``qdrant_client.models.Filter`` over the nodes' metadata.
+            filter: A ``qdrant_client.models.Filter`` over the nodes' metadata, or LanceDB's SQL.
+            stages: Which of ``embedding``, ``maxsim`` and ``rerank`` there are; None takes all.
+            reranker: Anything with ``rerank(query, items, top_n)`` and ``arerank``, which ranks the best nodes again.
+            rerank_candidates: Nodes that the reranker ranks.
+            with_scores: Whether the nodes' metadata holds ``stage_scores``, which no model reads.
             callback_manager: As in every retriever.
             verbose: As in every retriever.
         """
@@ -84,6 +81,11 @@ class LateInteractionRetriever(BaseRetriever):
         self.similarity_top_k = similarity_top_k
         self.candidates = candidates
         self.filter = filter
+        self.stages = stages
+        self.with_scores = with_scores
+        self.rerank = (
+            None if reranker is None else Rerank(reranker=reranker, item_of=self._item, candidates=rerank_candidates)
+        )
 
     @property
     def media(self) -> MediaPolicy:
@@ -112,16 +114,16 @@ class LateInteractionRetriever(BaseRetriever):
 
     def delete_ref_doc(self, ref_doc_id: str) -> None:
         """Remove all nodes of a document."""
-        self.index.delete(filter=_of_document(ref_doc_id))
+        self.index.delete(filter=self.index.filter_for(DOCUMENT_KEY, ref_doc_id))
 
     async def adelete_ref_doc(self, ref_doc_id: str) -> None:
         """Await ``delete_ref_doc``."""
-        await self.index.adelete(filter=_of_document(ref_doc_id))
+        await self.index.adelete(filter=self.index.filter_for(DOCUMENT_KEY, ref_doc_id))
 
     @renamed(picture="image")
     def image_query(self, image: ImageInput, query_str: str = "") -> ImageQuery:
         """Return a query by image: path, data URI, encoded bytes, ``BytesIO``, PIL image or uint8 array."""
-        return ImageQuery(query_str, image=_file_or_image(image))
+        return ImageQuery(query_str, image=file_or_image(image))
 
     @renamed(picture="image")
     async def aimage_query(self, image: ImageInput, query_str: str = "") -> ImageQuery:
@@ -129,10 +131,10 @@ class LateInteractionRetriever(BaseRetriever):
         return self.image_query(image, query_str)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [_node(hit) for hit in self.index.search(_query(query_bundle), **self._limits)]
+        return [self._node(hit) for hit in self.index.search(_query(query_bundle), **self._limits)]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [_node(hit) for hit in await self.index.asearch(_query(query_bundle), **self._limits)]
+        return [self._node(hit) for hit in await self.index.asearch(_query(query_bundle), **self._limits)]
 
     @property
     def _together(self) -> bool:
@@ -140,7 +142,26 @@ class LateInteractionRetriever(BaseRetriever):
 
     @property
     def _limits(self) -> dict[str, Any]:
-        return {"k": self.similarity_top_k, "candidates": self.candidates, "filter": self.filter}
+        return {
+            "k": self.similarity_top_k,
+            "candidates": self.candidates,
+            "filter": self.filter,
+            "stages": self.stages,
+            "rerank": self.rerank,
+        }
+
+    def _item(self, payload: Mapping[str, Any]) -> Any:
+        """Return what the reranker compares of a node in the index; an error for an image that is gone."""
+        (item,) = items_of([metadata_dict_to_node(dict(payload))], together=self._together)
+        return item
+
+    def _node(self, hit: Hit) -> NodeWithScore:
+        node = metadata_dict_to_node(dict(hit.payload))
+        if self.with_scores:
+            node.metadata[STAGE_SCORES_KEY] = dict(hit.scores)
+            node.excluded_embed_metadata_keys.append(STAGE_SCORES_KEY)
+            node.excluded_llm_metadata_keys.append(STAGE_SCORES_KEY)
+        return NodeWithScore(node=node, score=hit.score)
 
 
 def _add_arguments(nodes: Sequence[BaseNode], *, together: bool) -> dict[str, Any]:
@@ -154,21 +175,15 @@ def _add_arguments(nodes: Sequence[BaseNode], *, together: bool) -> dict[str, An
     return {"items": items, "payloads": payloads, "ids": [node.node_id for node in nodes]}
 
 
-def _node(hit: Hit) -> NodeWithScore:
-    return NodeWithScore(node=metadata_dict_to_node(dict(hit.payload)), score=hit.score)
-
-
 def _query(bundle: QueryBundle) -> EmbedInput:
     """Return the text or image to search by.
 
     Raises:
         InputError: The query has neither, or several texts.
     """
-    if isinstance(bundle, ImageQuery):
-        image: EmbedInput = bundle.image
+    image = image_of(bundle)
+    if image is not None:
         return image
-    if bundle.image_path is not None:
-        return _file_or_image(bundle.image_path)
     texts = bundle.embedding_strs
     if len(texts) == 1:
         return texts[0]
@@ -177,14 +192,3 @@ def _query(bundle: QueryBundle) -> EmbedInput:
         f"the query has {what}; expected one text or image, whose tokens are compared. For an image, pass "
         "retriever.image_query(image)."
     )
-
-
-def _file_or_image(image: ImageInput) -> ImageInput:
-    """Return a path in a string as a ``Path``, since the index takes a string for a text."""
-    return Path(local_path(image)) if isinstance(image, str) and is_path(image) else image
-
-
-def _of_document(name: str) -> Any:
-    from ..late_interaction.qdrant_messages import having
-
-    return having(DOCUMENT_KEY, name)

@@ -23,7 +23,9 @@ from ..engine.plugin_contract import (
 )
 from .end_with_parent import end_with_parent
 
-EMBEDDING_SUFFIXES = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "ChatModel", "Model", "ForMaskedLM")
+EMBEDDING_SUFFIXES = (
+    "ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "ChatModel", "Model", "ForMaskedLM", "ForRetrieval",
+)  # fmt: skip
 """How vLLM's architectures that return a state for each token end; others are heads that judge, or drafts."""
 
 
@@ -33,8 +35,12 @@ RANKING_SUFFIXES = ("ForCausalLM", "ForConditionalGeneration", "ForSequenceClass
 
 OWN = {ARCHITECTURE: "jina_v4_merged", NATIVE_ARCHITECTURE: "jina_v4_native"}
 """Our architectures, and the modules of their classes."""
-UNPOOLED = {"StackedAdaptersXLMRobertaModel": "stacked_adapters", "ColQwen3StatesModel": "col_qwen3"}
-"""The same of those without a pooler, which get a row's pooling as vLLM's own do."""
+UNPOOLED = {
+    "StackedAdaptersXLMRobertaModel": "stacked_adapters",
+    "ColQwen3StatesModel": "col_qwen3",
+    "MarkedLlamaNemotronVLModel": "nemotron_vl",
+}
+"""The same of those whose pooler is a row's, as with vLLM's own."""
 
 
 def register() -> None:
@@ -42,6 +48,9 @@ def register() -> None:
     end_with_parent()
     from vllm import ModelRegistry
 
+    from .config_types import register_types
+
+    register_types()
     for name, module in UNPOOLED.items():
         if name not in ModelRegistry.get_supported_archs():
             ModelRegistry.register_model(name, f"{__name__}.{module}:{name}")

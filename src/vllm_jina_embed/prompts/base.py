@@ -93,6 +93,10 @@ class Builder(Protocol):
         """Return one prompt per item, or the error of this item; see ``PieceBuilder.build``."""
         ...
 
+    def spelled(self, ids: Sequence[int]) -> list[str]:
+        """Return the spelling of each token, where a part of a character is U+FFFD."""
+        ...
+
     def build_whole(
         self, items: Sequence[Item], *, role: str, task: str, max_length: int, truncate: Truncate
     ) -> list[Prompt | Chunks | InputError]:

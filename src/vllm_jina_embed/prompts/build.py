@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..checkpoints.description import Checkpoint, Model
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.description import Model
 from ..checkpoints.files import TOKENIZER, Location, locate
 from ..inputs.items import BothItem, Item, TextItem
 from ..inputs.policy import MediaPolicy

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ..checkpoints.layout import Layout
 from ..checkpoints.prompt_pieces import Special, Template
 from ..checkpoints.token_layer import TokenLayer
 
@@ -26,6 +27,8 @@ class Prompts(Protocol):
     @property
     def token_weights(self) -> TokenLayer | None: ...  # noqa: D102
     @property
+    def layouts(self) -> tuple[Layout, ...]: ...  # noqa: D102
+    @property
     def takes_images(self) -> bool: ...  # noqa: D102
     @property
     def takes_both(self) -> bool: ...  # noqa: D102
@@ -44,6 +47,7 @@ class Frame:
         side_multiple: As in a row.
         padding: None: pairs are not filled up.
         token_weights: None: tokens of a pair have no weights.
+        layouts: None: what a document may be is checked before.
     """
 
     by_modality: Mapping[str, Template]
@@ -52,6 +56,7 @@ class Frame:
     side_multiple: int | None
     padding: None = None
     token_weights: None = None
+    layouts: tuple[Layout, ...] = ()
 
     @property
     def templates(self) -> Mapping[tuple[str, str], Template]:

@@ -7,7 +7,8 @@ Source: docs.cohere.com/reference/embed; vLLM 0.32, entrypoints/pooling/embed/io
 
 from __future__ import annotations
 
-from ..checkpoints.description import Checkpoint, Model
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.description import Model
 from ..errors import ConfigError
 from .base import PromptName
 

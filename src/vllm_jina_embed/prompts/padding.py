@@ -29,7 +29,7 @@ class Padding:
             own = "its own number of" if self.length is None else self.length
             raise ConfigError(
                 f"max_length={max_length}: this model was trained with texts that are filled up to {own} tokens, and "
-                "shorter prompts have other vectors. Leave max_length out, and max_model_len of engine_kwargs."
+                "shorter prompts have other vectors. Leave it out, and an engine's max_model_len."
             )
 
     def fill(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:

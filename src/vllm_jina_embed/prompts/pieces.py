@@ -102,6 +102,10 @@ class PieceBuilder:
                 prompts.append(error)
         return [one if isinstance(one, InputError) else self._finished(one, role, task) for one in prompts]
 
+    def spelled(self, ids: Sequence[int]) -> list[str]:
+        """See ``Builder.spelled``."""
+        return [self._plain.tokenizer.decode([one], skip_special_tokens=False) for one in ids]
+
     def _text_parts(self, role: str, task: str) -> tuple[Parts, Parts]:
         """Return the parts of a text's prompt, without and with the ids of its placeholder, if it has one."""
         own = self._parts[self._row.template("text", role, task)]
@@ -175,8 +179,9 @@ class PieceBuilder:
 
     def _image_prompt(self, item: ImageItem, role: str, task: str) -> Prompt:
         if not self._row.takes_images:
+            reason = next((f": {layout.texts_only}" for layout in self._row.layouts if layout.texts_only), ".")
             raise InputError(
-                "got an image; this checkpoint takes texts only.", where=item.where, positions=[item.position]
+                f"got an image; this checkpoint takes texts only{reason}", where=item.where, positions=[item.position]
             )
         parts = self._parts[self._row.template("image", role, task)]
         images = self._images(item)

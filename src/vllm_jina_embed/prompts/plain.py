@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from ..checkpoints.description import Model
 from ..checkpoints.prompt_pieces import Special
 from ..checkpoints.row import Row
 from ..errors import ConfigError
@@ -83,8 +84,26 @@ def plain_tokenizer(row: Row, content: bytes, *, origin: str) -> PlainTokenizer:
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True  # "<|image_pad|>" in a user's text stays ordinary text
     plain = PlainTokenizer(tokenizer, {token["content"]: token["id"] for token in added}, origin)
+    if isinstance(row, Model) and any(layout.adds_ends for layout in row.layouts):
+        _check_ends(plain, row)
     marked = {token["content"] for token in added if token["special"]} - _words_of(told["model"])
     return _checked(plain, {*_tokens_of(row), *marked}, told["model"])
+
+
+def _check_ends(plain: PlainTokenizer, row: Model) -> None:
+    """Check that the tokenizer adds the first and the last token of the row's prompts of texts, and no other.
+
+    Raises:
+        ConfigError: It adds others, or none.
+    """
+    got = plain.tokenizer.encode("", add_special_tokens=True)
+    for (_, modality), template in row.templates.items():
+        ends = [piece.token for piece in (template[0], template[-1]) if isinstance(piece, Special)]
+        if modality == "text" and got.ids != [plain.special(token) for token in ends]:
+            raise ConfigError(
+                f"{plain.origin}: the tokenizer adds {' and '.join(got.tokens) or 'nothing'} around a text; expected "
+                f"{' and '.join(ends)}, as the prompts of {row.label} have them. Copy the tokenizer.json of the model."
+            )
 
 
 def _tokens_of(row: Row) -> list[str]:

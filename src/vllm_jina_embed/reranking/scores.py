@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from .._arrays import Floats
 from ..engine.protocol import Engine
-from ..errors import ConfigError
 from ..prompts.base import Prompt
+from ..scoring.ranking import Ranked, ranked
 
 Logits = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A document in the order of its score.
-
-    Attributes:
-        index: Its place in the caller's list.
-        score: From 0 to 1.
-        item: The document, as the caller passed it.
-    """
-
-    index: int
-    score: float
-    item: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +35,14 @@ def scores_of(logits: Logits) -> Floats:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float32)
 
 
-def ranked(items: Sequence[Any], logits: Logits, top_n: int | None) -> list[Ranked]:
-    """Return the documents by their score, the best first; of equal ones the first of the caller's list comes first.
+def by_score(logits: Logits, top_n: int | None) -> list[Ranked]:
+    """Return the documents by falling score; see ``scoring.ranking.ranked``.
 
     The order is that of the logits, which differ where scores are rounded to 1. Documents without a score are left out.
 
     Args:
-        items: The documents.
-        logits: Of each, or NaN ``(n,)``.
+        logits: Of each document, or NaN ``(n,)``.
         top_n: How many to return; None for all.
     """
     scores = scores_of(logits)
-    order = [int(place) for place in np.argsort(-logits, kind="stable") if not np.isnan(logits[place])]
-    return [Ranked(place, float(scores[place]), items[place]) for place in order[:top_n]]
-
-
-def check_top_n(top_n: int | None) -> int | None:
-    """Return ``top_n`` itself.
-
-    Raises:
-        ConfigError: It is not a whole number over 0, nor None.
-    """
-    if top_n is not None and (isinstance(top_n, bool) or not isinstance(top_n, int) or top_n < 1):
-        raise ConfigError(f"top_n={top_n!r} must be a whole number over 0, or None for all.")
-    return top_n
+    return [replace(one, score=float(scores[one.position])) for one in ranked(logits, top_n)]

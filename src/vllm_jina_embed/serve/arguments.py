@@ -81,7 +81,6 @@ def serve_arguments(
     if clash := sorted(option for option in passed if _is_one_of(option, FIXED)):
         raise ConfigError(f"{', '.join(clash)}: 'serve' sets this itself, so that the vectors are right; leave it out.")
     check_remote_code(replace(config, options={"trust_remote_code": "--trust-remote-code" in passed}))
-    _check_strings(row)
     arguments = engine_arguments(config, cpu=cpu, adapters=adapters) | {
         "served_model_name": name,
         "middleware": MIDDLEWARE,
@@ -94,7 +93,7 @@ def serve_arguments(
     arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}
     arguments |= {"chat_template": MESSAGE_TEMPLATE, "chat_template_content_format": "openai"}
     flags: list[str] = []
-    if adapters is not None or row.projector is not None:
+    if row.projector is not None or (adapters is not None and adapters.has_projector):
         default = ROWS_TASK if adapters is None else task
         arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: default}
     if adapters is not None:
@@ -103,19 +102,6 @@ def serve_arguments(
     for key, value in arguments.items():
         flags += _flag(key, value)
     return [*flags, *passed]
-
-
-def _check_strings(row: Model) -> None:
-    """Check that a server's clients may send strings.
-
-    Raises:
-        ConfigError: They would be tokenised otherwise than the model was trained.
-    """
-    if row.padding is not None or row.normalization is not None:
-        raise ConfigError(
-            f"row={row.name!r} fills texts up, or changes their letters, which a server does not do with the strings "
-            "of its clients. Use JinaEmbedder in the process that needs the vectors."
-        )
 
 
 def check_kind(row: Model, name: str, *, multi_vector: bool) -> None:
@@ -128,7 +114,7 @@ def check_kind(row: Model, name: str, *, multi_vector: bool) -> None:
         raise ConfigError(f"{name} has a vector of each token and none of a whole item: add --multi-vector.")
     if not row.token_vectors and multi_vector:
         raise ConfigError(
-            f"{name} was trained for one vector of an item; it has no multi-vectors. Leave --multi-vector."
+            f"--multi-vector: {name} was trained for one vector of an item; it has no multi-vectors. Leave it out."
         )
 
 

@@ -22,12 +22,13 @@ from ..engine.local.requests import is_death, translated
 from ..engine.remote.server_facts import ServerFacts
 from ..errors import ConfigError, InputError
 from ..inputs.items import Item
+from ..pooling.quantization import PACKED
 from ..prompts.base import Prompt
 from ..prompts.input_types import role_and_task
 from ..settings import check_dimensions
 from .bodies import Message, Receive, Send, error_body, reply
 from .cohere import EmbedRequest, Input, read
-from .embedding_types import PACKED, converted
+from .embedding_types import converted
 from .media_connector import OwnImages
 from .row_prompts import Choice, RowPrompts
 from .startup_check import ClientEngine

@@ -9,7 +9,7 @@ from typing import Any
 
 from vllm.exceptions import VLLMValidationError
 
-from ..checkpoints.description import Checkpoint
+from ..checkpoints.checkpoint import Checkpoint
 from ..engine.plugin_contract import PROMPT_KEY
 from ..errors import ConfigError
 from ..prompts.input_types import role_and_task

@@ -17,7 +17,7 @@ from vllm import envs
 
 from .. import __version__
 from ..checkpoints import resolve
-from ..checkpoints.description import Checkpoint
+from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.files import TOKENIZER, Location, locate
 from ..checkpoints.registry import row_named
 from ..checkpoints.weights.token_layers import layer_files

@@ -30,8 +30,9 @@ from .strings import string_ids
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-CHOICE, IS_MESSAGE = "jina_choice", "jina_is_message"
-"""Keys of a prompt on its way from the request to its tokens."""
+CHOICE, IS_MESSAGE, TEXT = "jina_choice", "jina_is_message", "jina_text"
+"""Keys of a prompt on its way from the request to its tokens. The text is kept there, because vLLM 0.32 cuts it by its
+characters where a request names a ``truncation_side``, also those that the row or its tokenizer drops."""
 LONGEST_TEXT = 1_000_000
 """Most characters that ``/tokenize`` takes, even beyond the longest prompt."""
 
@@ -72,7 +73,7 @@ class TextRenderer(HfRenderer):
             raise VLLMValidationError("padding would be averaged with the text; leave it out.", parameter="padding")
         prompt = dict(prompt)
         told, is_message = prompt.pop(CHOICE, None), prompt.pop(IS_MESSAGE, False)
-        images, text = _images_of(prompt), prompt["prompt"]
+        images, text = _images_of(prompt), prompt.pop(TEXT, prompt["prompt"])
         try:
             choice = self.rows.choice(told)
             if not images and choice == Choice() and self.rows.strings_are_prompts:
@@ -168,7 +169,7 @@ def _with_choice(prompt: Any, told: Any, *, is_message: bool = False) -> Any:
         raise VLLMValidationError("input_type chooses the prompt of a text; token ids are a prompt already.")
     if not isinstance(prompt, Mapping) or not isinstance(prompt.get("prompt"), str):
         return prompt
-    return {**prompt, CHOICE: choice, IS_MESSAGE: is_message}
+    return {**prompt, CHOICE: choice, IS_MESSAGE: is_message, TEXT: prompt["prompt"]}
 
 
 def _images_of(prompt: Any) -> list[Image]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from vllm.exceptions import VLLMValidationError
 
-from ..checkpoints.description import Checkpoint
+from ..checkpoints.checkpoint import Checkpoint
 from ..errors import ConfigError
 from ..settings import check_dimensions
 
@@ -24,6 +24,8 @@ MARKERS = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "vi
 
 def check_requests(client: Any, checkpoint: Checkpoint) -> None:
     """Make vLLM's client raise for prompts that cannot be pooled, other lengths than trained, and vectors not finite.
+
+    The lengths are those of embeddings, and of prompts of a model that was trained with filled ones.
 
     Symptom without it: vLLM 0.28 to 0.33 take token ids with any special tokens, and answer NaN as null, as bytes or
     with status 500; and they cut the vectors of any model that is started with ``is_matryoshka``, as ours all are. vLLM
@@ -39,7 +41,9 @@ def check_requests(client: Any, checkpoint: Checkpoint) -> None:
             raise VLLMValidationError("request_id holds characters that cannot be printed.", parameter="request_id")
         refuse_length(pooling_params, checkpoint)
         if isinstance(prompt, Mapping) and not prompt.get("mm_placeholders"):
-            refuse_markers(prompt.get("prompt_token_ids") or (), markers, where)
+            ids = prompt.get("prompt_token_ids") or ()
+            refuse_markers(ids, markers, where)
+            refuse_unfilled(ids, checkpoint, where)
         request = encode(prompt=prompt, pooling_params=pooling_params, request_id=request_id, **others)
         async with contextlib.aclosing(request) as outputs:
             async for output in outputs:
@@ -63,6 +67,22 @@ def refuse_length(params: Any, checkpoint: Checkpoint) -> None:
         check_dimensions(checkpoint, dimensions)
     except ConfigError as error:
         raise VLLMValidationError(str(error), parameter="dimensions", value=dimensions) from None
+
+
+def refuse_unfilled(ids: Sequence[int], checkpoint: Checkpoint, where: str) -> None:
+    """Raise if the prompt of a text is not filled up, and the model was trained with those that are.
+
+    Raises:
+        VLLMValidationError: A client's token ids are more or fewer; shows both numbers.
+    """
+    if checkpoint.row.padding is None or len(ids) == checkpoint.max_length:
+        return
+    raise VLLMValidationError(
+        f"{where}: got {len(ids)} token ids; expected {checkpoint.max_length}: this model was trained with texts that "
+        "are filled up, and other prompts have other vectors. Send the string: the server fills it up.",
+        parameter="input",
+        value=len(ids),
+    )
 
 
 def check_numbers(numbers: torch.Tensor, where: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 
 from ..checkpoints import resolve
-from ..checkpoints.description import Checkpoint
+from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.files import TOKENIZER, locate
 from ..checkpoints.prompt_pieces import Placeholder, Slot, Special, Template
 from ..checkpoints.registry import row_named
@@ -70,10 +70,14 @@ class RowPrompts:
         """
         self.checkpoint, self.task = checkpoint, task
         self.plain = plain_tokenizer(checkpoint.row, tokenizer, origin=origin)
-        self._builder = ChunkBuilder(self.plain, checkpoint.row, policy=policy)
-        pieces = checkpoint.row.image
-        self._markers = frozenset(self.plain.special(one.token) for one in pieces if isinstance(one, Special))
-        self.strings_are_prompts = all(self._is_string(*each) for each in product(ROLES, checkpoint.tasks))
+        row = checkpoint.row
+        self._builder = ChunkBuilder(self.plain, row, policy=policy, length=checkpoint.max_length)
+        self._markers = frozenset(self.plain.special(one.token) for one in row.image if isinstance(one, Special))
+        # The tokenizer adds no padding and changes no letters: a server makes such prompts, whatever its words.
+        as_written = row.padding is None and row.normalization is None
+        self.strings_are_prompts = as_written and all(
+            self._is_string(*each) for each in product(ROLES, checkpoint.tasks)
+        )
 
     def choice(self, told: Any) -> Choice:
         """Return what a request says under ``PROMPT_KEY``.
@@ -104,18 +108,23 @@ class RowPrompts:
         """
         if not isinstance(ids, list) or not all(type(one) is int and 0 <= one < vocabulary for one in ids):
             raise InputError(f"token_ids: got {reprlib.repr(ids)}; expected whole numbers from 0 to {vocabulary - 1}.")
-        image, found, markers, place = self._builder.image_ids, 0, 0, 0
-        while place < len(ids):
-            if tuple(ids[place : place + len(image)]) == image:
-                found, place = found + 1, place + len(image)
-            else:
-                markers, place = markers + (ids[place] in self._markers), place + 1
+        found, markers = self._places(ids) if self._builder.image_ids else (len(images), 0)
         if found != len(images) or markers or not images:
             raise InputError(
                 f"token_ids: got places for {found} images and {markers} other tokens of images; expected those of the "
                 f"{len(images)} images that were sent, at least one."
             )
         return Prompt(token_ids=tuple(ids), images=tuple(images))
+
+    def _places(self, ids: Sequence[int]) -> tuple[int, int]:
+        """Return for how many images ids have places, and how many other tokens of images they have."""
+        image, found, markers, place = self._builder.image_ids, 0, 0, 0
+        while place < len(ids):
+            if tuple(ids[place : place + len(image)]) == image:
+                found, place = found + 1, place + len(image)
+            else:
+                markers, place = markers + (ids[place] in self._markers), place + 1
+        return found, markers
 
     def of_item(self, item: Item, choice: Choice, *, max_length: int, truncate: Truncate) -> Prompt:
         """Return the prompt of one item, as the embedder makes it.

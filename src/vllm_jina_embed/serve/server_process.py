@@ -14,7 +14,7 @@ from typing import Any
 
 from .._secrets import check_key
 from ..checkpoints.files import locate
-from ..checkpoints.weights.lora import split_adapters
+from ..checkpoints.weights.task_adapters import adapters_of
 from ..engine.config import LocalConfig
 from ..engine.local.arguments import environment, memory_kept
 from ..engine.local.processes import end_with_thread
@@ -73,6 +73,7 @@ def run(
     warn_if_newer()
     engine = served.engine
     assert isinstance(engine, LocalConfig)
+    location = locate(engine.location, engine.revision)
     line = serve_arguments(
         engine,
         name=served.checkpoint.name,
@@ -80,7 +81,7 @@ def run(
         cpu=current_platform.is_cpu(),
         multi_vector=multi_vector,
         passed=passed,
-        adapters=split_adapters(locate(engine.location, engine.revision), engine.tasks) if engine.tasks else None,
+        adapters=adapters_of(location, engine.row, engine.tasks) if engine.tasks else None,
     )
     if check_key(api_key) is not None:
         line += ["--api-key", str(api_key)]

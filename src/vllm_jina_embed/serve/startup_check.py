@@ -11,6 +11,7 @@ from typing import Any
 from vllm import PoolingParams
 
 from .._arrays import Floats
+from ..checkpoints import resolve
 from ..checkpoints.files import locate
 from ..checkpoints.registry import row_named
 from ..checkpoints.weights.projector import projections
@@ -87,9 +88,10 @@ async def prove(state: Any) -> None:
     model = state.vllm_config.model_config
     config = model.hf_config
     adapters = dict(state.openai_serving_models.lora_requests)
-    row, location = row_named(*getattr(config, ROW_KEY)), locate(str(model.model), model.revision)
-    longest = model.max_model_len
-    builder = row_builder(row, location, policy=MediaPolicy(), length=longest)
+    location, longest = locate(str(model.model), model.revision), model.max_model_len
+    checkpoint = resolve.resolve(str(model.model), model.revision, row_named(*getattr(config, ROW_KEY)))
+    row = checkpoint.row
+    builder = row_builder(row, location, policy=MediaPolicy(), length=checkpoint.max_length)
     layers = TokenLayers(projector=token_layers(location, row).projector)  # no server gives token weights
     options: dict[str, Any] = {"row": row, "max_tokens": longest, "layers": layers}
     with closing(ClientEngine(state.engine_client, adapters)) as engine:

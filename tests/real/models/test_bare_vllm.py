@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
+from tests.support.col_pali import PATCHES, SIDE, ColPaliReference, make_col_pali
 from tests.support.col_qwen3 import HIGH, LOW, ColQwen3Reference, make_col_qwen3
 from tests.support.images import noise
 from tests.support.qwen2_vl import FRAME, Qwen2VlReference, make_qwen2_vl
@@ -23,6 +25,7 @@ from tests.support.reference import IMAGE, distance
 from tests.support.vision import given
 from tests.support.xlm_roberta import unit
 from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed.errors import ConfigError
 
 pytestmark = [pytest.mark.real, pytest.mark.models]
 
@@ -33,6 +36,8 @@ import json, sys
 from PIL import Image
 from vllm import LLM
 
+IMAGES = ("<|image_pad|>", "Describe the image.")
+
 if __name__ == "__main__":
     folder, image = sys.argv[1], Image.open(sys.argv[2])
     prompts, size = map(json.loads, sys.argv[3:5])
@@ -42,7 +47,7 @@ if __name__ == "__main__":
         kv_cache_memory_bytes=2**28,
     )
     inputs = [
-        {"prompt": prompt, **({"multi_modal_data": {"image": image}} if "<|image_pad|>" in prompt else {})}
+        {"prompt": prompt, **({"multi_modal_data": {"image": image}} if any(one in prompt for one in IMAGES) else {})}
         for prompt in prompts
     ]
     if sys.argv[5:]:
@@ -110,6 +115,24 @@ def test_col_qwen3_without_its_bias(tmp_path: Path) -> None:
         max(distance(one, unit(other @ reference.weight.T)) for one, other in zip(theirs, states, strict=True)) <= GATE
     )
     assert own <= GATE
+
+
+def test_col_pali_causally_and_without_its_bias(tmp_path: Path) -> None:
+    """No argument of vLLM's mends it, so this package refuses it before an engine starts."""
+    folder = make_col_pali(tmp_path / "colpali-v1.3-hf")
+    reference, tokenizer = ColPaliReference(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    query, instruction = f"<bos>Question: {TEXT}{'<pad>' * 10}\n", "Describe the image.\n"
+    theirs = bare(folder, [query, instruction], {"height": SIDE, "width": SIDE}, "token_embed")
+    right = [
+        reference.multi_vector(tokenizer.encode(query).ids),
+        reference.multi_vector(tokenizer.encode(f"{'<image>' * PATCHES}<bos>{instruction}").ids, [SHOWN]),
+    ]
+    gaps = [distance(one, other) for one, other in zip(theirs, right, strict=True)]
+    print(f"ColPali: vLLM's text {gaps[0]:.2f}, image {gaps[1]:.2f}")
+    assert min(gaps) > 1000 * GATE
+    assert distance(theirs[0], reference.causal(tokenizer.encode(query).ids)) <= GATE
+    with pytest.raises(ConfigError, match=r"causally, where it was trained with attention to both sides.*Use Tomoro"):
+        JinaEmbedder(folder)
 
 
 @pytest.mark.parametrize(

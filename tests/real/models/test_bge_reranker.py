@@ -44,7 +44,7 @@ def test_scores_and_order(reranker: JinaReranker, reference: BgeRerankerReferenc
         right = np.array([reference.score(query, document) for document in SHORT])
         assert np.ptp(right) > 0.1
         assert gap(reranker.score(query, SHORT), right) <= GATE
-        assert [one.index for one in reranker.rerank(query, SHORT)] == np.argsort(-right, kind="stable").tolist()
+        assert [one.position for one in reranker.rerank(query, SHORT)] == np.argsort(-right, kind="stable").tolist()
 
 
 def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: BgeRerankerReference) -> None:

@@ -29,11 +29,12 @@ from tests.support.decoder_checks import (
 from tests.support.decoders import STEP, TEXTS, DecoderReference
 from tests.support.instructed import GTE_END, INSTRUCTION, PREFIX, QUERY, gte_qwen2_reference, make_gte_qwen2
 from tests.support.reference import distance
+from tests.support.servers import plain_text
 from tests.support.weights import check_weights
 from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.decoders import GTE_QWEN2
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
-from vllm_jina_embed.errors import EngineError
+from vllm_jina_embed.errors import ConfigError, EngineError
 
 pytestmark = [pytest.mark.real, pytest.mark.models]
 
@@ -175,3 +176,20 @@ def test_served_vectors_are_the_same(checkpoint: Path, reference: DecoderReferen
 def test_the_check_of_real_weights_passes(checkpoint: Path) -> None:
     """The one that docs/accuracy.md names."""
     check_weights(checkpoint, "float32")
+
+
+def test_a_plain_server_of_such_a_copy_is_refused_unless_it_is_told(tmp_path: Path) -> None:
+    """Its token states show which attention it computes."""
+    folder = make_gte_qwen2(tmp_path / "older", is_causal=None, seed=1)
+    with (
+        plain_text(folder, tmp_path / "causal") as server,
+        pytest.raises(ConfigError, match=r"do not see what follows .* is_causal"),
+        JinaEmbedder.from_server(server.url, model=folder) as embedder,
+    ):
+        embedder.embed(["a"])
+    told = ("--hf-overrides", '{"is_causal": false}')
+    with (
+        plain_text(folder, tmp_path / "both", *told) as server,
+        JinaEmbedder.from_server(server.url, model=folder) as embedder,
+    ):
+        check_embeddings(embedder, gte_qwen2_reference(folder), PREFIX)

@@ -49,7 +49,7 @@ def test_scores_and_order(reranker: JinaReranker, reference: JinaRerankerReferen
     right = np.array([reference.score(query, item) for item in ITEMS])
     assert np.ptp(right) > 0.1
     assert gap(reranker.score(query, ITEMS), right) <= GATE
-    assert [one.index for one in reranker.rerank(query, ITEMS)] == np.argsort(-right, kind="stable").tolist()
+    assert [one.position for one in reranker.rerank(query, ITEMS)] == np.argsort(-right, kind="stable").tolist()
 
 
 def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: JinaRerankerReference) -> None:

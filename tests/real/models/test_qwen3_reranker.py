@@ -62,17 +62,17 @@ def test_the_order_is_that_of_the_scores(reranker: JinaReranker, reference: Qwen
     right = [reference.score(QUERY, document) for document in DOCUMENTS]
     order = sorted(range(len(right)), key=lambda place: -right[place])
     ranked = reranker.rerank(QUERY, DOCUMENTS)
-    assert [one.index for one in ranked] == order
+    assert [one.position for one in ranked] == order
     assert [one.item for one in ranked] == [DOCUMENTS[place] for place in order]
     assert reranker.rerank(QUERY, iter(DOCUMENTS), 3) == ranked[:3]
     again = reranker.rerank(QUERY, [DOCUMENTS[0]] * 3)
-    assert [one.index for one in again] == [0, 1, 2]
+    assert [one.position for one in again] == [0, 1, 2]
 
 
 async def test_scores_are_awaited(reranker: JinaReranker) -> None:
     scores = await reranker.ascore(QUERY, DOCUMENTS)
     np.testing.assert_allclose(scores, reranker.score(QUERY, DOCUMENTS), atol=GATE)
-    assert [one.index for one in await reranker.arerank(QUERY, DOCUMENTS, 2)] == list(np.argsort(-scores)[:2])
+    assert [one.position for one in await reranker.arerank(QUERY, DOCUMENTS, 2)] == list(np.argsort(-scores)[:2])
 
 
 def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Qwen3RerankerReference) -> None:

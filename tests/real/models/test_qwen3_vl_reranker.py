@@ -61,7 +61,7 @@ def test_scores_and_order(reranker: JinaReranker, reference: Qwen3VlRerankerRefe
     assert np.ptp(right) > 0.05
     documents = [given(*item) for item in ITEMS]
     assert gap(reranker.score(given(*query), documents), right) <= GATE
-    assert [one.index for one in reranker.rerank(given(*query), documents)] == np.argsort(-right).tolist()
+    assert [one.position for one in reranker.rerank(given(*query), documents)] == np.argsort(-right).tolist()
 
 
 def test_images_that_are_resized(reranker: JinaReranker, reference: Qwen3VlRerankerReference) -> None:

@@ -96,6 +96,12 @@ def test_a_model_that_needs_its_own_code_is_refused_with_the_reason(tmp_path: Pa
         check(model=place)
 
 
+def test_a_model_that_vllm_starts_on_no_cpu_is_refused(tmp_path: Path) -> None:
+    """EmbeddingGemma 2: nothing is served that was never compared."""
+    with pytest.raises(ConfigError, match="heads of two sizes, on no CPU, and what it gives on a GPU"):
+        check(model=folder(tmp_path / "embeddinggemma-2", architectures=["EmbeddingGemma2Model"]))
+
+
 def test_the_reason_is_the_model_s_own_code(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"TIGER-Lab/VLM2Vec-Full .* need code of their own \(trust_remote_code\)"):
         check(model=folder(tmp_path / "VLM2Vec-Full", architectures=["Phi3VForCausalLM"]))

@@ -128,7 +128,7 @@ def test_a_row_is_imported_from_where_a_user_describes_it(
         "no_such_rows:OWN": "cannot be imported .ModuleNotFoundError",
         ":OWN": "cannot be imported",
         "my_rows:OTHER": "row=5 is a int; expected a vllm_jina_embed.Model",
-        "my_rows": "row='my_rows' is unknown; choose one of .*jina-v4, mine, .*xlm-roberta",
+        "my_rows": "row='my_rows' is unknown; choose one of .*jina-v4, .*mine, .*xlm-roberta",
     }.items():
         with pytest.raises(ConfigError, match=message):
             row_at(place)

@@ -113,11 +113,16 @@ def test_multi_vectors_and_late_chunks_are_refused_before_an_engine_starts() -> 
             embedder.embed_late_chunks([["a", "b"]])
 
 
-def test_it_is_not_served(tmp_path: Path) -> None:
-    """The strings of a server's clients would not be filled up."""
+def test_it_is_served_with_one_vector_of_an_item(tmp_path: Path) -> None:
+    """The server fills the strings of its clients up; it has no multi-vectors to give."""
     engine: Any = check(model=folder(tmp_path / "siglip-base")).engine
-    with pytest.raises(ConfigError, match="row='siglip' fills texts up, or changes their letters"):
-        serve_arguments(engine, name="siglip", task="retrieval", cpu=False, multi_vector=False)
+    options: dict[str, Any] = {"name": "siglip", "task": "retrieval", "cpu": False}
+    flags = serve_arguments(engine, **options, multi_vector=False)
+    overrides = json.loads(flags[flags.index("--hf-overrides") + 1])
+    assert overrides["architectures"] == ["PooledSiglipModel"]
+    assert overrides["jina_row"] == ["siglip", SIGLIP.digest]
+    with pytest.raises(ConfigError, match="--multi-vector: siglip was trained for one vector of an item"):
+        serve_arguments(engine, **options, multi_vector=True)
 
 
 def test_models_of_any_resolution_are_refused_with_the_reason(tmp_path: Path) -> None:

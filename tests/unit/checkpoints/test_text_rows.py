@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.tokenizer import make_tokenizer
-from vllm_jina_embed.checkpoints.description import Checkpoint
+from vllm_jina_embed.checkpoints.checkpoint import Checkpoint
 from vllm_jina_embed.checkpoints.registry import PUBLISHED
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING, QWEN3_QUERY

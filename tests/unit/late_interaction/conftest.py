@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from qdrant_client import QdrantClient
 
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import JinaEmbedder
@@ -27,11 +28,29 @@ def embedder(folder: Path) -> Iterator[JinaEmbedder]:
 
 
 @pytest.fixture
-def make(embedder: JinaEmbedder) -> Iterator[MakeIndex]:
+def store() -> str:
+    """Which store holds the vectors; modules whose tests are of both give it parameters."""
+    return "qdrant"
+
+
+@pytest.fixture
+def shared(store: str, tmp_path: Path) -> dict[str, Any]:
+    """The keyword of one place for several indexes."""
+    if store == "qdrant":
+        return {"client": QdrantClient(":memory:")}
+    import lancedb
+
+    return {"lancedb": lancedb.connect(tmp_path / "shared")}
+
+
+@pytest.fixture
+def make(embedder: JinaEmbedder, store: str, tmp_path: Path) -> Iterator[MakeIndex]:
     """Make indexes of the embedder; closes them all."""
     made: list[LateInteractionIndex] = []
 
     def build(*, of: JinaEmbedder = embedder, **settings: Any) -> LateInteractionIndex:
+        if store == "lancedb" and "lancedb" not in settings:
+            settings["lancedb"] = settings.pop("path", tmp_path / f"lance-{len(made)}")
         made.append(LateInteractionIndex(of, **settings))
         return made[-1]
 

@@ -61,7 +61,7 @@ def test_multi_vectors_are_another_task() -> None:
 def test_each_adapter_is_a_model_by_its_tasks_name() -> None:
     """And the one that was asked for is the default."""
     folders = {task: Path(f"/adapters/{task}") for task in ("retrieval", "code")}
-    adapters = Adapters(source=Path("/native/adapters"), rank=8, scale=1.0, folders=folders)
+    adapters = Adapters(source=Path("/native/adapters"), rank=8, folders=folders, has_projector=True)
     engine = settings.check(model="demo").engine
     flags = serve_arguments(engine, name="n", task="code", cpu=True, multi_vector=True, adapters=adapters)
     start = flags.index("--lora-modules") + 1

@@ -7,7 +7,8 @@ import base64
 import numpy as np
 import pytest
 
-from vllm_jina_embed.serve.embedding_types import TYPES, converted, reach
+from vllm_jina_embed.pooling.quantization import default_ranges
+from vllm_jina_embed.serve.embedding_types import TYPES, converted
 
 ONE = np.zeros((1, 64), dtype=np.float32)
 ONE[0, :4] = [0.5, -0.5, 0.5, -0.5]
@@ -27,14 +28,14 @@ def test_base64_holds_little_endian_float32() -> None:
 
 def test_whole_numbers_count_steps_of_the_range() -> None:
     """Of 64 numbers it is -1 to 1: 0.5 is 191.25 steps above its start, -0.5 is 63.75, and 0 is 127.5."""
-    assert reach(64) == 1
+    assert default_ranges(64)[1, 0] == 1
     assert converted(ONE, "uint8") == [[191, 63, 191, 63, *[127] * 60]]
     assert converted(ONE, "int8") == [[63, -65, 63, -65, *[-1] * 60]]
 
 
 def test_longer_vectors_have_finer_steps_and_what_is_beyond_them_is_their_end() -> None:
     """Of 1024 numbers it is -0.25 to 0.25; a larger one never wraps around."""
-    assert reach(1024) == 0.25
+    assert default_ranges(1024)[:, 5].tolist() == [-0.25, 0.25]
     vector = np.zeros((1, 1024), dtype=np.float32)
     vector[0, :3] = [1.0, -1.0, 0.125]
     assert converted(vector, "uint8")[0][:3] == [255, 0, 191]

@@ -19,7 +19,7 @@ from vllm_jina_embed.errors import ConfigError, InputError
 from vllm_jina_embed.inputs.items import good, mixed
 from vllm_jina_embed.inputs.policy import MediaPolicy
 from vllm_jina_embed.prompts.chunks import ChunkBuilder
-from vllm_jina_embed.serve.row_prompts import Choice, RowPrompts
+from vllm_jina_embed.serve.row_prompts import WORD, Choice, RowPrompts
 
 END = Special("<|endoftext|>")
 BOTH: dict[Any, Any] = {("any", "both"): (Slot.IMAGES, Slot.TEXT)}
@@ -36,6 +36,26 @@ def own(**templates: Any) -> Model:
     others = {key: pieces for key, pieces in JINA_V4.templates.items() if key[1] != "text"}
     texts = {(role, "text"): pieces for role, pieces in templates.items()}
     return replace(JINA_V4, name="own", templates=others | texts, symmetric_tasks=())
+
+
+FILLED = 12
+
+
+def filled(**changes: Any) -> RowPrompts:
+    """Return the prompts of a row like SigLIP's: filled up and normalised texts, images without pieces of their own."""
+    row = replace(
+        JINA_V4,
+        name="filled",
+        templates={("any", "text"): (Slot.TEXT, Special("<|im_end|>")), ("any", "image"): (Slot.IMAGES,)},
+        image=(),
+        padding=END,
+        normalization="canonical",
+        symmetric_tasks=(),
+        **changes,
+    )
+    content = make_tokenizer().to_str().encode()
+    checkpoint = replace(resolve("demo"), row=row, max_length=FILLED)
+    return RowPrompts(checkpoint, content, origin="test", policy=MediaPolicy(), task="retrieval")
 
 
 def ending() -> Tokenizer:
@@ -58,6 +78,53 @@ def test_plain_words_are_a_prompt_where_the_tokenizer_adds_the_rest() -> None:
     assert prompts(end, ending()).strings_are_prompts
     assert not prompts(end).strings_are_prompts
     assert not prompts(chat).strings_are_prompts
+
+
+def test_a_string_is_not_a_prompt_where_texts_are_filled_up_or_normalised() -> None:
+    """Although its plain words are: one of just so many tokens, and one without capitals, would not show it."""
+    words = own(any=(Slot.TEXT,))
+    assert prompts(words).strings_are_prompts
+    assert not prompts(replace(words, normalization="lower")).strings_are_prompts
+    assert not prompts(replace(words, normalization="canonical")).strings_are_prompts
+    (length,) = {len(prompts().plain.ids(WORD))}
+    checkpoint = replace(resolve("demo"), row=replace(words, padding=END), max_length=length)
+    content = make_tokenizer().to_str().encode()
+    short = RowPrompts(checkpoint, content, origin="test", policy=MediaPolicy(), task="retrieval")
+    assert not short.strings_are_prompts
+
+
+@pytest.mark.parametrize("role", [None, "query", "passage"])
+def test_a_text_is_filled_up_to_the_length_of_the_checkpoint(role: str | None) -> None:
+    """Whatever its role, and cut before its last token where it is too long."""
+    server = filled()
+    own_end, padding = (server.plain.special(name) for name in ("<|im_end|>", END.token))
+    options: dict[str, Any] = {"max_length": FILLED, "truncate": "end"}
+    prompt = server.of_item(server.item("The FOX!", [], "x"), Choice(role=role), **options)
+    words = [*server.plain.ids("the fox"), own_end]
+    assert prompt.token_ids == (*words, *[padding] * (FILLED - len(words)))
+    long = server.of_item(server.item("the quick brown fox " * 9, [], "x"), Choice(role=role), **options)
+    assert (len(long.token_ids), long.token_ids[-1], long.truncated) == (FILLED, own_end, True)
+    with pytest.raises(InputError, match=f"x: got .* max_length is {FILLED}"):
+        server.of_item(
+            server.item("the quick brown fox " * 9, [], "x"), Choice(role=role), **options | {"truncate": "error"}
+        )
+    with pytest.raises(ConfigError, match=f"max_length=5: .* filled up to {FILLED} tokens.* Leave it out"):
+        server.of_item(server.item("fox", [], "x"), Choice(role=role), **options | {"max_length": 5})
+
+
+def test_an_image_without_pieces_has_no_ids() -> None:
+    """The engine puts in its own; a text beside it is refused, whatever it says."""
+    server, picture = filled(), noise(9, 9)
+    options: dict[str, Any] = {"max_length": FILLED, "truncate": "error"}
+    prompt = server.of_item(server.item("", [picture], "x"), Choice(), **options)
+    assert (prompt.token_ids, len(prompt.images)) == ((), 1)
+    assert server.of_ids([], [picture], vocabulary=600) == prompt
+    with pytest.raises(InputError, match="at least one"):
+        server.of_ids([], [], vocabulary=600)
+    with pytest.raises(InputError, match="token_ids: got"):
+        server.of_ids([600], [picture], vocabulary=600)
+    with pytest.raises(InputError, match="x: got a text and an image together"):
+        server.of_item(server.item("fox", [picture], "x"), Choice(), **options)
 
 
 @pytest.mark.parametrize("name", ["qwen3-vl-embedding", "dse-qwen2", "gme-qwen2-vl", "vlm2vec-qwen2vl", "jina-v4"])

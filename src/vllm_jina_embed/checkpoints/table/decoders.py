@@ -5,7 +5,8 @@ Whether a token that a prompt ends in is added differs between versions of the t
 
 from __future__ import annotations
 
-from ..description import Checkpoint, Model
+from ..checkpoint import Checkpoint
+from ..description import Model
 from ..layout import Layout
 from ..prompt_pieces import Slot, Special
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..description import Checkpoint, Model
+from ..checkpoint import Checkpoint
+from ..description import Model
 from ..layout import Layout
 from ..prompt_pieces import Slot, Special
 from ..token_layer import TokenLayer
@@ -66,7 +67,4 @@ UNSERVED = {
     # Measured with vLLM 0.32: 1 - cosine to transformers' own forward of 0.85 for a query, and 0.53 for an image.
     "ColPaliForRetrieval": "vLLM computes the decoder of vidore/colpali-*-hf causally, where it was trained with "
     "attention to both sides, and leaves out the bias of its projector: every vector would be wrong. " + INSTEAD,
-    # A text alone would be right: 1e-14. But a model of pages without pages is none.
-    "ColModernVBertForRetrieval": "vLLM never splits the images of ModernVBERT/colmodernvbert* as it was trained, and "
-    "puts their tokens before the prompt instead of into it: the vectors of every page would be wrong. " + INSTEAD,
 }

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..description import Checkpoint, Model
+from ..checkpoint import Checkpoint
+from ..description import Model
 from ..layout import Layout
 from ..prompt_pieces import Placeholder, Slot, Special, Template
 

@@ -6,7 +6,8 @@ Each field's source stands in its row.
 from __future__ import annotations
 
 from ..adapted_ids import vocabulary_size
-from ..description import Checkpoint, Model
+from ..checkpoint import Checkpoint
+from ..description import Model
 from ..layout import Layout
 from ..prompt_pieces import Slot, Special
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..description import Checkpoint, Model
+from ..checkpoint import Checkpoint
+from ..description import Model
 from ..layout import Layout
 from ..prompt_pieces import Slot, Special
 

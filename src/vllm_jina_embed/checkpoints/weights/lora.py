@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,19 +43,19 @@ Part = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapters:
-    """The adapters of one checkpoint, split.
+    """The adapters of one checkpoint, a folder for each task.
 
     Attributes:
-        source: Folder of the original file.
-        rank: Number of rows of each A.
-        scale: Factor of ``B @ A``, ``alpha / rank``.
+        source: Folder of the original files.
+        rank: Number of rows of each A; the largest where tasks differ.
         folders: A plain PEFT folder per task.
+        has_projector: Whether a projector of multi-vectors has adapters too.
     """
 
     source: Path
     rank: int
-    scale: float
     folders: Mapping[str, Path]
+    has_projector: bool
 
 
 def split_adapters(location: Location, tasks: tuple[str, ...]) -> Adapters:
@@ -70,18 +70,18 @@ def split_adapters(location: Location, tasks: tuple[str, ...]) -> Adapters:
     """
     source = location.file(f"{FOLDER}/{WEIGHTS}").parent
     settings = read_json(location.file(f"{FOLDER}/{CONFIG}"))
-    rank, alpha = _rank_and_alpha(source / CONFIG, settings)
-    layers = _layer_count(location)
+    rank, alpha = rank_and_alpha(source / CONFIG, settings)
+    layers = layer_count(location)
     parts = adapter_parts(source / WEIGHTS, tasks)
     for task in tasks:
-        _check_complete(source / WEIGHTS, task, parts[task], layers, rank)
+        check_complete(source / WEIGHTS, task, parts[task], layers, rank, beyond=[("", PROJECTOR)])
     config = {**settings, "r": rank, "lora_alpha": alpha, "peft_type": "LORA"}
     config["target_modules"] = [name.rpartition(".")[2] for name in PROJECTIONS]
     target = _cache() / _key(source, settings, tasks)
     if not target.is_dir():
         _write(target, {task: _renamed(parts[task]) for task in tasks}, config)
     folders = {task: target / task for task in tasks}
-    return Adapters(source=source, rank=rank, scale=alpha / rank, folders=folders)
+    return Adapters(source=source, rank=rank, folders=folders, has_projector=True)
 
 
 def adapter_parts(file: Path, tasks: tuple[str, ...]) -> dict[str, dict[Part, Tensor]]:
@@ -102,7 +102,7 @@ def adapter_parts(file: Path, tasks: tuple[str, ...]) -> dict[str, dict[Part, Te
     if unknown:
         raise ConfigError(
             f"{str(file)!r} holds {len(unknown)} tensors that are not adapters of {', '.join(tasks)} in the language "
-            f"model: {_listed(unknown)}. Expected names like "
+            f"model: {listed(unknown)}. Expected names like "
             f"base_model.model.model.language_model.layers.0.mlp.up_proj.lora_A.{tasks[0]}.weight."
         )
     return parts
@@ -110,11 +110,11 @@ def adapter_parts(file: Path, tasks: tuple[str, ...]) -> dict[str, dict[Part, Te
 
 def scaling(folder: Path) -> float:
     """Return the factor of ``B @ A``, read from the adapters' folder."""
-    rank, alpha = _rank_and_alpha(folder / CONFIG, read_json(folder / CONFIG))
+    rank, alpha = rank_and_alpha(folder / CONFIG, read_json(folder / CONFIG))
     return alpha / rank
 
 
-def _layer_count(location: Location) -> int:
+def layer_count(location: Location) -> int:
     """Return the number of layers of the language model."""
     config = read_json(location.file("config.json"))
     where = f"{str(location)!r}: config.json"
@@ -126,7 +126,7 @@ def _is_known(place: Part) -> bool:
     return module in PROJECTIONS if layer else module in (PROJECTOR, _DEAD)
 
 
-def _rank_and_alpha(file: Path, settings: Mapping[str, Any]) -> tuple[int, float]:
+def rank_and_alpha(file: Path, settings: Mapping[str, Any]) -> tuple[int, float]:
     """Return r and alpha of a plain LoRA.
 
     Raises:
@@ -134,7 +134,7 @@ def _rank_and_alpha(file: Path, settings: Mapping[str, Any]) -> tuple[int, float
     """
     special = ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication")
     if odd := [name for name in special if settings.get(name)]:
-        raise ConfigError(f"{str(file)!r} sets {', '.join(odd)}; expected a plain LoRA, as jina-embeddings-v4 has.")
+        raise ConfigError(f"{str(file)!r} sets {', '.join(odd)}; expected a plain LoRA.")
     rank: Any = settings.get("r")
     alpha: Any = settings.get("lora_alpha")
     numbers = type(rank) is int and type(alpha) in (int, float)
@@ -146,19 +146,27 @@ def _rank_and_alpha(file: Path, settings: Mapping[str, Any]) -> tuple[int, float
     return rank, alpha
 
 
-def _check_complete(file: Path, task: str, parts: Mapping[Part, Tensor], layers: int, rank: int) -> None:
-    """Check that ``task`` has A and B of every projection in every layer and of the projector, all of ``rank``.
+def check_complete(
+    file: Path,
+    task: str,
+    parts: Mapping[Part, Tensor],
+    layers: int,
+    rank: int,
+    *,
+    beyond: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Check that ``task`` has A and B of every projection in every layer, and of what is ``beyond``, all of ``rank``.
 
     Raises:
         ConfigError: Tensors are missing, superfluous, or of another rank; names them.
     """
-    places = [(str(layer), module) for layer in range(layers) for module in PROJECTIONS] + [("", PROJECTOR)]
+    places = [(str(layer), module) for layer in range(layers) for module in PROJECTIONS] + [*beyond]
     expected = {(*place, side) for place in places for side in "AB"}
     for problem, names in (("lacks", expected - parts.keys()), ("has, beyond its layers,", parts.keys() - expected)):
         if names:
-            listed = _listed(sorted(".".join(filter(None, (part[0], part[1], f"lora_{part[2]}"))) for part in names))
+            shown = listed(sorted(".".join(filter(None, (part[0], part[1], f"lora_{part[2]}"))) for part in names))
             raise ConfigError(
-                f"{str(file)!r}: task {task!r} {problem} {len(names)} of {len(expected)} tensors: {listed}."
+                f"{str(file)!r}: task {task!r} {problem} {len(names)} of {len(expected)} tensors: {shown}."
             )
     for (layer, module, side), tensor in parts.items():
         if len(tensor.shape) != 2 or tensor.shape[0 if side == "A" else 1] != rank:
@@ -215,5 +223,6 @@ def _write(target: Path, tasks: Mapping[str, Mapping[str, Tensor]], config: Mapp
         ) from None
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names, for a message."""
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

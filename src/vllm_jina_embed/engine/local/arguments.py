@@ -103,8 +103,9 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
         if not config.options.get("enable_lora", True):
             raise ConfigError(f"enable_lora=False: {config.location!r} serves each task by an adapter; leave it on.")
         defaults |= {"enable_lora": True, "max_loras": len(adapters.folders), "max_lora_rank": _lora_rank(adapters)}
-        overrides |= {"architectures": [_adapter_architecture(row)], ADAPTERS_KEY: str(adapters.source)}
-        overrides[TASKS_KEY] = list(adapters.folders)
+        if adapters.has_projector:
+            overrides |= {"architectures": [_adapter_architecture(row)], ADAPTERS_KEY: str(adapters.source)}
+            overrides[TASKS_KEY] = list(adapters.folders)
     fixed = {"model": config.location, "tokenizer": config.location, "hf_overrides": overrides}
     return defaults | dict(row.arguments) | dict(config.options) | fixed
 

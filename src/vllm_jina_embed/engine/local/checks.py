@@ -44,10 +44,9 @@ async def check(
     checks = [
         check_engine(engine, builder, hf_config, task=task, **options) for task in config.tasks or row.checked_tasks
     ]
-    if adapters is not None:
-        task_projections = projections(location, adapters.source, config.tasks)
+    if adapters is not None and adapters.has_projector:
         checks += [
             check_multi_vector(engine, hf_config, task=task, expected=projection.multi_vector)
-            for task, projection in task_projections.items()
+            for task, projection in projections(location, adapters.source, config.tasks).items()
         ]
     await together(checks)

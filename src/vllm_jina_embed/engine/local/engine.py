@@ -26,7 +26,8 @@ from ..._arrays import Floats
 from ..._extras import require
 from ...checkpoints.description import Model
 from ...checkpoints.files import locate
-from ...checkpoints.weights.lora import Adapters, split_adapters
+from ...checkpoints.weights.lora import Adapters
+from ...checkpoints.weights.task_adapters import adapters_of
 from ...errors import ClosedError, EngineDeadError, EngineError, InputError
 from ...pooling.single_vector import NORM_LIMIT
 from ...prompts.base import Prompt
@@ -98,7 +99,7 @@ class LocalEngine:
         """See ``Engine.multi_vector``."""
         row = self._config.row
         own = ROWS_TASK if isinstance(row, Model) and row.projector is not None else None
-        projected = own if self._adapters is None else task
+        projected = task if self._adapters is not None and self._adapters.has_projector else own
         params = vllm_params("token_embed", use_activation=True, projected_for=projected)
         output = await self._answer(prompt, task, urgent, params)
         return _finite(output.outputs.data.float().numpy())
@@ -146,7 +147,7 @@ class LocalEngine:
     async def _start(self) -> None:
         config = self._config
         if config.tasks:
-            self._adapters = split_adapters(self._location, config.tasks)
+            self._adapters = adapters_of(self._location, config.row, config.tasks)
         self._llm = self._launch()
         settings = self._llm.vllm_config
         self.max_tokens = int(settings.model_config.max_model_len)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..._secrets import Secret, check_key, split_login
-from ...checkpoints.description import Checkpoint, Model
+from ...checkpoints.checkpoint import Checkpoint
+from ...checkpoints.description import Model
 from ...checkpoints.files import locate
 from ...checkpoints.registry import DEFAULT_ROW
 from ...checkpoints.weights.token_layers import layer_files

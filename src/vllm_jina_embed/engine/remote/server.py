@@ -24,7 +24,7 @@ from .balancer import LostError, Member
 from .http import AnswerTooLargeError, Connection, Reply
 from .messages import VectorRequest
 from .plain import pooled
-from .server_checks import compare_checkpoint, compare_peers, compare_starts, started_anew
+from .server_checks import PROBES, check_plain, compare_checkpoint, compare_peers, compare_starts, started_anew
 from .server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
 
 AT_ONCE = 32
@@ -166,30 +166,20 @@ class Server(Member):
         if before not in (None, model):
             raise started_anew(self.url, [f"model {before!r}, now {model!r}"])
         self._model, self._template_checked = model, False
-        body = {"model": model, "task": "token_embed", "use_activation": False, "input": [[0, 1]]}
+        checkpoint, inputs = self._config.checkpoint, [list(ids) for ids in PROBES]
+        most = _bytes(sum(map(len, inputs)) * (0 if checkpoint is None else checkpoint.hidden_size))
+        body = {"model": model, "task": "token_embed", "use_activation": False, "input": inputs}
         try:
-            told = await self._ask("POST", "/pooling", body | messages.ENCODING)
-            (flat,) = messages.answers(told, "data", 1, where=f"{self.url}/pooling")
+            told = await self._ask("POST", "/pooling", body | messages.ENCODING, most=most)
+            flats = messages.answers(told, "data", len(PROBES), where=f"{self.url}/pooling")
         except (InputError, ConfigError) as error:
             raise ConfigError(
                 f"{self.url}: this plain vLLM server gives no token states ({error}). Start it by 'vllm-jina-embed "
                 'serve CHECKPOINT\', or with --runner pooling --pooler-config \'{"task":"token_embed"}\'.'
             ) from None
-        checkpoint = self._config.checkpoint
-        if checkpoint is not None and checkpoint.row.projector is not None:
-            raise ConfigError(
-                f"{self.url}: a plain vLLM server makes other multi-vectors than {checkpoint.name} was trained for. "
-                "Start it by 'vllm-jina-embed serve'."
-            )
         if checkpoint is not None and checkpoint.supports_images:
             image_template(checkpoint.row)  # a plain server makes the prompts of images by it alone
-        if checkpoint is None or checkpoint.has_adapters or len(flat) != 2 * checkpoint.hidden_size:
-            wanted = "a merged checkpoint" if checkpoint is None else f"{checkpoint.name} ({checkpoint.hidden_size})"
-            raise ConfigError(
-                f"{self.url}: this plain vLLM server gives token states of {len(flat) // 2} numbers; expected those of "
-                f"{wanted}. Pass the checkpoint that it serves as model=, or start it by 'vllm-jina-embed serve'."
-            )
-        self._width = len(flat) // 2
+        self._width = check_plain(checkpoint, flats, self.url)
 
     async def _states(
         self, prompts: Sequence[Prompt], path: str, body: dict[str, Any], *, urgent: bool

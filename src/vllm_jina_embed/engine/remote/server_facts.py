@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeGuard, get_type_hints
 
-from ...checkpoints.description import TASKS, Checkpoint, Model
+from ...checkpoints.checkpoint import Checkpoint
+from ...checkpoints.description import TASKS, Model
 from ...checkpoints.registry import ROWS
 from ...checkpoints.values import is_name
 from ...errors import ConfigError

@@ -63,7 +63,7 @@ def test_each_task_gets_its_own_tensors_bit_for_bit(tmp_path: Path, half: bool) 
 def test_the_rank_and_the_scale_are_the_configurations(tmp_path: Path) -> None:
     """PEFT's configuration beside the weights, with names that vLLM understands."""
     found = split(write_native(tmp_path / "native"))
-    assert (found.rank, found.scale) == (RANK, ALPHA / RANK)
+    assert (found.rank, found.has_projector) == (RANK, True)
     config = json.loads((found.folders["code"] / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (RANK, ALPHA, "LORA")
     assert sorted(config["target_modules"]) == sorted(place.split(".")[1] for place in PLACES)

@@ -43,7 +43,7 @@ def config(**options: object) -> LocalConfig:
 
 def adapters(rank: int) -> Adapters:
     folders = {task: Path(task) for task in ("retrieval", "code")}
-    return Adapters(source=Path("/native/adapters"), rank=rank, scale=1.0, folders=folders)
+    return Adapters(source=Path("/native/adapters"), rank=rank, folders=folders, has_projector=True)
 
 
 def test_merged_weights_know_nothing_of_adapters() -> None:

@@ -20,14 +20,18 @@ from PIL import Image
 from tests.support.fake_engine import vector_of
 from tests.support.fake_servers import PATHS, RAW, WIDTH, FakeServers, config_of, facts_of, image_prompt, state_of
 from tests.support.images import SIZES, noise
+from vllm_jina_embed.checkpoints.description import Model
 from vllm_jina_embed.checkpoints.registry import DEFAULT_ROW
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
+from vllm_jina_embed.checkpoints.table.decoders import GTE_QWEN2
 from vllm_jina_embed.checkpoints.table.qwen_vl import DSE, QWEN3_VL_EMBEDDING
+from vllm_jina_embed.checkpoints.table.rotary import JINA_V3
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING
 from vllm_jina_embed.checkpoints.token_layer import TokenLayer
 from vllm_jina_embed.engine.remote import balancer
 from vllm_jina_embed.engine.remote.engine import RemoteEngine
+from vllm_jina_embed.engine.remote.server_checks import PROBES, check_plain
 from vllm_jina_embed.errors import ConfigError, EngineDeadError, EngineError, InputError
 from vllm_jina_embed.pooling.single_vector import finish, normalize
 from vllm_jina_embed.prompts.base import Prompt
@@ -203,6 +207,54 @@ def test_a_plain_server_of_another_row_is_pooled_as_the_row_says(start: Start) -
     for row, pooled in rows.items():
         (got,) = embed(start(FakeServers(a="plain"), row=row), text(5, 6, 7), dimensions=64)
         np.testing.assert_allclose(got, pooled[:64] / np.linalg.norm(pooled[:64]), atol=1e-6)
+
+
+@pytest.mark.parametrize("both_ways", [False, True])
+@pytest.mark.parametrize("row", [GTE_QWEN2, QWEN3_EMBEDDING])
+def test_a_plain_server_of_the_other_attention_is_refused(start: Start, row: Model, both_ways: bool) -> None:
+    """vLLM takes older copies of gte-Qwen2 for causal, without a sign; their token states tell it."""
+    servers = FakeServers(a="plain")
+    servers.both_ways = both_ways
+    checkpoint = replace(resolve("demo"), row=row)
+    if both_ways == (row.attention == "both"):
+        assert len(embed(start(servers, row=row, checkpoint=checkpoint), text(5), dimensions=64)) == 1
+        return
+    told = "do not see what follows .* attention to both sides.*" if row is GTE_QWEN2 else "see what .* causal .*"
+    option = json.dumps({"is_causal": row is not GTE_QWEN2})
+    with pytest.raises(ConfigError, match=f"http://a: in this plain vLLM server .* {told}--hf-overrides '{option}'"):
+        start(servers, row=row, checkpoint=checkpoint)
+
+
+def test_a_row_whose_attention_is_not_told_is_not_checked(start: Start) -> None:
+    row = replace(QWEN3_EMBEDDING, name="any", attention=None)
+    for both_ways in (False, True):
+        servers = FakeServers(a="plain")
+        servers.both_ways = both_ways
+        assert start(servers, row=row, checkpoint=replace(resolve("demo"), row=row)).max_tokens == 4096
+
+
+def test_states_that_are_not_numbers_tell_no_attention() -> None:
+    """A comparison with NaN is neither: it is refused for both kinds."""
+    flats = [np.full(len(ids) * WIDTH, np.nan, dtype=np.float32) for ids in PROBES]
+    for row in (GTE_QWEN2, QWEN3_EMBEDDING):
+        with pytest.raises(ConfigError, match="their states are nan apart"):
+            check_plain(replace(resolve("demo"), row=row), flats, "http://a")
+
+
+def test_a_plain_server_of_stacked_adapters_is_refused(start: Start) -> None:
+    """It would merge the last one into the weights, whatever the task."""
+    checkpoint = replace(resolve("demo"), row=JINA_V3)
+    with pytest.raises(ConfigError, match="http://a: a plain vLLM server computes every task of demo by the same"):
+        start(FakeServers(a="plain"), row=JINA_V3, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("counts", [(6, 14), (5, 15), (0, 15), (6, 15.5), (12, 30)])
+def test_a_plain_server_of_other_sizes_is_refused(counts: tuple[float, float]) -> None:
+    flats = [np.ones(int(count * WIDTH), dtype=np.float32) for count in counts]
+    with pytest.raises(ConfigError, match=rf"http://a: this plain .* expected those of demo \({WIDTH}\)"):
+        check_plain(resolve("demo"), flats, "http://a")
+    with pytest.raises(ConfigError, match="expected those of a merged checkpoint"):
+        check_plain(None, flats, "http://a")
 
 
 def test_multi_vectors_have_a_row_per_token(start: Start) -> None:
