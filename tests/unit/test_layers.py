@@ -89,11 +89,12 @@ PUBLIC = {
         "YesNo", "__version__", "register",
     },
     "langchain/__init__.py": {
-        "LateInteractionRetriever", "MaxSimReranker", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",
+        "LateInteractionRetriever", "MaxSimReranker", "VllmJinaEmbeddings", "VllmJinaReranker", "image_document",
+        "image_retriever_tool",
     },
     "llama_index/__init__.py": {
-        "LateInteractionRetriever", "ImageQuery", "MaxSimReranker", "VllmJinaEmbedding", "image_document", "image_node",
-        "image_retriever_tool", "name_images", "unified_retriever",
+        "LateInteractionRetriever", "ImageQuery", "MaxSimReranker", "VllmJinaEmbedding", "VllmJinaReranker",
+        "image_document", "image_node", "image_retriever_tool", "name_images", "unified_retriever",
     },
     "late_interaction/__init__.py": {
         "Hit", "LateInteractionIndex", "MaxSimMap", "MaxSimReranker", "Ranked", "Rerank", "Size", "Storage",

@@ -90,6 +90,9 @@ def register(row: Model | RankingModel) -> None:
 def ranker_given(row: RankingModel | str | None) -> RankingModel | None:
     """Return the row that a caller passed, or named; None where there is none.
 
+    Args:
+        row: The row, its name, or ``name@digest``.
+
     Raises:
         ConfigError: It is unknown, a field has a value that means nothing, or another row has its name.
     """
@@ -98,13 +101,15 @@ def ranker_given(row: RankingModel | str | None) -> RankingModel | None:
     if not isinstance(row, str):
         registry.check_same(RANKERS.get(checked(row).name, row), row)
         return row
-    if row not in RANKERS:
-        advice = " It embeds items: use JinaEmbedder." if row in registry.ROWS else ""
+    name, _, digest = row.partition("@")
+    if name not in RANKERS:
+        advice = " It embeds items: use JinaEmbedder." if name in registry.ROWS else ""
         raise ConfigError(
             f"row={row!r} is not a reranker's; choose one of {', '.join(sorted(RANKERS))}, or call "
             f"vllm_jina_embed.register(row).{advice}"
         )
-    return RANKERS[row]
+    registry.check_digest(RANKERS[name], digest)
+    return RANKERS[name]
 
 
 def _of_table(name: str) -> Sequence[Any]:

@@ -43,6 +43,11 @@ class RankingModel(Row):
         return "image" in self.modalities
 
     @property
+    def takes_both(self) -> bool:
+        """Whether a query or a document may be a text with images, as one item."""
+        return "both" in self.modalities
+
+    @property
     def takes_instruction(self) -> bool:
         """Whether the prompt has a place for one."""
         return Slot.INSTRUCTION in self.template

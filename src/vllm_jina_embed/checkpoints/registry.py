@@ -148,13 +148,21 @@ def row_named(name: str, digest: str | None = None) -> Model:
         raise ConfigError(
             f"row={name!r} is unknown; choose one of {', '.join(sorted(ROWS))}, or call vllm_jina_embed.register(row)."
         )
-    row = ROWS[name]
-    if digest not in (None, row.digest):
+    check_digest(ROWS[name], digest)
+    return ROWS[name]
+
+
+def check_digest(row: Row, digest: str | None) -> None:
+    """Check that a row has the digest that somebody told; none is right.
+
+    Raises:
+        ConfigError: It has another.
+    """
+    if digest and digest != row.digest:
         raise ConfigError(
-            f"row={name!r} has digest {row.digest} here, expected {digest}: it is described otherwise there. Use the "
-            "same version of this package, and of the module that describes the row."
+            f"row={row.name!r} has digest {row.digest} here, expected {digest}: it is described otherwise there. Use "
+            "the same version of this package, and of the module that describes the row."
         )
-    return row
 
 
 def row_given(row: Model | str | None) -> Model | None:

@@ -25,6 +25,7 @@ SETTINGS = (*SHARED, "dimensions", "fusion", "normalize", "long_text")
 class Adapter(EngineFields):
     """The keywords of both embeddings, and the embedder made from them; each framework names ``model`` itself."""
 
+    task: str | None = Field(default=None, frozen=True, description="A task of the checkpoint, such as retrieval.")
     dimensions: StrictInt | None = Field(
         default=None,
         frozen=True,
@@ -58,7 +59,7 @@ class Adapter(EngineFields):
         if self.embedder is None:
             self._embedder = JinaEmbedder(getattr(self, spelling), **{name: getattr(self, name) for name in SETTINGS})
             return self
-        self._show_settings(self.embedder.settings, SETTINGS)
+        self._show_settings(keywords(self.embedder.settings), SETTINGS)
         self._embedder = self.embedder
         return self
 

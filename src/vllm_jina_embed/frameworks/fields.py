@@ -23,18 +23,20 @@ from pydantic import (
 )
 
 from .._closing import Closing
-from ..checkpoints.description import Model
+from ..checkpoints import row as rows
 from ..engine.config import LocalConfig
 from ..errors import ConfigError
 from ..inputs.images import MediaPolicy
 from ..prompts.base import Truncate, spelled
 from ..settings import OnError, Settings
 
-SHARED = (
-    "task", "truncate", "max_length", "min_pixels", "max_pixels", "media", "show_progress", "on_error",
-    "engine_kwargs", "revision", "row",
+ENGINE = (
+    "truncate", "max_length", "min_pixels", "max_pixels", "media", "show_progress", "on_error", "engine_kwargs",
+    "revision", "row",
 )  # fmt: skip
-"""Keywords that go to ``JinaEmbedder`` under their own names, whatever is computed; ``model`` comes on top."""
+"""Keywords that go to ``JinaEmbedder`` and ``JinaReranker`` under their own names; ``model`` comes on top."""
+SHARED = ("task", *ENGINE)
+"""Those that go to ``JinaEmbedder``, whatever is computed."""
 
 MODEL_SPELLINGS = ("model", "model_name")
 
@@ -43,9 +45,11 @@ ModelName = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isi
 
 
 Row = Annotated[
-    Model | str | None,
+    rows.Row | str | None,
     PlainValidator(lambda row: row),  # the core checks it; pydantic would rebuild it
-    PlainSerializer(lambda row: f"{row.name}@{row.digest}" if isinstance(row, Model) else row, return_type=str | None),
+    PlainSerializer(
+        lambda row: f"{row.name}@{row.digest}" if isinstance(row, rows.Row) else row, return_type=str | None
+    ),
 ]
 """A row, or the name of a registered one; JSON keeps the name, and the digest that the row of this name must have."""
 
@@ -58,7 +62,6 @@ class EngineFields(Closing, BaseModel):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
-    task: str | None = Field(default=None, frozen=True, description="A task of the checkpoint, such as retrieval.")
     truncate: Annotated[Truncate, BeforeValidator(spelled)] = Field(
         default="end", frozen=True, description="Which end of a longer text to cut, or error."
     )
@@ -79,10 +82,15 @@ class EngineFields(Closing, BaseModel):
         description="Keyword arguments for vLLM.",
     )
     revision: str | None = Field(default=None, frozen=True, description="Commit or tag of a hub repository.")
-    row: Row = Field(default=None, frozen=True, description="A vllm_jina_embed.Model, or the name of a registered one.")
+    row: Row = Field(default=None, frozen=True, description="A row, or the name of a registered one.")
 
-    def _show_settings(self, settings: Settings, names: Sequence[str]) -> None:
-        """Show the ``settings`` of an ``embedder`` that was passed in as this object's own fields.
+    def _show_settings(self, shown: Mapping[str, Any], names: Sequence[str], *, given: str = "embedder") -> None:
+        """Show the settings of an object that was passed in as this object's own fields.
+
+        Args:
+            shown: Its settings by their names.
+            names: Those that are fields here; ``model`` comes on top.
+            given: The keyword that it was passed as.
 
         Raises:
             ConfigError: Settings of these ``names`` were passed beside it.
@@ -90,8 +98,10 @@ class EngineFields(Closing, BaseModel):
         spelling = next(name for name in MODEL_SPELLINGS if name in type(self).model_fields)
         clash = sorted(self.model_fields_set & {spelling, *names})
         if clash:
-            raise ConfigError(f"embedder=... has its own {', '.join(clash)}; pass an embedder or settings, not both.")
-        shown = keywords(settings)
+            article = "an" if given == "embedder" else "a"
+            raise ConfigError(
+                f"{given}=... has its own {', '.join(clash)}; pass {article} {given} or settings, not both."
+            )
         self.__dict__[spelling] = shown["model"]  # not marked as set by the caller
         self.__dict__.update({name: shown[name] for name in names})
 

@@ -1,6 +1,7 @@
 """What the rerankers of both frameworks share: their keywords, and the object that scores.
 
-``RerankerFields`` takes anything with ``rerank`` and ``arerank``; ``MaxSimFields`` makes a ``MaxSimReranker`` for it.
+``RerankerFields`` takes anything with ``rerank`` and ``arerank``; ``MaxSimFields`` makes a ``MaxSimReranker`` for it,
+and ``RankingFields`` a ``JinaReranker``.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ from pydantic import AliasChoices, Field, PrivateAttr, StrictInt, model_validato
 
 from ..checkpoints.description import DEMO
 from ..embedder import JinaEmbedder
+from ..errors import ConfigError
 from ..late_interaction import stages
 from ..late_interaction.reranker import MaxSimReranker
+from ..reranker import JinaReranker
+from ..reranking.settings import RankingSettings
+from ..reranking.settings import keywords as ranking_keywords
 from ..settings import Settings
 from .base import Adapter
-from .fields import MODEL_SPELLINGS, SHARED, EngineFields, ModelName
+from .fields import ENGINE, MODEL_SPELLINGS, SHARED, EngineFields, ModelName, keywords
 
 
 class Reranker(stages.Reranker, Protocol):
-    """A reranker that an adapter calls; the core's ``MaxSimReranker`` is one."""
+    """A reranker that an adapter calls; those of the core, ``MaxSimReranker`` and ``JinaReranker``, are."""
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> Settings | RankingSettings:
         """The checked settings of its model."""
         ...
 
@@ -66,6 +71,7 @@ class RerankerFields(EngineFields):
 class MaxSimFields(RerankerFields):
     """The keywords of ``MaxSimReranker`` in both frameworks, and the core's reranker made from them."""
 
+    task: str | None = Field(default=None, frozen=True, description="A task of the checkpoint, such as retrieval.")
     embedder: Any = Field(
         default=None,
         frozen=True,
@@ -90,7 +96,7 @@ class MaxSimFields(RerankerFields):
             return self
         core: Any = self.embedder._embedder if isinstance(self.embedder, Adapter) else self.embedder
         self._reranker = MaxSimReranker(core, cache=self._as_store(self.cache))
-        self._show_settings(self._reranker.settings, SHARED)
+        self._show_settings(keywords(core.settings), SHARED)
         return self
 
     def close(self) -> None:
@@ -109,3 +115,50 @@ class MaxSimFields(RerankerFields):
     def _as_store(store: Any) -> Any:
         """Return a store of the framework as one of a cache; any other as it is."""
         return store
+
+
+class RankingFields(RerankerFields):
+    """The keywords of ``VllmJinaReranker`` in both frameworks, and the ``JinaReranker`` made from them."""
+
+    model: ModelName = Field(
+        default="",
+        frozen=True,
+        validation_alias=AliasChoices(*MODEL_SPELLINGS),
+        description="A hub repository, or a folder with a reranker of a known row.",
+    )
+    instruction: str | None = Field(
+        default=None,
+        frozen=True,
+        description="What makes a document relevant, where the model's prompt has a place for it.",
+    )
+    reranker: Any = Field(
+        default=None,
+        frozen=True,
+        exclude=True,
+        repr=False,
+        description="An existing JinaReranker; whoever made it closes it.",
+    )
+
+    @model_validator(mode="after")
+    def _take_reranker(self) -> Self:
+        names = ("instruction", *ENGINE)
+        if self.reranker is None:
+            if not self.model:
+                raise ConfigError("got no model; pass model=... with the name of a reranker, or reranker=...")
+            self._reranker = JinaReranker(self.model, **{name: getattr(self, name) for name in names})
+            return self
+        if not isinstance(self.reranker, JinaReranker):
+            raise ConfigError(f"got a {type(self.reranker).__name__} as reranker; expected a JinaReranker.")
+        self._reranker = self.reranker
+        self._show_settings(ranking_keywords(self.reranker.settings), names, given="reranker")
+        return self
+
+    def close(self) -> None:
+        """Release the engine; a reranker that was passed in stays open. Further calls do nothing."""
+        if self.reranker is None:
+            super().close()
+
+    async def aclose(self) -> None:
+        """Await ``close`` without blocking the loop."""
+        if self.reranker is None:
+            await super().aclose()

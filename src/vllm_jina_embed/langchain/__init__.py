@@ -7,13 +7,14 @@ require("langchain", "langchain_core")
 from .documents import image_document  # noqa: E402  (after the check, whose error holds the pip line)
 from .embeddings import VllmJinaEmbeddings  # noqa: E402
 from .late_interaction import LateInteractionRetriever  # noqa: E402
-from .reranking import MaxSimReranker  # noqa: E402
+from .reranking import MaxSimReranker, VllmJinaReranker  # noqa: E402
 from .tools import image_retriever_tool  # noqa: E402
 
 __all__ = [
     "LateInteractionRetriever",
     "MaxSimReranker",
     "VllmJinaEmbeddings",
+    "VllmJinaReranker",
     "image_document",
     "image_retriever_tool",
 ]

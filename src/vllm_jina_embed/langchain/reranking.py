@@ -9,7 +9,7 @@ from langchain_core.callbacks import AsyncCallbackManager, CallbackManager, Call
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.stores import BaseStore
 
-from ..frameworks.reranking import MaxSimFields, RerankerFields
+from ..frameworks.reranking import MaxSimFields, RankingFields, RerankerFields
 from ..scoring.ranking import Ranked
 from .cache import ByteStoreCache
 from .documents import contents, listed_documents
@@ -100,6 +100,30 @@ class MaxSimReranker(MaxSimFields, Compressor):
     @staticmethod
     def _as_store(store: Any) -> Any:
         return ByteStoreCache(store) if isinstance(store, BaseStore) else store
+
+
+class VllmJinaReranker(RankingFields, Compressor):
+    """Reorder the documents of any retriever on any store by a reranker, which reads a query and a document together.
+
+    Setup:
+        ``pip install 'vllm-jina-embed[vllm,langchain]' langchain-classic``
+
+    Use:
+        ```python
+        from langchain_classic.retrievers import ContextualCompressionRetriever
+        from vllm_jina_embed.langchain import VllmJinaReranker
+
+        found = store.as_retriever(search_kwargs={"k": 50})  # any store with any embeddings
+        reranker = VllmJinaReranker(model="Qwen/Qwen3-VL-Reranker-2B", top_n=5)
+        retriever = ContextualCompressionRetriever(base_retriever=found, base_compressor=reranker)
+        retriever.invoke("a question")
+        ```
+
+    Attributes:
+        reranker: A ``JinaReranker``; or pass ``model`` and settings for one of its own.
+        instruction: What makes a document relevant, in one sentence; None takes that of the model.
+        top_n: Documents per answer; None keeps all.
+    """
 
 
 def _inputs(query: str, documents: Sequence[Document]) -> dict[str, Any]:

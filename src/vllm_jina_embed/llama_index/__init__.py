@@ -11,7 +11,7 @@ from .embedding import VllmJinaEmbedding  # noqa: E402  (after the check, whose 
 from .image_nodes import image_document, image_node, name_images  # noqa: E402
 from .late_interaction import LateInteractionRetriever  # noqa: E402
 from .queries import ImageQuery  # noqa: E402
-from .reranking import MaxSimReranker  # noqa: E402
+from .reranking import MaxSimReranker, VllmJinaReranker  # noqa: E402
 from .retrievers import unified_retriever  # noqa: E402
 from .tools import image_retriever_tool  # noqa: E402
 
@@ -20,6 +20,7 @@ __all__ = [
     "LateInteractionRetriever",
     "MaxSimReranker",
     "VllmJinaEmbedding",
+    "VllmJinaReranker",
     "image_document",
     "image_node",
     "image_retriever_tool",

@@ -14,7 +14,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from ..errors import InputError
-from ..frameworks.reranking import MaxSimFields, RerankerFields
+from ..frameworks.reranking import MaxSimFields, RankingFields, RerankerFields
 from ..inputs.items import EmbedInput
 from ..scoring.ranking import Ranked
 from .cache import as_store
@@ -107,6 +107,28 @@ class MaxSimReranker(MaxSimFields, Postprocessor):
     @staticmethod
     def _as_store(store: Any) -> Any:
         return as_store(store)
+
+
+class VllmJinaReranker(RankingFields, Postprocessor):
+    """Reorder the nodes of any retriever on any store by a reranker, which reads a query and a node together.
+
+    Setup:
+        ``pip install 'vllm-jina-embed[vllm,llama-index]'``
+
+    Use:
+        ```python
+        from vllm_jina_embed.llama_index import VllmJinaReranker, unified_retriever
+
+        reranker = VllmJinaReranker(model="Qwen/Qwen3-VL-Reranker-2B", top_n=5)
+        retriever = unified_retriever(index, similarity_top_k=50)  # any store with any embeddings
+        engine = RetrieverQueryEngine.from_args(retriever, node_postprocessors=[reranker])
+        ```
+
+    Attributes:
+        reranker: A ``JinaReranker``; or pass ``model`` and settings for one of its own.
+        instruction: What makes a node relevant, in one sentence; None takes that of the model.
+        top_n: Nodes per answer; None keeps all.
+    """
 
 
 def _query(bundle: QueryBundle | None) -> EmbedInput:

@@ -110,3 +110,23 @@ def check_instruction(checkpoint: RankingCheckpoint, instruction: str | None) ->
         return checked_text(instruction, name="instruction")
     except InputError as error:
         raise ConfigError(str(error)) from None
+
+
+def keywords(settings: RankingSettings) -> dict[str, Any]:
+    """Return the keywords (``model`` and those of ``JinaReranker``) that make a reranker with equal settings."""
+    engine, row = settings.engine, settings.checkpoint.row
+    has_pixels = settings.checkpoint.has_pixel_bounds  # of texts, the settings have bounds that nobody may pass
+    return {
+        "model": settings.checkpoint.name,
+        "instruction": settings.instruction if row.takes_instruction else None,
+        "truncate": settings.truncate,
+        "max_length": settings.max_length,
+        "min_pixels": engine.min_pixels if has_pixels else None,
+        "max_pixels": engine.max_pixels if has_pixels else None,
+        "media": settings.media,
+        "show_progress": settings.show_progress,
+        "on_error": settings.on_error,
+        "engine_kwargs": dict(engine.options) if isinstance(engine, LocalConfig) else {},
+        "revision": engine.revision,
+        "row": row,
+    }
