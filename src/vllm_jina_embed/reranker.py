@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from . import settings as common
 from ._arrays import Floats
 from ._closing import Closing
+from ._extras import require
+from .checkpoints.rankers import ranker_given
 from .checkpoints.ranking import RankingCheckpoint, RankingModel
 from .engine.pool import POOL, EnginePool
+from .engine.remote import discover
+from .errors import ConfigError
 from .inputs.images import MediaPolicy
 from .inputs.items import EmbedInput
 from .prompts.base import Spelling
+from .prompts.pairs import PairBuilder, read_pair_builder
 from .reranking import settings
 from .reranking.backend import RankingBackend
 from .reranking.scores import by_score, scores_of
@@ -73,7 +78,7 @@ class JinaReranker(Closing):
         Raises:
             ConfigError: This checkpoint does not support a setting, or is not a reranker.
         """
-        self.settings = settings.check(
+        checked = settings.check(
             model=model,
             instruction=instruction,
             truncate=truncate,
@@ -87,7 +92,45 @@ class JinaReranker(Closing):
             revision=revision,
             row=row,
         )
-        self.backend = RankingBackend(self.settings, self._pool, owner=repr(self))
+        self._take(checked)
+
+    def _take(self, checked: settings.RankingSettings, builder: PairBuilder | None = None) -> None:
+        self.settings = checked
+        self.backend = RankingBackend(checked, self._pool, owner=repr(self), builder=builder)
+
+    @classmethod
+    def from_server(
+        cls, servers: str | Sequence[str], *, api_key: str | None = None, timeout: float = 60.0, **keywords: Any
+    ) -> Self:
+        """Return a reranker over vLLM servers; neither vLLM nor torch is needed here.
+
+        Args:
+            servers: URL of a server that ``vllm-jina-embed serve`` started with a reranker, or of several of the same
+                one, as in ``JinaEmbedder.from_server``. A plain vLLM server is refused: it does not tell its prompt,
+                nor which tokens it compares.
+            api_key: The servers' ``--api-key``.
+            timeout: Seconds for one request, until the last byte of its answer.
+            **keywords: As in ``JinaReranker``: ``instruction``, ``truncate``, ``max_length``, ``min_pixels``,
+                ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``row``.
+
+        Raises:
+            ConfigError: The servers serve something else, or do not support a setting.
+            EngineDeadError: No server answers.
+            MissingExtraError: httpx is not installed.
+        """
+        if "engine_kwargs" in keywords or "model_kwargs" in keywords:
+            raise ConfigError("engine_kwargs belong to the server: pass them to 'vllm-jina-embed serve' after --.")
+        asked = discover.remote(servers, api_key=api_key, timeout=timeout)
+        require("client", "httpx")
+        remote, tokenizer = asked.discover(cls._pool, ranker_given(keywords.get("row")), ranks=True)
+        checked = settings.check(remote=remote, **keywords)
+        reranker = cls.__new__(cls)
+        try:
+            builder = read_pair_builder(checked.checkpoint.row, tokenizer, policy=checked.media)
+        except ConfigError as error:
+            raise ConfigError(f"{', '.join(remote.urls)}: {error}") from error
+        reranker._take(checked, builder)
+        return reranker
 
     def score(
         self,

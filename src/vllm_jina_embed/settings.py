@@ -117,7 +117,9 @@ def check(
     """
     own = row_given(row)
     if remote is not None and remote.facts is not None:
-        checkpoint = remote.facts.checkpoint
+        told = remote.facts.checkpoint
+        assert isinstance(told, Checkpoint)  # of servers that were asked for embeddings
+        checkpoint = told
         _check_row(checkpoint, own)
     else:
         checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision, own, warns=True)

@@ -24,8 +24,9 @@ LAYERS = (
     {"prompts"},
     {"engine"},
     {"settings", "plugin"},
-    {"embedding", "serve"},
-    {"cache", "reranking"},
+    {"embedding"},
+    {"reranking"},
+    {"cache", "serve"},
     {"embedder", "late_interaction", "reranker"},
     {"__init__"},
     {"frameworks"},
@@ -72,7 +73,7 @@ PLUGIN_MAY_IMPORT = (f"{NAME}.plugin", f"{NAME}.engine.plugin_contract", f"{NAME
 EXCEPTIONS = {
     # The version is a name of the package itself, which is above all rooms that read it.
     ("mteb.py", f"{NAME}.__version__"),
-    ("serve/middleware.py", f"{NAME}.__version__"),
+    ("serve/served_facts.py", f"{NAME}.__version__"),
     # How vLLM's processes end with the application is one file for both sides.
     ("plugin/end_with_parent.py", f"{NAME}.engine.local.processes.end_with_thread"),
     ("plugin/main_module.py", f"{NAME}.engine.local.processes.begin"),

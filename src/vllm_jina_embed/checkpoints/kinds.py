@@ -45,20 +45,27 @@ def check_kind(
     Raises:
         ConfigError: It is.
     """
+    if found := of_other_kind(name, location, config, own, others):
+        kind = ", ".join(map(str, config["architectures"]))
+        raise ConfigError(
+            f"model={name!r} looks like {' or '.join(row.label for row in found)} ({kind}), which {what}. If it is "
+            "another model, pass row=."
+        )
+
+
+def of_other_kind(
+    name: str, location: Location, config: Mapping[str, Any], own: Collection[Row], others: Collection[Row]
+) -> list[Row]:
+    """Return which of the other kind's rows a checkpoint looks like, as ``check_kind`` tells; none if it may be own."""
     architectures = config.get("architectures")
     if not isinstance(architectures, list):
-        return
+        return []
     here, there = (
         [row for row in rows if any(layout.architecture in architectures for layout in row.layouts)]
         for rows in (own, others)
     )
     evidence = Evidence.of(name, location, config, modules=False)
     if not there or any(map(evidence.names, here)):
-        return
+        return []
     named = [row for row in there if evidence.names(row)]
-    if named or not here:
-        labels = " or ".join(row.label for row in (named or there))
-        kind = ", ".join(map(str, architectures))
-        raise ConfigError(
-            f"model={name!r} looks like {labels} ({kind}), which {what}. If it is another model, pass row=."
-        )
+    return named or ([] if here else there)

@@ -5,6 +5,7 @@ Modules of ``table/`` with rerankers have ``RANKING_ROWS`` and ``RANKING_CHECKPO
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,6 +111,26 @@ def ranker_given(row: RankingModel | str | None) -> RankingModel | None:
         )
     registry.check_digest(RANKERS[name], digest)
     return RANKERS[name]
+
+
+def row_at(place: str) -> Model | RankingModel:
+    """Return a row of either kind by name, or register and return the one at ``package.module:NAME``.
+
+    Raises:
+        ConfigError: There is no such row, or the module cannot be imported.
+    """
+    module, colon, name = place.partition(":")
+    if not colon:
+        return RANKERS[place] if place in RANKERS else registry.row_named(place)
+    try:
+        row = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a user's module may raise anything
+        raise ConfigError(
+            f"row={place!r} cannot be imported ({type(error).__name__}: {error}). Pass package.module:NAME of an "
+            "installed module, or one on PYTHONPATH."
+        ) from error
+    register(row)
+    return RANKERS[row.name] if isinstance(row, RankingModel) else registry.row_named(row.name)
 
 
 def _of_table(name: str) -> Sequence[Any]:

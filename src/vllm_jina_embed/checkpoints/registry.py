@@ -177,26 +177,6 @@ def row_given(row: Model | str | None) -> Model | None:
     return row
 
 
-def row_at(place: str) -> Model:
-    """Return a row by name, or register and return the one at ``package.module:NAME``.
-
-    Raises:
-        ConfigError: There is no such row, or the module cannot be imported.
-    """
-    module, colon, name = place.partition(":")
-    if not colon:
-        return row_named(place)
-    try:
-        row = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a user's module may raise anything
-        raise ConfigError(
-            f"row={place!r} cannot be imported ({type(error).__name__}: {error}). Pass package.module:NAME of an "
-            "installed module, or one on PYTHONPATH."
-        ) from error
-    register(row)
-    return row_named(row.name)
-
-
 def serving(task: str) -> list[str]:
     """Return the names of the published checkpoints that serve ``task``, those of the default model first."""
     names = [name for name, checkpoint in PUBLISHED.items() if task in checkpoint.tasks]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from . import values
 from .description import DEMO
-from .kinds import EMBEDS, check_kind, check_published
+from .kinds import EMBEDS, check_kind, check_published, of_other_kind
 from .rankers import PUBLISHED_RANKERS, RANKERS
 from .ranking import RankingCheckpoint, RankingModel
 from .recognition import decide
 from .registry import PUBLISHED, ROWS
 from .resolve import longest, opened
+from .row import Row
 
 KNOWN = f"Known names: {', '.join(sorted(PUBLISHED_RANKERS))}"
 
@@ -48,6 +49,25 @@ def resolve_ranker(model: str, revision: str | None = None, row: RankingModel | 
         max_length=longest(where, text_config, decision.row),
         architecture=decision.layout.architecture,
     )
+
+
+def is_ranker(model: str, revision: str | None = None, row: Row | None = None) -> bool:
+    """Tell whether a checkpoint is a reranker rather than a model that embeds items, as ``resolve_ranker`` decides.
+
+    Args:
+        model: As in ``resolve_ranker``, or the demo.
+        revision: As in ``resolve_ranker``.
+        row: Its row, which decides where it is known.
+
+    Raises:
+        ConfigError: There is no such checkpoint.
+    """
+    if row is not None:
+        return isinstance(row, RankingModel)
+    if model in PUBLISHED_RANKERS or model in {DEMO, *PUBLISHED}:
+        return model in PUBLISHED_RANKERS
+    location, config = opened(model, revision, KNOWN)
+    return bool(of_other_kind(model, location, config, tuple(ROWS.values()), tuple(RANKERS.values())))
 
 
 def _how_to_describe(name: str, architecture: str) -> str:

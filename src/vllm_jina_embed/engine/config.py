@@ -9,7 +9,7 @@ from typing import Any
 
 from .._secrets import Secret
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.description import Model
+from ..checkpoints.ranking import RankingCheckpoint
 from ..checkpoints.registry import DEFAULT_ROW
 from ..checkpoints.row import Row
 from ..checkpoints.table.jina_v4 import MAX_LENGTH
@@ -71,15 +71,16 @@ class RemoteConfig(EngineConfig):
         api_key: What the servers want to be shown; a string becomes a ``Secret``.
         logins: User name and password for each of ``servers``, or None; empty where none has any.
         timeout: Seconds that a server may take for one request.
+        ranks: Whether they must serve a reranker; else a model that embeds items.
         checkpoint: What the servers must serve; None asks them.
     """
 
-    row: Model = DEFAULT_ROW
     servers: tuple[str, ...]
     api_key: Secret | str | None = field(default=None, repr=False)
     logins: tuple[Secret | None, ...] = field(default=(), repr=False)
     timeout: float = 60.0
-    checkpoint: Checkpoint | None = field(default=None, compare=False)
+    ranks: bool = False
+    checkpoint: Checkpoint | RankingCheckpoint | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Make the key secret."""

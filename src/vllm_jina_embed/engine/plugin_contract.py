@@ -42,6 +42,10 @@ ROW_KEY = "jina_row"
 """Key of ``hf_overrides`` of a server: name and digest of the row that it serves."""
 
 
+RANKER_KEY = "jina_ranker"
+"""The same where the row is a reranker's."""
+
+
 SERVED_TASK_KEY = "jina_served_task"
 """Key of ``hf_overrides`` of a server: the task of requests that name none."""
 

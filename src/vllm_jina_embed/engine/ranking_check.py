@@ -77,11 +77,11 @@ async def check_scores(
             )
         return tokens
 
-    checked = await together(map(check, _prompts(builder, row, max_tokens)))
+    checked = await together(map(check, check_prompts(builder, row, max_tokens)))
     check_attention(checked, row)
 
 
-def _prompts(builder: PairBuilder, row: RankingModel, max_tokens: int) -> list[Prompt]:
+def check_prompts(builder: PairBuilder, row: RankingModel, max_tokens: int) -> list[Prompt]:
     """Return the prompts of pairs of texts, the first two with one beginning, and of an image where it is taken.
 
     Raises:

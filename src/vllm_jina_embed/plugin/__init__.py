@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 
-from ..checkpoints.registry import row_at
+from ..checkpoints.rankers import row_at
 from ..checkpoints.table.jina_v4 import ARCHITECTURE, NATIVE_ARCHITECTURE
 from ..engine.plugin_contract import (
     CONNECTOR_VARIABLE,

@@ -50,6 +50,16 @@ class PairBuilder:
         """
         self._plain, self._row, self._policy = plain, row, policy
 
+    @property
+    def image_ids(self) -> tuple[int, ...]:
+        """The ids of one image in a prompt, one token for all its patches; none of a model that takes texts."""
+        slots: dict[str, Template] = {"text": (Slot.TEXT,)}
+        row = self._row
+        frame = Frame(
+            by_modality=slots, image=row.image, normalization=row.normalization, side_multiple=row.side_multiple
+        )
+        return PieceBuilder(self._plain, frame, policy=self._policy).image_ids
+
     def token_id(self, token: str) -> int:
         """Return the id of a token of the vocabulary, by its spelling there.
 
@@ -172,8 +182,19 @@ def pair_builder(row: RankingModel, location: Location, *, policy: MediaPolicy) 
     Raises:
         ConfigError: tokenizer.json is missing, or belongs to another model.
     """
-    content, origin = location.file(TOKENIZER).read_bytes(), f"{str(location)!r}: {TOKENIZER}"
-    return PairBuilder(plain_tokenizer(row, content, origin=origin), row, policy=policy)
+    content = location.file(TOKENIZER).read_bytes()
+    return read_pair_builder(row, content, policy=policy, origin=f"{str(location)!r}: {TOKENIZER}")
+
+
+def read_pair_builder(
+    row: RankingModel, tokenizer: bytes, *, policy: MediaPolicy, origin: str = f"the server's {TOKENIZER}"
+) -> PairBuilder:
+    """Return the builder of a row's prompts with the content of a tokenizer.json, which came from ``origin``.
+
+    Raises:
+        ConfigError: It is not a tokenizer, or belongs to another model.
+    """
+    return PairBuilder(plain_tokenizer(row, tokenizer, origin=origin), row, policy=policy)
 
 
 def check_modality(item: Item, row: RankingModel) -> None:

@@ -45,16 +45,19 @@ class Pairs:
 class RankingBackend(EngineUser[PairBuilder]):
     """Computes the logits of pairs."""
 
-    def __init__(self, settings: RankingSettings, pool: EnginePool, *, owner: str) -> None:
+    def __init__(
+        self, settings: RankingSettings, pool: EnginePool, *, owner: str, builder: PairBuilder | None = None
+    ) -> None:
         """Keep the settings; nothing starts.
 
         Args:
             settings: Checked settings.
             pool: Where engines come from.
             owner: The reranker's name in errors.
+            builder: Builds the prompts where the tokenizer came from servers.
         """
         self.settings = settings
-        super().__init__(settings.engine, pool, owner=owner, load=self._loaded)
+        super().__init__(settings.engine, pool, owner=owner, load=self._loaded, builder=builder)
 
     def pairs(
         self,

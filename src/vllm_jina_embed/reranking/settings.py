@@ -12,6 +12,7 @@ from ..checkpoints.rankers import ranker_given
 from ..checkpoints.ranking import RankingCheckpoint, RankingModel
 from ..checkpoints.resolve_ranker import resolve_ranker
 from ..engine.config import EngineConfig, LocalConfig
+from ..engine.remote.discover import Remote
 from ..errors import ConfigError, InputError
 from ..inputs.items import checked_text
 from ..inputs.policy import MediaPolicy
@@ -53,7 +54,7 @@ class RankingSettings:
 
 def check(
     *,
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] = "",
     instruction: str | None = None,
     truncate: Spelling = "end",
     max_length: int | None = None,
@@ -65,13 +66,21 @@ def check(
     engine_kwargs: Mapping[str, Any] | None = None,
     revision: str | None = None,
     row: RankingModel | str | None = None,
+    remote: Remote | None = None,
 ) -> RankingSettings:
     """Return the settings with every default filled in.
 
     Raises:
         ConfigError: Names the setting, what was got and what is allowed.
     """
-    checkpoint = resolve_ranker(os.fspath(model), revision, ranker_given(row))
+    own = ranker_given(row)
+    if remote is not None and remote.facts is not None:
+        told = remote.facts.checkpoint
+        assert isinstance(told, RankingCheckpoint)  # of servers that were asked for scores
+        checkpoint = told
+        _check_row(checkpoint, own)
+    else:
+        checkpoint = resolve_ranker(os.fspath(model), revision, own)
     low, high = pixel_bounds(checkpoint, min_pixels, max_pixels)
     return RankingSettings(
         checkpoint=checkpoint,
@@ -81,18 +90,31 @@ def check(
         media=media or MediaPolicy(),
         show_progress=show_progress,
         on_error=check_on_error(on_error),
-        engine=LocalConfig(
-            location=checkpoint.location,
-            revision=revision,
-            min_pixels=low,
-            max_pixels=high,
-            files=locate(checkpoint.location).state(),
-            row=checkpoint.row,
-            architecture=checkpoint.architecture,
-            max_tokens=checkpoint.max_length,
-            options=dict(engine_kwargs or {}),
+        engine=(
+            LocalConfig(
+                location=checkpoint.location,
+                revision=revision,
+                min_pixels=low,
+                max_pixels=high,
+                files=locate(checkpoint.location).state(),
+                row=checkpoint.row,
+                architecture=checkpoint.architecture,
+                max_tokens=checkpoint.max_length,
+                options=dict(engine_kwargs or {}),
+            )
+            if remote is None
+            else remote.config(checkpoint, revision=revision, min_pixels=low, max_pixels=high)
         ),
     )
+
+
+def _check_row(checkpoint: RankingCheckpoint, row: RankingModel | None) -> None:
+    """Check that servers serve the row that the caller named."""
+    if row is not None and row != (served := checkpoint.row):
+        raise ConfigError(
+            f"row={row.name!r} (digest {row.digest}), but the servers serve {checkpoint.name} as {served.name!r} "
+            f"(digest {served.digest}). Leave row= out, or start them with this row."
+        )
 
 
 def check_instruction(checkpoint: RankingCheckpoint, instruction: str | None) -> str:

@@ -13,10 +13,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..checkpoints.description import Model
+from ..checkpoints.row import Row
 from ..checkpoints.weights.lora import Adapters
 from ..engine.config import LocalConfig
 from ..engine.local.arguments import check_remote_code, engine_arguments
-from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY, ROWS_TASK, SERVED_TASK_KEY, TOKENIZER_MODE
+from ..engine.plugin_contract import DEFAULT_TASK_KEY, RANKER_KEY, ROW_KEY, ROWS_TASK, SERVED_TASK_KEY, TOKENIZER_MODE
 from ..errors import ConfigError
 
 MIDDLEWARE = "vllm_jina_embed.serve.middleware.ServerMiddleware"
@@ -60,7 +61,7 @@ def serve_arguments(
     Args:
         config: The engine to serve.
         name: The model's name for clients.
-        task: The task of requests that name none.
+        task: The task of requests that name none; empty for a reranker.
         cpu: Whether vLLM runs on the CPU.
         multi_vector: Whether to serve one vector per token rather than one per item.
         passed: Options of ``vllm serve``.
@@ -71,7 +72,6 @@ def serve_arguments(
             vectors of its clients' strings; or the checkpoint has no vectors of this kind.
     """
     row = config.row
-    assert isinstance(row, Model)
     check_kind(row, name, multi_vector=multi_vector)
     if any(_is_one_of(option, {"--config"}) for option in passed):
         raise ConfigError(
@@ -88,12 +88,17 @@ def serve_arguments(
         "disable_uvicorn_access_log": True,
         "uvicorn_log_level": "warning",
     }
-    arguments["hf_overrides"] = {**arguments["hf_overrides"], ROW_KEY: [row.name, row.digest], SERVED_TASK_KEY: task}
-    kind = "token_embed" if multi_vector else "embed"
-    arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}
     arguments |= {"chat_template": MESSAGE_TEMPLATE, "chat_template_content_format": "openai"}
     flags: list[str] = []
-    if row.projector is not None or (adapters is not None and adapters.has_projector):
+    if isinstance(row, Model):
+        told = {ROW_KEY: [row.name, row.digest], SERVED_TASK_KEY: task}
+        kind = "token_embed" if multi_vector else "embed"
+        arguments["pooler_config"] = {**arguments["pooler_config"], "task": kind}
+    else:
+        told = {RANKER_KEY: [row.name, row.digest]}
+    arguments["hf_overrides"] = {**arguments["hf_overrides"], **told}
+    projects = isinstance(row, Model) and row.projector is not None
+    if projects or (adapters is not None and adapters.has_projector):
         default = ROWS_TASK if adapters is None else task
         arguments["hf_overrides"] = {**arguments["hf_overrides"], DEFAULT_TASK_KEY: default}
     if adapters is not None:
@@ -104,12 +109,16 @@ def serve_arguments(
     return [*flags, *passed]
 
 
-def check_kind(row: Model, name: str, *, multi_vector: bool) -> None:
+def check_kind(row: Row, name: str, *, multi_vector: bool) -> None:
     """Check that a row has the vectors that are to be served.
 
     Raises:
-        ConfigError: It has those of the other kind alone.
+        ConfigError: It has those of the other kind alone, or none.
     """
+    if not isinstance(row, Model):
+        if multi_vector:
+            raise ConfigError(f"--multi-vector: {name} is a reranker and has no vectors. Leave it out.")
+        return
     if row.pooling is None and not multi_vector:
         raise ConfigError(f"{name} has a vector of each token and none of a whole item: add --multi-vector.")
     if not row.token_vectors and multi_vector:

@@ -27,8 +27,11 @@ from typing import Any
 
 from .. import settings
 from .._secrets import check_key
-from ..checkpoints.registry import row_at
+from ..checkpoints.rankers import row_at
+from ..checkpoints.ranking import RankingModel
+from ..checkpoints.resolve_ranker import is_ranker
 from ..errors import ConfigError, EngineError
+from ..reranking import settings as ranking
 from .arguments import check_kind
 
 COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.serve.server_process")
@@ -74,29 +77,32 @@ def serve(
         }  # fmt: skip
         if not any(option.startswith("--uds") for option in passed):
             check_port(host, port)
-        kind = "one vector per token" if multi_vector else "one vector per item"
+        one = "one vector per token" if multi_vector else "one vector per item"
+        kind = "one score per pair" if isinstance(checkpoint.row, RankingModel) else one
         line = f"Ready: http://{host}:{port} serves {checkpoint.name}, {kind}. Ctrl-C stops it."
         return Watch(options, line).run()
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def checked(*, dtype: Any, row: str | None = None, **choices: Any) -> settings.Settings:
+def checked(*, dtype: Any, row: str | None = None, **choices: Any) -> settings.Settings | ranking.RankingSettings:
     """Return the checked settings of the server; both processes call it, this one to fail early.
 
     Args:
         dtype: Type of the weights; None for the checkpoint's own.
         row: Name of a row, or where it is, as ``package.module:NAME``; None decides by the checkpoint's files.
-        **choices: Other settings, as in ``settings.check``.
+        **choices: Other settings, as in ``settings.check``, ``model`` and ``revision`` among them.
 
     Raises:
         ConfigError: A setting cannot be honoured.
     """
-    return settings.check(
-        **choices,
-        engine_kwargs={"dtype": dtype} if dtype else None,
-        row=None if row is None else row_at(row),
-    )
+    found = None if row is None else row_at(row)
+    given: dict[str, Any] = {**choices, "engine_kwargs": {"dtype": dtype} if dtype else None, "row": found}
+    if not is_ranker(choices["model"], choices.get("revision"), found):
+        return settings.check(**given)
+    if given.pop("task", None) is not None:
+        raise ConfigError(f"--task means nothing to {choices['model']}, which judges pairs. Leave it out.")
+    return ranking.check(**given)
 
 
 def check_port(host: str, port: int) -> None:

@@ -29,8 +29,9 @@ from ..settings import check_dimensions
 from .bodies import Message, Receive, Send, error_body, reply
 from .cohere import EmbedRequest, Input, read
 from .embedding_types import converted
+from .given_ids import Choice
 from .media_connector import OwnImages
-from .row_prompts import Choice, RowPrompts
+from .row_prompts import RowPrompts
 from .startup_check import ClientEngine
 
 EMBED_PATH = "/v2/embed"

@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import secrets
 from typing import Any
 
 from vllm import envs
 
-from .. import __version__
-from ..checkpoints import resolve
-from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.files import TOKENIZER, Location, locate
-from ..checkpoints.registry import row_named
-from ..checkpoints.weights.token_layers import layer_files
-from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY
-from ..engine.remote.server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
+from ..checkpoints.files import TOKENIZER
+from ..engine.plugin_contract import DEFAULT_TASK_KEY
+from ..engine.remote.server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH
 from .bodies import App, Bodies, Message, Receive, Send, reply
 from .embed_path import EMBED_PATH, EmbedPath
 from .handlers import obey_input_types
+from .pair_prompts import served_ranker
 from .request_checks import check_requests
+from .scoring import obey_row
+from .served_facts import facts_of, location_of, ranking_facts_of
 from .startup_check import prove
 
 OPEN = {"/health", "/ping", "/version"}
@@ -66,46 +63,10 @@ class ServerMiddleware:
                 await reply(send, 200, json.dumps(state.jina_facts.to_json()).encode())
                 return
             if path == TOKENIZER_PATH:
-                await reply(send, 200, _location(state.vllm_config.model_config).file(TOKENIZER).read_bytes())
+                await reply(send, 200, location_of(state.vllm_config.model_config).file(TOKENIZER).read_bytes())
                 return
-        app = state.jina_embed_path if (path, scope["method"]) == (EMBED_PATH, "POST") else self._app
+        app = state.jina_paths.get((path, scope["method"]), self._app)
         await self._bodies.pass_on(app, scope, receive, send)
-
-
-def facts_of(state: Any) -> ServerFacts:
-    """Return what the server with this application state serves."""
-    config = state.vllm_config
-    model = config.model_config
-    checkpoint = resolve.resolve(str(model.model), model.revision, row_named(*getattr(model.hf_config, ROW_KEY)))
-    default = getattr(model.hf_config, DEFAULT_TASK_KEY, None)
-    projected = default is not None and model.pooler_config.task == "token_embed"
-    tasks = (str(default),) if projected and checkpoint.has_adapters else checkpoint.tasks
-    location = _location(model)
-    size = model.multimodal_config.mm_processor_kwargs["size"] if checkpoint.has_pixel_bounds else {}
-    return ServerFacts(
-        checkpoint=Checkpoint(
-            name=state.args.served_model_name[0],
-            location=state.args.served_model_name[0],
-            tasks=tasks,
-            hidden_size=checkpoint.hidden_size,
-            matryoshka_sizes=checkpoint.matryoshka_sizes,
-            token_dimensions=checkpoint.token_dimensions,
-            has_adapters=checkpoint.has_adapters,
-            min_pixels=size.get("shortest_edge", checkpoint.min_pixels),
-            max_pixels=size.get("longest_edge", checkpoint.max_pixels),
-            max_length=checkpoint.max_length,
-            row=checkpoint.row,
-        ),
-        revision=_commit(str(location.file("config.json"))) or model.revision,
-        files=location.state(layer_files(checkpoint.row)),
-        dtype=str(model.dtype).removeprefix("torch."),
-        pooler_task=model.pooler_config.task,
-        projected=projected,
-        max_tokens=model.max_model_len,
-        priority=config.scheduler_config.policy == "priority",
-        models={task: task for task in tasks} if checkpoint.has_adapters else {},
-        version=__version__,
-    )
 
 
 def _proving(state: Any, send: Send) -> Send:
@@ -115,16 +76,31 @@ def _proving(state: Any, send: Send) -> Send:
         if message["type"] == "lifespan.startup.complete":
             try:
                 await prove(state)
-                _name_default(state)
-                state.jina_facts = facts_of(state)  # now: files that are replaced later are not what was loaded
-                check_requests(state.engine_client, state.jina_facts.checkpoint)
-                obey_input_types(state, state.jina_facts.checkpoint)
-                state.jina_embed_path = EmbedPath(state, state.jina_facts)
+                _prepare(state)
             except Exception as error:
                 message = {"type": "lifespan.startup.failed", "message": f"vllm-jina-embed: {error}"}
         await send(message)
 
     return proved
+
+
+def _prepare(state: Any) -> None:
+    """Tell what is served, now: files that are replaced later are not what was loaded. Then add what vLLM lacks.
+
+    Raises:
+        ConfigError: What is served cannot be told.
+    """
+    state.jina_paths = {}
+    if (ranker := served_ranker(state.vllm_config.model_config.hf_config)) is not None:
+        state.jina_facts = ranking_facts_of(state, ranker)
+        check_requests(state.engine_client, None)
+        obey_row(state)
+        return
+    _name_default(state)
+    facts = state.jina_facts = facts_of(state)
+    check_requests(state.engine_client, facts.checkpoint)
+    obey_input_types(state, facts.checkpoint)
+    state.jina_paths[EMBED_PATH, "POST"] = EmbedPath(state, facts)
 
 
 def _stamped(send: Send, fingerprint: str) -> Send:
@@ -157,13 +133,3 @@ def _has_key(scope: Message, keys: list[str]) -> bool:
     return scheme.lower() == b"bearer" and any(
         secrets.compare_digest(digest, hashlib.sha256(one.encode()).digest()) for one in keys
     )
-
-
-def _location(model: Any) -> Location:
-    return locate(str(model.model), model.revision)
-
-
-def _commit(path: str) -> str | None:
-    """Return the commit that a file of the hub's cache belongs to."""
-    found = re.search(r"/snapshots/([0-9a-f]{40})/", path)
-    return found[1] if found else None

@@ -23,8 +23,10 @@ from ..engine.local.image_threads import ImageThreads
 from ..engine.plugin_contract import PROMPT_KEY
 from ..errors import ConfigError, InputError
 from ..prompts.base import Prompt
+from .given_ids import Choice
 from .media_connector import POLICY
-from .row_prompts import Choice, row_prompts
+from .pair_prompts import pair_prompts, served_ranker
+from .row_prompts import row_prompts
 from .strings import string_ids
 
 if TYPE_CHECKING:
@@ -42,7 +44,11 @@ class TextRenderer(HfRenderer):
 
     def __init__(self, config: VllmConfig, tokenizer: Any) -> None:
         super().__init__(config, tokenizer)
-        self.rows = row_prompts(config.model_config, policy=POLICY)
+        model = config.model_config
+        ranker = served_ranker(model.hf_config)
+        self.rows: Any = (
+            row_prompts(model, policy=POLICY) if ranker is None else pair_prompts(model, ranker, policy=POLICY)
+        )
         self._plain = self.rows.plain
         self.image_threads = ImageThreads()
         self._process_multimodal_async = self._on_our_threads  # vLLM's attribute; it has one thread
@@ -95,7 +101,7 @@ class TextRenderer(HfRenderer):
         """
         most, keep = self._limits(text, params)
         if choice.token_ids is not None:
-            prompt = self.rows.of_ids(choice.token_ids, images, vocabulary=self.model_config.get_vocab_size())
+            prompt: Prompt = self.rows.of_ids(choice.token_ids, images, vocabulary=self.model_config.get_vocab_size())
         else:
             truncate: Any = "error" if keep is None else self._truncate(params)
             options = {"max_length": most if keep is None else keep, "truncate": truncate}

@@ -22,10 +22,11 @@ MARKERS = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "vi
 """Names of the token ids for images in a config; a text model has none."""
 
 
-def check_requests(client: Any, checkpoint: Checkpoint) -> None:
+def check_requests(client: Any, checkpoint: Checkpoint | None) -> None:
     """Make vLLM's client raise for prompts that cannot be pooled, other lengths than trained, and vectors not finite.
 
-    The lengths are those of embeddings, and of prompts of a model that was trained with filled ones.
+    The lengths are those of embeddings, and of prompts of a model that was trained with filled ones; a reranker, whose
+    ``checkpoint`` is None, has neither.
 
     Symptom without it: vLLM 0.28 to 0.33 take token ids with any special tokens, and answer NaN as null, as bytes or
     with status 500; and they cut the vectors of any model that is started with ``is_matryoshka``, as ours all are. vLLM
@@ -39,11 +40,13 @@ def check_requests(client: Any, checkpoint: Checkpoint) -> None:
         where = position_of(request_id)
         if not request_id.isprintable():  # vLLM fails on half of a surrogate pair in it
             raise VLLMValidationError("request_id holds characters that cannot be printed.", parameter="request_id")
-        refuse_length(pooling_params, checkpoint)
+        if checkpoint is not None:
+            refuse_length(pooling_params, checkpoint)
         if isinstance(prompt, Mapping) and not prompt.get("mm_placeholders"):
             ids = prompt.get("prompt_token_ids") or ()
             refuse_markers(ids, markers, where)
-            refuse_unfilled(ids, checkpoint, where)
+            if checkpoint is not None:
+                refuse_unfilled(ids, checkpoint, where)
         request = encode(prompt=prompt, pooling_params=pooling_params, request_id=request_id, **others)
         async with contextlib.aclosing(request) as outputs:
             async for output in outputs:

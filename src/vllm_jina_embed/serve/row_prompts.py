@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product, takewhile
 from typing import Any
 
@@ -28,25 +27,11 @@ from ..prompts.chunks import ChunkBuilder
 from ..prompts.input_types import input_types
 from ..prompts.plain import plain_tokenizer
 from ..prompts.tokenizing import encode
+from .given_ids import Choice, own_ids, prompt_of_ids
 from .strings import string_ids
 
 ROLES = ("query", "passage")
 WORD = "fox"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What a request says of its prompt.
-
-    Attributes:
-        token_ids: The ids of the whole prompt of an item with images, unchecked; None where the server makes it.
-        role: ``query`` or ``passage``; None where the request names no input type.
-        task: A task of the checkpoint; None for that of the server.
-    """
-
-    token_ids: Any = None
-    role: str | None = None
-    task: str | None = None
 
 
 class RowPrompts:
@@ -88,43 +73,17 @@ class RowPrompts:
         if told is None:
             return Choice()
         if isinstance(told, Mapping):
-            if {*told} == {"token_ids"} and told["token_ids"] is not None:
-                return Choice(token_ids=told["token_ids"])
+            if (choice := own_ids(told)) is not None:
+                return choice
             role, task = told.get("role"), told.get("task")
             if {*told} <= {"role", "task"} and role in ROLES and (task is None or task in self.checkpoint.tasks):
                 return Choice(role=role, task=task)
         raise InputError(f"got {reprlib.repr(told)} as the choice of a prompt; expected token_ids, or role and task.")
 
     def of_ids(self, ids: Any, images: Sequence[Image.Image], *, vocabulary: int) -> Prompt:
-        """Return the prompt that a client of this package made, with as many images as its ids have places for.
-
-        Args:
-            ids: Its token ids, unchecked.
-            images: RGB images in the order of their places.
-            vocabulary: Number of ids that the model has.
-
-        Raises:
-            InputError: They are not ids, or have places for more or fewer images.
-        """
-        if not isinstance(ids, list) or not all(type(one) is int and 0 <= one < vocabulary for one in ids):
-            raise InputError(f"token_ids: got {reprlib.repr(ids)}; expected whole numbers from 0 to {vocabulary - 1}.")
-        found, markers = self._places(ids) if self._builder.image_ids else (len(images), 0)
-        if found != len(images) or markers or not images:
-            raise InputError(
-                f"token_ids: got places for {found} images and {markers} other tokens of images; expected those of the "
-                f"{len(images)} images that were sent, at least one."
-            )
-        return Prompt(token_ids=tuple(ids), images=tuple(images))
-
-    def _places(self, ids: Sequence[int]) -> tuple[int, int]:
-        """Return for how many images ids have places, and how many other tokens of images they have."""
-        image, found, markers, place = self._builder.image_ids, 0, 0, 0
-        while place < len(ids):
-            if tuple(ids[place : place + len(image)]) == image:
-                found, place = found + 1, place + len(image)
-            else:
-                markers, place = markers + (ids[place] in self._markers), place + 1
-        return found, markers
+        """See ``prompt_of_ids``."""
+        image = self._builder.image_ids
+        return prompt_of_ids(ids, images, image=image, markers=self._markers, vocabulary=vocabulary)
 
     def of_item(self, item: Item, choice: Choice, *, max_length: int, truncate: Truncate) -> Prompt:
         """Return the prompt of one item, as the embedder makes it.
@@ -215,7 +174,7 @@ class RowPrompts:
 
 
 def row_prompts(model: Any, *, policy: MediaPolicy) -> RowPrompts:
-    """Return the prompts of what a server serves.
+    """Return the prompts of what a server of vectors serves.
 
     Args:
         model: vLLM's ``ModelConfig`` of a server of ours.

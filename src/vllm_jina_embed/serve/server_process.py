@@ -21,6 +21,7 @@ from ..engine.local.processes import end_with_thread
 from ..engine.local.vllm_versions import PARSER, STARTUP, first_of, warn_if_newer
 from ..engine.plugin_contract import CONNECTOR_VARIABLE, MEDIA_CONNECTOR, OWNER_VARIABLE, ROWS_VARIABLE
 from ..errors import ConfigError, EngineError, InputError, MissingExtraError
+from ..settings import Settings
 from .arguments import cores_per_rank, serve_arguments
 from .command import checked
 
@@ -77,7 +78,7 @@ def run(
     line = serve_arguments(
         engine,
         name=served.checkpoint.name,
-        task=served.task,
+        task=served.task if isinstance(served, Settings) else "",
         cpu=current_platform.is_cpu(),
         multi_vector=multi_vector,
         passed=passed,

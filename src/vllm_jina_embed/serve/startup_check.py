@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from vllm import PoolingParams
 from .._arrays import Floats
 from ..checkpoints import resolve
 from ..checkpoints.files import locate
+from ..checkpoints.ranking import RankingModel
 from ..checkpoints.registry import row_named
 from ..checkpoints.weights.projector import projections
 from ..checkpoints.weights.token_layers import TokenLayers, token_layers
@@ -20,10 +22,14 @@ from ..engine.local.image_threads import ImageThreads
 from ..engine.local.requests import rendered
 from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, ROW_KEY, TASK_KEY, TASKS_KEY
 from ..engine.protocol import TokenStates
-from ..engine.self_check import check_engine, check_multi_vector, together
+from ..engine.ranking_check import check_prompts, check_ranker
+from ..engine.self_check import LIMIT, check_engine, check_multi_vector, together
+from ..errors import EngineError
 from ..inputs.policy import MediaPolicy
 from ..prompts.base import Prompt
 from ..prompts.build import row_builder
+from ..prompts.pairs import pair_builder
+from .pair_prompts import served_ranker
 
 
 class ClientEngine:
@@ -56,6 +62,18 @@ class ClientEngine:
         output = await self._checked(prompt, task, params)
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
 
+    async def logit(self, prompt: Prompt, *, urgent: bool = False) -> float:
+        """See ``ScoreSource.logit``."""
+        return await self._judged(prompt, use_activation=False)
+
+    async def score(self, prompt: Prompt) -> float:
+        """Return the score of a pair, as vLLM's own paths give it."""
+        return await self._judged(prompt, use_activation=True)
+
+    async def _judged(self, prompt: Prompt, *, use_activation: bool) -> float:
+        output = await self._checked(prompt, "", {"task": "classify", "use_activation": use_activation})
+        return float(output.outputs.data.float().numpy().reshape(-1)[0])
+
     def close(self) -> None:
         """End the threads; the server closes its engine."""
         self._threads.close()
@@ -80,13 +98,16 @@ class ClientEngine:
 
 
 async def prove(state: Any) -> None:
-    """Check the vectors of the server with this application state, with each adapter if there are any.
+    """Check the vectors of the server with this application state, with each adapter if there are any; or its scores.
 
     Raises:
-        EngineError: A vector is wrong.
+        EngineError: A vector, or a score, is wrong.
     """
     model = state.vllm_config.model_config
     config = model.hf_config
+    if (ranker := served_ranker(config)) is not None:
+        await _prove_ranker(state, ranker)
+        return
     adapters = dict(state.openai_serving_models.lora_requests)
     location, longest = locate(str(model.model), model.revision), model.max_model_len
     checkpoint = resolve.resolve(str(model.model), model.revision, row_named(*getattr(config, ROW_KEY)))
@@ -103,3 +124,22 @@ async def prove(state: Any) -> None:
             source, tasks = Path(getattr(config, ADAPTERS_KEY)), tuple(getattr(config, TASKS_KEY))
             task_projections = projections(location, source, tasks)
             await check_multi_vector(engine, config, task=task, expected=task_projections[task].multi_vector)
+
+
+async def _prove_ranker(state: Any, row: RankingModel) -> None:
+    """Check the scores of a server: the numbers of its head, and that vLLM's own paths give their sigmoid.
+
+    Raises:
+        EngineError: They are others.
+    """
+    model = state.vllm_config.model_config
+    location, longest = locate(str(model.model), model.revision), model.max_model_len
+    with closing(ClientEngine(state.engine_client, {})) as engine:
+        await check_ranker(engine, row, location, max_tokens=longest)
+        (prompt, *_) = check_prompts(pair_builder(row, location, policy=MediaPolicy()), row, longest)
+        got, right = await engine.score(prompt), 0.5 * (1 + math.tanh(0.5 * await engine.logit(prompt)))
+        if not abs(got - right) <= LIMIT:
+            raise EngineError(
+                f"vLLM gives a pair the score {got:.3f}; expected {right:.3f}, the sigmoid of its own number. Remove "
+                "activation functions from the checkpoint's config.json, or try another version of vLLM."
+            )

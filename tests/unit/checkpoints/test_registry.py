@@ -15,12 +15,12 @@ from vllm_jina_embed.checkpoints import registry, table
 from vllm_jina_embed.checkpoints.description import Model
 from vllm_jina_embed.checkpoints.layout import Layout
 from vllm_jina_embed.checkpoints.prompt_pieces import Placeholder, Slot, Special
+from vllm_jina_embed.checkpoints.rankers import row_at
 from vllm_jina_embed.checkpoints.registry import (
     PUBLISHED,
     ROWS,
     modules_of,
     register,
-    row_at,
     row_given,
     row_named,
     serving,

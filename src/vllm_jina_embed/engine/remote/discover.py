@@ -11,13 +11,15 @@ from typing import Any
 
 from ..._secrets import Secret, check_key, split_login
 from ...checkpoints.checkpoint import Checkpoint
-from ...checkpoints.description import Model
 from ...checkpoints.files import locate
+from ...checkpoints.ranking import RankingCheckpoint
 from ...checkpoints.registry import DEFAULT_ROW
+from ...checkpoints.row import Row
 from ...checkpoints.weights.token_layers import layer_files
 from ...errors import ConfigError
 from ..config import RemoteConfig
 from ..pool import EnginePool
+from .ranking_facts import RankingFacts
 from .server_facts import ServerFacts
 
 LONGEST_TIMEOUT = 1_000_000
@@ -40,13 +42,15 @@ class Remote:
     api_key: Secret | None
     timeout: float
     logins: tuple[Secret | None, ...] = ()
-    facts: ServerFacts | None = None
+    facts: ServerFacts | RankingFacts | None = None
 
-    def config(self, checkpoint: Checkpoint, *, revision: str | None, min_pixels: int, max_pixels: int) -> RemoteConfig:
+    def config(
+        self, checkpoint: Checkpoint | RankingCheckpoint, *, revision: str | None, min_pixels: int, max_pixels: int
+    ) -> RemoteConfig:
         """Return the configuration of their engine; where they are decides no vector."""
         if self.facts is None:
             location = checkpoint.location
-            state = locate(location).state(layer_files(checkpoint.row))
+            state = locate(location).state(layer_files(checkpoint.row) if isinstance(checkpoint, Checkpoint) else ())
         else:  # a server names its checkpoint as it likes; that is not a path on this machine
             location, state = f"{checkpoint.name} in {self.facts.dtype}", self.facts.files
             revision = self.facts.revision
@@ -57,24 +61,25 @@ class Remote:
             max_pixels=max_pixels,
             files=state,
             row=checkpoint.row,
+            ranks=isinstance(checkpoint, RankingCheckpoint),
             checkpoint=checkpoint,
             **self._place(),
         )
 
-    def discover(self, pool: EnginePool, row: Model | None = None) -> tuple[Remote, bytes]:
+    def discover(self, pool: EnginePool, row: Row | None = None, *, ranks: bool = False) -> tuple[Remote, bytes]:
         """Ask the servers: return this with their facts, and the tokenizer.json that they give.
 
         Args:
             pool: Where the engine is that asks.
             row: The row that they serve, where it is not a registered one.
+            ranks: Whether they are to serve a reranker.
 
         Raises:
             ConfigError: They are plain vLLM servers, which do not say what they serve, or their row is not known here.
             EngineDeadError: None of them answers.
         """
-        config = RemoteConfig(
-            location="", revision=None, min_pixels=0, max_pixels=0, row=row or DEFAULT_ROW, **self._place()
-        )
+        place = self._place() | {"ranks": ranks}
+        config = RemoteConfig(location="", revision=None, min_pixels=0, max_pixels=0, row=row or DEFAULT_ROW, **place)
         engine: Any = pool.acquire(config)  # a RemoteEngine
         try:
             facts, tokenizer = engine.facts()

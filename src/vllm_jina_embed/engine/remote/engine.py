@@ -12,7 +12,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from ..._arrays import Floats
@@ -23,11 +22,14 @@ from ..config import RemoteConfig
 from ..loop import LoopThread
 from ..protocol import TokenStates
 from . import http, messages
+from .any_server import AT_ONCE, AnyServer
 from .balancer import Balancer, LostError
 from .batching import Answers, Batches
 from .http import Reply
 from .messages import VectorRequest
-from .server import AT_ONCE, Server
+from .ranking_facts import RankingFacts
+from .ranking_server import RankingServer
+from .server import Server
 from .server_facts import ServerFacts
 
 try:
@@ -115,7 +117,7 @@ class RemoteEngine:
         """
         self._config = config
         self._thread = LoopThread("vllm-jina-embed-server")
-        self._balancer: Balancer[Server] | None = None
+        self._balancer: Balancer[Any] | None = None  # of the servers of one kind
         start = self.run(self._start(transport))
         try:
             start.result()
@@ -158,21 +160,17 @@ class RemoteEngine:
         )
 
     async def logit(self, prompt: Prompt, *, urgent: bool = False) -> float:
-        """Refuse: servers are asked for vectors alone.
+        """See ``Engine.logit``."""
+        return float((await self._batches.ask(VectorRequest(kind="logit", task="", urgent=urgent), prompt))[0])
 
-        Raises:
-            ConfigError: Always.
-        """
-        raise ConfigError("a reranker over servers is not supported. Use JinaReranker in the process that needs it.")
-
-    def facts(self) -> tuple[ServerFacts, bytes]:
+    def facts(self) -> tuple[ServerFacts | RankingFacts, bytes]:
         """Return what the servers tell: their facts, and the tokenizer.json that goes with them.
 
         Raises:
             ConfigError: None of them tells any: they are plain vLLM servers.
             EngineDeadError: The one that tells them does not answer any more.
         """
-        told = [(len(server.facts.checkpoint.tasks), server) for server in self._servers if server.facts is not None]
+        told = [(server.facts.tasks, server) for server in self._servers if server.facts is not None]
         if not told:
             raise ConfigError(
                 f"{', '.join(self._config.servers)}: a plain vLLM server does not tell what it serves. Pass its "
@@ -181,7 +179,7 @@ class RemoteEngine:
         _, server = max(told, key=lambda one: one[0])
         assert server.facts is not None
         assert self._balancer is not None
-        job = self._balancer.call(Server.tokenizer, can=lambda one: one is server)
+        job = self._balancer.call(AnyServer.tokenizer, can=lambda one: one is server)
         return server.facts, self.run(job).result()
 
     def close(self) -> None:
@@ -193,13 +191,14 @@ class RemoteEngine:
         self._thread.close()
 
     @property
-    def _servers(self) -> tuple[Server, ...]:
+    def _servers(self) -> tuple[Any, ...]:
         return () if self._balancer is None else self._balancer.members
 
     async def _start(self, transport: httpx.AsyncBaseTransport | None) -> None:
         config = self._config
         places = zip(config.servers, config.logins or [None] * len(config.servers), strict=True)
-        servers = [Server(url, config, HttpConnection(url, config, transport, login)) for url, login in places]
+        kind: type[Any] = RankingServer if config.ranks else Server
+        servers = [kind(url, config, HttpConnection(url, config, transport, login)) for url, login in places]
         for server in servers:
             server.peers = servers
         self._balancer = Balancer(servers)
@@ -208,7 +207,7 @@ class RemoteEngine:
             if error is not None:
                 raise error
         if not any(server.known for server in servers):
-            await self._balancer.call(Server.meet)
+            await self._balancer.call(AnyServer.meet)
         self.max_tokens = min(server.max_tokens for server in servers if server.known)
 
     async def _send(self, request: VectorRequest, prompts: list[Prompt]) -> Answers:
@@ -219,7 +218,10 @@ class RemoteEngine:
             question = await asyncio.to_thread(messages.question, prompts)
         else:
             question = messages.question(prompts)
-        job = partial(Server.answer, request=request, prompts=prompts, question=question)
+
+        def job(server: Server | RankingServer) -> Coroutine[object, object, Answers]:
+            return server.answer(request, prompts, question)
+
         try:
             return await self._balancer.call(job, weight=_weight(prompts), can=lambda server: server.can(request))
         except InputError as error:
@@ -275,7 +277,7 @@ async def _reply(response: httpx.Response, most: int, where: str) -> Reply:
     return Reply(status=response.status_code, headers=response.headers, body=body)
 
 
-async def _met(server: Server) -> None:
+async def _met(server: AnyServer) -> None:
     """Meet a server; one that is lost is tried again when it is needed."""
     try:
         await server.meet()
@@ -285,7 +287,7 @@ async def _met(server: Server) -> None:
         server.succeeded()
 
 
-async def _close(servers: Sequence[Server]) -> None:
+async def _close(servers: Sequence[AnyServer]) -> None:
     for server in servers:
         await server.connection.close()
 

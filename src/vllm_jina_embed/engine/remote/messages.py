@@ -26,7 +26,7 @@ from ..plugin_contract import PROMPT_KEY
 from .server_facts import MOST_TOKENS, is_within
 
 ENCODING = {"encoding_format": "base64", "embed_dtype": "float32", "endianness": "little"}
-Kind = Literal["embed", "multi", "states"]
+Kind = Literal["embed", "multi", "states", "logit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,50 +6,40 @@ the prompt that its chat template and image processor make of an image is compar
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from ..._arrays import Floats
+from ...checkpoints.checkpoint import Checkpoint
+from ...checkpoints.description import Model
+from ...checkpoints.ranking import RankingCheckpoint
 from ...errors import ConfigError, EngineError, InputError
 from ...prompts.base import Prompt
 from ...prompts.chat_template import image_template
 from ..config import RemoteConfig
 from ..plugin_contract import PATIENT, URGENT
 from . import http, messages
-from .balancer import LostError, Member
-from .http import AnswerTooLargeError, Connection, Reply
+from .any_server import AnyServer, bytes_of
+from .balancer import LostError
+from .http import AnswerTooLargeError, Connection
 from .messages import VectorRequest
 from .plain import pooled
 from .server_checks import PROBES, check_plain, compare_checkpoint, compare_peers, compare_starts, started_anew
-from .server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
-
-AT_ONCE = 32
-"""Requests in one server at the same time; urgent ones come on top."""
-TOKENIZER = 100_000_000
-"""Bytes of a tokenizer.json, at most; Gemma's has 33 million."""
+from .server_facts import ServerFacts
 
 
-class Server(Member):
+class Server(AnyServer):
     """One server: its connection, what it serves, and the requests that are in it."""
 
     def __init__(self, url: str, config: RemoteConfig, connection: Connection) -> None:
-        super().__init__(url)
-        self.connection = connection
+        super().__init__(url, config, connection)
         self.peers: Sequence[Server] = ()
         self.facts: ServerFacts | None = None
-        self.max_tokens = 0
-        self._config = config
         self._width = 0  # numbers of one token's row, once it is known what it serves
         self._skipped = 0  # tokens of a prompt that have no row
         self._model: str | None = None
-        self._fingerprint: str | None = None
-        self._sure = False  # whether it was not lost since it told what it serves
         self._template_checked = False
-        self._meeting, self._slots = asyncio.Lock(), asyncio.Semaphore(AT_ONCE)
 
     @property
     def known(self) -> bool:
@@ -66,35 +56,23 @@ class Server(Member):
             return request.kind == "embed"
         return request.kind == "multi" or not self.facts.projected
 
-    def failed(self, error: LostError) -> None:
-        """See ``Member.failed``; what comes back may be another server."""
-        super().failed(error)
-        self._sure = False
+    @property
+    def _row(self) -> Model:
+        """The row that it should serve."""
+        assert isinstance(self._config.row, Model)
+        return self._config.row
 
-    async def meet(self) -> None:
-        """Learn what it serves: once, and again after it was lost.
+    @property
+    def _checkpoint(self) -> Checkpoint | None:
+        """What it should serve; None where nobody said it."""
+        assert not isinstance(self._config.checkpoint, RankingCheckpoint)
+        return self._config.checkpoint
 
-        Raises:
-            LostError: It does not answer.
-            ConfigError: It serves something else than was asked for, than before, or than the other servers.
-        """
-        async with self._meeting:
-            if self._sure:
-                return
-            reply = await self.connection.send("GET", FACTS_PATH, None, most=http.SMALL)
-            if reply.status != 404:
-                self._learn(ServerFacts.from_json(self._read(reply, FACTS_PATH), self.url, self._config.row))
-                self._fingerprint = reply.headers.get(FINGERPRINT_HEADER)
-            elif self.facts is None:
-                await self._meet_plain()
-            else:
-                raise ConfigError(f"{self.url}: it served {self.facts.checkpoint.name}, and tells nothing any more.")
-            self._sure = True
-
-    def _learn(self, facts: ServerFacts) -> None:
+    def _learn(self, told: Any) -> None:
         """Take what it told, if that agrees with all that is known."""
-        if self._config.checkpoint is not None:
-            compare_checkpoint(self._config, self._config.checkpoint, facts.checkpoint, self.url)
+        facts = ServerFacts.from_json(told, self.url, self._row)
+        if self._checkpoint is not None:
+            compare_checkpoint(self._config, self._checkpoint, facts.checkpoint, self.url)
         if self.facts is not None:
             compare_starts(self.facts, facts, self.url)
         for peer in self.peers:
@@ -136,7 +114,7 @@ class Server(Member):
         where = f"{self.url}{path}"
         if path == "/v1/embeddings":
             told = await self._ask(
-                "POST", path, body, most=_bytes(len(prompts) * request.dimensions), urgent=request.urgent
+                "POST", path, body, most=bytes_of(len(prompts) * request.dimensions), urgent=request.urgent
             )
             flat = messages.answers(told, "embedding", len(prompts), where=where)
             return [request.checked(_of_length(row, request.dimensions, where), where) for row in flat]
@@ -146,28 +124,20 @@ class Server(Member):
         if request.kind == "multi":
             return [messages.unit(one, where) for one in rows]
         return [
-            request.checked(pooled(self._config.row, prompt, one, request), where)
+            request.checked(pooled(self._row, prompt, one, request), where)
             for prompt, one in zip(prompts, rows, strict=True)
         ]
 
-    async def tokenizer(self) -> bytes:
-        """Return the tokenizer.json that it gives.
-
-        Raises:
-            LostError: It can be asked again.
-        """
-        reply = await self.connection.send("GET", TOKENIZER_PATH, None, most=TOKENIZER)
-        self._check(reply, TOKENIZER_PATH)
-        return reply.body
-
-    async def _meet_plain(self) -> None:
+    async def _meet_untold(self) -> None:
+        if self.facts is not None:
+            raise ConfigError(f"{self.url}: it served {self.facts.checkpoint.name}, and tells nothing any more.")
         models, before = "/v1/models", self._model
         model, self.max_tokens = messages.model_of(await self._ask("GET", models), f"{self.url}{models}")
         if before not in (None, model):
             raise started_anew(self.url, [f"model {before!r}, now {model!r}"])
         self._model, self._template_checked = model, False
-        checkpoint, inputs = self._config.checkpoint, [list(ids) for ids in PROBES]
-        most = _bytes(sum(map(len, inputs)) * (0 if checkpoint is None else checkpoint.hidden_size))
+        checkpoint, inputs = self._checkpoint, [list(ids) for ids in PROBES]
+        most = bytes_of(sum(map(len, inputs)) * (0 if checkpoint is None else checkpoint.hidden_size))
         body = {"model": model, "task": "token_embed", "use_activation": False, "input": inputs}
         try:
             told = await self._ask("POST", "/pooling", body | messages.ENCODING, most=most)
@@ -186,11 +156,11 @@ class Server(Member):
     ) -> list[Floats]:
         """Return one row per token of each expanded prompt."""
         if prompts[0].images and self.facts is not None:  # only its processor knows how many tokens an image has
-            told = await self._ask("POST", path, body, most=_bytes(self.max_tokens * self._width), urgent=urgent)
+            told = await self._ask("POST", path, body, most=bytes_of(self.max_tokens * self._width), urgent=urgent)
             (flat,) = messages.answers(told, "data", 1, where=f"{self.url}{path}")
             return [self._rows_of_images(flat, prompts[0])]
         ids = [messages.expanded(prompt, **self._config.image_sizes) for prompt in prompts]
-        most = _bytes(sum(map(len, ids)) * self._width)
+        most = bytes_of(sum(map(len, ids)) * self._width)
         try:
             told = await self._ask("POST", path, body, most=most, urgent=urgent)
         except AnswerTooLargeError:
@@ -232,40 +202,6 @@ class Server(Member):
             "it has another chat template or other pixel bounds. Start it by 'vllm-jina-embed serve', or with "
             f"--chat-template (vllm_jina_embed.prompts.chat_template) and --mm-processor-kwargs '{json.dumps(size)}'."
         )
-
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        *,
-        most: int = http.SMALL,
-        urgent: bool = False,
-    ) -> Any:
-        content = None if body is None else json.dumps(body).encode()
-        async with contextlib.nullcontext() if urgent else self._slots:
-            if time.monotonic() < self.rests_until:
-                raise LostError("it was lost a moment ago")
-            reply = await self.connection.send(method, path, content, most=most)
-        if reply.status < 300 and reply.headers.get(FINGERPRINT_HEADER) != self._fingerprint:
-            raise LostError("another server answers there than the one that told what it serves")
-        return self._read(reply, path)
-
-    def _read(self, reply: Reply, path: str) -> Any:
-        self._check(reply, path)
-        try:
-            return http.decoded(reply.body)
-        except ValueError:
-            begin = self.connection.hide(reply.body[:10_000].decode(errors="replace"))[:100]
-            raise EngineError(f"{self.url}{path}: the answer is no JSON ({begin!r}).") from None
-
-    def _check(self, reply: Reply, path: str) -> None:
-        """See ``http.check``; an answer that repeats the request shows no key."""
-        http.check(reply, f"{self.url}{path}", self.connection.hide)
-
-
-def _bytes(numbers: int) -> int:
-    return http.SMALL + http.PER_NUMBER * numbers
 
 
 def _of_length(embedding: Floats, dimensions: int, where: str) -> Floats:

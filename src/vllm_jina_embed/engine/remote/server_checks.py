@@ -14,6 +14,7 @@ from ...checkpoints.checkpoint import Checkpoint
 from ...errors import ConfigError
 from ..config import RemoteConfig
 from ..self_check import LIMIT, apart
+from .ranking_facts import RankingFacts
 from .server_facts import ServerFacts
 
 PROBES = ((0, 1, 0, 1, 0, 1), (0, 1, 0, 1, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0))
@@ -78,7 +79,7 @@ def compare_checkpoint(config: RemoteConfig, wanted: Checkpoint, served: Checkpo
             )
 
 
-def compare_starts(before: ServerFacts, now: ServerFacts, url: str) -> None:
+def compare_starts(before: ServerFacts | RankingFacts, now: ServerFacts | RankingFacts, url: str) -> None:
     """Check that a server that was lost is the same one again."""
     old, new = before.identity, now.identity
     names = [name for name in old | new if old.get(name) != new.get(name)]

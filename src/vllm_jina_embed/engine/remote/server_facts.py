@@ -29,6 +29,8 @@ NOT_TOLD = ("options", "architecture")
 """Fields of a checkpoint that clients need not know."""
 DIGEST = "row_digest"
 """Key beside ``family``, only of rows that version 0.1 did not have: equal names must mean equal rows."""
+CLASSIFY = "classify"
+"""The ``pooler_task`` of a server of a reranker; see ``ranking_facts``."""
 LONGEST_LIST = 100
 """Entries of a list that are believed."""
 MOST_TOKENS = 10_000_000
@@ -74,6 +76,11 @@ class ServerFacts:
     version: str
 
     @property
+    def tasks(self) -> int:
+        """For how many tasks it says what it serves."""
+        return len(self.checkpoint.tasks)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What decides the vectors, by name; a server keeps it when it is started anew, or is another one."""
         return self._of_checkpoint | {"revision": self.revision, "files": self.files, "dtype": self.dtype}
@@ -105,8 +112,14 @@ class ServerFacts:
             own: A row of the caller's own, beside the registered ones.
 
         Raises:
-            ConfigError: A fact is missing, of another type, or out of bounds, or the server's row is not known here.
+            ConfigError: A fact is missing, of another type, or out of bounds, the server's row is not known here, or it
+                serves a reranker.
         """
+        if isinstance(told, Mapping) and told.get("pooler_task") == CLASSIFY:
+            raise ConfigError(
+                f"{url}: the server there serves a reranker, which gives scores of pairs and no vectors. Use "
+                "JinaReranker.from_server."
+            )
         try:
             known = _known(cls, told, without=("checkpoint",))
             values = _known(Checkpoint, told.get("checkpoint"), without=(*NOT_TOLD, "row"))
