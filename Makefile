@@ -3,7 +3,7 @@
 # make test-wide  further real tests: some more models, served twins, bfloat16, more layouts of files
 # make test-models  every model of the table, and servers of it; an hour or more, for releases
 # make test-fire  every row of docs/security.md and docs/reliability.md: hostile input, kills, forks, full disks
-# make models  every model of the table against transformers, on the real vLLM; writes docs/models.md
+# make models  every model of the table against transformers, on the real vLLM; writes docs/models.md and docs/rerank.md
 # make rehearsal  the published size in bfloat16 against transformers: 24 GiB of memory, 8 GB of disk, minutes; for releases
 # make bench  side by side with the alternatives; make bench-full writes docs/performance.md
 # PYTHON names the interpreter to build the environments with: make demo PYTHON=python3.12
@@ -63,6 +63,7 @@ types: setup-dev
 # Only the tests that record figures. Some files again, or those that failed: MODELS="--only jina_v3 bge" or "--resume".
 models: setup-dev
 	$(VENV)/bin/python -m benchmarks.models $(MODELS)
+	$(VENV)/bin/python -m benchmarks.rankers
 
 rehearsal: setup-dev
 	$(VENV)/bin/python -m benchmarks.rehearsal

@@ -25,6 +25,7 @@ from scripts.matrix import run
 from vllm_jina_embed.checkpoints import table
 from vllm_jina_embed.checkpoints.description import Model
 from vllm_jina_embed.checkpoints.registry import PUBLISHED, ROWS, modules_of
+from vllm_jina_embed.checkpoints.row import Row
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / ".models"
@@ -94,6 +95,14 @@ def faults(every: Mapping[str, Found], rows: Mapping[str, Model], heads: Sequenc
         rows: The table.
         heads: Machine and versions of each file of tests.
     """
+    yield from strangers(every, rows, heads)
+    for name, row in rows.items():
+        if name in every:
+            yield from _faults_of(row, every[name])
+
+
+def strangers(every: Mapping[str, Found], rows: Mapping[str, Row], heads: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Yield which records do not belong together, or to the table as it is now; see ``faults``."""
     if len(places := {_surroundings(head) for head in heads}) > 1:
         yield f"files ran on different machines or with different versions: {' / '.join(sorted(places))}"
     for name in sorted(every.keys() - rows.keys()):
@@ -101,11 +110,9 @@ def faults(every: Mapping[str, Found], rows: Mapping[str, Model], heads: Sequenc
     for name, row in rows.items():
         if name not in every:
             yield f"{name}: no test recorded it"
-            continue
-        found = every[name]
-        if found.digests - {row.digest}:
-            yield f"{name}: it was described otherwise when its tests ran; run {', '.join(sorted(found.tests))} again"
-        yield from _faults_of(row, found)
+        elif every[name].digests - {row.digest}:
+            tests = ", ".join(sorted(every[name].tests))
+            yield f"{name}: it was described otherwise when its tests ran; run {tests} again"
 
 
 def _faults_of(row: Model, found: Found) -> Iterator[str]:

@@ -15,6 +15,7 @@ from vllm_jina_embed import JinaEmbedder
 if TYPE_CHECKING:
     from tests.support.cells import Cells
     from tests.support.reference import Reference
+    from tests.support.rerankers import Judged
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,7 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seconds", type=float, default=10.0, help="how long each parser is fuzzed")
     parser.addoption("--checkpoint", help="folder or repository that test_weights.py checks; else the demo")
     parser.addoption("--checkpoint-dtype", default="float32", help="vLLM's dtype for it: float32 or bfloat16")
-    parser.addoption("--cells", type=Path, help="run only tests with figures for docs/models.md, and append them here")
+    parser.addoption(
+        "--cells",
+        type=Path,
+        help="run only tests with figures for docs/models.md or docs/rerank.md, and append them here",
+    )
 
 
 def pytest_configure() -> None:
@@ -50,6 +55,14 @@ def cells(request: pytest.FixtureRequest) -> Cells:
     from tests.support.cells import Cells
 
     return Cells(request.config.getoption("--cells"), str(request.path.relative_to(request.config.rootpath)))
+
+
+@pytest.fixture
+def judged(cells: Cells) -> Judged:
+    """What records a test's figures for the table of docs/rerank.md."""
+    from tests.support.rerankers import Judged
+
+    return Judged(cells)
 
 
 @pytest.fixture(scope="session")

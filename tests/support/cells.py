@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vllm_jina_embed import Model
+from vllm_jina_embed.checkpoints.row import Row
 
 
 def modality(item: Any) -> str:
@@ -50,18 +51,19 @@ class Cells:
         for name in dict.fromkeys(kinds.tolist()):
             place = int(np.argmax(np.where(kinds == name, gaps, -np.inf)))
             print(f"{row.name}, {name}, {kind}: 1 - cosine at most {gaps[place]:.1e}, of items[{place}]")
-            self._write(row, {"modality": name, "kind": kind, "gap": float(gaps[place])})
+            self.write(row, {"modality": name, "kind": kind, "gap": float(gaps[place])})
         return float(gaps.max())
 
     def planted(self, row: Model, gaps: Mapping[str, float]) -> float:
         """Record, by name, 1 - cosine between the row's vectors and planted mistakes; print and return the smallest."""
-        self._write(row, {"mistakes": dict(gaps)})
+        self.write(row, {"mistakes": dict(gaps)})
         names, values = list(gaps), np.array(list(gaps.values()))
         place = int(np.argmin(values))
         print(f"{row.name}: the nearest mistake is {names[place]!r}, {values[place]:.1e}")
         return float(values[place])
 
-    def _write(self, row: Model, figures: Mapping[str, Any]) -> None:
+    def write(self, row: Row, figures: Mapping[str, Any]) -> None:
+        """Append a line with these figures of a row."""
         if self._file is None:
             return
         line = json.dumps({"row": row.name, "digest": row.digest, "test": self._test, **figures}) + "\n"

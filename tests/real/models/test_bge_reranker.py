@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.bge_reranker import BgeRerankerReference, make_bge_reranker
 from tests.support.planted import tell_vllm
-from tests.support.rerankers import DOCUMENTS, FLOAT32, GATE, QUERY, check_planted, gap
+from tests.support.rerankers import DOCUMENTS, FLOAT32, GATE, QUERY, Judged, check_planted, gap
 from vllm_jina_embed import JinaReranker, Special
 from vllm_jina_embed.checkpoints.table.rerank import BGE_RERANKER
 from vllm_jina_embed.errors import ConfigError, EngineError
@@ -39,15 +39,17 @@ def reranker(checkpoint: Path) -> Iterator[JinaReranker]:
         yield reranker
 
 
-def test_scores_and_order(reranker: JinaReranker, reference: BgeRerankerReference) -> None:
+def test_scores_and_order(reranker: JinaReranker, reference: BgeRerankerReference, judged: Judged) -> None:
     for query in (QUERY, "浜辺に沈む夕日", " two  spaces "):
         right = np.array([reference.score(query, document) for document in SHORT])
         assert np.ptp(right) > 0.1
-        assert gap(reranker.score(query, SHORT), right) <= GATE
+        assert judged.scores(BGE_RERANKER, query, SHORT, reranker.score(query, SHORT), right) <= GATE
         assert [one.position for one in reranker.rerank(query, SHORT)] == np.argsort(-right, kind="stable").tolist()
 
 
-def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: BgeRerankerReference) -> None:
+def test_planted_mistakes_are_far_outside(
+    reranker: JinaReranker, reference: BgeRerankerReference, judged: Judged
+) -> None:
     pairs = []
     for document in SHORT[1:5]:
         (score,) = reranker.score(QUERY, [document])
@@ -62,7 +64,7 @@ def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Bge
             "the document alone": reference.of_ids([0, *ids[border + 2 :]]),
         }
         pairs.append((float(score), mistakes))
-    check_planted(pairs)
+    judged.planted(BGE_RERANKER, check_planted(pairs))
 
 
 def test_a_row_with_a_mistake_gives_other_scores(checkpoint: Path, reference: BgeRerankerReference) -> None:

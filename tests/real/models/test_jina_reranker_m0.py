@@ -13,7 +13,7 @@ import pytest
 from tests.support.images import noise
 from tests.support.jina_reranker_m0 import JinaRerankerReference, make_jina_reranker_m0
 from tests.support.planted import tell_vllm
-from tests.support.rerankers import DOCUMENTS, FLOAT32, GATE, LONG, QUERY, check_planted, gap
+from tests.support.rerankers import DOCUMENTS, FLOAT32, GATE, LONG, QUERY, Judged, check_planted, gap
 from vllm_jina_embed import JinaReranker, TokenId
 from vllm_jina_embed.checkpoints.table.rerank import JINA_RERANKER_M0
 from vllm_jina_embed.errors import EngineError, InputError
@@ -44,15 +44,17 @@ def reranker(checkpoint: Path) -> Iterator[JinaReranker]:
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=["text", "image"])
-def test_scores_and_order(reranker: JinaReranker, reference: JinaRerankerReference, query: Any) -> None:
+def test_scores_and_order(reranker: JinaReranker, reference: JinaRerankerReference, query: Any, judged: Judged) -> None:
     """Texts and images on both sides, in one call."""
     right = np.array([reference.score(query, item) for item in ITEMS])
     assert np.ptp(right) > 0.1
-    assert gap(reranker.score(query, ITEMS), right) <= GATE
+    assert judged.scores(JINA_RERANKER_M0, query, ITEMS, reranker.score(query, ITEMS), right) <= GATE
     assert [one.position for one in reranker.rerank(query, ITEMS)] == np.argsort(-right, kind="stable").tolist()
 
 
-def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: JinaRerankerReference) -> None:
+def test_planted_mistakes_are_far_outside(
+    reranker: JinaReranker, reference: JinaRerankerReference, judged: Judged
+) -> None:
     pairs = []
     for document in DOCUMENTS[1:5]:
         (score,) = reranker.score(QUERY, [document])
@@ -67,7 +69,7 @@ def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Jin
             "the document alone": reference.of(f"**Document**:\n{document}"),
         }
         pairs.append((float(score), mistakes))
-    check_planted(pairs)
+    judged.planted(JINA_RERANKER_M0, check_planted(pairs))
 
 
 def test_images_that_change_places_have_other_scores(reranker: JinaReranker, reference: JinaRerankerReference) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.planted import tell_vllm
 from tests.support.qwen3_reranker import INSTRUCTION, Qwen3RerankerReference, make_qwen3_reranker
-from tests.support.rerankers import DOCUMENTS, FLOAT32, GATE, LONG, QUERY, check_planted, gap
+from tests.support.rerankers import DOCUMENTS, FLOAT32, GATE, LONG, QUERY, Judged, check_planted, gap
 from vllm_jina_embed import JinaEmbedder, JinaReranker, Slot
 from vllm_jina_embed.checkpoints.table.rerank import QWEN3_RERANKER
 from vllm_jina_embed.errors import ConfigError, EngineError, InputError
@@ -47,7 +47,7 @@ def reranker(checkpoint: Path) -> Iterator[JinaReranker]:
         yield reranker
 
 
-def test_scores(reranker: JinaReranker, reference: Qwen3RerankerReference) -> None:
+def test_scores(reranker: JinaReranker, reference: Qwen3RerankerReference, judged: Judged) -> None:
     """Short and long documents, with the card's instruction and another."""
     for instruction in (INSTRUCTION, OWN):
         right = [reference.score(QUERY, document, instruction) for document in DOCUMENTS]
@@ -55,7 +55,7 @@ def test_scores(reranker: JinaReranker, reference: Qwen3RerankerReference) -> No
         asked = None if instruction == INSTRUCTION else instruction
         got = reranker.score(QUERY, DOCUMENTS, instruction=asked)
         assert (got.shape, got.dtype) == ((len(DOCUMENTS),), np.dtype(np.float32))
-        assert gap(got, right) <= GATE
+        assert judged.scores(QWEN3_RERANKER, QUERY, DOCUMENTS, got, right) <= GATE
 
 
 def test_the_order_is_that_of_the_scores(reranker: JinaReranker, reference: Qwen3RerankerReference) -> None:
@@ -63,7 +63,6 @@ def test_the_order_is_that_of_the_scores(reranker: JinaReranker, reference: Qwen
     order = sorted(range(len(right)), key=lambda place: -right[place])
     ranked = reranker.rerank(QUERY, DOCUMENTS)
     assert [one.position for one in ranked] == order
-    assert [one.item for one in ranked] == [DOCUMENTS[place] for place in order]
     assert reranker.rerank(QUERY, iter(DOCUMENTS), 3) == ranked[:3]
     again = reranker.rerank(QUERY, [DOCUMENTS[0]] * 3)
     assert [one.position for one in again] == [0, 1, 2]
@@ -75,7 +74,9 @@ async def test_scores_are_awaited(reranker: JinaReranker) -> None:
     assert [one.position for one in await reranker.arerank(QUERY, DOCUMENTS, 2)] == list(np.argsort(-scores)[:2])
 
 
-def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Qwen3RerankerReference) -> None:
+def test_planted_mistakes_are_far_outside(
+    reranker: JinaReranker, reference: Qwen3RerankerReference, judged: Judged
+) -> None:
     """Sides swapped, no instruction, other words, and a template that differs in one piece."""
     pairs = []
     for document in DOCUMENTS[1:5]:
@@ -95,7 +96,7 @@ def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Qwe
             ),
         }
         pairs.append((float(score), mistakes))
-    check_planted(pairs)
+    judged.planted(QWEN3_RERANKER, check_planted(pairs))
 
 
 @pytest.mark.parametrize("missing", [Slot.INSTRUCTION, "\n<Document>: "], ids=["instruction", "Document"])

@@ -13,7 +13,7 @@ import pytest
 from tests.support.images import noise
 from tests.support.planted import tell_vllm
 from tests.support.qwen3_vl_reranker import INSTRUCTION, Qwen3VlRerankerReference, Side, make_qwen3_vl_reranker
-from tests.support.rerankers import DOCUMENTS, FLOAT32, GATE, LONG, QUERY, check_planted, gap
+from tests.support.rerankers import DOCUMENTS, FLOAT32, GATE, LONG, QUERY, Judged, check_planted, gap
 from tests.support.vision import given
 from vllm_jina_embed import JinaEmbedder, JinaReranker, Slot
 from vllm_jina_embed.checkpoints.table.rerank import QWEN3_VL_RERANKER
@@ -55,12 +55,15 @@ def reranker(checkpoint: Path) -> Iterator[JinaReranker]:
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=["text", "image", "both"])
-def test_scores_and_order(reranker: JinaReranker, reference: Qwen3VlRerankerReference, query: Side) -> None:
+def test_scores_and_order(
+    reranker: JinaReranker, reference: Qwen3VlRerankerReference, query: Side, judged: Judged
+) -> None:
     """Every kind of query with every kind of document, in one call; the images are those of the script, by Pillow."""
     right = np.array([reference.score(query, item, pillow=True) for item in ITEMS])
     assert np.ptp(right) > 0.05
     documents = [given(*item) for item in ITEMS]
-    assert gap(reranker.score(given(*query), documents), right) <= GATE
+    got = reranker.score(given(*query), documents)
+    assert judged.scores(QWEN3_VL_RERANKER, given(*query), documents, got, right) <= GATE
     assert [one.position for one in reranker.rerank(given(*query), documents)] == np.argsort(-right).tolist()
 
 
@@ -71,7 +74,9 @@ def test_images_that_are_resized(reranker: JinaReranker, reference: Qwen3VlReran
     assert gap(got, [reference.score(QUERIES[0], item, pillow=True) for item in RESIZED]) <= PILLOW
 
 
-def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Qwen3VlRerankerReference) -> None:
+def test_planted_mistakes_are_far_outside(
+    reranker: JinaReranker, reference: Qwen3VlRerankerReference, judged: Judged
+) -> None:
     query = QUERIES[0]
     pairs = []
     for item in (ITEMS[1], ITEMS[8], ITEMS[10]):
@@ -86,7 +91,7 @@ def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Qwe
             "a thought": reference.of(f"{pair}<think>\n\n</think>\n\n", item[1]),
         }
         pairs.append((float(score), mistakes))
-    check_planted(pairs)
+    judged.planted(QWEN3_VL_RERANKER, check_planted(pairs))
     text, images = ITEMS[10]
     (both,) = reranker.score(QUERY, [given(text, images)])
     behind = reference.pair(query, (None, images)).replace("<|vision_end|>", f"<|vision_end|>{text}", 1)
@@ -99,7 +104,7 @@ def test_planted_mistakes_are_far_outside(reranker: JinaReranker, reference: Qwe
         ),
         "another image": reference.of(reference.pair(query, (text, images)), [noise(96, 96, 99)]),
     }
-    check_planted([(float(both), dropped)])
+    judged.planted(QWEN3_VL_RERANKER, check_planted([(float(both), dropped)]))
 
 
 def test_an_instruction_of_the_caller(reranker: JinaReranker, reference: Qwen3VlRerankerReference) -> None:
