@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,3 +80,8 @@ def test_a_row_with_a_mistake_gives_other_vectors(case: Case, embedder: JinaEmbe
 
 def test_an_engine_that_pools_otherwise_does_not_start(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     checks.check_planted_start(case, monkeypatch, {POOLING_KEY: "mean"}, "does not pool by the first token")
+
+
+def test_served_vectors_are_the_same(case: Case, tmp_path: Path) -> None:
+    """Also of the full length, which config.json does not list."""
+    checks.check_servers(case, tmp_path)
