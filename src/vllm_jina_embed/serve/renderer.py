@@ -84,6 +84,8 @@ class TextRenderer(HfRenderer):
             choice = self.rows.choice(told)
             if not images and choice == Choice() and self.rows.strings_are_prompts:
                 special_tokens = params.add_special_tokens or is_message
+                if not special_tokens:
+                    self._refuse_bare(params)
                 return TokensPrompt(prompt_token_ids=self._ids(text, params, special_tokens), **prompt)
             made = self._made(text, images, choice, params)
         except (InputError, ConfigError) as error:
@@ -91,6 +93,20 @@ class TextRenderer(HfRenderer):
         if made.images:
             prompt["multi_modal_data"] = {"image": list(made.images)}
         return TokensPrompt(prompt_token_ids=list(made.token_ids), **prompt)
+
+    def _refuse_bare(self, params: Any) -> None:
+        """Raise if a text without the tokenizer's tokens around it would be computed; ``/tokenize`` may count it.
+
+        Raises:
+            VLLMValidationError: The tokenizer has such tokens.
+        """
+        around = self._plain.tokenizer.encode("", add_special_tokens=True).tokens
+        if around and params.max_input_tokens is not None:
+            raise VLLMValidationError(
+                f"add_special_tokens=false leaves out {' and '.join(around)}, which the model was trained with around "
+                "a text, so the vector would be another; leave add_special_tokens out.",
+                parameter="add_special_tokens",
+            )
 
     def _made(self, text: str, images: Sequence[Image], choice: Choice, params: Any) -> Prompt:
         """Return the prompt that the row's builder makes of a text, of images or of both, or a client made.
