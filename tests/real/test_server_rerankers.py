@@ -154,7 +154,7 @@ def test_what_is_not_a_pair_is_refused(case: SimpleNamespace, wire: httpx.Client
         ({"documents": ["a"], "queries": ""}, "query"),
         ({"documents": ["a", {"content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]}, "documents[1]"),
         ({"documents": ["a"], "chat_template_kwargs": {"enable_thinking": True}}, "enable_thinking"),
-        ({"documents": ["a"], "truncate_prompt_tokens": 3}, "no room"),
+        ({"documents": ["a"], "truncate_prompt_tokens": 3}, "query"),
     ):
         told = wire.post("/score", json={"queries": QUERY, **wrong})
         assert (told.status_code, words in told.text) == (400, True), (wrong, told.text)
