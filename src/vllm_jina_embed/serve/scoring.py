@@ -47,6 +47,7 @@ class RowScoring(CrossEncoderIOProcessor):
             prompt = self._prompt(render_params, params)
         except (InputError, ConfigError) as error:
             reason = str(error).replace("max_length", "the longest prompt")
+            reason = reason.replace("truncate='end'", "truncate_prompt_tokens")
             raise VLLMValidationError(reason, parameter="documents") from None
         inputs = TokensPrompt(prompt_token_ids=list(prompt.token_ids))
         if prompt.images:
