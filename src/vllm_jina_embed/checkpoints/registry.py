@@ -147,7 +147,7 @@ def _of_layout(layout: Layout) -> dict[str, Rule]:
     """Return the rules of a layout's fields."""
     adapters = ("none", "ignored", "folder", "named", "by_task", "merged")
     mappings, texts = ("config", "text", "processor", "defaults"), ("unnamed", "texts_only", "assumed")
-    flags = ("adds_ends", "pooling_decides", "prompts_unpublished")
+    flags = ("adds_ends", "any_prompts", "pooling_decides", "prompts_unpublished")
     return {
         "architecture": (bool(layout.architecture) and _is_text_or_none(layout.architecture), "an architecture"),
         **{name: (_has_text_keys(getattr(layout, name)), "a mapping of values by keys") for name in mappings},
