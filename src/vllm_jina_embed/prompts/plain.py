@@ -85,7 +85,9 @@ def plain_tokenizer(row: Model, content: bytes, *, origin: str) -> PlainTokenize
     if any(layout.adds_ends for layout in row.layouts):
         _check_ends(plain, row)
     marked = {token["content"] for token in added if token["special"]} - _words_of(told["model"])
-    return _checked(plain, {*_tokens_of(row), *marked}, told["model"])
+    checked = _checked(plain, {*_tokens_of(row), *marked}, told["model"])
+    _check_texts(checked, row)
+    return checked
 
 
 def _check_ends(plain: PlainTokenizer, row: Model) -> None:
@@ -115,6 +117,22 @@ def _check_ids(tokenizer: Tokenizer, added: Collection[Mapping[str, Any]], origi
             raise ConfigError(
                 f"{origin}: {token['content']!r} has id {token['id']} among the added tokens, and the tokenizer gives "
                 f"it {own}. Copy the tokenizer.json of the model."
+            )
+
+
+def _check_texts(plain: PlainTokenizer, row: Model) -> None:
+    """Check that no plain text of a row's prompts spells a special token, which it would not be: ``<s>`` is three.
+
+    Raises:
+        ConfigError: One does; says how to write it.
+    """
+    pieces = {piece for template in (row.image, *row.templates.values()) for piece in template}
+    texts = [piece for piece in pieces if isinstance(piece, str)]
+    for name, one in plain.by_name.items():
+        if one in plain.special_ids and len(name) > 2 and not name.isalnum() and any(name in text for text in texts):
+            raise ConfigError(
+                f"row={row.name!r} has {name!r} in a plain text of its prompts, where it stays text, and "
+                f"{plain.origin} has a special token of this name. Write it as a piece of its own: Special({name!r})."
             )
 
 
