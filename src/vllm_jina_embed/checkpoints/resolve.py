@@ -119,7 +119,7 @@ def _sized(
         has_adapters=has_adapters,
         min_pixels=row.min_pixels,
         max_pixels=row.max_pixels,
-        max_length=_max_length(name, location, text_config, row),
+        max_length=_max_length(name, location, {**decision.layout.config, **text_config}, row),
         architecture=decision.layout.architecture,
         options=options,
     )
@@ -163,7 +163,8 @@ def _max_length(name: str, location: Location, config: Mapping[str, Any], row: M
     if row.max_length is not None:
         longest = min(row.max_length, longest)
     # A model with padding was trained with all of its positions.
-    own = None if row.padding is not None else longest_text(name, location)
+    has_table = config.get("position_embedding_type") == "absolute"
+    own = None if row.padding is not None else longest_text(name, location, has_table=has_table)
     return longest if own is None else min(own, longest)
 
 

@@ -70,21 +70,22 @@ def read_transformer(name: str, location: Location) -> tuple[str, int | None, bo
     return TRANSFORMER[0], None, False
 
 
-def longest_text(name: str, location: Location) -> int | None:
+def longest_text(name: str, location: Location, *, has_table: bool) -> int | None:
     """Return the most tokens that a text was cut to, beside the positions in config.json; None if no file says so.
 
     vLLM starts with no longer prompts, and sentence-transformers cuts there.
-    Source: vLLM 0.32, config/model.py, _get_and_verify_max_len.
+    Source: vLLM 0.32, config/model.py, get_and_verify_max_len, which reads tokenizer_config.json where positions have
+    a table alone.
 
     Raises:
         ConfigError: A value has another type than in every checkpoint, or a file cannot be read.
     """
     _, length, _ = read_transformer(name, location)
-    if length is None:
-        told = values.as_mapping(f"model={name!r}: {TOKENIZER_CONFIG} is ", optional_json(location, TOKENIZER_CONFIG))
-        own = told.get("model_max_length")  # 10**30, or a float, for no limit
-        length = own if type(own) is int and 0 < own <= values.MOST_TOKENS else None
-    return length
+    if length is not None or not has_table:
+        return length
+    told = values.as_mapping(f"model={name!r}: {TOKENIZER_CONFIG} is ", optional_json(location, TOKENIZER_CONFIG))
+    own = told.get("model_max_length")  # 10**30, or a float, for no limit
+    return own if type(own) is int and 0 < own <= values.MOST_TOKENS else None
 
 
 def lowers(location: Location) -> bool:

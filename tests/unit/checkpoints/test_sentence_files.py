@@ -139,6 +139,15 @@ def test_a_text_is_no_longer_than_the_files_say(tmp_path: Path, files: Mapping[s
     assert resolve(written(tmp_path, {**E5, **files})).max_length == longest
 
 
+def test_a_tokenizers_length_counts_where_vllm_reads_it(tmp_path: Path) -> None:
+    """Models with computed positions start with longer texts, and their vectors may be cached."""
+    config = {"architectures": ["Qwen2ForCausalLM"], "hidden_size": 64, "max_position_embeddings": 4096}
+    files = {"config.json": config, "tokenizer_config.json": {"model_max_length": 200}}
+    assert resolve(written(tmp_path / "gte-Qwen2-1.5B-instruct", files)).max_length == 4096
+    files[TRANSFORMER] = {"max_seq_length": 300}
+    assert resolve(written(tmp_path / "gte-Qwen2-1.5B-instruct", files)).max_length == 300
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
