@@ -74,6 +74,11 @@ class ServerFacts:
     version: str
 
     @property
+    def location(self) -> str:
+        """What stands for the checkpoint's place in a ``RemoteConfig``: its name and dtype, as no path is told."""
+        return f"{self.checkpoint.name} in {self.dtype}"
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What decides the vectors, by name; a server keeps it when it is started anew, or is another one."""
         return self._of_checkpoint | {"revision": self.revision, "files": self.files, "dtype": self.dtype}
