@@ -212,11 +212,7 @@ class RemoteEngine:
         """Return an array or an error per prompt; refused together, they are asked one by one."""
         if self._balancer is None:
             raise ConfigError("the engine is closed.")
-        if any(prompt.images for prompt in prompts):
-            question = await asyncio.to_thread(messages.question, prompts)
-        else:
-            question = messages.question(prompts)
-        job = partial(Server.answer, request=request, prompts=prompts, question=question)
+        job = partial(Server.answer, request=request, prompts=prompts, question=messages.Question(prompts))
         try:
             return await self._balancer.call(job, weight=_weight(prompts), can=lambda server: server.can(request))
         except InputError as error:
