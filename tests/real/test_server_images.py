@@ -12,9 +12,30 @@ from tests.support.servers import served
 from tests.unit.test_sent_images import FILES, OPEN
 from vllm_jina_embed import InputError, JinaEmbedder
 from vllm_jina_embed.engine.remote import messages
+from vllm_jina_embed.inputs.encoding import data_uri
 from vllm_jina_embed.inputs.images import open_image, open_to_send
+from vllm_jina_embed.serve.media_connector import OwnImages
 
 pytestmark = pytest.mark.real
+
+
+async def test_the_server_opens_a_file_as_the_client_does() -> None:
+    """By the class that vLLM's server calls, from what the client sends: the file, or a PNG of its pixels."""
+    connector, sent = OwnImages(), 0
+    for name, data in FILES.items():
+        try:
+            loaded = open_to_send(data, OPEN)
+        except InputError:
+            continue
+        uris = [messages.data_uri(loaded.pixels)]
+        if loaded.data is not None and loaded.media_type is not None:
+            uris.append(data_uri(loaded.data, loaded.media_type))
+            sent += 1
+        for uri in uris:
+            for image in (connector.fetch_image(uri), await connector.fetch_image_async(uri)):
+                assert (image.mode, image.size) == ("RGB", loaded.pixels.size), name
+                assert image.tobytes() == loaded.pixels.tobytes(), name
+    assert sent > 30
 
 
 def test_the_vector_of_a_file_is_that_of_its_pixels_bit_for_bit(
