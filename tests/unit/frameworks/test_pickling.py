@@ -67,6 +67,7 @@ def test_an_adapter_asks_the_same_servers(servers: FakeServers, adapter: Any) ->
         assert isinstance(engine, RemoteConfig)
         assert engine.servers == ("http://a", "http://b")
         assert twin._embedder.settings == embedder.settings
+        assert twin.embedder is twin._embedder
         assert twin.fingerprint == made.fingerprint
         assert twin.model_dump() == made.model_dump()
         assert query(twin) == expected
