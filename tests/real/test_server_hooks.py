@@ -231,10 +231,8 @@ async def test_a_length_that_was_not_trained_is_refused(dimensions: int) -> None
     message = rf"dimensions={dimensions} is not a Matryoshka size of demo; choose one of 32, 64, 128"
     with pytest.raises(VLLMValidationError, match=message):
         await ask(client, {"prompt_token_ids": [1]}, params=params)
-    with pytest.raises(
-        VLLMValidationError, match=f"dimensions={dimensions}: demo was trained for one length of a token"
-    ):
-        params = PoolingParams(task="token_embed", dimensions=dimensions)
+    params = PoolingParams(task="token_embed", dimensions=dimensions)
+    with pytest.raises(VLLMValidationError, match=f"dimensions={dimensions}: demo was trained for one length of"):
         await ask(client, {"prompt_token_ids": [1]}, params=params)
     for options in ({"task": "embed", "dimensions": 64}, {"task": "embed"}, {"task": "token_embed"}):
         right = PoolingParams(**options)
