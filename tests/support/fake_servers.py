@@ -39,8 +39,9 @@ def image_prompt(*images: Image.Image) -> Prompt:
 def config_of(*urls: str, **changes: Any) -> RemoteConfig:
     """Return the configuration of servers that serve the demo checkpoint."""
     demo = resolve.resolve("demo")
-    keywords = {"min_pixels": demo.min_pixels, "max_pixels": demo.max_pixels, "checkpoint": demo, **changes}
-    return RemoteConfig(location="demo", revision=None, servers=urls or ("http://a",), **keywords)
+    pixels = {"min_pixels": demo.min_pixels, "max_pixels": demo.max_pixels}
+    keywords = {"location": "demo", "revision": None, "checkpoint": demo, **pixels, **changes}
+    return RemoteConfig(servers=urls or ("http://a",), **keywords)
 
 
 class FakeServers:
