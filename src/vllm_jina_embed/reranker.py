@@ -19,9 +19,10 @@ from .errors import ConfigError
 from .inputs.images import MediaPolicy
 from .inputs.items import EmbedInput
 from .prompts.base import Spelling
-from .prompts.pairs import PairBuilder, read_pair_builder
+from .prompts.pairs import PairBuilder
 from .reranking import settings
 from .reranking.backend import RankingBackend
+from .reranking.prompt_builders import Loader, from_checkpoint, from_same_checkpoint, from_servers, served_builder
 from .reranking.scores import by_score, scores_of
 from .scoring.ranking import Ranked, check_top_n
 from .settings import OnError
@@ -32,6 +33,8 @@ class JinaReranker(Closing):
 
     Constructing it starts nothing; the first call starts the engine or joins a running one with the same checkpoint,
     pixel bounds and ``engine_kwargs``. Safe to call from any thread and any event loop.
+
+    A copy and a pickle hold the settings, as those of a ``JinaEmbedder`` do.
     """
 
     _pool: ClassVar[EnginePool] = POOL
@@ -94,13 +97,22 @@ class JinaReranker(Closing):
         )
         self._take(checked)
 
-    def _take(self, checked: settings.RankingSettings, builder: PairBuilder | None = None) -> None:
+    def _take(
+        self, checked: settings.RankingSettings, builder: PairBuilder | None = None, load: Loader = from_checkpoint
+    ) -> None:
         self.settings = checked
-        self.backend = RankingBackend(checked, self._pool, owner=repr(self), builder=builder)
+        self._is_told = builder is not None  # by the servers, what they serve
+        self.backend = RankingBackend(checked, self._pool, owner=repr(self), builder=builder, load=load)
 
     @classmethod
     def from_server(
-        cls, servers: str | Sequence[str], *, api_key: str | None = None, timeout: float = 60.0, **keywords: Any
+        cls,
+        servers: str | Sequence[str],
+        *,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        pickle_api_key: bool = False,
+        **keywords: Any,
     ) -> Self:
         """Return a reranker over vLLM servers; neither vLLM nor torch is needed here.
 
@@ -110,6 +122,7 @@ class JinaReranker(Closing):
                 nor which tokens it compares.
             api_key: The servers' ``--api-key``.
             timeout: Seconds for one request, until the last byte of its answer.
+            pickle_api_key: As in ``JinaEmbedder.from_server``.
             **keywords: As in ``JinaReranker``: ``instruction``, ``truncate``, ``max_length``, ``min_pixels``,
                 ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``row``.
 
@@ -120,16 +133,12 @@ class JinaReranker(Closing):
         """
         if "engine_kwargs" in keywords or "model_kwargs" in keywords:
             raise ConfigError("engine_kwargs belong to the server: pass them to 'vllm-jina-embed serve' after --.")
-        asked = discover.remote(servers, api_key=api_key, timeout=timeout)
+        asked = discover.remote(servers, api_key=api_key, timeout=timeout, pickle_api_key=pickle_api_key)
         require("client", "httpx")
         remote, tokenizer = asked.discover(cls._pool, ranker_given(keywords.get("row")), ranks=True)
         checked = settings.check(remote=remote, **keywords)
         reranker = cls.__new__(cls)
-        try:
-            builder = read_pair_builder(checked.checkpoint.row, tokenizer, policy=checked.media)
-        except ConfigError as error:
-            raise ConfigError(f"{', '.join(remote.urls)}: {error}") from error
-        reranker._take(checked, builder)
+        reranker._take(checked, served_builder(checked, tokenizer, ", ".join(remote.urls)))
         return reranker
 
     def score(
@@ -254,6 +263,15 @@ class JinaReranker(Closing):
         backend = getattr(self, "backend", None)  # missing after an error in __init__
         if backend is not None and not backend.closed and backend.engine is not None:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings, the servers among them; their API key stays behind unless ``pickle_api_key`` is set."""
+        return {"settings": self.settings, "is_told": self._is_told}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the settings; nothing is looked at or asked before the first call, since errors here hang a Pool."""
+        self._take(state["settings"], load=from_servers if state["is_told"] else from_same_checkpoint)
+        self._is_told = state["is_told"]
 
     def __repr__(self) -> str:
         """Return the model as in a call."""

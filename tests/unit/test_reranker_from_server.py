@@ -2,97 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import json
-from collections import Counter
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
-import httpx
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.support.fake_engine import FakeEngine, logit_of
+from tests.support.fake_engine import FakeEngine
 from tests.support.fake_servers import FakeServers
-from tests.support.images import noise
+from tests.support.images import encoded, noise
 from tests.support.in_memory_rerankers import in_memory_reranker, write_qwen3_vl
+from tests.support.ranking_servers import RankingServers
 from vllm_jina_embed import ConfigError, EngineError, InputError, JinaEmbedder, JinaReranker
-from vllm_jina_embed.checkpoints.resolve_ranker import resolve_ranker
 from vllm_jina_embed.engine.pool import EnginePool
 from vllm_jina_embed.engine.remote.engine import RemoteEngine
-from vllm_jina_embed.engine.remote.ranking_facts import RankingFacts
-from vllm_jina_embed.prompts.base import Prompt
+from vllm_jina_embed.inputs.decoder import decoder
 
 QUERY = "where does the fox live"
 DOCUMENTS = ["the fox", "a dog", "brown", "quick and brown", "the"]
 MIXED: list[Any] = ["the fox", noise(64, 32, 1), {"text": "a dog", "image": noise(32, 32, 2)}]
-
-
-class RankingServers:
-    """Every host of a wire serves one reranker; ``transport`` carries to them.
-
-    Attributes:
-        facts: What they tell, over the right facts; by host where a key is one.
-        plain: Hosts that tell nothing, as vLLM's own do.
-        numbers: How many numbers they give for a pair.
-        requests: How many requests each host got, by path.
-        bodies: The decoded bodies of all POST requests.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.facts: dict[str, dict[str, Any]] = {}
-        self.plain: set[str] = set()
-        self.fingerprints: dict[str, str] = {}
-        self.numbers = 1
-        self.requests: Counter[tuple[str, str]] = Counter()
-        self.bodies: list[dict[str, Any]] = []
-        self.transport = httpx.MockTransport(self._handle)
-
-    def told(self, host: str) -> dict[str, Any]:
-        facts = RankingFacts(
-            checkpoint=resolve_ranker(str(self.folder)), revision=None, files="0123", dtype="float32",
-            pooler_task="classify", max_tokens=4096, priority=True, version="0",
-        ).to_json()  # fmt: skip
-        facts["checkpoint"] |= {"name": "tiny", "location": "tiny"}
-        for name, value in self.facts.get(host, {}).items():
-            (facts["checkpoint"] if name in facts["checkpoint"] else facts)[name] = value
-        return facts
-
-    async def _handle(self, request: httpx.Request) -> httpx.Response:
-        await asyncio.sleep(0.01)
-        host, path = request.url.host, request.url.path
-        self.requests[host, path] += 1
-        if path == "/jina/checkpoint" and host not in self.plain:
-            return httpx.Response(200, json=self.told(host))
-        if path == "/jina/tokenizer.json" and host not in self.plain:
-            return httpx.Response(200, content=(self.folder / "tokenizer.json").read_bytes())
-        if path != "/pooling" or host in self.plain:
-            return httpx.Response(404, json={"detail": "Not Found"})
-        body = json.loads(request.content)
-        self.bodies.append(body)
-        logits = [[logit_of(prompt)] * self.numbers for prompt in prompts_of(body)]
-        data = [
-            {"index": index, "data": base64.b64encode(np.array(one, dtype="<f4").tobytes()).decode()}
-            for index, one in enumerate(logits)
-        ]
-        return httpx.Response(200, json={"data": data[::-1]})
-
-
-def prompts_of(body: dict[str, Any]) -> list[Prompt]:
-    """Return the prompts of a request: several texts, or one with images."""
-    assert (body["task"], body["use_activation"], body["embed_dtype"]) == ("classify", False, "float32")
-    if "input" in body:
-        return [Prompt(token_ids=tuple(ids)) for ids in body["input"]]
-    images = []
-    for part in body["messages"][0]["content"]:
-        data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
-        images.append(Image.open(BytesIO(data)).convert("RGB"))
-    return [Prompt(token_ids=tuple(body["chat_template_kwargs"]["jina_prompt"]["token_ids"]), images=tuple(images))]
 
 
 class Remote(JinaReranker):
@@ -222,3 +152,32 @@ def test_a_server_that_comes_back_with_other_weights_is_refused(servers: Ranking
         server._sure = False  # as after a loss
         with pytest.raises(ConfigError, match=r"started anew.*files='0123', now '4567'"):
             reranker.score(QUERY, DOCUMENTS)
+
+
+@pytest.mark.parametrize("is_alike", [True, False])
+def test_files_of_images_are_sent_where_a_server_decodes_them_alike(servers: RankingServers, is_alike: bool) -> None:
+    """That of the query too, in its place; an image without a file goes as its pixels, and scores are the same."""
+    if is_alike:
+        servers.decoder = decoder()
+    query, document = encoded(noise(120, 70, 1), "JPEG"), encoded(noise(70, 120, 2), "JPEG")
+    with in_memory_reranker([])(servers.folder) as local, Remote.from_server("http://a") as reranker:
+        items: list[Any] = [document, noise(32, 32, 3), {"text": "a dog", "image": document}]
+        np.testing.assert_array_equal(reranker.score(query, items), local.score(query, items))
+        np.testing.assert_array_equal(reranker.score(QUERY, items), local.score(QUERY, items))
+    sent = [
+        [part["image_url"]["url"] for part in body["messages"][0]["content"]]
+        for body in servers.bodies
+        if "messages" in body
+    ]
+    uris = {
+        f"data:image/jpeg;base64,{base64.b64encode(one).decode()}": name
+        for one, name in ((query, "query"), (document, "document"))
+    }
+    told = sorted([uris.get(uri, uri[:15]) for uri in one] for one in sent)
+    pixels = "data:image/png;"
+    if is_alike:
+        assert told == sorted(
+            [["query", "document"], ["query", pixels], ["query", "document"], ["document"], [pixels], ["document"]]
+        )
+    else:
+        assert told == sorted([[pixels] * 2] * 3 + [[pixels]] * 3)

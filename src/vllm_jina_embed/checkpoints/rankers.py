@@ -13,9 +13,10 @@ from ..errors import ConfigError
 from . import registry, table, values
 from .description import Model
 from .heads import Layers, YesNo
-from .prompt_pieces import Slot, Special, TokenId
+from .prompt_pieces import Slot, TokenId
 from .ranking import RankingCheckpoint, RankingModel
 from .row_rules import Rule, check_fields, is_tuple_of, of_row
+from .templates import is_special, is_text
 
 RANKERS: dict[str, RankingModel] = {}
 """Rows by name: those of the table, then registered ones."""
@@ -49,7 +50,7 @@ def _of_pairs(row: RankingModel, has_modalities: bool) -> dict[str, Rule]:
         "pooling": (row.pooling in ("first_token", "last_token"), "first_token or last_token"),
         "template": (_is_template(row.template), TEMPLATE),
         "instruction": (
-            isinstance(row.instruction, str) and bool(row.instruction) == takes_instruction,
+            is_text(row.instruction) and bool(row.instruction) == takes_instruction,
             "a text where the template has Slot.INSTRUCTION, else an empty one",
         ),
         "modalities": (has_modalities, "('text',), ('text', 'image') or ('text', 'image', 'both')"),
@@ -59,16 +60,21 @@ def _of_pairs(row: RankingModel, has_modalities: bool) -> dict[str, Rule]:
 
 
 def _is_template(value: Any) -> bool:
-    kinds = str | Special | TokenId | Slot
-    if not isinstance(value, tuple) or not all(isinstance(piece, kinds) for piece in value):
+    if not isinstance(value, tuple) or not all(map(_is_piece, value)):
         return False
     slots = [piece for piece in value if isinstance(piece, Slot) and piece is not Slot.INSTRUCTION]
     return sorted(slots, key=str) == [Slot.DOCUMENT, Slot.QUERY] and value.count(Slot.INSTRUCTION) <= 1
 
 
+def _is_piece(value: Any) -> bool:
+    if isinstance(value, TokenId):
+        return type(value.token_id) is int and value.token_id >= 0
+    return is_text(value) or is_special(value) or isinstance(value, Slot)
+
+
 def _is_head(value: Any) -> bool:
     if isinstance(value, YesNo):
-        return all(isinstance(token, str) and bool(token) for token in (value.yes, value.no)) and value.yes != value.no
+        return all(is_text(token) and bool(token) for token in (value.yes, value.no)) and value.yes != value.no
     if not isinstance(value, Layers):
         return False
     names = is_tuple_of(value.names, str) and len(value.names) == 2 and all(value.names)

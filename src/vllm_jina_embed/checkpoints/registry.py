@@ -14,12 +14,11 @@ from ..errors import ConfigError
 from . import table, values
 from .checkpoint import Checkpoint
 from .description import TASKS, Model
-from .prompt_pieces import Special
 from .ranking import RankingModel
 from .row import Pooling, Row
 from .row_rules import Rule, are_texts, check_fields, is_over_0, is_text_or_none, is_tuple_of, of_row
 from .table.jina_v4 import JINA_V4
-from .templates import TEMPLATES, are_templates
+from .templates import TEMPLATES, are_templates, is_special
 from .token_rules import of_tokens
 from .vllm_rules import of_vllm
 
@@ -49,7 +48,10 @@ def checked(row: Any) -> Model:
 def _of_start(row: Model) -> dict[str, Rule]:
     """Return the rules of the fields that name architectures, and what vectors were called."""
     return {
-        "architecture": (is_text_or_none(row.architecture), "an architecture, or None"),
+        "architecture": (
+            is_text_or_none(row.architecture) and None in (row.architecture, row.vllm_architecture),
+            "an architecture of the plugin, or None; and None beside a vllm_architecture",
+        ),
         "adapter_architecture": (is_text_or_none(row.adapter_architecture), "an architecture, or None"),
         "vectors_before": (are_texts(row.vectors_before), "a mapping of texts"),
     }
@@ -64,11 +66,8 @@ def _of_prompts(row: Model) -> dict[str, Rule]:
             f"one of {', '.join(get_args(Pooling))}; or None with a projector, for multi-vectors alone",
         ),
         "layer_norm": (isinstance(row.layer_norm, bool), "True or False"),
-        "templates": (
-            are_templates(row.templates),
-            TEMPLATES,
-        ),
-        "padding": (row.padding is None or isinstance(row.padding, Special), "a Special, or None"),
+        "templates": (are_templates(row.templates), TEMPLATES),
+        "padding": (row.padding is None or is_special(row.padding), "a Special, or None"),
         "image_positions": (row.image_positions in ("grid", "line"), "grid or line"),
         "tasks": (is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, tasks),
         "symmetric_tasks": (

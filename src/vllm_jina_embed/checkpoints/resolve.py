@@ -18,9 +18,10 @@ from .description import DEMO, DEMO_FOLDER, Model
 from .files import Folder, Location, locate, read_json
 from .kinds import RANKS, check_kind, check_published
 from .rankers import PUBLISHED_RANKERS, RANKERS
-from .recognition import Decision, decide
+from .recognition import Decision, R, decide
 from .registry import DEFAULT_ROW, PUBLISHED, ROWS, UNSERVED
 from .row import Row
+from .sentence_files import longest_text
 from .token_layer import TokenLayer
 
 logger = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ def _sized(
         has_adapters=has_adapters,
         min_pixels=row.min_pixels,
         max_pixels=row.max_pixels,
-        max_length=longest(where, text_config, row),
+        max_length=longest(name, location, text_config, decision),
         architecture=decision.layout.architecture,
         options=options,
     )
@@ -174,10 +175,26 @@ def _row_length(where: str, config: Mapping[str, Any], layer: TokenLayer, hidden
     return values.whole(where, config, layer.size_key, layer.size, most=values.LARGEST_SIZE)
 
 
-def longest(where: str, config: Mapping[str, Any], row: Row) -> int:
-    """Return the row's ``max_length``, or how many tokens the model has positions for where those are fewer."""
-    positions = _positions(where, config, row)
-    return positions if row.max_length is None else min(row.max_length, positions)
+def longest(name: str, location: Location, config: Mapping[str, Any], decision: Decision[R]) -> int:
+    """Return the row's ``max_length``, or how many tokens the files allow where those are fewer.
+
+    Args:
+        name: The checkpoint, as the user passed it.
+        location: Its folder or repository.
+        config: The settings of its text's model.
+        decision: Its row and layout.
+
+    Raises:
+        ConfigError: A value has another type, or is out of its range.
+    """
+    row, config = decision.row, {**decision.layout.config, **config}
+    length = _positions(f"model={name!r}: config.json", config, row)
+    if row.max_length is not None:
+        length = min(row.max_length, length)
+    if isinstance(row, Model) and row.padding is not None:
+        return length  # a model with padding was trained with all of its positions
+    own = longest_text(name, location, has_table=config.get("position_embedding_type") == "absolute")
+    return length if own is None else min(own, length)
 
 
 def _positions(where: str, config: Mapping[str, Any], row: Row) -> int:

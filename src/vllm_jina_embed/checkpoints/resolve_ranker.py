@@ -46,7 +46,7 @@ def resolve_ranker(model: str, revision: str | None = None, row: RankingModel | 
         row=decision.row,
         min_pixels=decision.row.min_pixels,
         max_pixels=decision.row.max_pixels,
-        max_length=longest(where, text_config, decision.row),
+        max_length=longest(model, location, text_config, decision),
         architecture=decision.layout.architecture,
     )
 

@@ -12,6 +12,8 @@ from .layout import Layout
 from .row import Row
 from .templates import is_image
 
+NOT_A_ROWS = ("trust_remote_code", "model", "tokenizer", "hf_overrides")
+"""Arguments that no row has: a user allows the first, and the others are made of the checkpoint and the row."""
 Rule: TypeAlias = tuple[bool, str]
 """Whether a field's value means something, and what does."""
 
@@ -76,10 +78,13 @@ def _of_start(row: Row) -> dict[str, Rule]:
             isinstance(row.splits_prompts, bool) and not (row.splits_prompts and row.attention == "both"),
             "True or False, and False with attention='both'",
         ),
-        "overrides": (has_json(row.overrides), "a mapping of JSON values by names"),
+        "overrides": (
+            has_json(row.overrides) and "architectures" not in row.overrides,
+            "a mapping of JSON values by names, without architectures, which is vllm_architecture",
+        ),
         "arguments": (
-            has_json(row.arguments) and "trust_remote_code" not in row.arguments,
-            "a mapping of JSON values by names, without trust_remote_code",
+            has_json(row.arguments) and not {*NOT_A_ROWS} & {*row.arguments},
+            f"a mapping of JSON values by names, without {', '.join(NOT_A_ROWS)}",
         ),
     }
 
@@ -118,7 +123,7 @@ def of_layout(layout: Layout) -> dict[str, Rule]:
     """Return the rules of a layout's fields."""
     adapters = ("none", "ignored", "folder", "named", "by_task", "merged")
     mappings, texts = ("config", "text", "processor", "defaults"), ("unnamed", "texts_only", "assumed")
-    flags = ("adds_ends", "pooling_decides", "prompts_unpublished")
+    flags = ("adds_ends", "any_prompts", "pooling_decides", "prompts_unpublished")
     return {
         "architecture": (bool(layout.architecture) and is_text_or_none(layout.architecture), "an architecture"),
         **{name: (has_text_keys(getattr(layout, name)), "a mapping of values by keys") for name in mappings},

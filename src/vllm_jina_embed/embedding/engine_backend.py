@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from dataclasses import replace
+from functools import partial
 
 from ..engine.pool import EnginePool
 from ..prompts.base import Builder, check_role
-from ..prompts.build import load_builder
 from ..settings import Settings
 from .abilities import check_request
 from .backend import Request
@@ -20,6 +20,7 @@ from .fusion import embed_fused
 from .outcomes import Outcome
 from .pipeline import Plan, Progress, embed_items
 from .progress import progress_bar
+from .prompt_builders import Loader, from_checkpoint
 
 
 class EngineBackend(EngineUser[Builder]):
@@ -29,7 +30,15 @@ class EngineBackend(EngineUser[Builder]):
         settings: Checked settings, which choose the engine and the prompts.
     """
 
-    def __init__(self, settings: Settings, pool: EnginePool, *, owner: str, builder: Builder | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pool: EnginePool,
+        *,
+        owner: str,
+        builder: Builder | None = None,
+        load: Loader = from_checkpoint,
+    ) -> None:
         """Keep the settings; nothing starts.
 
         Args:
@@ -37,13 +46,10 @@ class EngineBackend(EngineUser[Builder]):
             pool: Where engines come from.
             owner: The embedder's name in errors.
             builder: Builds prompts; pass it where the tokenizer is not among the checkpoint's files.
+            load: Makes the builder at the first request if none was passed.
         """
         self.settings = settings
-        super().__init__(settings.engine, pool, owner=owner, load=self._loaded, builder=builder)
-
-    def _loaded(self) -> Builder:
-        settings = self.settings
-        return load_builder(settings.checkpoint, revision=settings.engine.revision, policy=settings.media)
+        super().__init__(settings.engine, pool, owner=owner, load=partial(load, settings, pool), builder=builder)
 
     def run(self, request: Request) -> Outcome:
         """See ``Backend.run``."""

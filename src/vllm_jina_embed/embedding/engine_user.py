@@ -65,7 +65,8 @@ class EngineUser(Generic[B]):
         """Return the running engine and the prompt builder; start what is missing.
 
         Raises:
-            ConfigError: There is no usable tokenizer, or vLLM cannot be started with these settings.
+            ConfigError: There is no usable tokenizer, vLLM cannot be started with these settings, or the settings were
+                pickled and the checkpoint is another one here.
             EngineError: vLLM did not start.
             ClosedError: After ``close``.
         """

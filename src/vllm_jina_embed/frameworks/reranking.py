@@ -12,6 +12,7 @@ from pydantic import AliasChoices, Field, PrivateAttr, StrictInt, model_validato
 
 from ..checkpoints.description import DEMO
 from ..embedder import JinaEmbedder
+from ..embedding.calls import Calls
 from ..errors import ConfigError
 from ..late_interaction import stages
 from ..late_interaction.reranker import MaxSimReranker
@@ -19,7 +20,7 @@ from ..reranker import JinaReranker
 from ..reranking.settings import RankingSettings
 from ..reranking.settings import keywords as ranking_keywords
 from ..settings import Settings
-from .base import Adapter
+from .base import Adapter, own_copy
 from .fields import ENGINE, MODEL_SPELLINGS, SHARED, EngineFields, ModelName, keywords
 
 
@@ -86,7 +87,7 @@ class MaxSimFields(RerankerFields):
         repr=False,
         description="Keeps multi-vectors: a path for an SQLite file, or a store of the framework.",
     )
-    _own: JinaEmbedder | None = PrivateAttr(default=None)
+    _own: Calls | None = PrivateAttr(default=None)  # what is closed with this
 
     @model_validator(mode="after")
     def _take_reranker(self) -> Self:
@@ -98,6 +99,12 @@ class MaxSimFields(RerankerFields):
         self._reranker = MaxSimReranker(core, cache=self._as_store(self.cache))
         self._show_settings(keywords(core.settings), SHARED)
         return self
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Own a copy of the embedder that was passed in: whoever made that one cannot close it here."""
+        super().__setstate__(state)
+        core = self._reranker = own_copy(self._reranker)
+        self._own = core.embedder
 
     def close(self) -> None:
         """Release the engine and the cache's file; an embedder that was passed in stays open."""
@@ -138,6 +145,7 @@ class RankingFields(RerankerFields):
         repr=False,
         description="An existing JinaReranker; whoever made it closes it.",
     )
+    _is_owner: bool = PrivateAttr(default=False)
 
     @model_validator(mode="after")
     def _take_reranker(self) -> Self:
@@ -146,6 +154,7 @@ class RankingFields(RerankerFields):
             if not self.model:
                 raise ConfigError("got no model; pass model=... with the name of a reranker, or reranker=...")
             self._reranker = JinaReranker(self.model, **{name: getattr(self, name) for name in names})
+            self._is_owner = True
             return self
         if not isinstance(self.reranker, JinaReranker):
             raise ConfigError(f"got a {type(self.reranker).__name__} as reranker; expected a JinaReranker.")
@@ -153,12 +162,19 @@ class RankingFields(RerankerFields):
         self._show_settings(ranking_keywords(self.reranker.settings), names, given="reranker")
         return self
 
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Own a copy of the reranker that was passed in: whoever made that one cannot close it here."""
+        super().__setstate__(state)
+        self._reranker, self._is_owner = own_copy(self._reranker), True
+        if self.reranker is not None:
+            self.__dict__["reranker"] = self._reranker
+
     def close(self) -> None:
         """Release the engine; a reranker that was passed in stays open. Further calls do nothing."""
-        if self.reranker is None:
+        if self._is_owner:
             super().close()
 
     async def aclose(self) -> None:
         """Await ``close`` without blocking the loop."""
-        if self.reranker is None:
+        if self._is_owner:
             await super().aclose()

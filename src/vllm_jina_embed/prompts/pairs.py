@@ -15,10 +15,11 @@ from ..checkpoints.files import TOKENIZER, Location
 from ..checkpoints.prompt_pieces import Slot, Template
 from ..checkpoints.ranking import RankingModel
 from ..errors import ConfigError, InputError
-from ..inputs.items import BothItem, ImageItem, Item, TextItem, opened
+from ..inputs.items import BothItem, ImageItem, Item, TextItem
 from ..inputs.policy import MediaPolicy
-from .base import Prompt, Truncate
+from .base import Files, Prompt, Truncate
 from .frames import Frame
+from .item_images import images_of
 from .normalization import normalized
 from .pieces import PieceBuilder
 from .plain import PlainTokenizer, plain_tokenizer
@@ -85,7 +86,7 @@ class PairBuilder:
                 leaves no room for a document; or an image cannot be opened.
         """
         check_modality(query, self._row)
-        images = () if isinstance(query, TextItem) else tuple(one.pixels for one in opened(query, self._policy))
+        images, files = _images_of(query, self._row, self._policy)
         text = "" if isinstance(query, ImageItem) else self._normalized(query.text)
         asked = TextItem(position=0, where="instruction", text=self._normalized(instruction))
         counted = TextItem(position=query.position, where=query.where, text=text)
@@ -114,7 +115,7 @@ class PairBuilder:
                 where=query.where,
                 positions=[query.position],
             )
-        return DocumentBuilder(pieces, self._row, images)
+        return DocumentBuilder(pieces, self._row, images, files)
 
     def _normalized(self, text: str) -> str:
         return normalized(text, self._row.normalization)
@@ -143,8 +144,9 @@ class PairBuilder:
 class DocumentBuilder:
     """Builds the prompts of one query's documents."""
 
-    def __init__(self, pieces: PieceBuilder, row: RankingModel, images: tuple[Image.Image, ...]) -> None:
-        self._pieces, self._row, self._images = pieces, row, images
+    def __init__(self, pieces: PieceBuilder, row: RankingModel, images: tuple[Image.Image, ...], files: Files) -> None:
+        """Store the prompts of one query's documents, and the images and files of the query."""
+        self._pieces, self._row, self._images, self._files = pieces, row, images, files
         places = {piece: place for place, piece in enumerate(row.template) if isinstance(piece, Slot)}
         self._document_first = places[Slot.DOCUMENT] < places[Slot.QUERY]
 
@@ -170,10 +172,22 @@ class DocumentBuilder:
         """Return the prompt with the images of the query, all of them in the order that the engine takes."""
         if isinstance(prompt, InputError):
             return prompt
-        sides = (prompt.images, self._images) if self._document_first else (self._images, prompt.images)
-        images = (*sides[0], *sides[1])
-        images = images[::-1] if self._row.images_reversed else images
-        return replace(prompt, images=images, around=(0, 0), is_both=bool(images))
+        files = prompt.files or (None,) * len(prompt.images)
+        if self._document_first:
+            images, files = (*prompt.images, *self._images), (*files, *self._files)
+        else:
+            images, files = (*self._images, *prompt.images), (*self._files, *files)
+        if self._row.images_reversed:
+            images, files = images[::-1], files[::-1]
+        return replace(prompt, images=images, files=files, around=(0, 0), is_both=bool(images))
+
+
+def _images_of(query: Item, row: RankingModel, policy: MediaPolicy) -> tuple[tuple[Image.Image, ...], Files]:
+    """Return the images of a query, and the file of each, or None."""
+    if isinstance(query, TextItem):
+        return (), ()
+    images, files = images_of(query, policy, row.side_multiple)
+    return images, files or (None,) * len(images)
 
 
 def pair_builder(row: RankingModel, location: Location, *, policy: MediaPolicy) -> PairBuilder:

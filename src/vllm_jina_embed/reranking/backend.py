@@ -10,15 +10,15 @@ from functools import partial
 
 import numpy as np
 
-from ..checkpoints.files import locate
 from ..embedding.engine_user import EngineUser
 from ..embedding.outcomes import Outcome
 from ..embedding.pipeline import Progress, work_on
 from ..embedding.progress import progress_bar
 from ..engine.pool import EnginePool
 from ..inputs.items import BadItem, Checked, Item, good, mixed
-from ..prompts.pairs import PairBuilder, pair_builder
+from ..prompts.pairs import PairBuilder
 from ..settings import OnError, check_on_error
+from .prompt_builders import Loader, from_checkpoint
 from .scores import Judging, Logits, scores_of
 from .settings import RankingSettings, check_instruction
 
@@ -46,7 +46,13 @@ class RankingBackend(EngineUser[PairBuilder]):
     """Computes the logits of pairs."""
 
     def __init__(
-        self, settings: RankingSettings, pool: EnginePool, *, owner: str, builder: PairBuilder | None = None
+        self,
+        settings: RankingSettings,
+        pool: EnginePool,
+        *,
+        owner: str,
+        builder: PairBuilder | None = None,
+        load: Loader = from_checkpoint,
     ) -> None:
         """Keep the settings; nothing starts.
 
@@ -55,9 +61,10 @@ class RankingBackend(EngineUser[PairBuilder]):
             pool: Where engines come from.
             owner: The reranker's name in errors.
             builder: Builds the prompts where the tokenizer came from servers.
+            load: Makes the builder at the first request if none was passed.
         """
         self.settings = settings
-        super().__init__(settings.engine, pool, owner=owner, load=self._loaded, builder=builder)
+        super().__init__(settings.engine, pool, owner=owner, load=partial(load, settings, pool), builder=builder)
 
     def pairs(
         self,
@@ -111,11 +118,6 @@ class RankingBackend(EngineUser[PairBuilder]):
             # In a thread: it starts the engine, and opens the images of the query.
             outcome = await self.awaited(await asyncio.to_thread(self._submit, call, bar.update))
         return self._checked(call, outcome)
-
-    def _loaded(self) -> PairBuilder:
-        settings = self.settings
-        location = locate(settings.checkpoint.location, settings.engine.revision)
-        return pair_builder(settings.checkpoint.row, location, policy=settings.media)
 
     def _submit(self, call: Pairs, progress: Progress) -> concurrent.futures.Future[Outcome]:
         engine, builder = self.ready()

@@ -73,10 +73,19 @@ class TextRenderer(HfRenderer):
         chosen = [_with_choice(prompt, (prompt_extras or {}).get("chat_template_kwargs")) for prompt in prompts]
         return await super().render_cmpl_async(chosen, *others, prompt_extras=prompt_extras, **options)
 
+    def _tokenize_singleton_prompt(self, prompt: Any, params: Any) -> Any:
+        """Return a prompt with its token ids; a client's own stay what they are."""
+        _refuse_changed_ids(prompt, params)
+        return super()._tokenize_singleton_prompt(prompt, params)
+
+    async def _tokenize_singleton_prompt_async(self, prompt: Any, params: Any) -> Any:
+        """See ``_tokenize_singleton_prompt``."""
+        _refuse_changed_ids(prompt, params)
+        return await super()._tokenize_singleton_prompt_async(prompt, params)
+
     def _tokenize_prompt(self, prompt: Any, params: Any) -> Any:
         """Return a prompt with its token ids, and the images that stand in it."""
-        if params.pad_prompt_tokens is not None:
-            raise VLLMValidationError("padding would be averaged with the text; leave it out.", parameter="padding")
+        _refuse_padding(params)
         prompt = dict(prompt)
         told, is_message = prompt.pop(CHOICE, None), prompt.pop(IS_MESSAGE, False)
         images, text = _images_of(prompt), prompt.pop(TEXT, prompt["prompt"])
@@ -173,6 +182,39 @@ class TextRenderer(HfRenderer):
     def _truncate(self, params: Any) -> str:
         side = getattr(params, "truncation_side", None) or self.get_tokenizer().truncation_side
         return "start" if side == "left" else "end"
+
+
+def _refuse_padding(params: Any) -> None:
+    """Raise if a request asks for padding.
+
+    Raises:
+        VLLMValidationError: It does.
+    """
+    if params.pad_prompt_tokens is not None:
+        raise VLLMValidationError("padding would be averaged with the text; leave it out.", parameter="padding")
+
+
+def _refuse_changed_ids(prompt: Any, params: Any) -> None:
+    """Raise if a client's token ids would be padded or cut: they are a whole prompt, and its ends decide the vector.
+
+    vLLM 0.32 does both to any ids, without a word (``TokenizeParams.apply_post_tokenization``).
+
+    Raises:
+        VLLMValidationError: They would; shows both numbers.
+    """
+    if "prompt_token_ids" not in prompt:
+        return
+    _refuse_padding(params)
+    count, keep = len(prompt["prompt_token_ids"]), params.truncate_prompt_tokens
+    if keep is not None and keep < 0:
+        keep = params.max_truncation_tokens
+    if keep is not None and keep < count:
+        raise VLLMValidationError(
+            f"truncate_prompt_tokens={keep} would cut {count} token ids, which are a whole prompt with its ends. Send "
+            "the string, of which the text alone is cut, or fewer ids.",
+            parameter="truncate_prompt_tokens",
+            value=keep,
+        )
 
 
 def _as_text(params: Any) -> Any:

@@ -17,6 +17,7 @@ from ..checkpoints.weights.token_layers import layer_files
 from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY
 from ..engine.remote.ranking_facts import RankingFacts
 from ..engine.remote.server_facts import ServerFacts
+from ..inputs.decoder import decoder
 
 
 def facts_of(state: Any) -> ServerFacts:
@@ -52,6 +53,7 @@ def facts_of(state: Any) -> ServerFacts:
         priority=config.scheduler_config.policy == "priority",
         models={task: task for task in tasks} if checkpoint.has_adapters else {},
         version=__version__,
+        decoder=decoder(),
     )
 
 
@@ -77,6 +79,7 @@ def ranking_facts_of(state: Any, row: RankingModel) -> RankingFacts:
         max_tokens=model.max_model_len,
         priority=config.scheduler_config.policy == "priority",
         version=__version__,
+        decoder=decoder(),
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from vllm_jina_embed import JinaEmbedder, JinaReranker, Layers, Layout, RankingModel, Slot, Special, YesNo, register
 from vllm_jina_embed.checkpoints import rankers, table
 from vllm_jina_embed.checkpoints.digest import NO_VECTORS
+from vllm_jina_embed.checkpoints.prompt_pieces import TokenId
 from vllm_jina_embed.checkpoints.rankers import PUBLISHED_RANKERS, RANKERS, ranker_given
 from vllm_jina_embed.checkpoints.registry import PUBLISHED, ROWS, modules_of
 from vllm_jina_embed.checkpoints.resolve import resolve
@@ -113,6 +114,21 @@ def test_a_model_that_no_file_names_has_to_be_named(tmp_path: Path) -> None:
     assert JinaReranker(own).checkpoint.row == OWN
 
 
+@pytest.mark.parametrize(
+    ("file", "told", "longest"),
+    [
+        ("sentence_bert_config.json", {"max_seq_length": 128}, 128),
+        ("tokenizer_config.json", {"model_max_length": 200}, 200),
+        ("tokenizer_config.json", {"model_max_length": 10**30}, 4094),
+    ],
+)
+def test_pairs_are_no_longer_than_vllm_takes(tmp_path: Path, file: str, told: dict[str, int], longest: int) -> None:
+    """It starts with no longer prompts than these files say."""
+    folder = folder_of(tmp_path, "bge-reranker-v2-m3", "XLMRobertaForSequenceClassification")
+    (folder / file).write_text(json.dumps(told))
+    assert resolve_ranker(str(folder)).max_length == longest
+
+
 def test_an_unknown_architecture_says_how_to_describe_it(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "other", "OtherForRanking")
     with pytest.raises(ConfigError, match=r"row=vllm_jina_embed.RankingModel"):
@@ -201,6 +217,14 @@ def test_each_field_of_a_row_is_checked(name: str, value: object) -> None:
         ("modalities", ()),
         ("pooling", "mean"),
         ("pooling", None),
+        ("instruction", "\ud800"),
+        ("template", (*OWN.template, "\ud800")),
+        ("template", (*OWN.template, Special(""))),
+        ("template", (*OWN.template, Special("\ud800"))),
+        ("template", (*OWN.template, TokenId(-1))),
+        ("template", (*OWN.template, TokenId(True))),
+        ("overrides", {"architectures": ["Qwen3Model"]}),
+        *(("arguments", {argument: "x"}) for argument in ("trust_remote_code", "model", "tokenizer", "hf_overrides")),
         ("head", YesNo(yes="yes", no="yes")),
         ("head", YesNo(yes="", no="no")),
         ("head", Layers(names=("a",), activation="tanh")),  # type: ignore[arg-type]

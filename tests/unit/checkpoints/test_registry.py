@@ -146,8 +146,14 @@ WRONG: dict[str, tuple[object, str]] = {
     ),
     "layer_norm": (1, "True or False"),
     "attention": ("left", "causal or both, or None"),
-    "overrides": ({"is_causal": object}, "a mapping of JSON values by names"),
-    "arguments": ({"trust_remote_code": True}, "a mapping of JSON values by names, without trust_remote_code"),
+    "overrides": (
+        {"is_causal": object},
+        "a mapping of JSON values by names, without architectures, which is vllm_architecture",
+    ),
+    "arguments": (
+        {"trust_remote_code": True},
+        "a mapping of JSON values by names, without trust_remote_code, model, tokenizer, hf_overrides",
+    ),
     "kind": ("BPE", "bpe, unigram or wordpiece"),
     "image": (
         (Slot.TEXT,),

@@ -133,6 +133,34 @@ async def test_every_setting_reaches_the_reranker_of_its_own(kind: Any, tmp_path
 
 
 @both
+async def test_what_is_pickled_with_a_reranker_owns_its_copy(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its settings; whoever made the first one cannot close the copy. What goes with one stays one."""
+    monkeypatch.setattr(JinaReranker, "_pool", in_memory_reranker([])._pool)
+    with JinaReranker(write_qwen3(tmp_path), instruction="Find it") as reranker:
+        made = kind(reranker=reranker, top_n=2)
+        right = await ask(made, TEXTS)
+        first, second, kept = pickle.loads(pickle.dumps([made, made.model_copy(), reranker]))
+        for copy in (first, second):
+            assert copy.reranker is copy._reranker
+            assert copy.reranker.settings == reranker.settings
+            assert copy.reranker is not kept
+            assert await ask(copy, TEXTS) == right
+        first.close()
+        assert (first.reranker.closed, second.reranker.closed, kept.closed, reranker.closed) == (True, *[False] * 3)
+        await second.aclose()
+        assert second.reranker.closed
+        made.close()
+        assert not reranker.closed
+    own = kind(model=str(reranker.checkpoint.location))
+    with pickle.loads(pickle.dumps(own)) as copy:
+        assert len(await ask(copy, TEXTS)) == 4
+    assert (copy._reranker.closed, own._reranker.closed) == (True, False)
+    assert JinaReranker._pool.running() == 0
+
+
+@both
 def test_a_row_of_ones_own_is_named_by_its_digest_in_json(kind: Any, reranker: JinaReranker) -> None:
     row = reranker.checkpoint.row
     model = str(reranker.checkpoint.location)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 from tokenizers import AddedToken, Tokenizer
 
+from tests.support.images import encoded
 from tests.support.tokenizer import KNOWN, make_tokenizer
 from tests.support.unigram import make_unigram
 from vllm_jina_embed.checkpoints.ranking import RankingModel
@@ -139,6 +141,35 @@ def test_images_are_given_in_the_order_that_the_engine_takes() -> None:
     found = prompt_of(prompt)
     assert found.token_ids == (*ids(f"**Document**:\n{SPAN}\n**Query**:\n{SPAN}"), 100)
     assert [np.asarray(one).tolist() for one in found.images] == [np.asarray(one).tolist() for one in (query, document)]
+
+
+@pytest.mark.parametrize("row", [QWEN3_VL_RERANKER, JINA_RERANKER_M0], ids=str)
+def test_files_stand_beside_their_images(row: RankingModel) -> None:
+    """In whatever order these are; an image of pixels alone has None."""
+    query, document = (encoded(one, "PNG", compress_level=9) for one in (drawing("red"), drawing("blue")))
+    prompts = map(prompt_of, [*built(row, query, [document, image(2), "brown"]), *built(row, "fox", [document])])
+    files = (query, "image/png"), (document, "image/png")
+    assert [prompt.files for prompt in prompts] == [files, (files[0], None), files[:1], files[1:]]
+    (plain,) = built(row, image(1), [document])
+    assert prompt_of(plain).files == (None, files[1])
+    multiple = replace(row, side_multiple=28)
+    (resized,) = built(multiple, query, [document])
+    assert prompt_of(resized).files == (None, None)
+    assert [(one.width % 28, one.height % 28) for one in prompt_of(resized).images] == [(0, 0)] * 2
+
+
+def drawing(colour: str) -> Image.Image:
+    """Return an image whose PNG is smaller than its pixels."""
+    return Image.new("RGB", (90, 70), colour)
+
+
+def test_a_special_token_in_a_plain_text_of_a_template_is_named() -> None:
+    """It would be the letters of its name, and the score another one."""
+    row = replace(QWEN3_RERANKER, name="own", template=("<|im_start|>", *QWEN3_RERANKER.template))
+    with pytest.raises(
+        ConfigError, match=r"row='own' has '<\|im_start\|>' in a plain text .*Special\('<\|im_start\|>'\)"
+    ):
+        builder_of(row)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))

@@ -30,6 +30,7 @@ from .messages import VectorRequest
 from .ranking_facts import RankingFacts
 from .ranking_server import RankingServer
 from .server import Server
+from .server_checks import compare_before
 from .server_facts import ServerFacts
 
 try:
@@ -167,7 +168,8 @@ class RemoteEngine:
         """Return what the servers tell: their facts, and the tokenizer.json that goes with them.
 
         Raises:
-            ConfigError: None of them tells any: they are plain vLLM servers.
+            ConfigError: None of them tells any: they are plain vLLM servers. Or they serve something else than what
+                the configuration was made for.
             EngineDeadError: The one that tells them does not answer any more.
         """
         told = [(server.facts.tasks, server) for server in self._servers if server.facts is not None]
@@ -178,6 +180,9 @@ class RemoteEngine:
             )
         _, server = max(told, key=lambda one: one[0])
         assert server.facts is not None
+        if self._config.location:
+            facts = [one.facts for one in self._servers if one.facts is not None]
+            compare_before(self._config, facts, all_told=len(facts) == len(self._servers))
         assert self._balancer is not None
         job = self._balancer.call(AnyServer.tokenizer, can=lambda one: one is server)
         return server.facts, self.run(job).result()
@@ -214,10 +219,7 @@ class RemoteEngine:
         """Return an array or an error per prompt; refused together, they are asked one by one."""
         if self._balancer is None:
             raise ConfigError("the engine is closed.")
-        if any(prompt.images for prompt in prompts):
-            question = await asyncio.to_thread(messages.question, prompts)
-        else:
-            question = messages.question(prompts)
+        question = messages.Question(prompts)
 
         def job(server: Server | RankingServer) -> Coroutine[object, object, Answers]:
             return server.answer(request, prompts, question)

@@ -34,6 +34,12 @@ class RankingFacts:
     max_tokens: int
     priority: bool
     version: str
+    decoder: str
+
+    @property
+    def location(self) -> str:
+        """As in ``ServerFacts``."""
+        return f"{self.checkpoint.name} in {self.dtype}"
 
     @property
     def tasks(self) -> int:

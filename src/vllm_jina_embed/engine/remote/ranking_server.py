@@ -13,13 +13,14 @@ from typing import Any
 from ..._arrays import Floats
 from ...checkpoints.ranking import RankingModel
 from ...errors import ConfigError, EngineError
+from ...inputs.decoder import decoder
 from ...prompts.base import Prompt
 from ..config import RemoteConfig
 from ..plugin_contract import PATIENT, URGENT
 from . import messages
 from .any_server import AnyServer, bytes_of
 from .http import Connection
-from .messages import VectorRequest
+from .messages import Question, VectorRequest
 from .ranking_facts import RankingFacts
 from .server_checks import compare_starts
 
@@ -47,11 +48,12 @@ class RankingServer(AnyServer):
         """Tell whether it gives what is requested."""
         return request.kind == "logit"
 
-    async def answer(self, request: VectorRequest, prompts: Sequence[Prompt], question: dict[str, Any]) -> list[Floats]:
+    async def answer(self, request: VectorRequest, prompts: Sequence[Prompt], question: Question) -> list[Floats]:
         """Return the logit of each prompt, ``(1,)``; see ``Server.answer``."""
         await self.meet()
         assert self.facts is not None
-        body: dict[str, Any] = {"task": "classify", "use_activation": False, **question, **messages.ENCODING}
+        made = await question.body(as_files=self.facts.decoder == decoder())
+        body: dict[str, Any] = {"task": "classify", "use_activation": False, **made, **messages.ENCODING}
         if self.facts.priority:
             body["priority"] = URGENT if request.urgent else PATIENT
         told = await self._ask("POST", PATH, body, most=bytes_of(len(prompts)), urgent=request.urgent)
