@@ -10,14 +10,16 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.support.images import noise
+from tests.support.images import encoded, noise
 from tests.support.jina_reranker_m0 import JinaRerankerReference, make_jina_reranker_m0
 from tests.support.qwen3_vl_reranker import Qwen3VlRerankerReference, make_qwen3_vl_reranker
 from tests.support.rerankers import DOCUMENTS, GATE, LONG, QUERY, check_planted, gap
 from tests.support.servers import served
 from tests.support.vision import given
-from vllm_jina_embed import ConfigError, InputError, JinaEmbedder, JinaReranker
-from vllm_jina_embed.engine.remote.messages import data_uri
+from vllm_jina_embed import ConfigError, InputError, JinaEmbedder, JinaReranker, MediaPolicy
+from vllm_jina_embed.engine.remote import messages
+from vllm_jina_embed.inputs.encoding import data_uri
+from vllm_jina_embed.inputs.images import open_image
 
 pytestmark = [pytest.mark.real, pytest.mark.wide]
 
@@ -70,7 +72,9 @@ def part(side: Any) -> Any:
     text, images = side
     if not images:
         return text
-    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": data_uri(one)}} for one in images]
+    parts: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": messages.data_uri(one)}} for one in images
+    ]
     return {"content": parts if text is None else [*parts, {"type": "text", "text": text}]}
 
 
@@ -92,6 +96,26 @@ async def test_a_client_gets_transformers_scores(case: SimpleNamespace, number: 
         best = reranker.rerank(given(*query), items, 3)
         assert [one.position for one in best] == np.argsort(-right, kind="stable")[:3].tolist()
         assert await reranker.arerank(given(*query), items, 3) == best
+
+
+def test_a_file_of_an_image_is_judged_as_its_pixels(case: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The query's and the document's travel as they are, each to its own place."""
+    sent: list[str] = []
+    make = messages.question
+
+    def noted(prompts: Any, *, as_files: bool = False) -> dict[str, Any]:
+        body = make(prompts, as_files=as_files)
+        sent.extend(part["image_url"]["url"] for part in body["messages"][0]["content"])
+        return body
+
+    monkeypatch.setattr(messages, "question", noted)
+    query, document = (encoded(image, "JPEG", quality=90) for image in IMAGES)
+    sides = [(None, [open_image(one, MediaPolicy())]) for one in (query, document)]
+    right, swapped = case.score(*sides), case.score(*sides[::-1])
+    with JinaReranker.from_server(case.url, timeout=600) as reranker:
+        assert gap(reranker.score(query, [document]), [right]) <= GATE
+    assert {*sent} == {data_uri(one, "image/jpeg") for one in (query, document)}
+    check_planted([(right, {"swapped": swapped})])
 
 
 @pytest.mark.parametrize("number", [0, 1])
