@@ -192,7 +192,6 @@ class BruteForce:
         assert (scores[:-1] >= scores[1:] - 1e-4).all(), "order"
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("store", STORES)
 async def test_the_second_look_behind_every_store_is_brute_force(
     store: str, embedder: JinaEmbedder, files: list[Path], tmp_path: Path
