@@ -6,7 +6,7 @@ import base64
 import html
 import re
 from collections.abc import Iterable
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,13 +18,14 @@ HIDDEN = "***"
 class Secret:
     """A string that no ``repr``, message, ``asdict`` or pickle shows; ``reveal`` returns it.
 
-    A copy within the process keeps the string. An unpickled secret is empty, and ``reveal`` raises.
+    A copy within the process keeps the string. An unpickled secret is empty, and ``reveal`` raises, unless it was made
+    with ``is_pickled=True``: then whoever reads the pickle reads the string.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_is_pickled", "_value")
 
-    def __init__(self, value: str | None) -> None:
-        self._value = value
+    def __init__(self, value: str | None, *, is_pickled: bool = False) -> None:
+        self._value, self._is_pickled = value, is_pickled
 
     def reveal(self) -> str:
         """Return the string.
@@ -33,7 +34,11 @@ class Secret:
             ConfigError: This object was unpickled, which loses the string.
         """
         if self._value is None:
-            raise ConfigError("an API key or password is not pickled; pass it again where it is used.")
+            raise ConfigError(
+                "an API key or password is not pickled, so this copy has none. Make the embedder where it is used, by "
+                "JinaEmbedder.from_server(..., api_key=...); or pass pickle_api_key=True to from_server before it is "
+                "pickled: then everybody who can read the pickle can read the key."
+            )
         return self._value
 
     def __eq__(self, other: object) -> bool:
@@ -52,7 +57,7 @@ class Secret:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Secret, (None,)
+        return partial(Secret, is_pickled=self._is_pickled), (self._value if self._is_pickled else None,)
 
 
 def check_key(api_key: str | None) -> str | None:
@@ -66,8 +71,12 @@ def check_key(api_key: str | None) -> str | None:
     return api_key
 
 
-def split_login(url: object) -> tuple[str, Secret | None]:
+def split_login(url: object, *, is_pickled: bool = False) -> tuple[str, Secret | None]:
     """Return a server's URL without user name and password, and these two as in the URL.
+
+    Args:
+        url: The URL.
+        is_pickled: Whether a pickle holds the user name and the password.
 
     Raises:
         ConfigError: It is not an http URL with a host; the message hides everything before an ``@``.
@@ -77,7 +86,7 @@ def split_login(url: object) -> tuple[str, Secret | None]:
             parts = urlsplit(url)
             if parts.hostname and (parts.port is None or parts.port > 0):
                 login, _, place = parts.netloc.rpartition("@")
-                return f"{parts.scheme}://{place}{parts.path}", Secret(login) if login else None
+                return f"{parts.scheme}://{place}{parts.path}", Secret(login, is_pickled=is_pickled) if login else None
         except ValueError:
             pass  # a port out of range, or half an IPv6 address
     raise ConfigError(f"server {without_login(url)} is not a URL; expected one such as 'http://gpu-box:8000'.")

@@ -17,13 +17,13 @@ from .checkpoints import description
 from .checkpoints.registry import row_given
 from .embedding.calls import Calls
 from .embedding.engine_backend import EngineBackend
+from .embedding.prompt_builders import Loader, from_checkpoint, from_same_checkpoint, from_servers, served_builder
 from .engine.pool import POOL, EnginePool
 from .engine.remote import discover
 from .errors import ConfigError
 from .inputs.images import MediaPolicy
 from .pooling.quantization import OutputDtype
 from .prompts.base import Builder, Spelling
-from .prompts.build import read_builder
 from .settings import Fusion, LongText, OnError
 
 
@@ -32,6 +32,9 @@ class JinaEmbedder(Calls):
 
     Constructing it starts nothing; the first call starts the engine or joins a running one with the same
     checkpoint, pixel bounds and ``engine_kwargs``. Safe to call from any thread and any event loop.
+
+    A copy and a pickle hold the settings. What comes back is open, has started nothing, and asks the same servers if
+    this one does; at its first call it refuses a checkpoint that is not the same any more.
     """
 
     _pool: ClassVar[EnginePool] = POOL
@@ -122,9 +125,10 @@ class JinaEmbedder(Calls):
             )
         )
 
-    def _take(self, checked: settings.Settings, builder: Builder | None = None) -> None:
+    def _take(self, checked: settings.Settings, builder: Builder | None = None, load: Loader = from_checkpoint) -> None:
         self.settings = checked
-        self.backend = EngineBackend(checked, self._pool, owner=repr(self), builder=builder)
+        self._is_told = builder is not None  # by the servers, what they serve
+        self.backend = EngineBackend(checked, self._pool, owner=repr(self), builder=builder, load=load)
 
     @classmethod
     def from_server(
@@ -134,6 +138,7 @@ class JinaEmbedder(Calls):
         model: str | os.PathLike[str] | None = None,
         api_key: str | None = None,
         timeout: float = 60.0,
+        pickle_api_key: bool = False,
         truncate_dim: int | None = None,
         **keywords: Any,
     ) -> Self:
@@ -146,6 +151,9 @@ class JinaEmbedder(Calls):
             model: Checkpoint of a plain vLLM server (a folder or a published name); None asks the servers.
             api_key: The servers' ``--api-key``.
             timeout: Seconds for one request, until the last byte of its answer.
+            pickle_api_key: Whether a pickle of this embedder holds ``api_key`` and a password in a URL, which everybody
+                who can read the pickle can read then. Without them, what is unpickled raises a ConfigError at its
+                first call.
             truncate_dim: Alias of ``dimensions``.
             **keywords: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
                 ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``, ``fusion``,
@@ -159,7 +167,8 @@ class JinaEmbedder(Calls):
         if "engine_kwargs" in keywords or "model_kwargs" in keywords:
             raise ConfigError("engine_kwargs belong to the server: pass them to 'vllm-jina-embed serve' after --.")
         keywords["dimensions"] = settings.one_of("dimensions", keywords.get("dimensions"), "truncate_dim", truncate_dim)
-        remote, tokenizer = discover.remote(servers, api_key=api_key, timeout=timeout), None
+        remote = discover.remote(servers, api_key=api_key, timeout=timeout, pickle_api_key=pickle_api_key)
+        tokenizer = None
         require("client", "httpx")
         if model is None:
             remote, tokenizer = remote.discover(cls._pool, row_given(keywords.get("row")))
@@ -168,11 +177,7 @@ class JinaEmbedder(Calls):
         if tokenizer is None:
             embedder._take(checked)
         else:
-            try:
-                builder = read_builder(checked.checkpoint, tokenizer, policy=checked.media)
-            except ConfigError as error:
-                raise ConfigError(f"{', '.join(remote.urls)}: {error}") from error
-            embedder._take(checked, builder)
+            embedder._take(checked, served_builder(checked, tokenizer, ", ".join(remote.urls)))
         return embedder
 
     def cached(self, store: Store | str | os.PathLike[str], *, multi_vectors: bool = False) -> CachedEmbedder:
@@ -203,6 +208,15 @@ class JinaEmbedder(Calls):
         backend = getattr(self, "backend", None)  # missing after an error in __init__
         if backend is not None and not backend.closed and backend.engine is not None:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings, the servers among them; their API key stays behind unless ``pickle_api_key`` is set."""
+        return {"settings": self.settings, "is_told": self._is_told}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the settings; nothing is looked at or asked before the first call, since errors here hang a Pool."""
+        self._take(state["settings"], load=from_servers if state["is_told"] else from_same_checkpoint)
+        self._is_told = state["is_told"]
 
     def __repr__(self) -> str:
         """Return the model, the task and the dimensions as in a call."""

@@ -90,3 +90,12 @@ def test_a_shorter_prompt_is_refused_where_texts_are_filled_up(case: SimpleNames
     for text in ("a", LONG):
         with pytest.raises(VLLMValidationError, match=r"truncate_prompt_tokens=10: .* filled up to 64 tokens"):
             string(case, text, **options)
+
+
+def test_a_text_without_its_ends_is_refused(case: SimpleNamespace) -> None:
+    """SigLIP's builder makes the prompt whatever a request says; CLIP's string is tokenised as it says."""
+    if case.row.padding is not None:
+        assert_equal(string(case, "a fox", add_special_tokens=False), wanted(case, "a fox"))
+        return
+    with pytest.raises(VLLMValidationError, match="add_special_tokens=false leaves out"):
+        string(case, "a fox", add_special_tokens=False)

@@ -231,7 +231,10 @@ async def test_a_length_that_was_not_trained_is_refused(dimensions: int) -> None
     message = rf"dimensions={dimensions} is not a Matryoshka size of demo; choose one of 32, 64, 128"
     with pytest.raises(VLLMValidationError, match=message):
         await ask(client, {"prompt_token_ids": [1]}, params=params)
-    for options in ({"task": "embed", "dimensions": 64}, {"task": "embed"}, {"task": "token_embed", "dimensions": 100}):
+    params = PoolingParams(task="token_embed", dimensions=dimensions)
+    with pytest.raises(VLLMValidationError, match=f"dimensions={dimensions}: demo was trained for one length of"):
+        await ask(client, {"prompt_token_ids": [1]}, params=params)
+    for options in ({"task": "embed", "dimensions": 64}, {"task": "embed"}, {"task": "token_embed"}):
         right = PoolingParams(**options)
         assert len(await ask(client, {"prompt_token_ids": [1]}, params=right)) == 1
 

@@ -6,6 +6,8 @@ The real renderer of vLLM with our hooks, without an engine; ``test_server_visio
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from tests.support.images import encoded, noise
 from tests.support.rendering import server_renderer
 from tests.support.vision import given
 from tests.support.vision_rows import MAKERS, make_vision
+from tests.support.xlm_roberta import make_xlm_roberta
 from vllm_jina_embed.checkpoints.files import locate
 from vllm_jina_embed.checkpoints.prompt_pieces import Slot, Special
 from vllm_jina_embed.checkpoints.registry import ROWS
@@ -216,3 +219,15 @@ def test_a_choice_that_means_nothing_is_refused(served: tuple[Any, Any, Any], ch
         rendered(renderer, message(ITEMS[2]), choice)
     with pytest.raises(VLLMValidationError, match="choice of a prompt"):
         renderer.render_cmpl([{"prompt": "a"}], prompt_extras={"chat_template_kwargs": {PROMPT_KEY: choice}})
+
+
+def test_a_text_without_its_ends_is_counted_and_not_computed(tmp_path: Path) -> None:
+    """bge-m3 was trained with ``<s>`` and ``</s>`` around a text; ``/tokenize`` may leave them out."""
+    with server_renderer(str(make_xlm_roberta(tmp_path / "checkpoint"))) as renderer:
+        params = renderer.default_cmpl_tok_params
+        (whole,) = renderer.render_cmpl([{"prompt": "a fox"}], params)
+        with pytest.raises(VLLMValidationError, match="add_special_tokens=false leaves out <s> and </s>"):
+            renderer.render_cmpl([{"prompt": "a fox"}], params.with_kwargs(add_special_tokens=False))
+        counted = replace(params, max_total_tokens=None, add_special_tokens=False)
+        (bare,) = renderer.render_cmpl([{"prompt": "a fox"}], counted)
+        assert bare["prompt_token_ids"] == whole["prompt_token_ids"][1:-1]

@@ -108,32 +108,79 @@ def worst(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
     return float(np.max([distance(one, other) for one, other in zip(got, expected, strict=True)]))
 
 
-async def check_all_outputs(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
-    """Embeddings of both roles and every size, and token vectors, of short texts and the longest, all at once."""
-    hidden = len(case.expected("query", ["a"])[0])
-    texts = {}
-    for role in case.prefixes:
-        shortest = len(case.ids(role, "a"))
-        counts = [shortest + 20, shortest + 60, case.longest // 2, case.longest - 1, case.longest]
-        texts[role] = [*TEXTS, *(case.of_count(role, count) for count in counts)]
-    assert embedder.checkpoint.matryoshka_sizes == (*case.sizes, hidden)
-    jobs: list[Any] = []
-    for role in case.prefixes:
-        call: Any = {"prompt_name": role, "task": case.task}
-        jobs += [embedder.aembed(texts[role], dimensions=size, **call) for size in (*case.sizes, hidden)]
-        jobs.append(embedder.aembed_multi_vector(texts[role], **call))
-    answers: list[Any] = await asyncio.gather(*jobs)
-    gaps = []
-    for number, role in enumerate(case.prefixes):
-        *dense, rows = answers[number * (len(case.sizes) + 2) :][: len(case.sizes) + 2]
-        for size, got in zip((*case.sizes, hidden), dense, strict=True):
-            assert (got.shape, got.dtype) == ((len(texts[role]), size), np.float32)
-            np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
-            right = case.expected(role, texts[role], size)
-            gaps.append(cells.measure(case.row, "dense", texts[role], got, right))
-        states = [unit(case.states(role, case.ids(role, text))) for text in texts[role]]
-        gaps.append(cells.measure(case.row, "multi", texts[role], rows, states))
-    assert all(gap <= FLOAT32_GATE for gap in gaps), gaps
+class EncoderTests:
+    """What every text encoder shows. Who inherits it has the fixtures ``case`` and ``embedder``, its engine."""
+
+    async def test_every_output(self, case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
+        """Embeddings of both roles and every size, and token vectors, of short texts and the longest, all at once."""
+        hidden = len(case.expected("query", ["a"])[0])
+        texts = {}
+        for role in case.prefixes:
+            shortest = len(case.ids(role, "a"))
+            counts = [shortest + 20, shortest + 60, case.longest // 2, case.longest - 1, case.longest]
+            texts[role] = [*TEXTS, *(case.of_count(role, count) for count in counts)]
+        assert embedder.checkpoint.matryoshka_sizes == (*case.sizes, hidden)
+        jobs: list[Any] = []
+        for role in case.prefixes:
+            call: Any = {"prompt_name": role, "task": case.task}
+            jobs += [embedder.aembed(texts[role], dimensions=size, **call) for size in (*case.sizes, hidden)]
+            jobs.append(embedder.aembed_multi_vector(texts[role], **call))
+        answers: list[Any] = await asyncio.gather(*jobs)
+        gaps = []
+        for number, role in enumerate(case.prefixes):
+            *dense, rows = answers[number * (len(case.sizes) + 2) :][: len(case.sizes) + 2]
+            for size, got in zip((*case.sizes, hidden), dense, strict=True):
+                assert (got.shape, got.dtype) == ((len(texts[role]), size), np.float32)
+                np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
+                right = case.expected(role, texts[role], size)
+                gaps.append(cells.measure(case.row, "dense", texts[role], got, right))
+            states = [unit(case.states(role, case.ids(role, text))) for text in texts[role]]
+            gaps.append(cells.measure(case.row, "multi", texts[role], rows, states))
+        assert all(gap <= FLOAT32_GATE for gap in gaps), gaps
+
+    def test_special_tokens_in_a_text_stay_text(self, case: Case, embedder: JinaEmbedder) -> None:
+        """Special tokens in a text are text, in embeddings and in token vectors."""
+        first, last = case.ends
+        for role, prefix in case.prefixes.items():
+            whole = [[first, *case.plain(prefix + text), last] for text in case.hostile]
+            call: Any = {"prompt_name": role, "task": case.task}
+            got = embedder.embed(case.hostile, **call)
+            assert distance(got, np.stack([case.vector(role, ids) for ids in whole])) <= FLOAT32_GATE
+            rows = embedder.embed_multi_vector(case.hostile, **call)
+            assert worst(rows, [unit(case.states(role, ids)) for ids in whole]) <= FLOAT32_GATE
+            believed = case.expected(role, case.hostile[:1])  # transformers reads them as special tokens
+            assert distance(got[:1], believed) > FAR
+
+    def test_a_text_too_long_is_cut_alone(self, case: Case, embedder: JinaEmbedder) -> None:
+        """A text too long loses the end that was asked for; its prefix and both special tokens stay."""
+        for role, prefix in case.prefixes.items():
+            text = "the quick " + "a " * (case.longest + 30)
+            ids, head = case.ids(role, text), len(case.plain(prefix))
+            first, last = case.ends
+            for longest in (head + 20, case.longest):
+                room = longest - head - 2
+                for truncate, kept in (
+                    ("end", [*ids[: longest - 1], last]),
+                    ("start", [*ids[: 1 + head], *ids[-1 - room : -1], last]),
+                ):
+                    with case.embedder(truncate=truncate, max_length=longest) as other:
+                        with pytest.warns(UserWarning, match=f"lost their {truncate}"):
+                            got = other.embed([text], prompt_name=role)  # type: ignore[arg-type]
+                        assert distance(got[0], case.vector(role, kept)) <= FLOAT32_GATE, (role, truncate)
+            assert ids[0] == first
+        with (
+            case.embedder(truncate="error") as other,
+            pytest.raises(InputError, match=rf"max_length is {case.longest}"),
+        ):
+            other.embed([text])
+
+    def test_what_this_checkpoint_cannot_honour_is_refused(self, case: Case, embedder: JinaEmbedder) -> None:
+        """Sizes, tasks, pixels and images that mean nothing to this checkpoint."""
+        for wrong in ({"dimensions": 33}, {"task": "code"}, {"max_pixels": 100_000}):
+            with pytest.raises(ConfigError, match=next(iter(wrong))):
+                case.embedder(**wrong)
+        with pytest.raises(InputError, match=r"items\[0\]: got an image; this checkpoint takes texts only"):
+            embedder.embed([noise(20, 20, 1)])
 
 
 def check_mistakes(
@@ -174,50 +221,6 @@ def check_planted_prompt(case: Case, embedder: JinaEmbedder, template: Template)
     for prompt, expected in zip(prompts, right, strict=True):
         got = engine.run(engine.embed(prompt, dimensions=len(expected), task=task)).result()
         assert distance(got, expected) > FAR
-
-
-def check_hostile(case: Case, embedder: JinaEmbedder) -> None:
-    """Special tokens in a text are text, in embeddings and in token vectors."""
-    first, last = case.ends
-    for role, prefix in case.prefixes.items():
-        whole = [[first, *case.plain(prefix + text), last] for text in case.hostile]
-        call: Any = {"prompt_name": role, "task": case.task}
-        got = embedder.embed(case.hostile, **call)
-        assert distance(got, np.stack([case.vector(role, ids) for ids in whole])) <= FLOAT32_GATE
-        rows = embedder.embed_multi_vector(case.hostile, **call)
-        assert worst(rows, [unit(case.states(role, ids)) for ids in whole]) <= FLOAT32_GATE
-        believed = case.expected(role, case.hostile[:1])  # transformers reads them as special tokens
-        assert distance(got[:1], believed) > FAR
-
-
-def check_cut(case: Case) -> None:
-    """A text too long loses the end that was asked for; its prefix and both special tokens stay."""
-    for role, prefix in case.prefixes.items():
-        text = "the quick " + "a " * (case.longest + 30)
-        ids, head = case.ids(role, text), len(case.plain(prefix))
-        first, last = case.ends
-        for longest in (head + 20, case.longest):
-            room = longest - head - 2
-            for truncate, kept in (
-                ("end", [*ids[: longest - 1], last]),
-                ("start", [*ids[: 1 + head], *ids[-1 - room : -1], last]),
-            ):
-                with case.embedder(truncate=truncate, max_length=longest) as other:
-                    with pytest.warns(UserWarning, match=f"lost their {truncate}"):
-                        got = other.embed([text], prompt_name=role)  # type: ignore[arg-type]
-                    assert distance(got[0], case.vector(role, kept)) <= FLOAT32_GATE, (role, truncate)
-        assert ids[0] == first
-    with case.embedder(truncate="error") as other, pytest.raises(InputError, match=rf"max_length is {case.longest}"):
-        other.embed([text])
-
-
-def check_refusals(case: Case, embedder: JinaEmbedder) -> None:
-    """Sizes, tasks, pixels and images that mean nothing to this checkpoint."""
-    for wrong in ({"dimensions": 33}, {"task": "code"}, {"max_pixels": 100_000}):
-        with pytest.raises(ConfigError, match=next(iter(wrong))):
-            case.embedder(**wrong)
-    with pytest.raises(InputError, match=r"items\[0\]: got an image; this checkpoint takes texts only"):
-        embedder.embed([noise(20, 20, 1)])
 
 
 def check_planted_start(

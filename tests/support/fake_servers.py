@@ -21,9 +21,11 @@ from tests.support.fake_engine import vector_of
 from vllm_jina_embed.checkpoints import description, resolve
 from vllm_jina_embed.engine.config import RemoteConfig
 from vllm_jina_embed.engine.remote.messages import image_tokens
+from vllm_jina_embed.inputs.images import MediaPolicy, open_image
 from vllm_jina_embed.pooling.single_vector import finish, normalize
 from vllm_jina_embed.prompts.base import Prompt
 
+MAX_BODY_BYTES = 512 * 1024**2  # as in serve/arguments.py, which needs vLLM
 WIDTH = 128  # of the demo checkpoint
 RAW = 5  # L2 norm of an embedding that is not to be normalised
 BEFORE, SPAN, AFTER = (90, 91), (92, 93, 94), (95,)
@@ -37,8 +39,9 @@ def image_prompt(*images: Image.Image) -> Prompt:
 def config_of(*urls: str, **changes: Any) -> RemoteConfig:
     """Return the configuration of servers that serve the demo checkpoint."""
     demo = resolve.resolve("demo")
-    keywords = {"min_pixels": demo.min_pixels, "max_pixels": demo.max_pixels, "checkpoint": demo, **changes}
-    return RemoteConfig(location="demo", revision=None, servers=urls or ("http://a",), **keywords)
+    pixels = {"min_pixels": demo.min_pixels, "max_pixels": demo.max_pixels}
+    keywords = {"location": "demo", "revision": None, "checkpoint": demo, **pixels, **changes}
+    return RemoteConfig(servers=urls or ("http://a",), **keywords)
 
 
 class FakeServers:
@@ -51,6 +54,7 @@ class FakeServers:
         fingerprints: What each host writes into every answer, as servers of ours do; nothing where it is missing.
         requests: How many requests each host got, by path.
         bodies: The decoded bodies of all POST requests, with their host.
+        images: The data URI and the RGB image of each that was sent, as our server opens it.
         most_at_once: Most POST requests that were in each host at the same time.
         both_ways: Whether a token state depends on what follows.
     """
@@ -71,6 +75,7 @@ class FakeServers:
         self.most_at_once: Counter[str] = Counter()
         self.template_tokens = BEFORE
         self.both_ways = False
+        self.images: list[tuple[str, Image.Image]] = []
         self.transport = httpx.MockTransport(self._handle)
 
     def posts(self, host: str) -> int:
@@ -98,7 +103,7 @@ class FakeServers:
         if request.method == "POST":
             self.bodies.append((host, body))
         if path == "/jina/checkpoint" and kind != "plain":
-            return httpx.Response(200, json=facts_of(kind, **self.facts, **self.facts_at.get(host, {})))
+            return httpx.Response(200, json=facts_of(kind, **{**self.facts, **self.facts_at.get(host, {})}))
         if path == "/jina/tokenizer.json" and kind != "plain":
             return httpx.Response(200, content=(description.DEMO_FOLDER / "tokenizer.json").read_bytes())
         if path == "/v1/models":
@@ -127,12 +132,18 @@ class FakeServers:
         ids = list(self.template_tokens)
         for part in body["messages"][0]["content"]:
             if part["type"] == "image_url":
-                data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
-                with Image.open(BytesIO(data)) as image:
-                    assert (image.format, image.mode) == ("PNG", "RGB")
-                    count = image_tokens(*image.size, min_pixels=3136, max_pixels=602112, side=28)
+                count = image_tokens(*self._opened(part).size, min_pixels=3136, max_pixels=602112, side=28)
                 ids += [SPAN[0], *[SPAN[1]] * count, SPAN[2]]
         return [[*ids, *AFTER]]
+
+    def _opened(self, part: dict[str, Any]) -> Image.Image:
+        """Return an image as our server opens it; a server that does not tell how it decodes gets pixels alone."""
+        url = part["image_url"]["url"]
+        if "decoder" not in self.facts:
+            with Image.open(BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+                assert (image.format, image.mode) == ("PNG", "RGB")
+        self.images.append((url, open_image(url, MediaPolicy(max_bytes=MAX_BODY_BYTES, allow_local_files=False))))
+        return self.images[-1][1]
 
 
 class RawServer:

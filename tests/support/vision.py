@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.support.builders import builder_of
 from tests.support.xlm_roberta import unit
+from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.description import Model
 from vllm_jina_embed.inputs import items as inputs
 
@@ -31,12 +32,13 @@ def given(text: str | None, images: Sequence[Image.Image]) -> Any:
     return list(images) if text is None else {"text": text, "image": list(images)}
 
 
-def embedded(engine: Any, row: Model, folder: Path, item: Any, *, role: str, dimensions: int) -> np.ndarray:
-    """Return the vector of an item that a running engine gives for the prompt of ``row``, which may be another's."""
+def embedded(embedder: JinaEmbedder, row: Model, folder: Path, item: Any, *, role: str, dimensions: int) -> np.ndarray:
+    """Return the vector of an item that an embedder's engine gives for the prompt of ``row``, perhaps another's."""
     builder = builder_of(row, (folder / "tokenizer.json").read_text())
     (prompt,) = builder.build(
         inputs.good(inputs.mixed([item])), role=role, task="retrieval", max_length=4096, truncate="error"
     )
+    engine, _ = embedder.backend.ready()  # type: ignore[attr-defined]
     vector: np.ndarray = engine.run(engine.embed(prompt, dimensions=dimensions, task="retrieval")).result()
     return vector
 

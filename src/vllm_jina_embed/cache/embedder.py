@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from functools import partial
+from typing import Any
 
 from ..embedding.calls import Calls
 from ..errors import ClosedError, ConfigError
@@ -56,6 +58,10 @@ class CachedEmbedder(Calls):
         self.embedder.close()
         if isinstance(self.store, SQLiteStore):
             self.store.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes an embedder with the same settings and store, a store of an application's if it pickles."""
+        return partial(type(self), multi_vectors=self.multi_vectors), (self.embedder, self.store)
 
     def __repr__(self) -> str:
         """Return the call that makes an equal embedder."""

@@ -57,13 +57,16 @@ class SQLiteStore:
         Raises:
             ConfigError: The folder does not exist, or the file is not a cache of this class.
         """
-        self.path = _path(path)
+        self._take(_path(path))
+        with self._use():
+            pass
+
+    def _take(self, path: Path) -> None:
+        self.path = path
         self._lock = awaited_lock(self)
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
         self._closed = False
-        with self._use():
-            pass
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the value of each key, None for a missing key, order kept."""
@@ -116,7 +119,7 @@ class SQLiteStore:
         return self.path
 
     def __setstate__(self, path: Path) -> None:
-        type(self).__init__(self, path)
+        self._take(path)  # opened by the first use: an error here would hang a multiprocessing.Pool
 
     @contextlib.contextmanager
     def _use(self) -> Iterator[sqlite3.Connection]:

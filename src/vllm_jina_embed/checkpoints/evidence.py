@@ -11,7 +11,7 @@ from . import values
 from .description import Model
 from .files import Location, optional_json
 from .layout import Layout
-from .sentence_files import read_modes, read_modules, read_prompts
+from .sentence_files import lowers, read_modes, read_modules, read_settings, read_transformer
 
 MODES = {
     "vision_span_mean": "mean",
@@ -21,7 +21,10 @@ MODES = {
     None: "none",
 }
 """By the row's pooling, its name in sentence-transformers' 1_Pooling/config.json; no name there is ``none``."""
+SETTINGS = "config_sentence_transformers.json"
 PROCESSOR = "processor_config.json"
+HELD = ("folder", "named", "by_task")
+"""Adapters that are part of a checkpoint; elsewhere transformers would add one that is beside the weights to them."""
 ROLES = {"query": "query", "passage": "passage", "document": "passage"}
 """By its name in sentence-transformers' files, the role of a prompt."""
 
@@ -39,6 +42,10 @@ class Evidence:
         modes: The poolings in that file, in the words of sentence-transformers.
         prompts: The prompts in config_sentence_transformers.json; None if there is no such file, or no such key.
         has_settings: Whether there is such a file.
+        includes_prompt: Whether the tokens of a prompt are among those that are pooled.
+        similarity: How that file says that vectors are compared; empty if it does not.
+        lowering: The file that says that texts are made lower case, which the tokenizer does not do by itself; empty
+            if none does.
     """
 
     name: str
@@ -49,6 +56,9 @@ class Evidence:
     modes: Collection[str] = ()
     prompts: Mapping[str, str] | None = None
     has_settings: bool = False
+    includes_prompt: bool = True
+    similarity: str = ""
+    lowering: str = ""
 
     @classmethod
     def of(cls, name: str, location: Location, config: Mapping[str, Any], *, modules: bool) -> Evidence:
@@ -66,17 +76,24 @@ class Evidence:
         labels = values.mapping(f"model={name!r}: config.json", config, "id2label")
         no_sign = {"id2label"} if _are_default(labels) else set()
         kept = {key: value for key, value in config.items() if key not in no_sign}
-        kinds, pooling_file = read_modules(name, location) if modules else ((), "")
-        has_settings, prompts = read_prompts(name, location) if modules else (False, None)
+        if not modules:
+            return cls(name=name, location=location, config=kept)
+        kinds, pooling_file = read_modules(name, location)
+        modes, includes_prompt = read_modes(name, location, pooling_file)
+        has_settings, prompts, similarity = read_settings(name, location)
+        file, _, says_lower = read_transformer(name, location)
         return cls(
             name=name,
             location=location,
             config=kept,
             kinds=kinds,
             pooling_file=pooling_file,
-            modes=read_modes(name, location, pooling_file) if modules else (),
+            modes=modes,
             prompts=prompts,
             has_settings=has_settings,
+            includes_prompt=includes_prompt,
+            similarity=similarity,
+            lowering=file if says_lower and not lowers(location) else "",
         )
 
     def names(self, row: Model) -> int:
@@ -117,16 +134,29 @@ def differences(row: Model, layout: Layout, evidence: Evidence, *, known: bool =
     if signs := [f"{key}={values.short(config[key])}" for key in layout.absent if config.get(key) is not None]:
         yield f"config.json has {', '.join(signs)}, as a classifier or a model of late interaction has; expected none"
     yield from _adapters_apart(layout, evidence.location)
-    if not layout.modules:
-        return
+    if layout.modules:
+        yield from _modules_apart(row, layout, evidence, known=known)
+
+
+def _modules_apart(row: Model, layout: Layout, evidence: Evidence, *, known: bool) -> Iterator[str]:
+    """Yield what the files of sentence-transformers say otherwise."""
     if others := [kind for kind in evidence.kinds if kind not in layout.modules]:
         yield f"modules.json has {', '.join(others)}, which is not computed here; expected {', '.join(layout.modules)}"
     mode = MODES[row.pooling]
     if evidence.modes and set(evidence.modes) != {mode}:
         yield f"{evidence.pooling_file} has the pooling {', '.join(sorted(evidence.modes))}; expected {mode}"
+    if "mean" in mode and layout.prompts and not evidence.includes_prompt:
+        yield f"{evidence.pooling_file} has include_prompt=false; expected the prompt's tokens in the mean"
     if other := _other_prompts(layout, evidence, known=known):
         expected = values.short({**layout.prompts, **layout.other_prompts}) if layout.prompts else "none"
-        yield f"config_sentence_transformers.json has the prompts {values.short(other)}; expected {expected}"
+        yield f"{SETTINGS} has the prompts {values.short(other)}; expected {expected}"
+    if evidence.similarity not in ("", "cosine") and evidence.kinds and "Normalize" not in evidence.kinds:
+        yield (
+            f"{SETTINGS} has similarity_fn_name={values.short(evidence.similarity)} and modules.json no Normalize; "
+            "expected cosine, or vectors of norm 1"
+        )
+    if evidence.lowering and row.normalization is None:
+        yield f"{evidence.lowering} has do_lower_case=true, which tokenizer.json does not do; expected false"
 
 
 def _values_apart(file: str, own: Any, expected: Mapping[str, Any]) -> Iterator[str]:
@@ -146,7 +176,7 @@ def _other_prompts(layout: Layout, evidence: Evidence, *, known: bool) -> dict[s
     has, or where it has none. Such a one says nothing if the role's prompt stands there under another name, or where
     the published files have none either and the model is known otherwise.
     """
-    prompts = evidence.prompts or {}
+    prompts = {} if layout.any_prompts else evidence.prompts or {}
     if known and layout.prompts_unpublished and not any(prompts.values()):
         return {}
     has = {_role(key) for key, text in prompts.items() if text and text == _expected(layout, key)}
@@ -180,7 +210,7 @@ def _adapters_apart(layout: Layout, location: Location) -> Iterator[str]:
     if not has_its_adapters(layout, location):
         has, expected = ("a", "none") if location.has_adapters else ("no", "one")
         yield f"it has {has} folder 'adapters'; expected {expected}"
-    if layout.adapters == "merged" and optional_json(location, "adapter_config.json") is not None:
+    if layout.adapters not in HELD and optional_json(location, "adapter_config.json") is not None:
         yield "adapter_config.json says that its weights are an adapter; expected it merged (peft: merge_and_unload)"
 
 

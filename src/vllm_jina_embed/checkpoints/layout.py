@@ -30,6 +30,8 @@ class Layout(Frozen):
             there under any other name is empty. The name of a task may stand in front: ``retrieval.query``. An empty
             ``query`` or ``document`` says nothing beside that prompt under another name, nor alone where the
             checkpoint's name or the caller says which row it is: sentence-transformers writes them by default.
+        any_prompts: Whether it is not known which prompts stand there, as of models whose code has them: then they are
+            not compared, and only the checkpoint's name or the caller says which model it is.
         prompts_unpublished: Whether the published files say nothing of prompts. Empty ones, which sentence-transformers
             writes into a copy, are no difference then, if the name or the caller says which model it is.
         other_prompts: The prompts of tasks that the row does not serve, by their names there. They may stand there too,
@@ -37,7 +39,8 @@ class Layout(Frozen):
         adapters: ``none``; ``ignored``, where a folder ``adapters`` says nothing; ``folder``, in a folder ``adapters``;
             ``named``, where the architecture says that there are some; ``by_task``, where it says so, and ``adapters``
             has a folder of PEFT for each task; ``merged``, where adapters were published, which vLLM cannot serve on a
-            vision encoder: then there is no adapter_config.json beside the weights.
+            vision encoder. But for ``folder``, ``named`` and ``by_task`` there is no adapter_config.json beside the
+            weights: transformers would add that adapter to them.
         adds_ends: Whether tokenizer.json adds the first and the last token of the row's prompts of texts, and no other.
         texts_only: Why images are refused although the model was trained with some, in the words of an error.
         assumed: Where other models have the same files: the words of a warning that this row is assumed.
@@ -56,6 +59,7 @@ class Layout(Frozen):
     absent: tuple[str, ...] = ()
     modules: tuple[str, ...] = ("Transformer", "Pooling", "Normalize")
     prompts: Mapping[str, str] = field(default_factory=dict)
+    any_prompts: bool = False
     prompts_unpublished: bool = False
     other_prompts: Mapping[str, str] = field(default_factory=dict)
     adapters: Literal["none", "ignored", "folder", "named", "by_task", "merged"] = "none"

@@ -87,6 +87,8 @@ def decide(
 
 def _has_sign(row: Model, layout: Layout, evidence: Evidence) -> bool:
     """Tell whether the checkpoint's name, or its pooling and its prompts, say that it is one of ``row``'s."""
+    if layout.any_prompts:
+        return evidence.names(row) > 0
     prompts, own = ({*(texts or {}).values()} - {""} for texts in (evidence.prompts, layout.prompts))
     says_prompts = bool(prompts) or (evidence.prompts is not None and not layout.prompts_unpublished)
     if layout.pooling_decides and says_prompts and not own <= prompts:
@@ -114,12 +116,15 @@ def _no_sign(name: str, architecture: str, apart: Sequence[tuple[Model, Layout, 
     is_chat = "For" in architecture or any(row.attention != "both" for row, _, _ in apart)
     kind = "chat models" if is_chat else "embedding models with other prompts"
     others = _clauses([each for each in apart if each[0] not in rows])
+    by_name = all(layout.any_prompts or not layout.modules for row in rows for layout in row.layouts)
+    files = (
+        "Copy the files 1_Pooling/config.json and config_sentence_transformers.json of the model, or, if it is one, "
+    )
     return (
         f"model={name!r}: {architecture} is the architecture of other models too, such as {kind}, and its "
         f"files or name do not say that it is one of {' or '.join(row.label for row in rows)}. "
-        f"{f'It would be read {others}. ' if others else ''}{WRONG} Copy the files "
-        "1_Pooling/config.json and config_sentence_transformers.json of the model, or, if it is one, pass "
-        f"{' or '.join(f'row={row.name!r}' for row in rows)}."
+        f"{f'It would be read {others}. ' if others else ''}{WRONG} "
+        f"{'If it is one, ' if by_name else files}pass {' or '.join(f'row={row.name!r}' for row in rows)}."
     )
 
 

@@ -17,11 +17,10 @@ from .checkpoint import Checkpoint
 from .description import TASKS, Model, Pooling
 from .evidence import words
 from .layout import Layout
-from .prompt_pieces import Special
 from .table.jina_v4 import JINA_V4
-from .templates import TEMPLATES, are_templates, is_image
+from .templates import TEMPLATES, are_templates, is_image, is_special
 from .token_rules import of_tokens
-from .vllm_rules import of_vllm
+from .vllm_rules import NOT_A_ROWS, of_vllm
 
 DEFAULT_ROW = JINA_V4
 """Row of the demo, the default model."""
@@ -80,10 +79,13 @@ def _of_start(row: Model) -> dict[str, Rule]:
             isinstance(row.splits_prompts, bool) and not (row.splits_prompts and row.attention == "both"),
             "True or False, and False with attention='both'",
         ),
-        "overrides": (_has_json(row.overrides), "a mapping of JSON values by names"),
+        "overrides": (
+            _has_json(row.overrides) and "architectures" not in row.overrides,
+            "a mapping of JSON values by names, without architectures, which is vllm_architecture",
+        ),
         "arguments": (
-            _has_json(row.arguments) and "trust_remote_code" not in row.arguments,
-            "a mapping of JSON values by names, without trust_remote_code",
+            _has_json(row.arguments) and not {*NOT_A_ROWS} & {*row.arguments},
+            f"a mapping of JSON values by names, without {', '.join(NOT_A_ROWS)}",
         ),
     }
 
@@ -99,16 +101,13 @@ def _of_prompts(row: Model) -> dict[str, Rule]:
         ),
         "layer_norm": (isinstance(row.layer_norm, bool), "True or False"),
         "kind": (row.kind in ("bpe", "unigram", "wordpiece"), "bpe, unigram or wordpiece"),
-        "templates": (
-            are_templates(row.templates),
-            TEMPLATES,
-        ),
+        "templates": (are_templates(row.templates), TEMPLATES),
         "image": (
             row.image == () or (takes_images and is_image(row.image)),
             "the pieces of one image, a special token among them, or none",
         ),
         "normalization": (row.normalization in ("lower", "canonical", None), "lower or canonical, or None"),
-        "padding": (row.padding is None or isinstance(row.padding, Special), "a Special, or None"),
+        "padding": (row.padding is None or is_special(row.padding), "a Special, or None"),
         "image_positions": (row.image_positions in ("grid", "line"), "grid or line"),
         "tasks": (_is_tuple_of(row.tasks, str) and {*row.tasks} <= {*TASKS}, tasks),
         "symmetric_tasks": (
@@ -147,7 +146,7 @@ def _of_layout(layout: Layout) -> dict[str, Rule]:
     """Return the rules of a layout's fields."""
     adapters = ("none", "ignored", "folder", "named", "by_task", "merged")
     mappings, texts = ("config", "text", "processor", "defaults"), ("unnamed", "texts_only", "assumed")
-    flags = ("adds_ends", "pooling_decides", "prompts_unpublished")
+    flags = ("adds_ends", "any_prompts", "pooling_decides", "prompts_unpublished")
     return {
         "architecture": (bool(layout.architecture) and _is_text_or_none(layout.architecture), "an architecture"),
         **{name: (_has_text_keys(getattr(layout, name)), "a mapping of values by keys") for name in mappings},

@@ -18,6 +18,7 @@ from .description import DEMO, DEMO_FOLDER, Model
 from .files import Folder, Location, locate, read_json
 from .recognition import Decision, decide
 from .registry import DEFAULT_ROW, PUBLISHED, ROWS, UNSERVED
+from .sentence_files import longest_text
 from .token_layer import TokenLayer
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def _sized(
         has_adapters=has_adapters,
         min_pixels=row.min_pixels,
         max_pixels=row.max_pixels,
-        max_length=_max_length(where, text_config, row),
+        max_length=_max_length(name, location, {**decision.layout.config, **text_config}, row),
         architecture=decision.layout.architecture,
         options=options,
     )
@@ -156,10 +157,15 @@ def _row_length(where: str, config: Mapping[str, Any], layer: TokenLayer, hidden
     return values.whole(where, config, layer.size_key, layer.size, most=values.LARGEST_SIZE)
 
 
-def _max_length(where: str, config: Mapping[str, Any], row: Model) -> int:
-    """Return the row's ``max_length``, or how many tokens the model has positions for where those are fewer."""
-    positions = _positions(where, config, row)
-    return positions if row.max_length is None else min(row.max_length, positions)
+def _max_length(name: str, location: Location, config: Mapping[str, Any], row: Model) -> int:
+    """Return the row's ``max_length``, or how many tokens the files allow where those are fewer."""
+    longest = _positions(f"model={name!r}: config.json", config, row)
+    if row.max_length is not None:
+        longest = min(row.max_length, longest)
+    # A model with padding was trained with all of its positions.
+    has_table = config.get("position_embedding_type") == "absolute"
+    own = None if row.padding is not None else longest_text(name, location, has_table=has_table)
+    return longest if own is None else min(own, longest)
 
 
 def _positions(where: str, config: Mapping[str, Any], row: Model) -> int:

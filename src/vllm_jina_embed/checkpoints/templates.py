@@ -35,12 +35,24 @@ def are_templates(value: Any) -> bool:
 
 def is_image(value: Any) -> bool:
     """Tell whether these are the pieces of one image."""
-    is_tuple = isinstance(value, tuple) and all(isinstance(piece, str | Special) for piece in value)
+    is_tuple = isinstance(value, tuple) and all(_is_text(piece) or is_special(piece) for piece in value)
     return is_tuple and any(isinstance(piece, Special) for piece in value)
 
 
+def is_special(value: Any) -> bool:
+    """Tell whether this names a special token."""
+    return isinstance(value, Special) and bool(value.token) and _is_text(value.token)
+
+
+def _is_text(value: Any) -> bool:
+    """Tell whether this is a text that a tokenizer takes: no half of a surrogate pair."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
 def _is_template(pieces: Any, slots: set[Slot], *, may_have_placeholder: bool) -> bool:
-    if not isinstance(pieces, tuple) or not all(isinstance(one, str | Special | Slot | Placeholder) for one in pieces):
+    if not isinstance(pieces, tuple):
+        return False
+    if not all(_is_text(one) or is_special(one) or isinstance(one, Slot | Placeholder) for one in pieces):
         return False
     own = [piece for piece in pieces if isinstance(piece, Slot)]
     placeholders = [piece for piece in pieces if isinstance(piece, Placeholder)]

@@ -23,8 +23,8 @@ def of_tokens(row: Model) -> dict[str, tuple[bool, str]]:
             "True or False, and True with a projector",
         ),
         "score": (
-            row.score == "maxsim" or (row.score == "cosine" and not alone),
-            "maxsim where there are multi-vectors alone (pooling=None), else cosine or maxsim",
+            (row.score == "maxsim" and row.token_vectors) or (row.score == "cosine" and not alone),
+            "maxsim where there are multi-vectors alone (pooling=None), cosine where there are none, else one of both",
         ),
     }
 

@@ -9,11 +9,17 @@ from typing import Any
 from .description import Model
 from .templates import ROLES
 
+NOT_A_ROWS = ("trust_remote_code", "model", "tokenizer", "hf_overrides")
+"""Arguments that no row has: a user allows the first, and the others are made of the checkpoint and the row."""
+
 
 def of_vllm(row: Model) -> dict[str, tuple[bool, str]]:
     """Return for each of these fields whether its value means something, and what does."""
     return {
-        "vllm_architecture": (row.vllm_architecture is None or _is_text(row.vllm_architecture), "a text, or None"),
+        "vllm_architecture": (
+            row.vllm_architecture is None or (_is_text(row.vllm_architecture) and row.architecture is None),
+            "a text, or None; and None beside an architecture of the plugin",
+        ),
         "reversed_states": (isinstance(row.reversed_states, bool), "True or False"),
         "remote_code": (isinstance(row.remote_code, str), "a text"),
         "config_names": (_are_texts(row.config_names), "a mapping of texts by texts"),

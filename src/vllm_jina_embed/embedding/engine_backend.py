@@ -14,7 +14,6 @@ from ..engine.pool import EnginePool
 from ..engine.protocol import Engine
 from ..errors import ClosedError, EngineError
 from ..prompts.base import Builder, check_role
-from ..prompts.build import load_builder
 from ..settings import Settings
 from .abilities import check_request
 from .backend import Request
@@ -22,6 +21,7 @@ from .fusion import embed_fused
 from .outcomes import Outcome
 from .pipeline import Plan, Progress, embed_items
 from .progress import progress_bar
+from .prompt_builders import Loader, from_checkpoint
 
 
 class EngineBackend:
@@ -33,7 +33,15 @@ class EngineBackend:
         builder: Builds prompts; None before the first request, unless it was passed.
     """
 
-    def __init__(self, settings: Settings, pool: EnginePool, *, owner: str, builder: Builder | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pool: EnginePool,
+        *,
+        owner: str,
+        builder: Builder | None = None,
+        load: Loader = from_checkpoint,
+    ) -> None:
         """Keep the settings; nothing starts.
 
         Args:
@@ -41,11 +49,12 @@ class EngineBackend:
             pool: Where engines come from.
             owner: The embedder's name in errors.
             builder: Builds prompts; pass it where the tokenizer is not among the checkpoint's files.
+            load: Makes the builder at the first request if none was passed.
         """
         self.settings = settings
         self.engine: Engine | None = None
         self.builder = builder
-        self._pool, self._owner = pool, owner
+        self._pool, self._owner, self._load = pool, owner, load
         self._lock = fork_safe_lock(self)
         self._closed = False
 
@@ -68,7 +77,8 @@ class EngineBackend:
         """Return the running engine and the prompt builder; start what is missing.
 
         Raises:
-            ConfigError: There is no usable tokenizer, or vLLM cannot be started with these settings.
+            ConfigError: There is no usable tokenizer, vLLM cannot be started with these settings, or the settings were
+                pickled and the checkpoint is another one here.
             EngineError: vLLM did not start.
             ClosedError: After ``close``.
         """
@@ -76,8 +86,7 @@ class EngineBackend:
         with self._lock:
             self._check_open()
             if self.builder is None:
-                revision = settings.engine.revision
-                self.builder = load_builder(settings.checkpoint, revision=revision, policy=settings.media)
+                self.builder = self._load(settings, self._pool)
             if self.engine is None:
                 self.engine = self._pool.acquire(settings.engine)
             return self.engine, self.builder

@@ -12,6 +12,10 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.description import Model
 from ..checkpoints.registry import DEFAULT_ROW
 from ..checkpoints.table.jina_v4 import MAX_LENGTH
+from ..errors import ConfigError
+
+DECIDED = frozenset({"model", "tokenizer", "hf_overrides"})
+"""Arguments of vLLM that the checkpoint and its row decide; a user's would be left out without a word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,16 @@ class LocalConfig(EngineConfig):
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        """Make the options comparable and hashable."""
+        """Make the options comparable and hashable.
+
+        Raises:
+            ConfigError: They hold an argument that the checkpoint and its row decide.
+        """
+        if own := sorted(DECIDED & {*self.options}):
+            raise ConfigError(
+                f"engine_kwargs: {', '.join(own)} would be ignored: it is made of the checkpoint and its row. Pass "
+                "model=, or row= with a description of another model (vllm_jina_embed.Model, overrides)."
+            )
         object.__setattr__(self, "options_key", json.dumps(self.options, sort_keys=True, default=repr))
 
 

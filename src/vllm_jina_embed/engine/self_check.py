@@ -95,7 +95,7 @@ async def check_engine(
 
     async def check_pooling(prompt: Prompt, tokens: TokenStates, pooling: Pooling) -> None:
         pooled = _pooled(tokens, row, config)
-        for size in (len(pooled), _shortest(row, config, len(pooled))):  # the second time a prefix cache would answer
+        for size in (len(pooled), _shortest(row, len(pooled))):  # the second time a prefix cache would answer
             expected = single_vector.finish(pooled, size)
             got = await engine.embed(prompt, dimensions=size, task=task)
             if not _distance(got, expected) <= LIMIT:
@@ -109,10 +109,9 @@ async def check_engine(
     _check_attention(checked, row)
 
 
-def _shortest(row: Model, config: Any, full: int) -> int:
-    """Return the shortest length that was trained: by ``config`` if it says so, since vLLM refuses any other then."""
-    listed: Sequence[int] | None = getattr(config, "matryoshka_dimensions", None)
-    return min(*listed, full) if listed else min(*row.matryoshka_sizes, row.min_dimensions or full, full)
+def _shortest(row: Model, full: int) -> int:
+    """Return the shortest length that the row names."""
+    return min(*row.matryoshka_sizes, row.min_dimensions or full, full)
 
 
 def _pooled(tokens: TokenStates, row: Model, config: Any) -> Floats:

@@ -5,6 +5,7 @@ Needs pydantic, which each framework brings along.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
@@ -14,6 +15,8 @@ from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, StrictBo
 from .._arrays import Floats
 from ..cache.embedder import CachedEmbedder
 from ..embedder import JinaEmbedder
+from ..embedding.calls import Calls
+from ..late_interaction.reranker import MaxSimReranker
 from ..pooling.output_type import Ranges
 from ..pooling.quantization import OutputDtype
 from ..settings import Fusion, LongText
@@ -105,7 +108,7 @@ class Adapter(EngineFields):
 
         A hit starts no engine and returns the stored vector bit for bit. Keys hold everything that decides a vector:
         checkpoint, task, role, dimensions, prompts, pixel bounds, and the text's bytes or the image's pixels.
-        A pickled copy has no store and computes every vector.
+        A pickled copy has the store too: the same SQLite file, or another store as far as it can be pickled.
 
         Args:
             store: A path for an SQLite file, a store of the framework, or an object with ``get_many(keys)`` and
@@ -131,6 +134,13 @@ class Adapter(EngineFields):
     def _strictly(self) -> dict[str, Any]:
         return skipping.strictly(self._embedder, self.on_error)
 
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Own a copy of the embedder that was passed in: whoever made that one cannot close it here."""
+        super().__setstate__(state)
+        if self.embedder is not None:
+            self._is_owner = True
+            self._embedder = self.__dict__["embedder"] = own_copy(self.embedder)
+
     # --- life -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -142,6 +152,11 @@ class Adapter(EngineFields):
         """Await ``close`` without blocking the loop."""
         if self.embedder is None or self._is_owner:
             await self._embedder.aclose()
+
+
+def own_copy(unpickled: Any) -> Any:
+    """Return a copy of an embedder of ours, which others of the same pickle may share; another object as it is."""
+    return copy.deepcopy(unpickled) if isinstance(unpickled, Calls | MaxSimReranker) else unpickled
 
 
 def vectors(embeddings: Floats) -> list[list[float]]:

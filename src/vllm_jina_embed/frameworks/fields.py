@@ -37,6 +37,8 @@ SHARED = (
 """Keywords that go to ``JinaEmbedder`` under their own names, whatever is computed; ``model`` comes on top."""
 
 MODEL_SPELLINGS = ("model", "model_name")
+PICKLED = ("embedder", "cache")
+"""Objects that no JSON holds and that are pickled all the same: they decide who computes a vector."""
 
 ModelName = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)]
 """``demo``, a hub repository, or a checkpoint's folder; a ``pathlib.Path`` becomes a string."""
@@ -53,7 +55,9 @@ Row = Annotated[
 class EngineFields(Closing, BaseModel):
     """What every adapter asks of its engine; an unknown keyword is an error.
 
-    Creating one checks every keyword and starts nothing. Copies and unpickled ones are made from the keywords.
+    Creating one checks every keyword and starts nothing. Copies are made from the keywords. A pickle holds these and
+    the embedder, which comes back with the same settings, servers and cache (see ``JinaEmbedder``), and belongs to the
+    adapter then. What a framework put in for this process alone, such as callbacks, stays behind.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
@@ -108,11 +112,22 @@ class EngineFields(Closing, BaseModel):
         return self.model_copy()
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Return the keywords alone, without the engine and without an embedder that was passed in."""
-        return {name: getattr(self, name) for name, field in type(self).model_fields.items() if not field.exclude}
+        """Return pydantic's state without what belongs to this process."""
+        state = BaseModel.__getstate__(self)  # not LlamaIndex's, which drops with a warning what it cannot pickle
+        inside = {name: value for name, value in state["__dict__"].items() if name not in self._left_behind()}
+        return {**state, "__dict__": inside}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        type(self).__init__(self, **state)
+        """Take the state as it is: an error here would hang a ``multiprocessing.Pool``."""
+        BaseModel.__setstate__(self, state)
+        fields = type(self).model_fields
+        self.__dict__.update(
+            {name: fields[name].get_default(call_default_factory=True) for name in self._left_behind()}
+        )
+
+    @classmethod
+    def _left_behind(cls) -> set[str]:
+        return {name for name, field in cls.model_fields.items() if field.exclude} - {*PICKLED}
 
     @field_serializer("media")
     def _dump_media(self, media: MediaPolicy | None) -> dict[str, Any] | None:

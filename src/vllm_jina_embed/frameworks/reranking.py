@@ -11,10 +11,11 @@ from pydantic import AliasChoices, Field, PrivateAttr, StrictInt, model_validato
 
 from ..checkpoints.description import DEMO
 from ..embedder import JinaEmbedder
+from ..embedding.calls import Calls
 from ..late_interaction import stages
 from ..late_interaction.reranker import MaxSimReranker
 from ..settings import Settings
-from .base import Adapter
+from .base import Adapter, own_copy
 from .fields import MODEL_SPELLINGS, SHARED, EngineFields, ModelName
 
 
@@ -80,7 +81,7 @@ class MaxSimFields(RerankerFields):
         repr=False,
         description="Keeps multi-vectors: a path for an SQLite file, or a store of the framework.",
     )
-    _own: JinaEmbedder | None = PrivateAttr(default=None)
+    _own: Calls | None = PrivateAttr(default=None)  # what is closed with this
 
     @model_validator(mode="after")
     def _take_reranker(self) -> Self:
@@ -92,6 +93,12 @@ class MaxSimFields(RerankerFields):
         self._reranker = MaxSimReranker(core, cache=self._as_store(self.cache))
         self._show_settings(self._reranker.settings, SHARED)
         return self
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Own a copy of the embedder that was passed in: whoever made that one cannot close it here."""
+        super().__setstate__(state)
+        core = self._reranker = own_copy(self._reranker)
+        self._own = core.embedder
 
     def close(self) -> None:
         """Release the engine and the cache's file; an embedder that was passed in stays open."""

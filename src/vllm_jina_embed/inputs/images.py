@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias
@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError, VllmJinaError, unreadable
+from .decoder import media_type, stands_for
 from .encoding import png
 from .file_objects import may_share
 from .image_files import BUDGET, MAX_SIDE_RATIO, check_size, decoded_file
@@ -39,6 +40,7 @@ __all__ = [
     "load_image",
     "may_share_a_file",
     "open_image",
+    "open_to_send",
 ]
 
 ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BytesIO | Image.Image | np.ndarray"
@@ -120,6 +122,24 @@ def open_image(source: object, policy: MediaPolicy) -> Image.Image:
             return _from_array(source, policy)
         taken = [_file_of(source, policy)]
     return _from_file(taken, policy)[0]
+
+
+def open_to_send(source: object, policy: MediaPolicy) -> LoadedImage:
+    """Return an image, with its file if that may stand for its pixels on the way to a server (``decoder``).
+
+    Raises:
+        InputError: As ``open_image``.
+    """
+    if isinstance(source, LoadedImage):
+        return replace(source, pixels=open_image(source, policy))
+    if isinstance(source, Image.Image | np.ndarray):
+        return LoadedImage(pixels=open_image(source, policy))
+    with _readable(source):
+        taken = [_file_of(source, policy)]
+    kind = media_type(taken[0].data)
+    data = None if kind is None else taken[0].data
+    image = LoadedImage(pixels=_from_file(taken, policy)[0], data=data, media_type=kind)
+    return image if data is not None and stands_for(data, image.pixel_count) else LoadedImage(pixels=image.pixels)
 
 
 def load_image(source: object, policy: MediaPolicy) -> LoadedImage:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ..errors import InputError, unreadable
 from . import contents
-from .images import ImageInput, LoadedImage, open_image
+from .images import ImageInput, LoadedImage, open_to_send
 from .policy import MediaPolicy
 from .references import Text, both_parts, image_string
 
@@ -137,7 +137,7 @@ def opened(item: ImageItem | BothItem, policy: MediaPolicy) -> tuple[LoadedImage
     images = []
     for number, source in enumerate(item.images):
         try:
-            images.append(LoadedImage(pixels=open_image(source, policy)))
+            images.append(open_to_send(source, policy))
         except InputError as error:
             image = None if len(item.images) == 1 else number
             raise error.at(item.where, item.position, image=image) from None

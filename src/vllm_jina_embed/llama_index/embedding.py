@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr
 
 from ..checkpoints.description import DEMO
+from ..engine.config import LocalConfig
 from ..errors import EngineError
 from ..frameworks.base import Adapter
 from ..frameworks.fields import MODEL_SPELLINGS, ModelName
@@ -162,14 +163,14 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
         return self._embedder.settings.media
 
     def __getstate__(self) -> dict[Any, Any]:
-        return {**super().__getstate__(), "process": (os.getpid(), self._is_sent)}
+        return {**super().__getstate__(), "process": os.getpid()}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        keywords = dict(state)
-        process, was_sent = keywords.pop("process")
-        super().__setstate__(keywords)
+        process = state["process"]
+        super().__setstate__({name: value for name, value in state.items() if name != "process"})
         # ``_core`` raises, not this: multiprocessing.Pool hangs forever when a task cannot be unpickled.
-        self._is_sent = was_sent or (process != os.getpid() and multiprocessing.parent_process() is not None)
+        is_worker = process != os.getpid() and multiprocessing.parent_process() is not None
+        self._is_sent = self._is_sent or (is_worker and isinstance(self._embedder.settings.engine, LocalConfig))
 
 
 def _warn_of_stand_ins(texts: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
 from PIL import Image
@@ -34,6 +34,10 @@ def check_role(prompt_name: str) -> None:
         raise ConfigError(f"prompt_name={prompt_name!r} is unknown; choose one of {', '.join(_ROLES)}.")
 
 
+Files = tuple[tuple[bytes, str] | None, ...]
+"""The encoded bytes and the media type of each image."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
     """The input of the engine for one item.
@@ -44,6 +48,8 @@ class Prompt:
         truncated: Whether tokens of the user's text were cut off.
         around: Numbers of tokens before and after the images, which a single vector leaves out; (0, 0) for text.
         is_both: Whether the user's text stands beside the images.
+        files: For each of ``images`` what its pixels are decoded from, and its media type, if that may be sent in their
+            place; None for another one, and empty if there is none at all.
     """
 
     token_ids: tuple[int, ...]
@@ -51,6 +57,7 @@ class Prompt:
     truncated: bool = False
     around: tuple[int, int] = (0, 0)
     is_both: bool = False
+    files: Files = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from ..errors import ConfigError, InputError
 from ..inputs.image_sizes import in_multiples
 from ..inputs.images import MediaPolicy
 from ..inputs.items import BothItem, ImageItem, Item, TextItem, opened
-from .base import Prompt, Truncate
+from .base import Files, Prompt, Truncate
 from .normalization import normalized
 from .padding import Padding
 from .parts import Parts, own_prefix
@@ -180,11 +180,12 @@ class PieceBuilder:
                 f"got an image; this checkpoint takes texts only{reason}", where=item.where, positions=[item.position]
             )
         parts = self._parts[self._row.template("image", role, task)]
-        images = self._images(item)
+        images, files = self._images(item)
         return Prompt(
             token_ids=(*parts.before, *self._image * len(images), *parts.after),
             images=images,
             around=(len(parts.before), len(parts.after)),
+            files=files,
         )
 
     def _both_prompt(self, item: BothItem, role: str, task: str, max_length: int, truncate: Truncate) -> Prompt:
@@ -208,12 +209,16 @@ class PieceBuilder:
             )
         (tokens,) = self._tokens([item], parts, max_length, truncate)
         text = self._text_prompt(tokens, item, parts, max_length, truncate)
-        return self._with_images(text, own, self._images(item))
+        images, files = self._images(item)
+        return replace(self._with_images(text, own, images), files=files)
 
-    def _images(self, item: ImageItem | BothItem) -> tuple[Image.Image, ...]:
-        """Return the RGB images of an item, as the model's code gives them to the processor."""
-        multiple, images = self._row.side_multiple, (image.pixels for image in opened(item, self._policy))
-        return tuple(images if multiple is None else (in_multiples(image, multiple) for image in images))
+    def _images(self, item: ImageItem | BothItem) -> tuple[tuple[Image.Image, ...], Files]:
+        """Return the RGB images of an item, as the model's code gives them to the processor, and the files of these."""
+        images, multiple = opened(item, self._policy), self._row.side_multiple
+        if multiple is not None:
+            return tuple(in_multiples(image.pixels, multiple) for image in images), ()
+        files = (None if one.data is None or one.media_type is None else (one.data, one.media_type) for one in images)
+        return tuple(image.pixels for image in images), tuple(files)
 
     def _with_images(self, prompt: Prompt, own: Parts, images: tuple[Image.Image, ...]) -> Prompt:
         """Return the prompt of a text, which holds the ids of images, with these."""

@@ -80,11 +80,14 @@ def plain_tokenizer(row: Model, content: bytes, *, origin: str) -> PlainTokenize
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True  # "<|image_pad|>" in a user's text stays ordinary text
+    _check_ids(tokenizer, json.loads(text).get("added_tokens") or (), origin)
     plain = PlainTokenizer(tokenizer, {token["content"]: token["id"] for token in added}, origin)
     if any(layout.adds_ends for layout in row.layouts):
         _check_ends(plain, row)
     marked = {token["content"] for token in added if token["special"]} - _words_of(told["model"])
-    return _checked(plain, {*_tokens_of(row), *marked}, told["model"])
+    checked = _checked(plain, {*_tokens_of(row), *marked}, told["model"])
+    _check_texts(checked, row)
+    return checked
 
 
 def _check_ends(plain: PlainTokenizer, row: Model) -> None:
@@ -100,6 +103,36 @@ def _check_ends(plain: PlainTokenizer, row: Model) -> None:
             raise ConfigError(
                 f"{plain.origin}: the tokenizer adds {' and '.join(got.tokens) or 'nothing'} around a text; expected "
                 f"{' and '.join(ends)}, as the prompts of {row.label} have them. Copy the tokenizer.json of the model."
+            )
+
+
+def _check_ids(tokenizer: Tokenizer, added: Collection[Mapping[str, Any]], origin: str) -> None:
+    """Check that added tokens have the ids that the file gives them: the library counts on where there is a gap.
+
+    Raises:
+        ConfigError: One has another id.
+    """
+    for token in added:
+        if (own := tokenizer.token_to_id(token["content"])) != token["id"]:
+            raise ConfigError(
+                f"{origin}: {token['content']!r} has id {token['id']} among the added tokens, and the tokenizer gives "
+                f"it {own}. Copy the tokenizer.json of the model."
+            )
+
+
+def _check_texts(plain: PlainTokenizer, row: Model) -> None:
+    """Check that no plain text of a row's prompts spells a special token, which it would not be: ``<s>`` is three.
+
+    Raises:
+        ConfigError: One does; says how to write it.
+    """
+    pieces = {piece for template in (row.image, *row.templates.values()) for piece in template}
+    texts = [piece for piece in pieces if isinstance(piece, str)]
+    for name, one in plain.by_name.items():
+        if one in plain.special_ids and len(name) > 2 and not name.isalnum() and any(name in text for text in texts):
+            raise ConfigError(
+                f"row={row.name!r} has {name!r} in a plain text of its prompts, where it stays text, and "
+                f"{plain.origin} has a special token of this name. Write it as a piece of its own: Special({name!r})."
             )
 
 
@@ -137,17 +170,20 @@ def _checked(plain: PlainTokenizer, names: Collection[str], model: Mapping[str, 
     return replace(plain, special_ids=kept)
 
 
-def _without_special_tokens(content: dict[str, Any]) -> str:
-    """Change ``content`` so that a Unigram tokenizer finds no special token in a text, and return it as JSON.
+def _without_special_tokens(content: Mapping[str, Any]) -> str:
+    """Return the JSON of a Unigram tokenizer that finds no special token in a text; all ids stay what they are.
 
     The unigram vocabulary itself holds ``<s>``, with the best score of all, so switching off the added tokens
     (``encode_special_tokens``) is not enough. A space is put before these entries, which a text never has after it was
-    split: ``<s>`` in a text is then tokenised as in sentencepiece, where control symbols match nothing.
+    split: ``<s>`` in a text is then tokenised as in sentencepiece, where control symbols match nothing. The added
+    tokens of these ids get it too, else they would be new ones, with other ids.
     """
-    vocabulary = content["model"]["vocab"]
-    special = [token for token in content["added_tokens"] if token["special"]]
-    for token in special:
-        if token["id"] < len(vocabulary):
-            vocabulary[token["id"]][0] = " " + token["content"]
-    content["added_tokens"] = [token for token in content["added_tokens"] if not token["special"]]
-    return json.dumps(content, ensure_ascii=False)
+    size = len(content["model"]["vocab"])
+    spaced = {token["id"]: " " + token["content"] for token in content["added_tokens"] if token["special"]}
+    vocabulary = [[spaced.get(place, one[0]), *one[1:]] for place, one in enumerate(content["model"]["vocab"])]
+    added = [
+        {**token, "content": spaced[token["id"]]} if token["special"] and token["id"] < size else token
+        for token in content["added_tokens"]
+    ]
+    changed = {**content, "added_tokens": added, "model": {**content["model"], "vocab": vocabulary}}
+    return json.dumps(changed, ensure_ascii=False)

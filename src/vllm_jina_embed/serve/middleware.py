@@ -23,6 +23,7 @@ from ..checkpoints.registry import row_named
 from ..checkpoints.weights.token_layers import layer_files
 from ..engine.plugin_contract import DEFAULT_TASK_KEY, ROW_KEY
 from ..engine.remote.server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
+from ..inputs.decoder import decoder
 from .bodies import App, Bodies, Message, Receive, Send, reply
 from .embed_path import EMBED_PATH, EmbedPath
 from .handlers import obey_input_types
@@ -105,6 +106,7 @@ def facts_of(state: Any) -> ServerFacts:
         priority=config.scheduler_config.policy == "priority",
         models={task: task for task in tasks} if checkpoint.has_adapters else {},
         version=__version__,
+        decoder=decoder(),
     )
 
 

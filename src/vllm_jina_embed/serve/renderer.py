@@ -67,10 +67,19 @@ class TextRenderer(HfRenderer):
         chosen = [_with_choice(prompt, (prompt_extras or {}).get("chat_template_kwargs")) for prompt in prompts]
         return await super().render_cmpl_async(chosen, *others, prompt_extras=prompt_extras, **options)
 
+    def _tokenize_singleton_prompt(self, prompt: Any, params: Any) -> Any:
+        """Return a prompt with its token ids; a client's own stay what they are."""
+        _refuse_changed_ids(prompt, params)
+        return super()._tokenize_singleton_prompt(prompt, params)
+
+    async def _tokenize_singleton_prompt_async(self, prompt: Any, params: Any) -> Any:
+        """See ``_tokenize_singleton_prompt``."""
+        _refuse_changed_ids(prompt, params)
+        return await super()._tokenize_singleton_prompt_async(prompt, params)
+
     def _tokenize_prompt(self, prompt: Any, params: Any) -> Any:
         """Return a prompt with its token ids, and the images that stand in it."""
-        if params.pad_prompt_tokens is not None:
-            raise VLLMValidationError("padding would be averaged with the text; leave it out.", parameter="padding")
+        _refuse_padding(params)
         prompt = dict(prompt)
         told, is_message = prompt.pop(CHOICE, None), prompt.pop(IS_MESSAGE, False)
         images, text = _images_of(prompt), prompt.pop(TEXT, prompt["prompt"])
@@ -78,6 +87,8 @@ class TextRenderer(HfRenderer):
             choice = self.rows.choice(told)
             if not images and choice == Choice() and self.rows.strings_are_prompts:
                 special_tokens = params.add_special_tokens or is_message
+                if not special_tokens:
+                    self._refuse_bare(params)
                 return TokensPrompt(prompt_token_ids=self._ids(text, params, special_tokens), **prompt)
             made = self._made(text, images, choice, params)
         except (InputError, ConfigError) as error:
@@ -85,6 +96,20 @@ class TextRenderer(HfRenderer):
         if made.images:
             prompt["multi_modal_data"] = {"image": list(made.images)}
         return TokensPrompt(prompt_token_ids=list(made.token_ids), **prompt)
+
+    def _refuse_bare(self, params: Any) -> None:
+        """Raise if a text without the tokenizer's tokens around it would be computed; ``/tokenize`` may count it.
+
+        Raises:
+            VLLMValidationError: The tokenizer has such tokens.
+        """
+        around = self._plain.tokenizer.encode("", add_special_tokens=True).tokens
+        if around and params.max_input_tokens is not None:
+            raise VLLMValidationError(
+                f"add_special_tokens=false leaves out {' and '.join(around)}, which the model was trained with around "
+                "a text, so the vector would be another; leave add_special_tokens out.",
+                parameter="add_special_tokens",
+            )
 
     def _made(self, text: str, images: Sequence[Image], choice: Choice, params: Any) -> Prompt:
         """Return the prompt that the row's builder makes of a text, of images or of both, or a client made.
@@ -151,6 +176,39 @@ class TextRenderer(HfRenderer):
     def _truncate(self, params: Any) -> str:
         side = getattr(params, "truncation_side", None) or self.get_tokenizer().truncation_side
         return "start" if side == "left" else "end"
+
+
+def _refuse_padding(params: Any) -> None:
+    """Raise if a request asks for padding.
+
+    Raises:
+        VLLMValidationError: It does.
+    """
+    if params.pad_prompt_tokens is not None:
+        raise VLLMValidationError("padding would be averaged with the text; leave it out.", parameter="padding")
+
+
+def _refuse_changed_ids(prompt: Any, params: Any) -> None:
+    """Raise if a client's token ids would be padded or cut: they are a whole prompt, and its ends decide the vector.
+
+    vLLM 0.32 does both to any ids, without a word (``TokenizeParams.apply_post_tokenization``).
+
+    Raises:
+        VLLMValidationError: They would; shows both numbers.
+    """
+    if "prompt_token_ids" not in prompt:
+        return
+    _refuse_padding(params)
+    count, keep = len(prompt["prompt_token_ids"]), params.truncate_prompt_tokens
+    if keep is not None and keep < 0:
+        keep = params.max_truncation_tokens
+    if keep is not None and keep < count:
+        raise VLLMValidationError(
+            f"truncate_prompt_tokens={keep} would cut {count} token ids, which are a whole prompt with its ends. Send "
+            "the string, of which the text alone is cut, or fewer ids.",
+            parameter="truncate_prompt_tokens",
+            value=keep,
+        )
 
 
 def _as_text(params: Any) -> Any:

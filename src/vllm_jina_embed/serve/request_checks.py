@@ -55,14 +55,20 @@ def check_requests(client: Any, checkpoint: Checkpoint) -> None:
 
 
 def refuse_length(params: Any, checkpoint: Checkpoint) -> None:
-    """Raise if an embedding of a length is requested that the model was not trained for.
+    """Raise if an embedding of a length is requested that the model was not trained for, or any of a multi-vector.
 
     Raises:
         VLLMValidationError: Names the model and what is allowed.
     """
     dimensions = getattr(params, "dimensions", None)
-    if dimensions is None or params.task != "embed":
+    if dimensions is None:
         return
+    if params.task != "embed":  # vLLM would cut the rows of a multi-vector; ours are whole
+        raise VLLMValidationError(
+            f"dimensions={dimensions}: {checkpoint.name} was trained for one length of a token's vector. Leave it out.",
+            parameter="dimensions",
+            value=dimensions,
+        )
     try:
         check_dimensions(checkpoint, dimensions)
     except ConfigError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,8 @@ def embedder(case: Case) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
-    await checks.check_all_outputs(case, embedder, cells)
+class TestEncoder(checks.EncoderTests):
+    """Every output, hostile and long texts, and what is refused."""
 
 
 def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
@@ -77,17 +78,10 @@ def test_a_row_with_a_mistake_gives_other_vectors(case: Case, embedder: JinaEmbe
     checks.check_planted_prompt(case, embedder, template)
 
 
-def test_special_tokens_in_a_text_stay_text(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_hostile(case, embedder)
-
-
-def test_a_text_too_long_is_cut_alone(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_cut(case)
-
-
-def test_what_this_checkpoint_cannot_honour_is_refused(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_refusals(case, embedder)
-
-
 def test_an_engine_that_pools_otherwise_does_not_start(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     checks.check_planted_start(case, monkeypatch, {POOLING_KEY: "mean"}, "does not pool by the first token")
+
+
+def test_served_vectors_are_the_same(case: Case, tmp_path: Path) -> None:
+    """Also of the full length, which config.json does not list."""
+    checks.check_servers(case, tmp_path)

@@ -118,10 +118,8 @@ def test_rows_with_a_mistake_give_other_vectors(
     checkpoint: Path, embedder: JinaEmbedder, reference: ClipReference, pieces: Any
 ) -> None:
     """On the same engine: what these tests compare would find it."""
-    embedder.embed(["start"])
     row = replace(CLIP, name="planted", templates={**CLIP.templates, ("any", "text"): pieces})
-    engine: Any = embedder.backend.engine
-    got = embedded(engine, row, checkpoint, TEXTS[1], role="query", dimensions=PROJECTION)
+    got = embedded(embedder, row, checkpoint, TEXTS[1], role="query", dimensions=PROJECTION)
     assert distance(got, reference.text(TEXTS[1])) > 100 * FLOAT32_GATE
 
 

@@ -118,7 +118,7 @@ def test_rows_with_a_mistake_give_other_vectors(
     right = reference.embed(reference.prompt("fox.", 0))
     for name, pieces in rows.items():
         row = replace(E5_V, name="planted", templates={**E5_V.templates, ("any", "text"): pieces})
-        got = embedded(embedder.backend.engine, row, checkpoint, "fox.", role="query", dimensions=HIDDEN)
+        got = embedded(embedder, row, checkpoint, "fox.", role="query", dimensions=HIDDEN)
         assert distance(got, right) > 100 * FLOAT32_GATE, name
 
 

@@ -121,7 +121,7 @@ def test_rows_with_a_mistake_give_other_vectors(
         "a placeholder": (with_template("text", blank), ITEMS[1]),
         "resized once": (replace(GME, name="planted", side_multiple=None), ITEMS[9]),
     }[name]
-    got = embedded(embedder.backend.engine, row, checkpoint, given(*item), role="query", dimensions=HIDDEN)
+    got = embedded(embedder, row, checkpoint, given(*item), role="query", dimensions=HIDDEN)
     assert distance(got, reference.embed(prompt_of(item[0], len(item[1])), item[1])) > 100 * FLOAT32_GATE
 
 

@@ -54,8 +54,8 @@ def embedder(case: Case) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
-    await checks.check_all_outputs(case, embedder, cells)
+class TestEncoder(checks.EncoderTests):
+    """Every output, hostile and long texts, and what is refused."""
 
 
 def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
@@ -82,21 +82,9 @@ def test_a_row_with_a_mistake_gives_other_vectors(case: Case, embedder: JinaEmbe
     checks.check_planted_prompt(case, embedder, template)
 
 
-def test_special_tokens_in_a_text_stay_text(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_hostile(case, embedder)
-
-
-def test_a_text_too_long_is_cut_alone(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_cut(case)
-
-
 def test_the_check_of_real_weights_passes(embedder: JinaEmbedder, case: Case) -> None:
     """The one that docs/accuracy.md names, on this checkpoint and its engine."""
     check_weights(case.folder, "float32", {"trust_remote_code": True})
-
-
-def test_what_this_checkpoint_cannot_honour_is_refused(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_refusals(case, embedder)
 
 
 def test_its_code_never_runs_unless_the_user_allows_it(case: Case, tmp_path: Path) -> None:

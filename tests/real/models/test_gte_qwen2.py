@@ -183,7 +183,7 @@ def test_a_plain_server_of_such_a_copy_is_refused_unless_it_is_told(tmp_path: Pa
     folder = make_gte_qwen2(tmp_path / "older", is_causal=None, seed=1)
     with (
         plain_text(folder, tmp_path / "causal") as server,
-        pytest.raises(ConfigError, match=r"do not see what follows .* is_causal"),
+        pytest.raises(ConfigError, match=r"do not see what follows .*is_causal"),
         JinaEmbedder.from_server(server.url, model=folder) as embedder,
     ):
         embedder.embed(["a"])

@@ -80,8 +80,8 @@ def case(request: pytest.FixtureRequest, folder: Path, references: dict[str | No
     )
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
-    await checks.check_all_outputs(case, embedder, cells)
+class TestEncoder(checks.EncoderTests):
+    """Every output, hostile and long texts, and what is refused."""
 
 
 async def test_prompts_of_all_adapters_in_one_step(
@@ -140,21 +140,9 @@ def test_ids_that_name_no_adapter_get_no_vector(folder: Path, embedder: JinaEmbe
     assert np.isfinite(_computed(embedder, prompt)).all()
 
 
-def test_special_tokens_in_a_text_stay_text(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_hostile(case, embedder)
-
-
-def test_a_text_too_long_is_cut_alone(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_cut(case)
-
-
 def test_the_check_of_real_weights_passes(embedder: JinaEmbedder, folder: Path) -> None:
     """The one that docs/accuracy.md names, on this checkpoint and its engine."""
     check_weights(folder, "float32")
-
-
-def test_what_this_checkpoint_cannot_honour_is_refused(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_refusals(case, embedder)
 
 
 def test_vllm_alone_computes_every_task_by_the_last_adapter(

@@ -49,8 +49,8 @@ def embedder(case: Case) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
-async def test_every_output(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
-    await checks.check_all_outputs(case, embedder, cells)
+class TestEncoder(checks.EncoderTests):
+    """Every output, hostile and long texts, and what is refused."""
 
 
 def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, cells: Cells) -> None:
@@ -76,18 +76,6 @@ def test_planted_mistakes_are_far_outside(case: Case, embedder: JinaEmbedder, ce
 @pytest.mark.parametrize("template", [(START, Slot.TEXT, END), ("query: ", Slot.TEXT, END)], ids=["prefix", "start"])
 def test_a_row_with_a_mistake_gives_other_vectors(case: Case, embedder: JinaEmbedder, template: Any) -> None:
     checks.check_planted_prompt(case, embedder, template)
-
-
-def test_special_tokens_in_a_text_stay_text(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_hostile(case, embedder)
-
-
-def test_a_text_too_long_is_cut_alone(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_cut(case)
-
-
-def test_what_this_checkpoint_cannot_honour_is_refused(case: Case, embedder: JinaEmbedder) -> None:
-    checks.check_refusals(case, embedder)
 
 
 def test_an_engine_that_pools_otherwise_does_not_start(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

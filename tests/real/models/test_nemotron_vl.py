@@ -159,7 +159,7 @@ def test_rows_with_a_mistake_give_other_vectors(
         right = reference.embed(reference.prompt("passage", text, len(images)), images)
         planted = replace(NEMOTRON_EMBED_VL, name="planted", templates={**NEMOTRON_EMBED_VL.templates, key: pieces})
         for row, is_right in ((NEMOTRON_EMBED_VL, True), (planted, False)):
-            got = embedded(embedder.backend.engine, row, checkpoint, item, role="passage", dimensions=HIDDEN)
+            got = embedded(embedder, row, checkpoint, item, role="passage", dimensions=HIDDEN)
             gap = distance(got, right)
             assert gap <= FLOAT32_GATE if is_right else gap > 100 * FLOAT32_GATE, name
 

@@ -136,9 +136,7 @@ def test_rows_with_a_mistake_give_other_vectors(
     for name, pieces in mistakes.items():
         row = replace(QWEN3_VL_EMBEDDING, name="planted", templates={**templates, ("query", "both"): pieces})
         for place in (11, 13):
-            got = embedded(
-                embedder.backend.engine, row, checkpoint, given(*ITEMS[place]), role="query", dimensions=HIDDEN
-            )
+            got = embedded(embedder, row, checkpoint, given(*ITEMS[place]), role="query", dimensions=HIDDEN)
             assert distance(got, right[place]) > 100 * GATE, name
 
 

@@ -155,7 +155,7 @@ def test_rows_with_a_mistake_give_other_vectors(
     text, images = ITEMS[8]
     right = reference.embed(prompt_of(row, "query", text, 1), images)
     for name, one in rows.items():
-        got = embedded(embedder.backend.engine, one, checkpoint, given(text, images), role="query", dimensions=HIDDEN)
+        got = embedded(embedder, one, checkpoint, given(text, images), role="query", dimensions=HIDDEN)
         assert distance(got, right) > 100 * FLOAT32_GATE, name
 
 

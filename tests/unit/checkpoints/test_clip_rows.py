@@ -14,7 +14,7 @@ from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.registry import PUBLISHED
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.clip import CLIP
-from vllm_jina_embed.engine.local.arguments import engine_arguments
+from vllm_jina_embed.engine.local.arguments import LENGTHS, engine_arguments
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs import items
 from vllm_jina_embed.inputs.policy import MediaPolicy
@@ -74,7 +74,7 @@ def test_it_is_vllms_own_class_with_our_pooling(tmp_path: Path) -> None:
     engine: Any = check(model=folder(tmp_path / "clip")).engine
     arguments = engine_arguments(engine, cpu=False)
     assert arguments["hf_overrides"] == {
-        "is_matryoshka": True, "architectures": ["PooledCLIPModel"], "jina_pooling": "last_token",
+        **LENGTHS, "architectures": ["PooledCLIPModel"], "jina_pooling": "last_token",
         "embedding_size": 512,
     }  # fmt: skip
     assert arguments["mm_processor_kwargs"] == {}

@@ -15,7 +15,7 @@ from vllm_jina_embed.checkpoints.description import Model
 from vllm_jina_embed.checkpoints.registry import PUBLISHED
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.decoders import E5_MISTRAL, GTE_QWEN2, QWEN2_EMBED_BASE
-from vllm_jina_embed.engine.local.arguments import engine_arguments
+from vllm_jina_embed.engine.local.arguments import LENGTHS, engine_arguments
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs import items
 from vllm_jina_embed.inputs.policy import MediaPolicy
@@ -241,7 +241,7 @@ def test_it_is_vllms_own_class_with_our_pooling(
     """Prompts are cut where attention is causal, and nowhere else; no code of the checkpoint is run."""
     engine: Any = check(model=folder(tmp_path / name, *PUBLISHED_FILES[name])).engine
     arguments = engine_arguments(engine, cpu=False)
-    told = {"is_matryoshka": True, "jina_pooling": "last_token", **overrides}
+    told = {**LENGTHS, "jina_pooling": "last_token", **overrides}
     assert told.items() <= arguments["hf_overrides"].items()
     assert ("scheduler_cls" in arguments) == splits
     assert ("seq_pooling_type" in arguments["pooler_config"]) == splits

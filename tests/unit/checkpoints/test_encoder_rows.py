@@ -23,7 +23,7 @@ from vllm_jina_embed.checkpoints.table.encoders import (
     MULTILINGUAL_E5_INSTRUCT,
     MULTILINGUAL_E5_SMALL,
 )
-from vllm_jina_embed.engine.local.arguments import engine_arguments
+from vllm_jina_embed.engine.local.arguments import LENGTHS, engine_arguments
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs import items
 from vllm_jina_embed.inputs.policy import MediaPolicy
@@ -216,7 +216,7 @@ def test_it_is_vllms_own_class_with_our_pooling(row: Model) -> None:
     arguments = engine_arguments(engine, cpu=False)
     pooling = {"first_token": "first_token", "mean": "mean"}[row.pooling]
     assert arguments["hf_overrides"] == {
-        "is_matryoshka": True, "architectures": [f"Pooled{row.layouts[0].architecture}"], "jina_pooling": pooling,
+        **LENGTHS, "architectures": [f"Pooled{row.layouts[0].architecture}"], "jina_pooling": pooling,
         "position_embedding_type": "absolute",
     }  # fmt: skip
     assert arguments["pooler_config"] == {"task": "embed", "use_activation": True}

@@ -16,7 +16,7 @@ from vllm_jina_embed.checkpoints.registry import PUBLISHED
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.jina_v5 import JINA_V5_NANO, JINA_V5_SMALL, TASKS
 from vllm_jina_embed.checkpoints.weights.lora import Adapters
-from vllm_jina_embed.engine.local.arguments import engine_arguments
+from vllm_jina_embed.engine.local.arguments import LENGTHS, engine_arguments
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs import items
 from vllm_jina_embed.prompts.base import Prompt
@@ -118,7 +118,7 @@ def test_it_is_vllms_own_class_with_our_pooling_and_its_adapters(
     folders = {task: tmp_path / task for task in TASKS}
     adapters = Adapters(source=tmp_path, rank=32, folders=folders, has_projector=False)
     arguments = engine_arguments(engine, cpu=False, adapters=adapters)
-    assert arguments["hf_overrides"] == {"is_matryoshka": True, "jina_pooling": "last_token", **overrides}
+    assert arguments["hf_overrides"] == {**LENGTHS, "jina_pooling": "last_token", **overrides}
     assert (arguments["enable_lora"], arguments["max_loras"], arguments["max_lora_rank"]) == (True, 4, 32)
     assert "trust_remote_code" not in arguments
 

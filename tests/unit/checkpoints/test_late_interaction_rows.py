@@ -15,7 +15,7 @@ from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed.checkpoints.registry import PUBLISHED, ROWS
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.late_interaction import COL_QWEN3
-from vllm_jina_embed.engine.local.arguments import engine_arguments
+from vllm_jina_embed.engine.local.arguments import LENGTHS, engine_arguments
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs import items
 from vllm_jina_embed.inputs.policy import MediaPolicy
@@ -107,7 +107,7 @@ def test_vllm_is_told_where_the_projector_is_and_pools_nothing_else(tmp_path: Pa
     engine: Any = check(model=folder(tmp_path / "mine")).engine
     arguments = engine_arguments(engine, cpu=False)
     assert arguments["hf_overrides"] == {
-        "is_matryoshka": True, "architectures": ["PooledColQwen3StatesModel"],
+        **LENGTHS, "architectures": ["PooledColQwen3StatesModel"],
         "jina_projector": {
             "names": ["embedding_proj_layer", "custom_text_proj"], "file": "", "skips_first": False, "skips": []
         },

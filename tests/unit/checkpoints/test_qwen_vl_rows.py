@@ -13,7 +13,7 @@ from tests.support.tokenizer import make_tokenizer
 from vllm_jina_embed.checkpoints.registry import PUBLISHED, ROWS
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.qwen_vl import QWEN3_VL_EMBEDDING
-from vllm_jina_embed.engine.local.arguments import engine_arguments
+from vllm_jina_embed.engine.local.arguments import LENGTHS, engine_arguments
 from vllm_jina_embed.engine.remote.server_facts import LONGEST_LIST
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs import items
@@ -196,7 +196,7 @@ def test_it_is_vllms_own_class_with_our_pooling_and_bounds(tmp_path: Path, name:
     (architecture,) = CONFIGS[kind]["architectures"]
     line = {"jina_line": True} if row.image_positions == "line" else {}
     assert arguments["hf_overrides"] == {
-        "is_matryoshka": True, "architectures": [f"Pooled{architecture}"], "jina_pooling": "last_token", **line
+        **LENGTHS, "architectures": [f"Pooled{architecture}"], "jina_pooling": "last_token", **line
     }  # fmt: skip
     assert arguments["limit_mm_per_prompt"] == {"video": 0}
     assert arguments["mm_processor_cache_gb"] == 0

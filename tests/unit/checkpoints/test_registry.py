@@ -145,8 +145,14 @@ WRONG: dict[str, tuple[object, str]] = {
     ),
     "layer_norm": (1, "True or False"),
     "attention": ("left", "causal or both, or None"),
-    "overrides": ({"is_causal": object}, "a mapping of JSON values by names"),
-    "arguments": ({"trust_remote_code": True}, "a mapping of JSON values by names, without trust_remote_code"),
+    "overrides": (
+        {"is_causal": object},
+        "a mapping of JSON values by names, without architectures, which is vllm_architecture",
+    ),
+    "arguments": (
+        {"trust_remote_code": True},
+        "a mapping of JSON values by names, without trust_remote_code, model, tokenizer, hf_overrides",
+    ),
     "kind": ("BPE", "bpe, unigram or wordpiece"),
     "image": (
         (Slot.TEXT,),
@@ -159,7 +165,7 @@ WRONG: dict[str, tuple[object, str]] = {
     "token_side": (0, "a whole number over 0"),
     "only_named": (1, "True or False"),
     "tasks": (("search",), "some of retrieval, text-matching, code, separation, clustering, classification"),
-    "vllm_architecture": ("", "a text, or None"),
+    "vllm_architecture": ("", "a text, or None; and None beside an architecture of the plugin"),
     "remote_code": (None, "a text"),
     "config_names": ({"hidden_size": 5}, "a mapping of texts by texts"),
     "reversed_states": (1, "True or False"),

@@ -18,7 +18,7 @@ from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 from vllm_jina_embed.checkpoints.table.encoders import MULTILINGUAL_E5
 from vllm_jina_embed.checkpoints.table.rotary import ARCTIC_EMBED_M_V2, GTE_MULTILINGUAL, JINA_V3, NOMIC_EMBED
-from vllm_jina_embed.engine.local.arguments import check_remote_code, engine_arguments
+from vllm_jina_embed.engine.local.arguments import LENGTHS, check_remote_code, engine_arguments
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs import items
 from vllm_jina_embed.prompts.base import Prompt
@@ -143,7 +143,7 @@ def test_vllm_is_told_the_sizes_under_its_own_names(tmp_path: Path) -> None:
     """transformers' class, which it takes without remote code, has defaults for what it does not find."""
     engine: Any = check(model=folder(tmp_path, NOMIC, {}), row=NOMIC_EMBED).engine
     assert engine_arguments(engine, cpu=False)["hf_overrides"] == {
-        "is_matryoshka": True, "architectures": ["PooledNomicBertModel"], "jina_pooling": "mean",
+        **LENGTHS, "architectures": ["PooledNomicBertModel"], "jina_pooling": "mean",
         "jina_layer_norm": True, "activation_function": "swiglu", "rotary_scaling_factor": None, "hidden_size": 512,
         "num_attention_heads": 8, "num_hidden_layers": 6, "intermediate_size": 2048,
     }  # fmt: skip

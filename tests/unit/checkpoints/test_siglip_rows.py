@@ -15,7 +15,7 @@ from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.registry import PUBLISHED
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.siglip import SIGLIP, SIGLIP2
-from vllm_jina_embed.engine.local.arguments import engine_arguments
+from vllm_jina_embed.engine.local.arguments import LENGTHS, engine_arguments
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs import items
 from vllm_jina_embed.inputs.policy import MediaPolicy
@@ -98,7 +98,7 @@ def test_it_is_vllms_own_class_with_our_pooling(tmp_path: Path) -> None:
     engine: Any = check(model=folder(tmp_path / "siglip-base")).engine
     arguments = engine_arguments(engine, cpu=False)
     assert arguments["hf_overrides"] == {
-        "is_matryoshka": True, "architectures": ["PooledSiglipModel"], "jina_pooling": "last_token",
+        **LENGTHS, "architectures": ["PooledSiglipModel"], "jina_pooling": "last_token",
         "jina_reversed": True, "embedding_size": 768,
     }  # fmt: skip
     assert arguments["mm_processor_kwargs"] == {}

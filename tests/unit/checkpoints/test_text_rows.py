@@ -14,7 +14,7 @@ from vllm_jina_embed.checkpoints.checkpoint import Checkpoint
 from vllm_jina_embed.checkpoints.registry import PUBLISHED
 from vllm_jina_embed.checkpoints.resolve import resolve
 from vllm_jina_embed.checkpoints.table.text import QWEN3_EMBEDDING, QWEN3_QUERY
-from vllm_jina_embed.engine.local.arguments import engine_arguments
+from vllm_jina_embed.engine.local.arguments import LENGTHS, engine_arguments
 from vllm_jina_embed.engine.remote.server_facts import LONGEST_LIST
 from vllm_jina_embed.errors import ConfigError
 from vllm_jina_embed.inputs import items
@@ -159,7 +159,7 @@ def test_it_is_vllms_own_class_with_our_pooling(tmp_path: Path, architecture: st
     engine: Any = check(model=place).engine
     arguments = engine_arguments(engine, cpu=False)
     assert arguments["hf_overrides"] == {
-        "is_matryoshka": True, "architectures": [f"Pooled{architecture}"], "jina_pooling": "last_token"
+        **LENGTHS, "architectures": [f"Pooled{architecture}"], "jina_pooling": "last_token"
     }  # fmt: skip
     assert arguments["scheduler_cls"] == "vllm_jina_embed.plugin.scheduler.QuestionsFirst"
     assert arguments["pooler_config"] == {"task": "embed", "use_activation": True, "seq_pooling_type": "LAST"}

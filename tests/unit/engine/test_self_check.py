@@ -93,9 +93,8 @@ async def test_a_prefix_cache_is_found_where_images_are_pooled() -> None:
         await check(LayeredEngine(JINA_V4, "prefix cache"))
 
 
-@pytest.mark.parametrize("listed", [(32,), (48, 32), ()])
-async def test_lengths_that_config_json_lists_are_asked_for(listed: tuple[int, ...]) -> None:
-    """vLLM refuses all others then; the row's own are those of its largest model."""
+async def test_the_full_length_and_the_shortest_are_asked_for() -> None:
+    """Those of the row, whatever config.json lists: vLLM is told to take any."""
     sizes = set()
 
     class Listing(LayeredEngine):
@@ -103,10 +102,10 @@ async def test_lengths_that_config_json_lists_are_asked_for(listed: tuple[int, .
             sizes.add(dimensions)
             return await super().embed(prompt, dimensions=dimensions, task=task, **options)
 
-    config = SimpleNamespace(**vars(LAYERED), matryoshka_dimensions=list(listed))
-    await check_engine(Listing(NORMED), builder_for(NORMED), config, row=NORMED, task="retrieval", max_tokens=4096)
+    await check_engine(Listing(NORMED), builder_for(NORMED), LAYERED, row=NORMED, task="retrieval", max_tokens=4096)
     full = max(sizes)
-    assert sizes == {full, min((*listed, full) if listed else (64, full))}
+    assert sizes == {full, min(*NORMED.matryoshka_sizes, full)}
+    assert len(sizes) == 2
 
 
 # --- token ids --------------------------------------------------------------------------------------------------------

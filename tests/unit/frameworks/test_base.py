@@ -259,25 +259,28 @@ async def test_a_closed_adapter_says_so(adapter: Any) -> None:
 @both
 @all_given
 def test_pickling_carries_the_configuration_only(adapter: Any, given: dict[str, Any]) -> None:
-    """A worker process gets the settings and makes its own embedder from them."""
+    """A worker process gets the settings, in an embedder of its own that has started nothing."""
     made = adapter(model=RETRIEVAL, **given)
-    state = pickle.dumps(made)
-    twin = pickle.loads(state)
-    assert b"JinaEmbedder" not in state
+    twin = pickle.loads(pickle.dumps(made))
+    assert twin.embedder is None
+    assert twin._embedder.backend.engine is None
     assert twin.model_dump() == made.model_dump()
+    assert twin.model_fields_set == made.model_fields_set
     assert twin.fingerprint == made.fingerprint
     assert twin._embedder is not made._embedder
     assert made.model_dump() == adapter(model=RETRIEVAL, **given).model_dump()  # pickling changed nothing
 
 
 @both
-def test_pickling_leaves_a_foreign_embedder_behind(adapter: Any) -> None:
-    """The other process makes an embedder of its own from the same settings; the pickled adapter stays whole."""
+def test_pickling_keeps_a_foreign_embedder(adapter: Any) -> None:
+    """As it pickles itself; the twin, which nobody else has, closes it, and the pickled adapter stays whole."""
     made = adapter(embedder=FakeEmbedder(**EVERY_SETTING))
-    twin = pickle.loads(pickle.dumps(made))
-    assert twin.embedder is None
-    assert twin._embedder.settings == made._embedder.settings
-    assert one_query(made) == made.embedder.vector("query", "q")
+    with pickle.loads(pickle.dumps(made)) as twin:
+        assert isinstance(twin.embedder, FakeEmbedder)
+        assert twin.fingerprint == made.fingerprint
+        assert one_query(twin) == one_query(made) == made.embedder.vector("query", "q")
+    assert twin.embedder.closed == 1
+    assert made.embedder.closed == 0
 
 
 @both

@@ -129,12 +129,16 @@ async def test_an_embedder_that_was_passed_in_stays_open(folder: Path, engines: 
         embedder.embed_queries(["a"])
 
 
-def test_a_copy_for_another_process_computes(folder: Path, engines: list[FakeEngine]) -> None:
-    """No store travels by pickle; the vectors are the same."""
+def test_a_copy_for_another_process_has_the_store(folder: Path, engines: list[FakeEngine]) -> None:
+    """As far as it can be pickled: one in memory with what is in it, which is not shared."""
     cached = VllmJinaEmbeddings(model=folder).cached(InMemoryByteStore())
-    with cached, pickle.loads(pickle.dumps(cached)) as copy:
-        assert copy.embedder is None
-        assert copy.embed_query("a") == cached.embed_query("a")
+    with cached:
+        expected = cached.embed_query("a")
+        data, started = pickle.dumps(cached), len(engines)
+    with pickle.loads(data) as copy:
+        assert copy.embed_query("a") == expected
+        assert len(engines) == started, "a hit starts no engine"
+        assert copy.fingerprint == cached.fingerprint
 
 
 def test_what_cannot_be_cached_is_refused(folder: Path) -> None:

@@ -12,6 +12,7 @@ from vllm_jina_embed import ConfigError, cli, settings
 from vllm_jina_embed.checkpoints.prompt_pieces import Slot
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.checkpoints.weights.lora import Adapters
+from vllm_jina_embed.engine.local.arguments import LENGTHS
 from vllm_jina_embed.serve.arguments import MESSAGE_TEMPLATE, cores_per_rank, serve_arguments
 
 
@@ -142,7 +143,7 @@ def test_a_text_model_has_no_images() -> None:
     assert json.loads(value(flags, "--pooler-config")) == {"task": "token_embed", "use_activation": True}
     row = ["xlm-roberta", engine.row.digest]
     assert json.loads(value(flags, "--hf-overrides")) == {
-        "is_matryoshka": True, "jina_row": row, "architectures": ["PooledXLMRobertaModel"],
+        **LENGTHS, "jina_row": row, "architectures": ["PooledXLMRobertaModel"],
         "jina_pooling": "first_token", "position_embedding_type": "absolute", "jina_served_task": "retrieval",
     }  # fmt: skip
     assert value(flags, "--max-model-len") == "8192"

@@ -14,7 +14,8 @@ CLIP = Model(
             architecture="CLIPModel",
             # A published text_config may leave out what CLIPTextConfig has by itself, and config.json what CLIPConfig.
             defaults={"hidden_size": 512, "max_position_embeddings": 77, "projection_dim": 512},
-            modules=(),
+            modules=("CLIPModel", "Transformer", "Normalize"),
+            any_prompts=True,
             adapters="ignored",
         ),
     ),

@@ -21,7 +21,7 @@ E5_V = Model(
             architecture="LlavaNextForConditionalGeneration",
             # A published text_config leaves out what LlamaConfig has by itself.
             defaults={"hidden_size": 4096},
-            modules=(),
+            any_prompts=True,
             adapters="ignored",
             pooling_decides=True,
         ),

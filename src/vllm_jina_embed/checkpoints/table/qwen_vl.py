@@ -16,6 +16,15 @@ START, END, END_OF_TEXT = Special("<|im_start|>"), Special("<|im_end|>"), Specia
 PATCHES = Special("<|image_pad|>")
 IMAGE: Template = (Special("<|vision_start|>"), PATCHES, Special("<|vision_end|>"))
 
+QWEN2_VL = "Qwen2VLForConditionalGeneration"
+LAYOUT = Layout(
+    architecture=QWEN2_VL,
+    modules=("Transformer", "MultiModalTransformer", "Pooling", "Normalize"),  # the second is gme's, custom_st.py
+    any_prompts=True,
+    adapters="ignored",
+    pooling_decides=True,
+)
+
 # A chat of an instruction and one item: the pieces before and behind the item.
 ASSISTANT: Template = (END, "\n", START, "assistant\n")
 QUERY: Template = (START, "system\nRetrieve images or text relevant to the user's query.", END, "\n", START, "user\n")
@@ -30,9 +39,7 @@ QWEN3_VL_REPOSITORIES = {
 
 QWEN3_VL_EMBEDDING = Model(
     name="qwen3-vl-embedding",
-    layouts=(
-        Layout(architecture="Qwen3VLForConditionalGeneration", modules=(), adapters="ignored", pooling_decides=True),
-    ),
+    layouts=(replace(LAYOUT, architecture="Qwen3VLForConditionalGeneration"),),
     known_as=("Qwen3-VL-Embedding",),
     pooling="last_token",
     kind="bpe",
@@ -75,13 +82,12 @@ QWEN3_VL_EMBEDDING = Model(
     },
 )
 
-QWEN2_VL = "Qwen2VLForConditionalGeneration"
 HELPFUL: Template = (START, "system\nYou are a helpful assistant.", END, "\n", START, "user\n")
 """The chat of Qwen2-VL up to the item."""
 
 DSE = Model(
     name="dse-qwen2",
-    layouts=(Layout(architecture=QWEN2_VL, modules=(), adapters="ignored", pooling_decides=True),),
+    layouts=(LAYOUT,),
     known_as=("dse-qwen2",),
     pooling="last_token",
     kind="bpe",
@@ -120,7 +126,7 @@ DSE = Model(
 
 GME = Model(
     name="gme-qwen2-vl",
-    layouts=(Layout(architecture=QWEN2_VL, modules=(), adapters="ignored", pooling_decides=True),),
+    layouts=(LAYOUT,),
     known_as=("gme-Qwen2-VL",),
     pooling="last_token",
     kind="bpe",
@@ -157,7 +163,7 @@ GME = Model(
 )
 
 # Both were published as adapters of Qwen2-VL.
-VLM2VEC_LAYOUT = Layout(architecture=QWEN2_VL, modules=(), adapters="merged", pooling_decides=True)
+VLM2VEC_LAYOUT = replace(LAYOUT, adapters="merged")
 CAPTION = "Find me an everyday image that matches the given caption: "
 VLM2VEC_BOTH: Template = (Slot.IMAGES, " Represent the given image with the following question: ", Slot.TEXT)
 

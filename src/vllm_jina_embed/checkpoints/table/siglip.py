@@ -16,7 +16,8 @@ SIGLIP = Model(
             architecture="SiglipModel",
             # A published text_config may leave out what SiglipTextConfig has by itself.
             defaults={"hidden_size": 768, "max_position_embeddings": 64},
-            modules=(),
+            modules=("Transformer", "Normalize"),
+            any_prompts=True,
             adapters="ignored",
         ),
     ),

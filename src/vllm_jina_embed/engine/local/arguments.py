@@ -53,6 +53,12 @@ TOKENIZERS = {"TOKENIZERS_PARALLELISM": "false"}
 """Set while an engine runs: with images vLLM's tokenizer would start threads in the application, and warn in each of
 its forks."""
 
+LENGTHS: Mapping[str, Any] = {"is_matryoshka": True, "matryoshka_dimensions": None}
+"""What vLLM is told of lengths: that a request may ask for any, which ``settings.check_dimensions`` checks.
+
+Symptom without it: where config.json lists the shorter ones alone, vLLM refuses the full one, and no server starts.
+"""
+
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's ``max_lora_rank``."""
 
@@ -81,9 +87,7 @@ def engine_arguments(config: LocalConfig, *, cpu: bool, adapters: Adapters | Non
         "use_tqdm_on_load": False,
     }
     row, architecture = config.row, config.architecture or config.row.layouts[0].architecture
-    # All models take ``dimensions`` with each request; ``settings`` checks them.
-    overrides: dict[str, Any] = {"is_matryoshka": True, **_assumed(row, architecture), **_renamed(config)}
-    overrides |= row.overrides
+    overrides: dict[str, Any] = {**LENGTHS, **_assumed(row, architecture), **_renamed(config), **row.overrides}
     if row.takes_images:
         defaults |= _images(config)
     if row.splits_prompts:  # small steps cut prompts; uncut long texts would have to wait

@@ -41,7 +41,7 @@ from ..protocol import TokenStates
 from ..self_check import check_engine, check_multi_vector, together
 from .arguments import TOKENIZERS, check_remote_code, engine_arguments, environment, memory_kept, variables
 from .image_threads import ImageThreads
-from .processes import check_process, engine_processes, make_folder
+from .processes import check_process, engine_processes, guard_advice, make_folder
 from .requests import is_death, rendered, translated, vllm_params
 from .vllm_versions import warn_if_newer
 
@@ -273,7 +273,7 @@ def _from_arguments(config: LocalConfig, adapters: Adapters | None) -> Any:
     except Exception as error:
         raise EngineError(
             f"vLLM could not start on {config.location!r}: {type(error).__name__}: {error} "
-            "(set VLLM_LOGGING_LEVEL=INFO to see its log)"
+            f"(set VLLM_LOGGING_LEVEL=INFO to see its log).{guard_advice()}"
         ) from error
 
 

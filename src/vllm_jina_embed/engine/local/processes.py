@@ -138,6 +138,20 @@ def engine_processes(folder: str | None = None) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def guard_advice() -> str:
+    """Return what an error of a start says if vLLM's processes may have run the application's main module after all.
+
+    That is so if another library put a function of its own in the place of ours meanwhile; "" if none did.
+    """
+    if spawn.get_preparation_data is _without_main:
+        return ""
+    return (
+        f" Something else ({getattr(spawn.get_preparation_data, '__module__', None)}) decides how processes are "
+        "spawned, so each of vLLM's may have run the application's main module again: put the code that starts work "
+        'under `if __name__ == "__main__":`.'
+    )
+
+
 def _mark(thread: int, *, starting: bool) -> None:
     """Add or remove ``thread``; while one is starting an engine, spawned processes are prepared here."""
     global _parent

@@ -48,8 +48,7 @@ class Remote:
             location = checkpoint.location
             state = locate(location).state(layer_files(checkpoint.row))
         else:  # a server names its checkpoint as it likes; that is not a path on this machine
-            location, state = f"{checkpoint.name} in {self.facts.dtype}", self.facts.files
-            revision = self.facts.revision
+            location, state, revision = self.facts.location, self.facts.files, self.facts.revision
         return RemoteConfig(
             location=location,
             revision=revision,
@@ -86,13 +85,16 @@ class Remote:
         return {"servers": self.urls, "api_key": self.api_key, "logins": self.logins, "timeout": self.timeout}
 
 
-def remote(urls: str | Sequence[str], *, api_key: str | None, timeout: float) -> Remote:
+def remote(urls: str | Sequence[str], *, api_key: str | None, timeout: float, pickle_api_key: bool = False) -> Remote:
     """Return which servers to ask, checked.
 
     Raises:
-        ConfigError: No URL, one that is not a URL, two ways to authenticate, or no usable timeout. The message shows
-            neither the key nor a password that stands in a URL.
+        ConfigError: No URL, one that is not a URL, two ways to authenticate, no usable timeout, or a
+            ``pickle_api_key`` that is neither True nor False. The message shows neither the key nor a password that
+            stands in a URL.
     """
+    if not isinstance(pickle_api_key, bool):  # not shown: it may be the key
+        raise ConfigError(f"got a {type(pickle_api_key).__name__} as pickle_api_key; expected True or False.")
     try:
         listed = [urls] if isinstance(urls, str) else list(urls)
     except TypeError:
@@ -102,7 +104,7 @@ def remote(urls: str | Sequence[str], *, api_key: str | None, timeout: float) ->
         ) from None
     if not listed:
         raise ConfigError("got no server; expected a URL such as 'http://gpu-box:8000', or a list of them.")
-    split = [split_login(url) for url in listed]
+    split = [split_login(url, is_pickled=pickle_api_key) for url in listed]
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST_TIMEOUT:
         raise ConfigError(f"timeout={timeout!r:.40} must be a number of seconds over 0, at most {LONGEST_TIMEOUT}.")
     key = check_key(api_key)
@@ -111,7 +113,7 @@ def remote(urls: str | Sequence[str], *, api_key: str | None, timeout: float) ->
     short = dict.fromkeys((url.rstrip("/").removesuffix("/v1").rstrip("/"), login) for url, login in split)
     return Remote(
         urls=tuple(url for url, _ in short),
-        api_key=None if key is None else Secret(key),
+        api_key=None if key is None else Secret(key, is_pickled=pickle_api_key),
         logins=tuple(login for _, login in short),
         timeout=float(timeout),
     )

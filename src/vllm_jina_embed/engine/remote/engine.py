@@ -28,6 +28,7 @@ from .batching import Answers, Batches
 from .http import Reply
 from .messages import VectorRequest
 from .server import AT_ONCE, Server
+from .server_checks import compare_before
 from .server_facts import ServerFacts
 
 try:
@@ -161,7 +162,8 @@ class RemoteEngine:
         """Return what the servers tell: their facts, and the tokenizer.json that goes with them.
 
         Raises:
-            ConfigError: None of them tells any: they are plain vLLM servers.
+            ConfigError: None of them tells any: they are plain vLLM servers. Or they serve something else than what
+                the configuration was made for.
             EngineDeadError: The one that tells them does not answer any more.
         """
         told = [(len(server.facts.checkpoint.tasks), server) for server in self._servers if server.facts is not None]
@@ -172,6 +174,9 @@ class RemoteEngine:
             )
         _, server = max(told, key=lambda one: one[0])
         assert server.facts is not None
+        if self._config.location:
+            facts = [one.facts for one in self._servers if one.facts is not None]
+            compare_before(self._config, facts, all_told=len(facts) == len(self._servers))
         assert self._balancer is not None
         job = self._balancer.call(Server.tokenizer, can=lambda one: one is server)
         return server.facts, self.run(job).result()
@@ -207,11 +212,7 @@ class RemoteEngine:
         """Return an array or an error per prompt; refused together, they are asked one by one."""
         if self._balancer is None:
             raise ConfigError("the engine is closed.")
-        if any(prompt.images for prompt in prompts):
-            question = await asyncio.to_thread(messages.question, prompts)
-        else:
-            question = messages.question(prompts)
-        job = partial(Server.answer, request=request, prompts=prompts, question=question)
+        job = partial(Server.answer, request=request, prompts=prompts, question=messages.Question(prompts))
         try:
             return await self._balancer.call(job, weight=_weight(prompts), can=lambda server: server.can(request))
         except InputError as error:

@@ -1,16 +1,19 @@
 """Converts prompts to the JSON bodies of HTTP requests, and decoded JSON answers to float32 arrays.
 
-Texts travel as token ids, so they stay text; images as lossless PNG. Vectors come back as base64 of float32.
+Texts travel as token ids, so they stay text; images as the PNG or JPEG file that they are given as, if the server
+decodes it to the same pixels, and else as lossless PNG. Vectors come back as base64 of float32.
 Source of the bodies: vLLM 0.32, entrypoints/pooling/{embed,pooling}/protocol.py.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import Any, Literal
 
@@ -20,8 +23,9 @@ from PIL import Image
 from ..._arrays import Floats
 from ...checkpoints.values import is_name
 from ...errors import ConfigError, EngineError, InputError
+from ...inputs import encoding
 from ...pooling.single_vector import NORM_LIMIT, norm_error
-from ...prompts.base import Prompt
+from ...prompts.base import Files, Prompt
 from ..plugin_contract import PROMPT_KEY
 from .server_facts import MOST_TOKENS, is_within
 
@@ -53,25 +57,47 @@ class VectorRequest:
         return unit(vector, where) if self.normalize else vector
 
 
-def question(prompts: Sequence[Prompt]) -> dict[str, Any]:
+class Question:
+    """The part of a body that holds the prompts, made once for all servers that are asked."""
+
+    def __init__(self, prompts: Sequence[Prompt]) -> None:
+        self._prompts = prompts
+        self._made: dict[bool, dict[str, Any]] = {}
+
+    async def body(self, *, as_files: bool) -> dict[str, Any]:
+        """Return what ``question`` does; images are encoded in a thread."""
+        as_files = as_files and any(file for prompt in self._prompts for file in prompt.files)
+        if as_files not in self._made:
+            has_images = any(prompt.images for prompt in self._prompts)
+            make = partial(question, self._prompts, as_files=as_files)
+            self._made[as_files] = await asyncio.to_thread(make) if has_images else make()
+        return self._made[as_files]
+
+
+def question(prompts: Sequence[Prompt], *, as_files: bool = False) -> dict[str, Any]:
     """Return the part of a body that holds the prompts: texts together, or one item with images.
 
+    With ``as_files``, images travel as the files that they were given as, if there are some.
     A prompt with images travels as its images and its token ids. A server of version 0.1, or a plain one, ignores the
     ids and makes the prompt of images by its chat template.
     """
     if prompts[0].images:
         (prompt,) = prompts
         return {
-            "messages": messages(prompt.images),
+            "messages": messages(prompt.images, prompt.files if as_files else ()),
             "add_generation_prompt": False,
             "chat_template_kwargs": {PROMPT_KEY: {"token_ids": list(prompt.token_ids)}},
         }
     return {"input": [list(prompt.token_ids) for prompt in prompts]}
 
 
-def messages(images: Sequence[Image.Image]) -> list[dict[str, Any]]:
+def messages(images: Sequence[Image.Image], files: Files = ()) -> list[dict[str, Any]]:
     """Return the chat messages of one item with images; the rest of its prompt is the server's, or travels as ids."""
-    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": data_uri(image)}} for image in images]
+    uris = [
+        data_uri(image) if file is None else encoding.data_uri(*file)
+        for image, file in zip(images, files or (None,) * len(images), strict=True)
+    ]
+    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": uri}} for uri in uris]
     return [{"role": "user", "content": parts}]
 
 
@@ -79,7 +105,7 @@ def data_uri(image: Image.Image) -> str:
     """Return an RGB image as a PNG data URI: the same pixels, compressed quickly."""
     file = BytesIO()
     image.save(file, "PNG", compress_level=1)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return encoding.data_uri(file.getvalue(), "image/png")
 
 
 def answers(told: Any, name: str, count: int, *, where: str = "the server") -> list[Floats]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..._arrays import Floats
 from ...errors import ConfigError, EngineError, InputError
+from ...inputs.decoder import decoder
 from ...prompts.base import Prompt
 from ...prompts.chat_template import image_template
 from ..config import RemoteConfig
@@ -22,7 +23,7 @@ from ..plugin_contract import PATIENT, URGENT
 from . import http, messages
 from .balancer import LostError, Member
 from .http import AnswerTooLargeError, Connection, Reply
-from .messages import VectorRequest
+from .messages import Question, VectorRequest
 from .plain import pooled
 from .server_checks import PROBES, check_plain, compare_checkpoint, compare_peers, compare_starts, started_anew
 from .server_facts import FACTS_PATH, FINGERPRINT_HEADER, TOKENIZER_PATH, ServerFacts
@@ -105,13 +106,13 @@ class Server(Member):
         projector = facts.checkpoint.row.projector
         self._skipped = int(facts.projected and projector is not None and projector.skips_first)
 
-    async def answer(self, request: VectorRequest, prompts: Sequence[Prompt], question: dict[str, Any]) -> list[Floats]:
+    async def answer(self, request: VectorRequest, prompts: Sequence[Prompt], question: Question) -> list[Floats]:
         """Return an array per prompt: ``(dimensions,)``, or ``(n_tokens, width)`` of multi-vectors and states.
 
         Args:
             request: What is asked for.
             prompts: Texts, or one item with images.
-            question: Result of ``wire.question``; encoding images is not repeated when another server is asked.
+            question: Of these prompts; encoding images is not repeated when another server is asked.
 
         Raises:
             LostError: It can be asked again.
@@ -130,7 +131,9 @@ class Server(Member):
         if self.facts is not None and self.facts.pooler_task == "embed":
             path, body = "/v1/embeddings", request.options
         model = self.facts.models.get(request.task) if self.facts is not None else self._model
-        body |= {**question, **messages.ENCODING, **({"model": model} if model else {})}
+        as_files = self.facts is not None and self.facts.decoder == decoder()
+        made = await question.body(as_files=as_files)
+        body |= {**made, **messages.ENCODING, **({"model": model} if model else {})}
         if self.facts is not None and self.facts.priority:
             body["priority"] = URGENT if request.urgent else PATIENT
         where = f"{self.url}{path}"

@@ -78,6 +78,26 @@ def compare_checkpoint(config: RemoteConfig, wanted: Checkpoint, served: Checkpo
             )
 
 
+def compare_before(config: RemoteConfig, facts: Sequence[ServerFacts], *, all_told: bool) -> None:
+    """Check that servers serve what they served when ``config`` was made, in this process or in another one.
+
+    Args:
+        config: Of an engine whose checkpoint the servers told.
+        facts: What those tell now that answer.
+        all_told: Whether every server does. Copies have files of other times, so these decide nothing while the server
+            may be missing whose files they were.
+    """
+    names = ("location", "revision", "files") if all_told else ("location", "revision")
+    wanted = {name: getattr(config, name) for name in names}
+    served = [{name: getattr(one, name) for name in names} for one in facts]
+    if wanted not in served:
+        raise ConfigError(
+            f"{', '.join(config.servers)}: this embedder was made for {wanted}; the servers now serve "
+            f"{' and '.join(map(str, served))}. Their vectors do not go with those from before. Make a new embedder "
+            "and index anew, or start them as they were."
+        )
+
+
 def compare_starts(before: ServerFacts, now: ServerFacts, url: str) -> None:
     """Check that a server that was lost is the same one again."""
     old, new = before.identity, now.identity

@@ -27,6 +27,8 @@ WIRE_NAMES = {"matryoshka_sizes": "dimensions", "row": "family"}
 one; a row is its name there. Remove when no 0.1 is left to talk to."""
 NOT_TOLD = ("options", "architecture")
 """Fields of a checkpoint that clients need not know."""
+MAY_BE_MISSING = ("decoder",)
+"""Facts that version 0.1 did not tell."""
 DIGEST = "row_digest"
 """Key beside ``family``, only of rows that version 0.1 did not have: equal names must mean equal rows."""
 LONGEST_LIST = 100
@@ -60,6 +62,8 @@ class ServerFacts:
         priority: Whether requests may have a priority.
         models: The request's model name for each task, where tasks differ by it.
         version: Version of this package on the server.
+        decoder: What decides the pixels of image files there (``inputs.decoder``); empty if it does not tell that, as
+            a server of version 0.1.
     """
 
     checkpoint: Checkpoint
@@ -72,6 +76,12 @@ class ServerFacts:
     priority: bool
     models: Mapping[str, str]
     version: str
+    decoder: str = ""
+
+    @property
+    def location(self) -> str:
+        """What stands for the checkpoint's place in a ``RemoteConfig``: its name and dtype, as no path is told."""
+        return f"{self.checkpoint.name} in {self.dtype}"
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -86,6 +96,7 @@ class ServerFacts:
     def to_json(self) -> dict[str, Any]:
         """Return what a server answers."""
         own = {one.name: getattr(self, one.name) for one in fields(self)}
+        own = {name: value for name, value in own.items() if value or name not in MAY_BE_MISSING}
         return own | {"checkpoint": self._of_checkpoint, "models": dict(self.models)}
 
     @property
@@ -108,7 +119,8 @@ class ServerFacts:
             ConfigError: A fact is missing, of another type, or out of bounds, or the server's row is not known here.
         """
         try:
-            known = _known(cls, told, without=("checkpoint",))
+            known = _known(cls, told, without=("checkpoint", *MAY_BE_MISSING))
+            known |= {name: told[name] for name in MAY_BE_MISSING if is_name(told.get(name))}
             values = _known(Checkpoint, told.get("checkpoint"), without=(*NOT_TOLD, "row"))
             checkpoint = Checkpoint(**values, row=_row(told["checkpoint"], own, url))
             facts = cls(checkpoint=checkpoint, **known)

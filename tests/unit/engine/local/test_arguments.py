@@ -19,6 +19,7 @@ from vllm_jina_embed.engine.local import arguments as arguments_module
 from vllm_jina_embed.engine.local.arguments import (
     COMPILE_FROM_BYTES,
     CPU_CACHE_BYTES,
+    LENGTHS,
     SMALL_CACHE_BYTES,
     engine_arguments,
     memory_kept,
@@ -47,7 +48,11 @@ def test_merged_weights_know_nothing_of_adapters() -> None:
     """Neither LoRA nor a projector."""
     arguments = engine_arguments(config(), cpu=True)
     assert "enable_lora" not in arguments
-    assert arguments["hf_overrides"] == {"architectures": ["JinaV4VisionSpanModel"], "is_matryoshka": True}
+    assert arguments["hf_overrides"] == {
+        "architectures": ["JinaV4VisionSpanModel"],
+        "is_matryoshka": True,
+        "matryoshka_dimensions": None,
+    }
 
 
 @pytest.mark.parametrize(("rank", "room"), [(1, 1), (3, 8), (8, 8), (32, 32), (33, 64), (512, 512)])
@@ -58,6 +63,7 @@ def test_every_adapter_stays_loaded_in_room_for_its_rank(rank: int, room: int) -
     assert arguments["hf_overrides"] == {
         "architectures": ["JinaEmbeddingsV4Model"],
         "is_matryoshka": True,
+        "matryoshka_dimensions": None,
         "jina_adapters": "/native/adapters",
         "jina_tasks": ["retrieval", "code"],
     }
@@ -111,7 +117,7 @@ def test_xlm_roberta_is_vllms_own_model_with_our_pooling() -> None:
     )
     arguments = engine_arguments(config, cpu=True)
     assert arguments["hf_overrides"] == {
-        "is_matryoshka": True, "architectures": ["PooledXLMRobertaModel"], "jina_pooling": "first_token",
+        **LENGTHS, "architectures": ["PooledXLMRobertaModel"], "jina_pooling": "first_token",
         "position_embedding_type": "absolute",
     }  # fmt: skip
     assert arguments["pooler_config"] == {"task": "embed", "use_activation": True}
@@ -167,7 +173,7 @@ def test_what_a_row_needs_is_passed_on_and_the_users_options_win() -> None:
     overrides = {"is_causal": False, "architectures": ["Other"], "jina_pooling": "mean", "names": ("a",)}
     arguments = of_row(overrides=overrides, arguments={"dtype": "float32", "max_num_seqs": 4})
     assert arguments["hf_overrides"] == {
-        "is_matryoshka": True, "is_causal": False, "architectures": ["PooledXLMRobertaModel"],
+        **LENGTHS, "is_causal": False, "architectures": ["PooledXLMRobertaModel"],
         "jina_pooling": "first_token", "names": ("a",), "position_embedding_type": "absolute",
     }  # fmt: skip
     assert (arguments["dtype"], arguments["max_num_seqs"]) == ("float32", 4)

@@ -29,6 +29,7 @@ from vllm_jina_embed.engine.local.processes import (
     SOCKETS_VARIABLE,
     check_process,
     engine_processes,
+    guard_advice,
     make_folder,
 )
 from vllm_jina_embed.engine.plugin_contract import OWNER_VARIABLE
@@ -230,6 +231,17 @@ class TestWhereAnEngineCannotStart:
         assert done.returncode == 1
         assert "EngineError: an engine cannot start while" in done.stderr
         assert 'if __name__ == "__main__":' in done.stderr
+
+    def test_a_failed_start_names_the_guard_where_the_main_module_may_have_run_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another library replaced the function that leaves it out; nothing is said where none did."""
+        with engine_processes():
+            assert guard_advice() == ""
+            monkeypatch.setattr(spawn, "get_preparation_data", lambda name: {})
+            told = guard_advice()
+        assert 'under `if __name__ == "__main__":`' in told
+        assert __name__ in told
 
     def test_an_object_of_the_main_module_is_refused_by_its_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """vLLM's processes could not find it."""

@@ -310,7 +310,7 @@ def test_a_tokenizer_that_is_lost_for_a_moment_is_asked_for_again(monkeypatch: p
     patience(monkeypatch, 0.5)
     failures = iter([httpx.Response(503)])
     servers = FakeServers(fail=lambda request: next(failures, None) if request.url.path == TOKENIZER else None)
-    with closing(engine_of(servers)) as engine:
+    with closing(engine_of(servers, location="")) as engine:  # servers that were not asked yet
         _, tokenizer = engine.facts()
     assert tokenizer.startswith(b"{")
 
