@@ -248,15 +248,15 @@ def check_servers(case: Case, tmp_path: Path, *passed: str, plain: bool = True) 
         (served(str(case.folder), tmp_path / "tokens", *own, "--multi-vector", passed=passed), None, True),
         *([(plain_text(case.folder, tmp_path / "plain"), case.folder, True)] if plain else []),
     ]
-    texts = [*TEXTS, case.of_count("query", case.longest)]
+    texts = {role: [*TEXTS, case.of_count(role, case.longest)] for role in case.prefixes}
     for one, model, has_tokens in made:
         with one as server, JinaEmbedder.from_server(server.url, model=model, task=case.task) as embedder:
             assert embedder.checkpoint.row == case.row
             for role in case.prefixes:
                 for size in (*case.sizes[:1], None):
-                    got = embedder.embed(texts, prompt_name=role, dimensions=size)  # type: ignore[arg-type]
-                    assert distance(got, case.expected(role, texts, size)) <= FLOAT32_GATE
+                    got = embedder.embed(texts[role], prompt_name=role, dimensions=size)  # type: ignore[arg-type]
+                    assert distance(got, case.expected(role, texts[role], size)) <= FLOAT32_GATE
             if has_tokens:
-                rows = embedder.embed_multi_vector(texts, prompt_name="query")
-                states = [unit(case.states("query", case.ids("query", text))) for text in texts]
+                rows = embedder.embed_multi_vector(texts["query"], prompt_name="query")
+                states = [unit(case.states("query", case.ids("query", text))) for text in texts["query"]]
                 assert worst(rows, states) <= FLOAT32_GATE
