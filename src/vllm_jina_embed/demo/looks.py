@@ -75,7 +75,11 @@ def _matched(embedder: Calls, items: Sequence[DemoItem], query: DemoItem) -> Mat
         found = maxsim_map(embedder, query.content, image)
     except ConfigError:
         return None
-    inside = [number for number, match in enumerate(found.matches) if match.patch is not None]
+    inside = [
+        number
+        for number, match in enumerate(found.matches)  # of them the prompt's own, such as "Query:", are no words
+        if match.patch is not None and match.token.strip() and match.token.strip() in query.content
+    ]
     if not inside:
         return None
     word = max(inside, key=lambda number: found.matches[number].value)

@@ -22,6 +22,7 @@ from vllm_jina_embed.demo.corpus import DemoCorpus
 from vllm_jina_embed.demo.looks import CANDIDATES, SHORT, SHOWN, looks
 from vllm_jina_embed.demo.report import report
 from vllm_jina_embed.demo.result import DemoResult, Matched
+from vllm_jina_embed.late_interaction.maxsim_map import MaxSimMap, TokenMatch
 
 ASKED = (("en", "blue star"), ("ja", "forest"), ("fr", "forest"))
 
@@ -66,6 +67,21 @@ def test_each_stage_is_its_ranking_by_hand(embedder: JinaEmbedder, corpus: DemoC
         assert len({hit.item.name for hit in third}) == SHOWN
         assert [hit.score for hit in third] == pytest.approx([by_name[hit.item.name] for hit in third], abs=1e-4)
         assert [hit.score for hit in third] == pytest.approx(sorted(scores, reverse=True)[:SHOWN], abs=1e-4)
+
+
+def test_the_word_that_is_shown_is_one_of_the_question(
+    embedder: JinaEmbedder, corpus: DemoCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one of the prompt, such as "Query:", though its match be better."""
+
+    def found(embedder: JinaEmbedder, question: str, image: Image.Image) -> MaxSimMap:
+        tokens = [("Query", 0.9), (":", 0.8), (question, 0.7), (" ", 0.95)]
+        matches = tuple(TokenMatch(token=token, row=0, patch=(0, 0), value=value) for token, value in tokens)
+        return MaxSimMap(matches=matches, values=np.zeros((4, 2, 2), np.float32), image=image)
+
+    monkeypatch.setattr("vllm_jina_embed.demo.looks.maxsim_map", found)
+    shown = [look.matched for look in looks(embedder, corpus, vectors_of(embedder, corpus), ASKED)]
+    assert [one.value for one in shown if one is not None] == [0.7, 0.7]
 
 
 def test_a_model_without_multi_vectors_has_no_looks(corpus: DemoCorpus) -> None:
