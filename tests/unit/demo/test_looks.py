@@ -75,7 +75,7 @@ def test_the_word_that_is_shown_is_one_of_the_question(
     """Not one of the prompt, such as "Query:", though its match be better."""
 
     def found(embedder: JinaEmbedder, question: str, image: Image.Image) -> MaxSimMap:
-        tokens = [("Query", 0.9), (":", 0.8), (question, 0.7), (" ", 0.95)]
+        tokens = [("Query", 0.9), ("Query:", 0.8), (question, 0.7), (" ", 0.95)]
         matches = tuple(TokenMatch(token=token, row=0, patch=(0, 0), value=value) for token, value in tokens)
         return MaxSimMap(matches=matches, values=np.zeros((4, 2, 2), np.float32), image=image)
 
