@@ -84,7 +84,7 @@ def _matched(embedder: Calls, items: Sequence[DemoItem], query: DemoItem) -> Mat
         return None
     word = max(inside, key=lambda number: found.matches[number].value)
     return Matched(
-        all_words=found.picture(),
+        all_words=found.picture(inside),
         word=found.matches[word].token,
         one_word=found.picture([word]),
         value=found.matches[word].value,

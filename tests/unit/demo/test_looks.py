@@ -77,11 +77,14 @@ def test_the_word_that_is_shown_is_one_of_the_question(
     def found(embedder: JinaEmbedder, question: str, image: Image.Image) -> MaxSimMap:
         tokens = [("Query", 0.9), ("Query:", 0.8), (question, 0.7), (" ", 0.95)]
         matches = tuple(TokenMatch(token=token, row=0, patch=(0, 0), value=value) for token, value in tokens)
-        return MaxSimMap(matches=matches, values=np.zeros((4, 2, 2), np.float32), image=image)
+        values = np.zeros((4, 2, 2), np.float32)
+        values[:, 0, 0], values[2] = 1, [[0, 1], [0, 0]]  # the prompt matches another patch than the question
+        return MaxSimMap(matches=matches, values=values, image=image)
 
     monkeypatch.setattr("vllm_jina_embed.demo.looks.maxsim_map", found)
     shown = [look.matched for look in looks(embedder, corpus, vectors_of(embedder, corpus), ASKED)]
     assert [one.value for one in shown if one is not None] == [0.7, 0.7]
+    assert all(np.array_equal(one.all_words, one.one_word) for one in shown if one is not None)
 
 
 def test_a_model_without_multi_vectors_has_no_looks(corpus: DemoCorpus) -> None:
