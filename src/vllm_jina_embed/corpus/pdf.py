@@ -5,7 +5,6 @@ PDFium is not safe in threads: one lock of this module is held around each of it
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 from .._closing import Closing
 from .._extras import require
+from .._forks import fork_safe_lock
 from ..errors import InputError
 from .kinds import ItemError
 
@@ -20,7 +20,16 @@ DPI = 72
 """Points of a page in an inch."""
 PAGE_CHARACTERS = 1_000_000
 """Most characters of a page; a dense one has 10,000."""
-_LOCK = threading.RLock()
+
+
+class _Library:
+    """PDFium: one of its calls at a time."""
+
+    def __init__(self) -> None:
+        self.lock = fork_safe_lock(self, "lock")
+
+
+_PDFIUM = _Library()
 
 
 class Pdf(Closing):
@@ -44,7 +53,7 @@ class Pdf(Closing):
         self._file = path.open("rb")  # opened here: pdfium itself opens only names in UTF-8
         self._pdf: Any = None
         try:
-            with _LOCK:
+            with _PDFIUM.lock:
                 self._pdf = pypdfium2.PdfDocument(self._file)
                 self._count = len(self._pdf)
         except pypdfium2.PdfiumError as error:
@@ -64,7 +73,7 @@ class Pdf(Closing):
 
     def close(self) -> None:
         """Close the PDF and its file."""
-        with _LOCK:
+        with _PDFIUM.lock:
             if self._pdf is not None:
                 self._pdf.close()
                 self._pdf = None
@@ -78,7 +87,7 @@ class Pdf(Closing):
             dpi: Pixels per inch.
             longest: Longest side in pixels, for which a page is rendered smaller; None sets no limit.
         """
-        with _LOCK:
+        with _PDFIUM.lock:
             page = self._pdf[number - 1]
             try:
                 scale = dpi / DPI
@@ -91,7 +100,7 @@ class Pdf(Closing):
 
     def size(self, number: int) -> tuple[float, float]:
         """Return the width and height of a page in points."""
-        with _LOCK:
+        with _PDFIUM.lock:
             width, height = self._pdf.get_page_size(number - 1)
             return float(width), float(height)
 
@@ -101,7 +110,7 @@ class Pdf(Closing):
         Raises:
             InputError: It is longer than ``PAGE_CHARACTERS``.
         """
-        with _LOCK:
+        with _PDFIUM.lock:
             page = self._pdf[number - 1]
             try:
                 textpage = page.get_textpage()
