@@ -51,6 +51,7 @@ OWNERS = {
     "tokenizers": {"prompts/"},
     "qdrant_client": {"late_interaction/"},
     "lancedb": {"late_interaction/"},
+    "pyarrow": {"corpus/", "late_interaction/lance_collection.py"},
     "langchain_core": {"langchain/"},
     "llama_index": {"llama_index/"},
     "mteb": {"mteb.py"},
