@@ -89,6 +89,9 @@ PUBLIC = {
         "JinaEmbedder", "Layout", "MaxSimReranker", "MediaPolicy", "MissingExtraError", "Model", "Placeholder", "Slot",
         "Special", "TokenLayer", "VllmJinaError", "__version__", "register",
     },
+    "corpus/__init__.py": {
+        "Columns", "Corpus", "Row", "Summary", "embed_corpus", "embedder_of", "open_corpus", "search_corpus",
+    },
     "langchain/__init__.py": {
         "LateInteractionRetriever", "MaxSimReranker", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",
     },

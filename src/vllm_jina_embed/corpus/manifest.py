@@ -62,6 +62,7 @@ def _vectors(embedder: Any, vectors: Vectors, shape: Shape) -> dict[str, Any]:
         "fusion": settings.fusion,
         "min_pixels": engine.min_pixels if has_pixels else None,
         "max_pixels": engine.max_pixels if has_pixels else None,
+        "engine_kwargs": engine.options_key,
     }
 
 

@@ -303,7 +303,7 @@ def test_another_model_is_refused_by_name(embedder: JinaEmbedder, tmp_path: Path
     for options, named in (
         ({"dimensions": 16}, "dimensions=32 (here 16)"),
         ({"dimensions": 32, "max_pixels": 50_000}, "max_pixels=602112 (here 50000)"),
-        ({"dimensions": 32, "engine_kwargs": {"dtype": "float16"}}, "fingerprint="),
+        ({"dimensions": 32, "engine_kwargs": {"dtype": "float16"}}, "engine_kwargs='{}' (here"),
     ):
         with (
             in_memory([])(tmp_path / "model", **options) as other,
