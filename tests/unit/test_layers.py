@@ -93,9 +93,11 @@ PUBLIC = {
         "Columns", "Corpus", "Row", "Summary", "embed_corpus", "embedder_of", "open_corpus", "search_corpus",
     },
     "langchain/__init__.py": {
+        "CorpusRetriever",
         "LateInteractionRetriever", "MaxSimReranker", "VllmJinaEmbeddings", "image_document", "image_retriever_tool",
     },
     "llama_index/__init__.py": {
+        "CorpusRetriever",
         "LateInteractionRetriever", "ImageQuery", "MaxSimReranker", "VllmJinaEmbedding", "image_document", "image_node",
         "image_retriever_tool", "name_images", "unified_retriever",
     },

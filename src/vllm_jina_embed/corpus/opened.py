@@ -13,7 +13,7 @@ import numpy as np
 from .._arrays import Floats
 from .._extras import require
 from ..errors import ConfigError, InputError
-from ..inputs.images import LoadedImage, load_image
+from ..inputs.images import ImageInput, LoadedImage, load_image
 from ..inputs.policy import MediaPolicy
 from .folders import IMAGES, PDF
 from .journal import MANIFEST, Journal
@@ -189,6 +189,15 @@ class Corpus:
         raise InputError(
             f"{row.id}: its image is not in the corpus, and its file is not there. Embed with --keep image."
         )
+
+    def image_input(self, row: Row, *, media: MediaPolicy | None = None) -> ImageInput | None:
+        """Return what opens the image of a row: a path, a file's bytes or a page's pixels; None for a text.
+
+        Raises:
+            InputError: As ``image``.
+        """
+        loaded = self.image(row, media=media)
+        return None if loaded is None else loaded.path or loaded.data or loaded.pixels
 
     # --- how --------------------------------------------------------------------------------------------------------
 
