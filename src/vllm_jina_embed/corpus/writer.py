@@ -66,7 +66,7 @@ class Writer:
     def _planned(self, pdfs: PdfEntries) -> Iterator[Entry | End]:
         """Yield the entries of the shards that are to be computed, each shard with its end."""
         job = self._job
-        rest = islice(entries(job.sources, job.columns, pdfs, skip=job.out.resolve()), job.limit)
+        rest = islice(entries(job.sources, job.columns, pdfs, skip=job.place.folder.resolve()), job.limit)
         own, processes = job.shard
         number = 0
         for first in rest:
@@ -172,5 +172,5 @@ class Writer:
         for number in self._journal.numbers():
             if number >= count and number % processes == own - 1:
                 with self._journal.writing():
-                    self._journal.forget(number)
+                    self._journal.remove(number)
                     self._destination.remove(number)

@@ -267,7 +267,8 @@ def test_what_changed_is_computed_again_and_nothing_else(embedder: JinaEmbedder,
     embed_corpus(folder, tmp_path / "out", **run)  # type: ignore[arg-type]
     embed_corpus(folder, tmp_path / "new", **run)  # type: ignore[arg-type]
     assert rows(tmp_path / "out") == rows(tmp_path / "new")
-    assert len(list((tmp_path / "out").glob("part-*"))) == 4
+    for pattern in ("part-*", "done/*", "errors/*"):
+        assert len(list((tmp_path / "out").glob(pattern))) == 4
 
 
 @pytest.mark.parametrize(
