@@ -118,7 +118,7 @@ def test_a_corpus_is_begun_anew_where_asked(run: Callable[..., Summary], tmp_pat
 
 @pytest.mark.parametrize("out", ["lancedb://pages", "s3://bucket/pages", "lancedb://", "files://a/b"])
 def test_another_form_is_refused(out: str, run: Callable[..., Summary]) -> None:
-    with pytest.raises(ConfigError, match="expected a folder or lancedb://DIR/TABLE"):
+    with pytest.raises(ConfigError, match="expected a folder, lancedb://DIR/TABLE"):
         run(out)
 
 

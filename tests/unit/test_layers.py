@@ -49,7 +49,7 @@ OWNERS = {
     "httpx": {"engine/remote/"},
     "huggingface_hub": {"checkpoints/files.py"},
     "tokenizers": {"prompts/"},
-    "qdrant_client": {"late_interaction/"},
+    "qdrant_client": {"corpus/qdrant.py", "late_interaction/"},
     "lancedb": {"corpus/lance.py", "late_interaction/"},
     "pyarrow": {"corpus/", "late_interaction/lance_collection.py"},
     "langchain_core": {"langchain/"},

@@ -20,7 +20,9 @@ def add_embed(commands: Any) -> argparse.ArgumentParser:
     )
     parser: argparse.ArgumentParser = commands.add_parser("embed", help=about, description=about, epilog=more)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder, file or pattern ('docs/**/*.pdf')")
-    parser.add_argument("--out", required=True, metavar="DEST", help="folder of the corpus, or lancedb://DIR/TABLE")
+    parser.add_argument(
+        "--out", required=True, metavar="DEST", help="folder, lancedb://DIR/TABLE, or qdrant://HOST:PORT/NAME"
+    )
     parser.add_argument("--journal", metavar="DIR", help="folder of a table's journal (DIR/TABLE.journal)")
     _add_model(parser)
     tables = parser.add_argument_group("tables (JSONL, CSV, TSV, Parquet)")

@@ -11,9 +11,10 @@ from pathlib import Path
 from ..errors import ConfigError
 from .lance import LanceTable
 from .parquet_parts import Destination, ParquetParts, Shape
+from .qdrant import QdrantPoints
 
 _PLACE = re.compile(r"([a-z][a-z0-9+]*)://(.+)/([^/]+)")
-FORMS = "a folder or lancedb://DIR/TABLE"
+FORMS = "a folder, lancedb://DIR/TABLE, qdrant://HOST:PORT/COLLECTION or qdrant:///DIR/COLLECTION"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +38,9 @@ def place_of(out: str | os.PathLike[str], journal: str | os.PathLike[str] | None
     """Return the place of a name.
 
     Args:
-        out: A folder, or ``lancedb://DIR/TABLE``.
-        journal: Folder of the journal; None takes the corpus's own, and ``DIR/TABLE.journal`` beside a table.
+        out: A folder, or a table as in ``FORMS``.
+        journal: Folder of the journal; None takes the corpus's own, ``DIR/TABLE.journal`` beside a table,
+            and ``COLLECTION.journal`` here for one of a server.
 
     Raises:
         ConfigError: It is of another form; names those that there are.
@@ -50,9 +52,19 @@ def place_of(out: str | os.PathLike[str], journal: str | os.PathLike[str] | None
             raise ConfigError(f"journal={os.fspath(journal)!r}: that of a folder of Parquet files is in the folder.")
         return Place(name=name, folder=folder, open=lambda shape: ParquetParts(folder, shape))
     match = _PLACE.fullmatch(name)
-    if match is None or match[1] != "lancedb":
+    if match is None or match[1] not in ("lancedb", "qdrant", "qdrants"):
         raise ConfigError(f"out={name!r}: expected {FORMS}.")
-    where, table = Path(match[2]).expanduser().absolute(), match[3]
-    own = where / f"{table}.journal" if journal is None else Path(journal).expanduser().absolute()
-    place = f"lancedb://{where}/{table}"
-    return Place(name=name, folder=own, table=place, open=lambda shape: LanceTable(where, table, shape))
+    kind, where, table = match.groups()
+    if kind == "qdrants" or (kind == "qdrant" and not where.startswith(("/", ".", "~"))):
+        if "@" in where:
+            raise ConfigError("out=... names a user, and a place is written down. Put the key in QDRANT_API_KEY.")
+        own = Path(journal or f"{table}.journal").expanduser().absolute()
+        url = f"{'https' if kind == 'qdrants' else 'http'}://{where}"
+        return Place(name=name, folder=own, table=name, open=lambda shape: QdrantPoints(table, shape, url=url))
+    folder = Path(where).expanduser().absolute()
+    own = Path(journal or folder / f"{table}.journal").expanduser().absolute()
+    place = f"{kind}://{folder}/{table}"
+    if kind == "qdrant":
+        path = str(folder)
+        return Place(name=name, folder=own, table=place, open=lambda shape: QdrantPoints(table, shape, path=path))
+    return Place(name=name, folder=own, table=place, open=lambda shape: LanceTable(folder, table, shape))
