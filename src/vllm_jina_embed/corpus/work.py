@@ -139,8 +139,12 @@ def _load(entry: Entry, check: Callable[[Content], Content]) -> Loaded:
         return item_error(error, "image")
 
 
-def embedded(parts: Iterable[tuple[Entry, Loaded] | Mark], vectors: Vectors) -> Generator[Result | Mark, None, None]:
+def embedded(
+    parts: Iterable[tuple[Entry, Loaded] | Mark], vectors: Vectors, *, tell: Callable[[], None] = lambda: None
+) -> Generator[Result | Mark, None, None]:
     """Yield the result of each entry, in order; marks stay where they are.
+
+    ``tell`` is called once the results of a window were taken: in the middle of one, no rate would mean anything.
 
     Raises:
         EngineError: The engine cannot answer.
@@ -152,8 +156,10 @@ def embedded(parts: Iterable[tuple[Entry, Loaded] | Mark], vectors: Vectors) -> 
                 waiting.append((window, pool.submit(_embed, window.results, vectors)))
                 if len(waiting) > AT_ONCE:
                     yield from _done(*waiting.popleft())
+                    tell()
             while waiting:
                 yield from _done(*waiting.popleft())
+                tell()
         finally:
             for _, future in waiting:
                 future.cancel()

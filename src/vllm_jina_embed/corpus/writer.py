@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -47,7 +48,8 @@ class Writer:
         """Embed and write every shard that is not done."""
         job = self._job
         waiting: list[Result] = []
-        parts = embedded(loaded(self._planned(pdfs), check), job.vectors)
+        tell = partial(job.report.update, job.progress)
+        parts = embedded(loaded(self._planned(pdfs), check), job.vectors, tell=tell)
         with closing(parts):
             for part in parts:
                 if not self._open:
@@ -61,7 +63,6 @@ class Writer:
                     if len(waiting) == BATCH:
                         self._add(waiting)
                         waiting = []
-                job.report.update(job.progress)
 
     def _planned(self, pdfs: PdfEntries) -> Iterator[Entry | End]:
         """Yield the entries of the shards that are to be computed, each shard with its end."""
