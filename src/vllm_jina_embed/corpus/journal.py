@@ -134,8 +134,9 @@ class Journal(Closing):
         """
         with self.writing():
             self.forget(number)
-            for old in (self.folder / ERRORS).glob(f".part-{number:05d}.jsonl.*.tmp"):
-                old.unlink(missing_ok=True)
+            for pattern in (f"{ERRORS}/.part-{number:05d}.jsonl.*.tmp", f"{DONE}/.{number:05d}.json.*.tmp"):
+                for old in self.folder.glob(pattern):  # of a process that was killed
+                    old.unlink(missing_ok=True)
             self._number = number
             self._errors = temporary(self._errors_of(number)).open("w", encoding="utf-8")
 

@@ -344,3 +344,15 @@ def test_a_fault_in_a_shard_that_is_done_shows(
         done.unlink()
     assert run().shards == 1
     assert rows(tmp_path / "out") == whole
+
+
+def test_what_a_killed_process_left_goes_with_its_shard(embedder: JinaEmbedder, tmp_path: Path) -> None:
+    """Files that were not written to their end, of every kind."""
+    (tmp_path / "a.txt").write_text("a")
+    for name in ("done/.00000.json.77.tmp", "errors/.part-00000.jsonl.77.tmp", ".part-00000.parquet.77.tmp"):
+        path = tmp_path / "out" / name
+        embed_corpus(tmp_path / "a.txt", tmp_path / "out", embedder=embedder)
+        path.write_text("half")
+        (tmp_path / "out" / "done" / "00000.json").unlink()
+        embed_corpus(tmp_path / "a.txt", tmp_path / "out", embedder=embedder)
+        assert left_over(tmp_path / "out") == []
