@@ -7,13 +7,13 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or something is not installed, 130 s
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from . import __version__
+from .corpus.arguments import add_embed, add_search, json_object
 from .errors import ConfigError, EngineError, InputError, MissingExtraError, WriteError
 
 BOUNDS = {
@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_demo(commands)
+    add_embed(commands).set_defaults(command=_embed)
+    add_search(commands).set_defaults(command=_search)
     _add_index(commands)
     _add_mcp(commands)
     _add_serve(commands)
@@ -124,17 +126,19 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _add_engine_kwargs(parser: argparse.ArgumentParser) -> None:
     about = "JSON for vLLM, such as '{\"gpu_memory_utilization\": 0.5}'"
-    parser.add_argument("--engine-kwargs", type=_object, metavar="JSON", help=about)
+    parser.add_argument("--engine-kwargs", type=json_object, metavar="JSON", help=about)
 
 
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"got {text!r}, which is not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"got {text!r}; expected an object in braces")
-    return value
+def _embed(options: argparse.Namespace) -> int:
+    from .corpus.command import embed
+
+    return embed(options)
+
+
+def _search(options: argparse.Namespace) -> int:
+    from .corpus.command import search
+
+    return search(options)
 
 
 def _index(options: argparse.Namespace) -> int:

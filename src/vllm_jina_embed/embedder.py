@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+import numpy.typing as npt
+
 from . import settings
 from ._extras import require
 from .cache.embedder import CachedEmbedder
@@ -20,6 +22,7 @@ from .engine.pool import POOL, EnginePool
 from .engine.remote import discover
 from .errors import ConfigError
 from .inputs.images import MediaPolicy
+from .pooling.quantization import OutputDtype
 from .prompts.base import Builder, Spelling
 from .settings import Fusion, LongText, OnError
 
@@ -56,6 +59,8 @@ class JinaEmbedder(Calls):
         fusion: Fusion | None = None,
         normalize: bool = True,
         long_text: LongText | None = None,
+        output_dtype: OutputDtype = "float32",
+        ranges: npt.ArrayLike | None = None,
         truncate_dim: int | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
@@ -88,6 +93,9 @@ class JinaEmbedder(Calls):
                 prompt around it: its embedding is the mean of theirs, weighted by their numbers of tokens, normalised
                 again (with ``normalize=False`` the mean of what was pooled). None cuts it, as ``truncate`` says.
                 A text in one prompt with an image, and one of multi-vectors, is cut as ``truncate`` says.
+            output_dtype: The type of the embeddings, which a call may override: ``float32``, ``float16``, ``int8``,
+                ``uint8``, ``binary`` or ``ubinary`` (``pooling.quantization``). Scores and multi-vectors are float32.
+            ranges: Of int8 and uint8, as ``calibrated`` measures them; None takes the default ones.
             truncate_dim: Alias of ``dimensions``.
             model_kwargs: Alias of ``engine_kwargs``.
 
@@ -112,6 +120,8 @@ class JinaEmbedder(Calls):
                 fusion=fusion,
                 normalize=normalize,
                 long_text=long_text,
+                output_dtype=output_dtype,
+                ranges=ranges,
             )
         )
 
@@ -147,7 +157,7 @@ class JinaEmbedder(Calls):
             truncate_dim: Alias of ``dimensions``.
             **keywords: As in ``JinaEmbedder``: ``task``, ``dimensions``, ``truncate``, ``max_length``, ``min_pixels``,
                 ``max_pixels``, ``media``, ``show_progress``, ``on_error``, ``revision``, ``row``, ``fusion``,
-                ``normalize``, ``long_text``.
+                ``normalize``, ``long_text``, ``output_dtype``, ``ranges``.
 
         Raises:
             ConfigError: The servers do not support a setting, or a plain server needs ``model``.

@@ -53,7 +53,8 @@ class VllmJinaEncoder(AbsEncoder):
 
         Raises:
             ConfigError: ``normalize=False`` with a model of images that was not trained for a text and an image
-                together: their sum would depend on the lengths of both vectors. Or as ``JinaEmbedder``.
+                together: their sum would depend on the lengths of both vectors. Or ``output_dtype`` is one of
+                whole numbers, or as ``JinaEmbedder``.
         """
         self._keywords = {"model": model, **settings}
         self._task = task
@@ -65,6 +66,11 @@ class VllmJinaEncoder(AbsEncoder):
             raise ConfigError(
                 f"normalize=False: of a text with an image, {row.label} has the sum of two vectors of L2 norm 1. Leave "
                 "it out; mteb compares by the cosine."
+            )
+        if first.settings.output.is_whole:
+            first.close()
+            raise ConfigError(
+                f"output_dtype={first.settings.output.dtype!r}: mteb compares floats by the cosine. Leave it out."
             )
         self._embedders = {first.task: first}
         self._checkpoint = first.checkpoint

@@ -19,6 +19,7 @@ from .engine.config import EngineConfig, LocalConfig
 from .engine.remote.discover import Remote
 from .errors import ConfigError
 from .inputs.images import MediaPolicy
+from .pooling.output_type import FLOAT32, OutputType
 from .prompts.base import Spelling, Truncate, spelled
 
 OnError = Literal["raise", "skip"]
@@ -42,6 +43,7 @@ class Settings:
     fusion: Fusion | None = None
     normalize: bool = True
     long_text: LongText | None = None
+    output: OutputType = FLOAT32
 
     def for_call(
         self, *, dimensions: int | None = None, task: str | None = None, normalize: bool | None = None
@@ -86,6 +88,7 @@ class Settings:
             *(() if self.fusion is None else (f"fusion={self.fusion}",)),
             *(() if self.normalize else ("normalize=False",)),
             *(() if self.long_text is None else (f"long_text={self.long_text}",)),
+            *self.output.decides,
         )
         return "|".join(map(str, parts))
 
@@ -108,6 +111,8 @@ def check(
     fusion: Fusion | None = None,
     normalize: bool = True,
     long_text: LongText | None = None,
+    output_dtype: str = "float32",
+    ranges: Any = None,
     remote: Remote | None = None,
 ) -> Settings:
     """Return the settings with every default filled in.
@@ -124,7 +129,7 @@ def check(
     else:
         checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision, own, warns=True)
     low, high = pixel_bounds(checkpoint, min_pixels, max_pixels)
-    _check_embeddings(checkpoint, fusion=fusion, normalize=normalize, long_text=long_text)
+    _check_embeddings(checkpoint, fusion=fusion, normalize=normalize, long_text=long_text, output_dtype=output_dtype)
     if remote is None:
         engine: EngineConfig = LocalConfig(
             location=checkpoint.location,
@@ -141,10 +146,11 @@ def check(
         )
     else:
         engine = remote.config(checkpoint, revision=revision, min_pixels=low, max_pixels=high)
+    length = check_dimensions(checkpoint, dimensions)
     return Settings(
         checkpoint=checkpoint,
         task=check_task(checkpoint, task),
-        dimensions=check_dimensions(checkpoint, dimensions),
+        dimensions=length,
         truncate=choice("truncate", spelled(truncate), get_args(Truncate)),
         max_length=positive("max_length", max_length, checkpoint.max_length),
         media=media if media is not None else MediaPolicy(),
@@ -154,6 +160,7 @@ def check(
         fusion=_check_fusion(checkpoint, fusion),
         normalize=_check_normalize(normalize, fusion),
         long_text=None if long_text is None else choice("long_text", long_text, get_args(LongText)),
+        output=OutputType.checked(output_dtype, ranges, dimensions=length, normalize=normalize, on_error=on_error),
     )
 
 
@@ -172,7 +179,8 @@ def _check_normalize(normalize: bool, fusion: Fusion | None) -> bool:
 
 def _check_embeddings(checkpoint: Checkpoint, **options: Any) -> None:
     """Check that nothing is asked of the embeddings of a checkpoint that has none."""
-    given = [f"{name}={value!r}" for name, value in options.items() if value is not (name == "normalize" or None)]
+    plain = {"normalize": True, "output_dtype": "float32"}
+    given = [f"{name}={value!r}" for name, value in options.items() if value != plain.get(name)]
     if given and checkpoint.row.pooling is None:
         raise ConfigError(
             f"{', '.join(given)}: {checkpoint.name} has no embedding of an item, which this is about, but a vector of "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +53,20 @@ def test_the_report_shows_every_question(finished: tuple[Path, subprocess.Comple
     texts = [query.content for query in demo_corpus(0).queries if isinstance(query.content, str)]
     assert len(texts) == 385
     assert [text for text in texts if escape(text) not in page] == []
-    assert page.count("background-image:url(data:image/webp;base64,") == 2 * 77
+    assert page.count("background-image:url(data:image/webp;base64,") == 2 * 77 + 2 * 3
+
+
+def test_the_report_shows_three_looks_and_maps(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """MaxSim puts what was asked for first, whatever a few numbers of the embeddings found."""
+    page = (finished[0] / "report.html").read_text(encoding="utf-8")
+    chapter = page[page.index("<h2>Three looks</h2>") : page.index("<h2>All questions</h2>")]
+    cards = chapter.split('<article class="question">')[1:]
+    assert len(cards) == 3
+    for card in cards:
+        (last,) = re.findall(r"MaxSim over the first 20 of those</p>(.*?)</ol>", card)
+        assert last.index('aria-label="right"') < (last + 'aria-label="wrong"').index('aria-label="wrong"')
+        assert card.count('<p class="of">') == 3
+        assert card.count("<figcaption>") == 2
 
 
 def test_only_the_demo_speaks_and_vllm_writes_to_its_log(
@@ -61,7 +75,7 @@ def test_only_the_demo_speaks_and_vllm_writes_to_its_log(
     folder, done = finished
     assert done.stderr == ""
     assert [word for word in _NOISE if word in done.stdout] == []
-    assert "[8/8] Stopping vLLM" in done.stdout
+    assert "[9/9] Stopping vLLM" in done.stdout
     assert "1 for both" in done.stdout
     assert "vllm" in (folder / "vllm.log").read_text(errors="replace").lower()
 

@@ -86,6 +86,23 @@ SAYS = {
         "an image: 128",
         "33 numbers: 400, output_dimension: dimensions=33 is not a Matryoshka size of demo",
     ],
+    "17_second_look": [
+        "LangChain: 浜辺に沈む美しい夕日 -> diary ",
+        "LangChain: ein grüner Tisch -> catalogue ",
+        "LangChain: una estrella azul -> logo ",
+        "LlamaIndex: 浜辺に沈む美しい夕日 -> diary ",
+        "LlamaIndex: ein grüner Tisch -> catalogue ",
+        "LlamaIndex: una estrella azul -> logo ",
+    ],
+    "18_what_matched": [
+        "blue star {'embedding': 0.",
+        "'maxsim': ",
+        "by embedding alone: blue star",
+        "by maxsim alone: blue star",
+        "patches: 7 x 10",
+        "matches patch (",
+        "the sum is the score: True",
+    ],
 }
 WITH_SERVERS = ("12_served", "16_any_client")
 

@@ -30,6 +30,7 @@ LAYERS = (
     {"embedder", "late_interaction", "reranker"},
     {"__init__"},
     {"frameworks"},
+    {"corpus"},
     {"langchain", "llama_index", "mteb", "mcp"},
     {"demo"},
     {"cli"},
@@ -49,13 +50,14 @@ OWNERS = {
     "httpx": {"engine/remote/"},
     "huggingface_hub": {"checkpoints/files.py"},
     "tokenizers": {"prompts/"},
-    "qdrant_client": {"late_interaction/"},
-    "lancedb": {"late_interaction/"},
+    "qdrant_client": {"corpus/qdrant.py", "late_interaction/"},
+    "lancedb": {"corpus/lance.py", "late_interaction/"},
+    "pyarrow": {"corpus/", "late_interaction/lance_collection.py"},
     "langchain_core": {"langchain/"},
     "llama_index": {"llama_index/"},
     "mteb": {"mteb.py"},
     "mcp": {"mcp/server.py"},
-    "pypdfium2": {"mcp/reading.py"},
+    "pypdfium2": {"corpus/pdf.py"},
 }
 """Which places alone may import a library, even inside a function; ``demo/`` and ``cli.py`` use what they show."""
 
@@ -89,13 +91,16 @@ PUBLIC = {
         "Model", "Placeholder", "Ranked", "RankingModel", "Slot", "Special", "TokenId", "TokenLayer", "VllmJinaError",
         "YesNo", "__version__", "register",
     },
+    "corpus/__init__.py": {
+        "Columns", "Corpus", "Row", "Summary", "embed_corpus", "embedder_of", "open_corpus", "search_corpus",
+    },
     "langchain/__init__.py": {
-        "LateInteractionRetriever", "MaxSimReranker", "VllmJinaEmbeddings", "VllmJinaReranker", "image_document",
-        "image_retriever_tool",
+        "CorpusRetriever", "LateInteractionRetriever", "MaxSimReranker", "VllmJinaEmbeddings", "VllmJinaReranker",
+        "image_document", "image_retriever_tool",
     },
     "llama_index/__init__.py": {
-        "LateInteractionRetriever", "ImageQuery", "MaxSimReranker", "VllmJinaEmbedding", "VllmJinaReranker",
-        "image_document", "image_node", "image_retriever_tool", "name_images", "unified_retriever",
+        "CorpusRetriever", "LateInteractionRetriever", "ImageQuery", "MaxSimReranker", "VllmJinaEmbedding",
+        "VllmJinaReranker", "image_document", "image_node", "image_retriever_tool", "name_images", "unified_retriever",
     },
     "late_interaction/__init__.py": {
         "Hit", "LateInteractionIndex", "MaxSimMap", "MaxSimReranker", "Ranked", "Rerank", "Size", "Storage",

@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..inputs.images import LoadedImage
 from ..inputs.items import ImageItem, Item, TextItem
 from ..inputs.metadata import content_hash
+from ..pooling.output_type import FLOAT32
 from ..settings import Settings
 
 PREFIX = "vllm-jina-embed-"
@@ -35,10 +36,11 @@ def identity(settings: Settings, *, multi_vector: bool = False) -> str:
             "cannot be cached. Pass revision= with a full commit hash (40 hex digits), or a folder as model."
         )
     if not multi_vector:
-        return settings.fingerprint
+        return replace(settings, output=FLOAT32).fingerprint  # float32 is kept, and other types are made of it
     # No size and no norm changes a multi-vector, and a longer text is always cut.
     full = settings.checkpoint.hidden_size
-    return f"multi-vector|{replace(settings, dimensions=full, normalize=True, fusion=None, long_text=None).fingerprint}"
+    plain = replace(settings, dimensions=full, normalize=True, fusion=None, long_text=None, output=FLOAT32)
+    return f"multi-vector|{plain.fingerprint}"
 
 
 def content(item: Item) -> str:

@@ -78,6 +78,10 @@ class LangChainSearch:
             hits = self._store.similarity_search_with_score_by_vector(vector, k=count)
         return [(str(document.id), float(score)) for document, score in hits]
 
+    def vectors(self) -> dict[str, list[float]]:
+        """Return each item's embedding by its name."""
+        return {name: entry["vector"] for name, entry in self._store.store.items()}
+
     def close(self) -> None:
         """See ``Search.close``."""
         self._embeddings.close()

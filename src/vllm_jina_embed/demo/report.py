@@ -18,7 +18,7 @@ from PIL import Image
 from vllm_jina_embed.checkpoints.description import DEMO
 from vllm_jina_embed.checkpoints.table.jina_v4 import CHECKPOINTS
 from vllm_jina_embed.demo.corpus import DemoItem
-from vllm_jina_embed.demo.result import IMAGE, REQUIRED_RECALL, Answer, DemoResult, directions
+from vllm_jina_embed.demo.result import IMAGE, REQUIRED_RECALL, Answer, DemoResult, Look, directions
 from vllm_jina_embed.demo.summary import DIRECTIONS, EXAMPLES, LABELS, asker_name, example
 
 TOP: Final = 5
@@ -29,10 +29,16 @@ _NOTE = (
     "to search with: it was trained on drawings like these, in five languages, and knows nothing else. "
     f"For real work, give the same code <code>{CHECKPOINTS[1].name}</code>.</p>"
 )
+_LOOKS = (
+    "<h2>Three looks</h2><p>The same index by a few numbers of each embedding, by all of them, and by MaxSim, which "
+    "compares every token of the question with every token of the candidates and adds up the best (so its scores are "
+    "larger). Below, in red, the patches of the right image that the question matches.</p>"
+)
 _STAGES: Final = {
     "corpus": "Drawing and writing",
     "imports": "Loading the frameworks",
     "engine_start": "Starting vLLM",
+    "looks": "Looking twice",
     "engine_stop": "Stopping vLLM",
     **{f"{key}_index": f"{label}: indexing" for key, label in LABELS.items()},
     **{f"{key}_ask": f"{label}: asking" for key, label in LABELS.items()},
@@ -47,7 +53,12 @@ def report(result: DemoResult) -> str:
     indexed = [item for item in items if item.is_image]
     texts = [len(items) - len(indexed), len(indexed), len(questions)]
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        image_rules="\n".join(_rule(item, number) for item, number in images.values()),
+        image_rules="\n".join(
+            [
+                *(_rule(item.content, f"p{number}") for item, number in images.values()),
+                *(_rule(image, name) for look, place in _numbered(result) for name, image, _ in _maps(look, place)),
+            ]
+        ),
         lead=escape(
             f"{texts[1]} images and {texts[0]} passages in one index, asked in five languages and by image, in "
             f"LangChain and in LlamaIndex. Model: {result.model}."
@@ -59,6 +70,7 @@ def report(result: DemoResult) -> str:
         examples="".join(
             _question(answers, images) for asker, concept in EXAMPLES if (answers := example(result, asker, concept))
         ),
+        looks=_looks(result, images),
         agreement=escape(
             f"{texts[2]} questions to each framework. Both put the same item first in {result.same_first} of them. "
             "Those that miss something stand first."
@@ -136,6 +148,51 @@ def _question(answers: Sequence[Answer], images: _Images) -> str:
     )
 
 
+def _looks(result: DemoResult, images: _Images) -> str:
+    """Return the chapter of the stages; empty where no question was asked so."""
+    cards = "".join(_look(look, place, images) for look, place in _numbered(result))
+    return f"{_LOOKS}{cards}" if cards else ""
+
+
+def _look(look: Look, place: int, images: _Images) -> str:
+    query = look.query
+    lists = "".join(
+        f'<p class="of">{escape(title)}</p>{_hits(Answer(query=query, hits=hits), images)}'
+        for title, hits in look.stages.items()
+    )
+    figures = "".join(
+        f'<figure><span class="pic {name}" role="img" aria-label="{escape(caption)}"></span>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for name, _, caption in _maps(look, place)
+    )
+    maps = f'<div class="maps">{figures}</div>' if figures else ""
+    return (
+        f'<article class="question"><header><span class="asked"{_lang(query)}>{escape(str(query.content))}</span>'
+        f'<span class="by">{asker_name(query.language or "")} · {escape(query.concept)}</span></header>{lists}{maps}'
+        "</article>"
+    )
+
+
+def _maps(look: Look, place: int) -> list[tuple[str, Image.Image, str]]:
+    """Return the class, image and caption of each map of a question."""
+    matched = look.matched
+    if matched is None:
+        return []
+    rows, columns = matched.grid
+    return [
+        (f"m{place}a", matched.all_words, f"What all of the question matches, {rows} x {columns} patches"),
+        (
+            f"m{place}b",
+            matched.one_word,
+            f"What \u201c{matched.word.strip()}\u201d matches, {matched.value:.2f} at most",
+        ),
+    ]
+
+
+def _numbered(result: DemoResult) -> list[tuple[Look, int]]:
+    return [(look, place) for place, look in enumerate(result.looks)]
+
+
 def _hits(answer: Answer, images: _Images) -> str:
     return f'<ol class="hits">{"".join(_hit(answer, rank, images) for rank in range(min(TOP, len(answer.hits))))}</ol>'
 
@@ -192,12 +249,12 @@ def _number_images(result: DemoResult) -> _Images:
     return {item.name: (item, n) for n, item in enumerate(i for i in (*result.items, *queries) if i.is_image)}
 
 
-def _rule(item: DemoItem, number: int) -> str:
-    assert isinstance(item.content, Image.Image)
-    small, file = item.content.copy(), io.BytesIO()
+def _rule(image: str | Image.Image, name: str) -> str:
+    assert isinstance(image, Image.Image)
+    small, file = image.copy(), io.BytesIO()
     small.thumbnail(_THUMBNAIL)
     small.save(file, "WEBP", quality=82)
-    return f".p{number}{{background-image:url(data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()})}}"
+    return f".{name}{{background-image:url(data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()})}}"
 
 
 def _content(item: DemoItem, images: _Images) -> str:

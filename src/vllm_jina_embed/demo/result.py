@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Final
 
+from PIL import Image
+
 from vllm_jina_embed.demo.corpus import DemoItem
 
 REQUIRED_RECALL: Final = 0.95
@@ -57,6 +59,40 @@ class Answer:
         return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Matched:
+    """What a question matches in an image.
+
+    Attributes:
+        all_words: The image with the mean of all tokens in red.
+        word: The token that matches best, as it is spelled.
+        one_word: The image with that token's in red.
+        value: Its dot product with its best patch.
+        grid: Rows and columns of patches.
+    """
+
+    all_words: Image.Image
+    word: str
+    one_word: Image.Image
+    value: float
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One question, stage by stage.
+
+    Attributes:
+        query: The question, a text.
+        stages: Title of a stage -> its first hits, with its own scores.
+        matched: What it matches in the right image, where the model tells.
+    """
+
+    query: DemoItem
+    stages: Mapping[str, tuple[Hit, ...]]
+    matched: Matched | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
     """Everything that the report and ``results.json`` show.
@@ -69,6 +105,7 @@ class DemoResult:
         versions: Package -> version.
         machine: Description of the machine.
         finished: Date and time in ISO 8601.
+        looks: Some questions stage by stage; none where the model has no multi-vectors.
     """
 
     model: str
@@ -78,6 +115,7 @@ class DemoResult:
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
     finished: str
+    looks: Sequence[Look] = ()
     recall: Mapping[str, Recall] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -22,10 +22,12 @@ from vllm_jina_embed.checkpoints.description import DEMO
 from vllm_jina_embed.demo import machine
 from vllm_jina_embed.demo.corpus import DemoCorpus, demo_corpus
 from vllm_jina_embed.demo.interrupt import children_stop_first
+from vllm_jina_embed.demo.looks import looks
 from vllm_jina_embed.demo.report import report
 from vllm_jina_embed.demo.result import Answer, DemoResult, Hit
-from vllm_jina_embed.demo.summary import shortfalls, summary
+from vllm_jina_embed.demo.summary import LOOKS, shortfalls, summary
 from vllm_jina_embed.demo.terminal import Advance, Terminal, set_aside
+from vllm_jina_embed.embedder import JinaEmbedder
 from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.errors import MissingExtraError, VllmJinaError
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 _NEEDED = (("langchain", "langchain_core"), ("llama-index", "llama_index.core"), ("vllm", "vllm"))
-_STAGES = 8
+_STAGES = 9
 _LOG_LINES = 15
 _AT_A_TIME = 33  # items per call while indexing, so that the bar moves
 
@@ -118,7 +120,8 @@ def _show(options: DemoOptions, terminal: Terminal) -> DemoResult:
     with terminal.stage("imports", "Loading LangChain and LlamaIndex"):
         from vllm_jina_embed.demo.frameworks import LangChainSearch, LlamaIndexSearch
 
-        searches: list[Search] = [LangChainSearch(options.model), LlamaIndexSearch(options.model)]
+        first = LangChainSearch(options.model)
+        searches: list[Search] = [first, LlamaIndexSearch(options.model)]
     with ExitStack() as stack:
         for search in searches:
             stack.callback(search.close)
@@ -127,6 +130,8 @@ def _show(options: DemoOptions, terminal: Terminal) -> DemoResult:
         for search in searches:
             _index(search, corpus, terminal)
         answers = {search.key: _answers(search, corpus, terminal) for search in searches}
+        with terminal.stage("looks", "Looking twice at some questions"), JinaEmbedder(options.model) as embedder:
+            seen = looks(embedder, corpus, first.vectors(), LOOKS)
         engines = running_engines()
         with terminal.stage("engine_stop", "Stopping vLLM"):
             stack.close()
@@ -134,6 +139,7 @@ def _show(options: DemoOptions, terminal: Terminal) -> DemoResult:
         model=options.model,
         answers=answers,
         engines=engines,
+        looks=seen,
         seconds=terminal.seconds,
         versions=machine.versions(),
         machine=machine.describe(),

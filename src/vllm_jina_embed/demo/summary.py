@@ -26,6 +26,8 @@ EXAMPLES: Final = (
     (IMAGE, "green table"),
 )
 """Asker and concept of the questions that are shown first."""
+LOOKS: Final = (("en", "blue star"), ("ja", SUNSET), ("de", "red bar chart"))
+"""Those that are shown stage by stage."""
 
 
 def summary(result: DemoResult, folder: Path) -> str:

@@ -10,11 +10,12 @@ from .._closing import Closing
 from ..checkpoints.checkpoint import Checkpoint
 from ..inputs import items as inputs
 from ..inputs.items import Checked
+from ..pooling.output_type import OutputType
 from ..prompts.input_types import role_and_task
 from ..settings import OnError, Settings, check_on_error
 from .backend import Backend, Request
 from .outcomes import Outcome
-from .output_types import OutputType
+from .output_types import mode_of, of_call
 
 
 class Base(Closing):
@@ -80,14 +81,14 @@ class Base(Closing):
         role, mode, overrides, output = self._understood(prompt_name, **options)
         outcome = self.outcome(items, role, **overrides)
         with output.errors():
-            rows = outcome.checked(self.settings, on_error=output.mode(mode))
+            rows = outcome.checked(self.settings, on_error=mode)
         return output.of(rows)
 
     async def _arows(self, items: list[Checked], prompt_name: str | None, /, **options: Any) -> Any:
         role, mode, overrides, output = self._understood(prompt_name, **options)
         outcome = await self.aoutcome(items, role, **overrides)
         with output.errors():
-            rows = outcome.checked(self.settings, on_error=output.mode(mode))
+            rows = outcome.checked(self.settings, on_error=mode)
         return output.of(rows)
 
     def _understood(
@@ -106,9 +107,9 @@ class Base(Closing):
         Nothing is computed.
         """
         role, task = role_and_task(self.checkpoint, prompt_name, input_type, task)
-        output = OutputType.of_call(self.settings, output_dtype, ranges, **overrides)
+        output = of_call(self.settings, output_dtype, ranges, **overrides)
         mode = None if on_error is None else check_on_error(on_error)
-        return role, mode, {**overrides, "task": task}, output
+        return role, mode_of(output, mode), {**overrides, "task": task}, output
 
     def _row_length(self, *, multi_vector: bool = False, dimensions: int | None = None, **_: Any) -> int:
         return self.checkpoint.token_dimensions if multi_vector else dimensions or self.dimensions

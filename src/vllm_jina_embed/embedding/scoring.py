@@ -49,7 +49,8 @@ def overrides(row: Model, multi_vector: bool | None, dimensions: int | None, tas
         ConfigError: ``dimensions`` is passed, and multi-vectors are compared.
     """
     if not (row.score == "maxsim" if multi_vector is None else multi_vector):
-        return {"dimensions": dimensions, "task": task, "normalize": True, "show_progress": False}
+        single = {"dimensions": dimensions, "task": task, "normalize": True, "show_progress": False}
+        return {**single, "output_dtype": "float32"}  # whatever the embedder's own is
     if dimensions is not None:
         raise ConfigError(f"dimensions={dimensions!r}: multi-vectors have no Matryoshka sizes; leave it out.")
     return {"multi_vector": True, "task": task, "show_progress": False}

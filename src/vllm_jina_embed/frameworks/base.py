@@ -7,23 +7,31 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, Field, PrivateAttr, StrictBool, StrictInt, model_validator
+import numpy as np
+from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, StrictBool, StrictInt, model_validator
 
 from .._arrays import Floats
 from ..cache.embedder import CachedEmbedder
 from ..embedder import JinaEmbedder
 from ..embedding.calls import Calls
 from ..late_interaction.reranker import MaxSimReranker
+from ..pooling.output_type import Ranges
+from ..pooling.quantization import OutputDtype
 from ..reranker import JinaReranker
 from ..settings import Fusion, LongText
 from . import skipping
 from .fields import MODEL_SPELLINGS, SHARED, EngineFields, keywords
 from .protocol import Embedder
 
-SETTINGS = (*SHARED, "dimensions", "fusion", "normalize", "long_text")
+SETTINGS = (*SHARED, "dimensions", "fusion", "normalize", "long_text", "output_dtype", "ranges")
 """Keywords that go to ``JinaEmbedder`` under their own names; ``model`` comes on top."""
+
+
+def _listed(ranges: Any) -> Any:
+    """Return an array as the lists that JSON has of it."""
+    return ranges.tolist() if isinstance(ranges, np.ndarray) else ranges
 
 
 class Adapter(EngineFields):
@@ -47,6 +55,12 @@ class Adapter(EngineFields):
     long_text: LongText | None = Field(
         default=None, frozen=True, description="chunks, for the mean of a longer text's parts instead of a cut."
     )
+    output_dtype: OutputDtype = Field(
+        default="float32", frozen=True, description="Type of the numbers; whole ones for a store that ranks by them."
+    )
+    ranges: Annotated[Ranges | None, BeforeValidator(_listed)] = Field(
+        default=None, frozen=True, repr=False, description="Of int8 and uint8, as calibrated() measures them."
+    )
     embedder: Embedder | None = Field(
         default=None,
         frozen=True,
@@ -69,8 +83,9 @@ class Adapter(EngineFields):
 
     @property
     def dimension(self) -> int:
-        """Length of the embeddings."""
-        return self._embedder.settings.dimensions
+        """Numbers in an embedding: an eighth of ``dimensions`` where each is eight bits."""
+        settings = self._embedder.settings
+        return settings.output.length(settings.dimensions)
 
     @property
     def fingerprint(self) -> str:
@@ -147,6 +162,6 @@ def own_copy(unpickled: Any) -> Any:
 
 
 def vectors(embeddings: Floats) -> list[list[float]]:
-    """Return an array ``(n, dimension)`` as lists of Python floats, which both frameworks and their stores expect."""
+    """Return an array ``(n, dimension)`` as lists of Python numbers, which both frameworks and their stores expect."""
     rows: list[list[float]] = embeddings.tolist()
     return rows

@@ -168,4 +168,6 @@ def keywords(settings: Settings) -> dict[str, Any]:
         "fusion": settings.fusion,
         "normalize": settings.normalize,
         "long_text": settings.long_text,
+        "output_dtype": settings.output.dtype,
+        "ranges": settings.output.ranges,
     }

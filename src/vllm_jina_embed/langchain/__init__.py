@@ -4,13 +4,15 @@ from .._extras import require
 
 require("langchain", "langchain_core")
 
-from .documents import image_document  # noqa: E402  (after the check, whose error holds the pip line)
+from .corpus import CorpusRetriever  # noqa: E402  (after the check, whose error holds the pip line)
+from .documents import image_document  # noqa: E402
 from .embeddings import VllmJinaEmbeddings  # noqa: E402
 from .late_interaction import LateInteractionRetriever  # noqa: E402
 from .reranking import MaxSimReranker, VllmJinaReranker  # noqa: E402
 from .tools import image_retriever_tool  # noqa: E402
 
 __all__ = [
+    "CorpusRetriever",
     "LateInteractionRetriever",
     "MaxSimReranker",
     "VllmJinaEmbeddings",

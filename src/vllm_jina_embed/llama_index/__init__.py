@@ -7,7 +7,8 @@ from .._extras import require
 require("llama-index", "llama_index.core")
 
 from ..frameworks.renamed import renamed, warn_renamed  # noqa: E402
-from .embedding import VllmJinaEmbedding  # noqa: E402  (after the check, whose error holds the pip line)
+from .corpus import CorpusRetriever  # noqa: E402  (after the check, whose error holds the pip line)
+from .embedding import VllmJinaEmbedding  # noqa: E402
 from .image_nodes import image_document, image_node, name_images  # noqa: E402
 from .late_interaction import LateInteractionRetriever  # noqa: E402
 from .queries import ImageQuery  # noqa: E402
@@ -16,6 +17,7 @@ from .retrievers import unified_retriever  # noqa: E402
 from .tools import image_retriever_tool  # noqa: E402
 
 __all__ = [
+    "CorpusRetriever",
     "ImageQuery",
     "LateInteractionRetriever",
     "MaxSimReranker",

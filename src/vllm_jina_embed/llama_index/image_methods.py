@@ -15,7 +15,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import QueryBundle
 from llama_index.core.utils import get_tqdm_iterable, iter_batch
 
-from ..errors import InputError
+from ..errors import ConfigError, InputError
 from ..frameworks.protocol import Embedder
 from ..frameworks.renamed import renamed
 from ..frameworks.skipping import Answer, answering, single, stored, strictly
@@ -88,14 +88,15 @@ class ImageMethods(MultiModalEmbedding):
 
         Raises:
             InputError: ``queries`` is empty, or holds values that are neither texts nor strings of images; names each.
+            ConfigError: There are several, without ``agg_fn``, and the numbers of the embedding are eight bits each.
         """
-        return super().get_agg_embedding_from_queries(_checked_queries(queries), agg_fn)
+        return super().get_agg_embedding_from_queries(self._to_join(queries, agg_fn), agg_fn)
 
     async def aget_agg_embedding_from_queries(
         self, queries: list[str], agg_fn: Callable[..., list[float]] | None = None
     ) -> list[float]:
         """Await ``get_agg_embedding_from_queries``."""
-        return await super().aget_agg_embedding_from_queries(_checked_queries(queries), agg_fn)
+        return await super().aget_agg_embedding_from_queries(self._to_join(queries, agg_fn), agg_fn)
 
     def get_text_embedding(self, text: str) -> list[float]:
         """Return the embedding of a text, or of an image if ``text`` is its data URI or reference."""
@@ -239,6 +240,17 @@ class ImageMethods(MultiModalEmbedding):
         with answering(self._mode) as answer:
             answer.rows = await self._core.aembed([{"image": image}], prompt_name="query", **strict)
         return answer
+
+    def _to_join(self, queries: Any, agg_fn: object) -> list[Any]:
+        """Return the checked questions, whose embeddings ``agg_fn`` or their mean joins."""
+        items = _checked_queries(queries)
+        output = self._core.settings.output
+        if output.is_packed and agg_fn is None and len(items) > 1:
+            raise ConfigError(
+                f"output_dtype={output.dtype!r}: the bits of {len(items)} queries (HyDE's, for example) have no mean. "
+                "Ask one, or pass agg_fn=... to this method."
+            )
+        return items
 
     @property
     def _mode(self) -> OnError:

@@ -7,10 +7,11 @@ file: images come in as data URIs, as results of earlier searches, or under name
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.tools import ToolMetadata, ToolOutput
 from llama_index.core.tools.types import AsyncBaseTool
@@ -51,6 +52,7 @@ def image_retriever_tool(
     retriever: BaseRetriever,
     *,
     embedding: VllmJinaEmbedding | LateInteractionRetriever | None = None,
+    node_postprocessors: Sequence[BaseNodePostprocessor] = (),
     name: str = NAME,
     description: str = DESCRIPTION,
     images: Mapping[str, ImageInput] | None = None,
@@ -66,12 +68,13 @@ def image_retriever_tool(
         retriever: For example ``unified_retriever(index)``; it decides how many results there are.
         embedding: What embeds an image that the model searches by; None takes queries of text alone, unless the
             retriever is a ``LateInteractionRetriever``, which embeds its queries itself.
+        node_postprocessors: Reorder what was found, one after the other: ``MaxSimReranker``, for example.
         name: The tool's name for the model.
         description: What the tool does, for the model.
         images: Images that the model may search by, by name: those of the user's message, for example. Read at every
             call, so the application may add to it.
         media: Limits for images, those that the store names included; None takes those of ``embedding``, or of the
-            retriever's own. ``allowed_root`` is advised where others write to the store.
+            retriever's own, or of a ``MaxSimReranker``. ``allowed_root`` is advised where others write to the store.
         max_images: Images shown per answer; further ones are named only.
         max_side: Longest side of a shown image in pixels; larger ones are reduced.
         max_bytes: Most bytes of a shown image, which is a JPEG.
@@ -85,12 +88,13 @@ def image_retriever_tool(
         raise ConfigError("images=... to search by need embedding=..., which embeds them.")
     if embedding is None and isinstance(retriever, LateInteractionRetriever):
         embedding = retriever
-    policy = own_media(media, embedding, retriever, getattr(retriever, "_embed_model", None))
+    policy = own_media(media, embedding, retriever, getattr(retriever, "_embed_model", None), *node_postprocessors)
     schema = _ByText if embedding is None else _ByTextOrImage
     return ImageRetrieverTool(
         retriever,
         ToolMetadata(name=name, description=description, fn_schema=schema),
         embedding=embedding,
+        node_postprocessors=node_postprocessors,
         images={} if images is None else images,
         view=View(bounds=bounds, media=policy),
     )
@@ -105,11 +109,13 @@ class ImageRetrieverTool(AsyncBaseTool):
         metadata: ToolMetadata,
         *,
         embedding: VllmJinaEmbedding | LateInteractionRetriever | None,
+        node_postprocessors: Sequence[BaseNodePostprocessor] = (),
         images: Mapping[str, ImageInput],
         view: View,
     ) -> None:
         self._retriever, self._metadata = retriever, metadata
         self._embedding, self._images, self._view = embedding, images, view
+        self._postprocessors = [*node_postprocessors]
 
     @property
     def metadata(self) -> ToolMetadata:
@@ -131,6 +137,8 @@ class ImageRetrieverTool(AsyncBaseTool):
                 bundle = self._embedding.image_query(self._source(question))
         with errors_for(Question()):
             found = self._retriever.retrieve(bundle)
+            for postprocessor in self._postprocessors:
+                found = postprocessor.postprocess_nodes(found, query_bundle=bundle)
         return self._output(found, query, image)
 
     async def acall(
@@ -147,6 +155,8 @@ class ImageRetrieverTool(AsyncBaseTool):
                 bundle = await self._embedding.aimage_query(source)
         with errors_for(Question()):
             found = await self._retriever.aretrieve(bundle)
+            for postprocessor in self._postprocessors:
+                found = await postprocessor.apostprocess_nodes(found, query_bundle=bundle)
         return await asyncio.to_thread(self._output, found, query, image)
 
     def _question(self, query: str | None, image: str | None) -> Question:

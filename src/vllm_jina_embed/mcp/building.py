@@ -15,10 +15,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .._arrays import Floats
+from ..corpus.chunking import chunks
 from ..errors import ConfigError, InputError, WriteError
 from ..frameworks.shown_text import visible
 from .answers import Answer, Content, answers
-from .chunking import chunks
 from .computed import Computed, UnwrittenError, writing
 from .layout import EMBEDDINGS, FACTS, FORMAT, IMAGES, PLACES, Entry
 from .reading import Place

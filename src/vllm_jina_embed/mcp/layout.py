@@ -23,10 +23,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .._arrays import Floats
+from ..corpus.chunking import chunks
 from ..errors import ConfigError
 from ..frameworks.shown_text import visible
 from ..pooling.single_vector import NORM_LIMIT
-from .chunking import chunks
 
 FORMAT = 2
 FACTS, PLACES, EMBEDDINGS, IMAGES = "index.json", "places.jsonl", "embeddings.npy", "images"

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 from .._extras import require
+from ..corpus.chunking import CHARACTERS, chunks
+from ..corpus.names import escape
+from ..corpus.pdf import Pdf
 from ..errors import InputError, MissingExtraError
 from ..inputs.image_files import check_size
 from ..inputs.images import MediaPolicy, load_image
 from ..inputs.sources import read_file as read_bytes
-from .chunking import CHARACTERS, chunks
-from .names import escape
 
 __all__ = ["CHARACTERS", "IMAGES", "PDF", "TEXTS", "Place", "chunks", "read_file", "read_folder"]
 
@@ -31,12 +31,10 @@ TEXT_BYTES = 64 * 1024 * 1024
 """Largest text file; its pieces are held in memory by the index and by the server."""
 PAGE_SIDE = 1600
 """Longest side of a rendered page in pixels; the model sees at most 602112 pixels of it by default."""
-PAGE_SCALE = 2.0
-"""Pixels per point of a rendered page, 144 dpi, where ``PAGE_SIDE`` allows."""
+PAGE_DPI = 144
+"""Pixels per inch of a rendered page, where ``PAGE_SIDE`` allows."""
 PAGES_TOLD = 20
 """Bad pages of a PDF that are listed one by one; a broken file may claim a million."""
-PAGE_CHARACTERS = 1_000_000
-"""Most characters of a page; a dense one has 10,000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,44 +165,27 @@ def _pieces(path: Path, source: str, policy: MediaPolicy) -> Iterator[Place]:
 
 
 def _pages(path: Path, source: str, left_out: dict[str, str]) -> Iterator[Place]:
-    require("mcp", "pypdfium2")
-    import pypdfium2
-
     bad = 0
-    with path.open("rb") as file:  # opened here: pdfium itself opens only names in UTF-8
-        try:
-            pdf = pypdfium2.PdfDocument(file)
-        except pypdfium2.PdfiumError as error:
-            locked = " Unlock it first." if "password" in str(error).lower() else ""
-            raise InputError(f"it cannot be read as a PDF ({error}).{locked}") from None
-        with pdf:
-            for number in range(1, len(pdf) + 1):
-                name = f"{source}#page={number}"
-                try:
-                    text, image = _page(pdf, number)
-                except Exception as error:  # errors of pdfium, ctypes and PIL, or no memory
-                    bad += 1
-                    if bad <= PAGES_TOLD:
-                        left_out[name] = _reason(error)
-                else:
-                    yield Place(id=name, source=source, page=number, text=text, image=image)
+    with Pdf(path, extra="mcp") as pdf:
+        for number in range(1, len(pdf) + 1):
+            name = f"{source}#page={number}"
+            try:
+                text, image = _page(pdf, number)
+            except Exception as error:  # errors of pdfium, ctypes and PIL, or no memory
+                bad += 1
+                if bad <= PAGES_TOLD:
+                    left_out[name] = _reason(error)
+            else:
+                yield Place(id=name, source=source, page=number, text=text, image=image)
     if bad > PAGES_TOLD:
         left_out[source] = f"{bad - PAGES_TOLD} more of its pages cannot be read."
 
 
-def _page(pdf: Any, number: int) -> tuple[str, tuple[bytes, str]]:
+def _page(pdf: Pdf, number: int) -> tuple[str, tuple[bytes, str]]:
     """Return a page's text, and its image as a JPEG file with the media type."""
-    page = pdf[number - 1]
-    try:
-        scale = min(PAGE_SCALE, PAGE_SIDE / max(1, *page.get_size()))
-        image = page.render(scale=scale).to_pil().convert("RGB")
-        textpage = page.get_textpage()
-        if (count := textpage.count_chars()) > PAGE_CHARACTERS:
-            raise InputError(f"the page has {count} characters; a page may have {PAGE_CHARACTERS}.")
-        text = textpage.get_text_range().replace("\r\n", "\n").strip()
-        check_size(image.size, MediaPolicy())
-        file = BytesIO()
-        image.save(file, "JPEG", quality=90)
-        return text.encode("utf-8", "replace").decode(), (file.getvalue(), "image/jpeg")
-    finally:
-        page.close()
+    image = pdf.image(number, dpi=PAGE_DPI, longest=PAGE_SIDE)
+    text = pdf.text(number)
+    check_size(image.size, MediaPolicy())
+    file = BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return text, (file.getvalue(), "image/jpeg")

@@ -20,6 +20,7 @@ from PIL.Image import Image
 from .. import __version__
 from .._arrays import Floats
 from .._extras import require
+from ..corpus.chunking import chunks
 from ..embedder import JinaEmbedder
 from ..errors import ConfigError, VllmJinaError
 from ..frameworks.found_images import (
@@ -39,7 +40,6 @@ from ..frameworks.found_images import (
 )
 from ..frameworks.shown_text import visible, without_paths
 from ..inputs.images import MediaPolicy, open_image
-from .chunking import chunks
 from .index import Entry, Index
 from .layout import IMAGE_BYTES
 

@@ -40,9 +40,18 @@ EVERY_SETTING: dict[str, Any] = {
     "fusion": "mean",
     "normalize": True,
     "long_text": "chunks",
+    "output_dtype": "float16",
+    "ranges": None,
 }
 RAW: dict[str, Any] = {**EVERY_SETTING, "fusion": None, "normalize": False}
-"""The same with the other one of two settings that exclude each other."""
+TYPED: dict[str, Any] = {
+    **EVERY_SETTING,
+    "on_error": "raise",
+    "output_dtype": "int8",
+    "ranges": ((-0.5,) * 256, (0.25,) * 256),
+}
+"""The same with the others of settings that exclude each other."""
+all_given = pytest.mark.parametrize("given", [EVERY_SETTING, RAW, TYPED], ids=["fusion", "raw", "typed"])
 
 
 def run_python(code: str) -> str:
@@ -60,7 +69,7 @@ def test_the_shared_keywords_are_the_keywords_of_the_core() -> None:
 
 
 @both
-@pytest.mark.parametrize("given", [EVERY_SETTING, RAW], ids=["fusion", "raw"])
+@all_given
 def test_every_keyword_reaches_the_core(adapter: Any, given: dict[str, Any]) -> None:
     """The embedder that an adapter makes has exactly the settings that the adapter was given."""
     inside = adapter(model=RETRIEVAL, **given)._embedder.settings
@@ -248,7 +257,7 @@ async def test_a_closed_adapter_says_so(adapter: Any) -> None:
 
 
 @both
-@pytest.mark.parametrize("given", [EVERY_SETTING, RAW], ids=["fusion", "raw"])
+@all_given
 def test_pickling_carries_the_configuration_only(adapter: Any, given: dict[str, Any]) -> None:
     """A worker process gets the settings, in an embedder of its own that has started nothing."""
     made = adapter(model=RETRIEVAL, **given)
@@ -296,7 +305,7 @@ def test_a_copy_keeps_a_foreign_embedder(adapter: Any) -> None:
 
 
 @both
-@pytest.mark.parametrize("given", [EVERY_SETTING, RAW], ids=["fusion", "raw"])
+@all_given
 def test_a_dump_makes_an_equal_adapter(adapter: Any, given: dict[str, Any]) -> None:
     """What model_dump() and its JSON hold is accepted again, a media policy with a folder included."""
     made = adapter(model=RETRIEVAL, **given)

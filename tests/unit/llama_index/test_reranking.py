@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_index.core import VectorStoreIndex
+from llama_index.core import MockEmbedding, VectorStoreIndex, get_response_synthesizer
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
 from llama_index.core.callbacks.schema import EventPayload
+from llama_index.core.instrumentation.events.query import QueryEndEvent, QueryStartEvent
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.instrumentation.events.retrieval import RetrievalEndEvent
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import Node, NodeWithScore, QueryBundle, TextNode
 
+from tests.support.chat import ScriptedChat, asks, says
 from tests.support.images import noise
 from tests.support.in_memory import in_memory, write_folder
 from tests.support.observers import Recorder
@@ -23,7 +28,14 @@ from vllm_jina_embed import InputError, JinaEmbedder, MediaPolicy
 from vllm_jina_embed.errors import EmbeddingWarning
 from vllm_jina_embed.inputs.images import open_image
 from vllm_jina_embed.inputs.metadata import content_hash, placeholder
-from vllm_jina_embed.llama_index import ImageQuery, MaxSimReranker, VllmJinaEmbedding, image_node, unified_retriever
+from vllm_jina_embed.llama_index import (
+    ImageQuery,
+    MaxSimReranker,
+    VllmJinaEmbedding,
+    image_node,
+    image_retriever_tool,
+    unified_retriever,
+)
 
 QUESTION = "where is the red circle"
 IDS = ["square", "first", "circle", "second"]
@@ -147,6 +159,78 @@ async def test_events_and_callbacks_are_sent(
     assert begun.payload[EventPayload.QUERY_STR] == shown
     assert (begun.payload[EventPayload.NODES], begun.payload[EventPayload.TOP_K]) == (nodes, 2)
     assert ended.payload[EventPayload.NODES] == found
+
+
+def test_a_query_engine_sends_the_events_of_the_second_look(
+    embedder: JinaEmbedder, nodes: list[NodeWithScore], recorder: Recorder
+) -> None:
+    """Inside the engine's own, and to the callbacks of the engine."""
+    debug = LlamaDebugHandler(print_trace_on_end=False)
+    embedding = VllmJinaEmbedding(embedder=embedder)
+    index = VectorStoreIndex(embedding([one.node for one in nodes]), embed_model=embedding)
+    engine = RetrieverQueryEngine(
+        unified_retriever(index, similarity_top_k=4),
+        response_synthesizer=get_response_synthesizer(llm=MockLLM()),
+        node_postprocessors=[MaxSimReranker(embedder=embedding, top_n=2)],
+        callback_manager=CallbackManager([debug]),
+    )
+    found = engine.query(QUESTION).source_nodes
+    kinds = [type(event) for event in recorder.seen]
+    assert kinds.count(ReRankStartEvent) == kinds.count(ReRankEndEvent) == 1
+    start, end = kinds.index(ReRankStartEvent), kinds.index(ReRankEndEvent)
+    assert kinds.index(QueryStartEvent) < kinds.index(RetrievalEndEvent) < start < end < kinds.index(QueryEndEvent)
+    (ended,) = (event for event in recorder.seen if isinstance(event, ReRankEndEvent))
+    assert [one.node.node_id for one in ended.nodes] == [one.node.node_id for one in found]
+    assert len(debug.get_event_pairs(CBEventType.RERANKING)) == 1
+
+
+@pytest.mark.parametrize("by_image", [False, True])
+async def test_an_agents_tool_shows_what_the_second_look_found(
+    embedder: JinaEmbedder, nodes: list[NodeWithScore], paths: list[Path], by_image: bool
+) -> None:
+    """By words, and by an image that the application named; without the second look the order is another."""
+    embedding = VllmJinaEmbedding(embedder=embedder)
+    index = VectorStoreIndex(embedding([one.node for one in nodes]), embed_model=embedding)
+    retriever = unified_retriever(index, similarity_top_k=4)
+    options: dict[str, Any] = {"embedding": embedding, "images": {"mine": paths[1]}}
+    reranker = MaxSimReranker(embedder=embedding, top_n=3)
+    tool = image_retriever_tool(retriever, node_postprocessors=[reranker], **options)
+    asked = {"image": "mine"} if by_image else {"query": QUESTION}
+    wanted = expected(embedder, paths[1] if by_image else QUESTION, paths)[:3]
+    for output in (tool.call(**asked), await tool.acall(**asked)):
+        assert told(output.raw_output) == wanted
+        assert sum(isinstance(block, ImageBlock) for block in output.blocks) == sum(
+            name in ("first", "second") for name, _ in wanted
+        )
+    plain = image_retriever_tool(retriever, **options).call(**asked).raw_output
+    assert [one.node.node_id for one in plain] != [name for name, _ in wanted]
+
+
+async def test_an_agent_calls_that_tool(embedder: JinaEmbedder, nodes: list[NodeWithScore], paths: list[Path]) -> None:
+    """End to end: the chat model reads the best first, and cites it."""
+    embedding = VllmJinaEmbedding(embedder=embedder)
+    index = VectorStoreIndex(embedding([one.node for one in nodes]), embed_model=embedding)
+    tool = image_retriever_tool(
+        unified_retriever(index, similarity_top_k=4), node_postprocessors=[MaxSimReranker(embedder=embedding, top_n=1)]
+    )
+    chat = ScriptedChat(lambda _: asks(tool.metadata.get_name(), query=QUESTION), lambda _: says("It is [1]."))
+    response = await FunctionAgent(tools=[tool], llm=chat.llm, streaming=False).run("Where?")
+    assert str(response) == "It is [1]."
+    (call,) = response.tool_calls
+    assert told(call.tool_output.raw_output) == expected(embedder, QUESTION, paths)[:1]
+
+
+def test_the_tools_images_are_read_under_the_rerankers_limits(
+    embedder: JinaEmbedder, nodes: list[NodeWithScore], paths: list[Path], tmp_path: Path
+) -> None:
+    """Where nothing else names any: a file outside its folder is not shown."""
+    media = MediaPolicy(allowed_root=tmp_path)
+    retriever = VectorStoreIndex(
+        [TextNode(text="a", embedding=[1.0])], embed_model=MockEmbedding(embed_dim=1)
+    ).as_retriever()
+    with in_memory([])(embedder.checkpoint.location, media=media) as bounded:
+        tool = image_retriever_tool(retriever, node_postprocessors=[MaxSimReranker(embedder=bounded)])
+        assert tool._view.media == media
 
 
 def test_a_missing_query_is_named(embedder: JinaEmbedder, nodes: list[NodeWithScore]) -> None:

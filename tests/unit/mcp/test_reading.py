@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.support.images import encoded, noise
+from tests.support.pdfs import locked, make_pdf
 from vllm_jina_embed.mcp.reading import chunks, read_folder
 
 LONG = "word " * 100
@@ -84,17 +85,6 @@ def test_links_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     assert [(place.source, place.text) for place in found] == [("again.txt", "inside"), ("note.txt", "inside")]
 
 
-def make_pdf(*sizes: tuple[float, float], text: str = "") -> bytes:
-    """Return a PDF of empty pages of these sizes in points."""
-    pypdfium2 = pytest.importorskip("pypdfium2")
-    with pypdfium2.PdfDocument.new() as pdf:
-        for size in sizes:
-            pdf.new_page(*size)
-        file = BytesIO()
-        pdf.save(file)
-    return file.getvalue()
-
-
 @pytest.mark.fire
 def test_a_bad_page_costs_no_other(tmp_path: Path) -> None:
     """Pages too thin, pages that pdfium cannot load, a file that claims a million pages."""
@@ -119,13 +109,6 @@ def test_a_bad_page_costs_no_other(tmp_path: Path) -> None:
     assert "cannot be read as a PDF" in left_out["cut.pdf"]
     assert "Unlock it first" in left_out["locked.pdf"]
     assert len(left_out) == 26
-
-
-def locked() -> bytes:
-    """Return a PDF that wants a password: the keys are made up, so none opens it."""
-    keys = b"<</Filter/Standard/V 1/R 2/P -4/O<" + b"41" * 32 + b">/U<" + b"42" * 32 + b">>>"
-    data = make_pdf((100, 100))
-    return data.replace(b"/Info", b"/Encrypt " + keys + b"/ID[<41><41>]/Info", 1)
 
 
 @pytest.mark.fire

@@ -117,9 +117,10 @@ class TestEmbedder:
     def make(self, tmp_path: Path) -> Iterator[Make]:
         made: list[JinaEmbedder] = []
         engines: list[FakeEngine] = []
+        folder = write_folder(tmp_path / "checkpoint")
 
         def build(**keywords: Any) -> JinaEmbedder:
-            made.append(in_memory(engines)(write_folder(tmp_path / "checkpoint"), **keywords))
+            made.append(in_memory(engines)(folder, **keywords))
             return made[-1]
 
         build.engines = engines  # type: ignore[attr-defined]
@@ -180,6 +181,63 @@ class TestEmbedder:
         with pytest.raises(ConfigError, match="needs ranges="):
             make(normalize=False).embed(["a"], output_dtype="int8")
         assert make.engines == []  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    async def test_the_embedders_own_is_that_of_every_call(self, make: Make, dtype: str, tmp_path: Path) -> None:
+        """Unless the call has another; scores and multi-vectors stay float32, and all types share a cache's entries."""
+        plain, typed = make(), make(output_dtype=dtype)
+        texts = ["a", "b c"]
+        cached = make().cached(tmp_path / "cache.sqlite")
+        rows = cached.embed(texts)
+        again = make(output_dtype=dtype).cached(tmp_path / "cache.sqlite")
+        computed = sum(len(engine.prompts) for engine in make.engines)  # type: ignore[attr-defined]
+        assert (again.embed(texts) == quantized(rows, dtype)).all()
+        assert sum(len(engine.prompts) for engine in make.engines) == computed  # type: ignore[attr-defined]
+        for one in (typed, again):
+            for found in (one.embed(texts), await one.aembed(texts), one.embed_passages(texts)):
+                assert found.dtype == TYPES[dtype]
+                assert (found == quantized(rows, dtype)).all()
+            np.testing.assert_array_equal(one.embed(texts, output_dtype="float32"), rows)
+            assert one.embed(texts, output_dtype="ubinary").dtype == np.uint8
+            assert one.embed(texts, dimensions=32).shape == (2, 4 if "binary" in dtype else 32)
+            np.testing.assert_array_equal(one.score(["q"], texts), plain.score(["q"], texts))
+            (multi,) = one.embed_multi_vector(["a"])
+            np.testing.assert_array_equal(multi, plain.embed_multi_vector(["a"])[0])
+        assert (typed.fingerprint == plain.fingerprint) == (dtype == "float32")
+        assert again.fingerprint == typed.fingerprint
+
+    def test_the_embedders_own_ranges_are_those_of_every_call(self, make: Make) -> None:
+        """And part of its fingerprint; a call of another type or with its own has nothing of them."""
+        texts = [f"text number {n}" for n in range(30)]
+        rows = make().embed(texts)
+        ranges = calibrated(rows)
+        typed = make(output_dtype="int8", ranges=ranges)
+        assert (typed.embed(texts) == quantized(rows, "int8", ranges)).all()
+        assert (typed.embed(texts, output_dtype="uint8") == quantized(rows, "uint8", ranges)).all()
+        assert (typed.embed(texts, ranges=2 * ranges) == quantized(rows, "int8", 2 * ranges)).all()
+        assert (typed.embed(texts, output_dtype="binary") == quantized(rows, "binary")).all()
+        with pytest.raises(ConfigError, match=r"expected .* \(2, 32\)"):
+            typed.embed(texts, dimensions=32)
+        others = [
+            make(output_dtype="int8"),
+            make(output_dtype="uint8", ranges=ranges),
+            make(output_dtype="int8", ranges=2 * ranges),
+        ]
+        assert len({typed.fingerprint, *(other.fingerprint for other in others)}) == 4
+        assert make(output_dtype="int8", ranges=ranges.tolist()).settings == typed.settings
+
+    def test_a_setting_that_cannot_be_honoured_is_refused(self, make: Make) -> None:
+        for keywords, said in (
+            ({"output_dtype": "int4"}, "is unknown; choose one of float32"),
+            ({"output_dtype": "int8", "normalize": False}, "needs ranges="),
+            ({"output_dtype": "int8", "ranges": np.zeros((2, 63))}, r"expected .* \(2, 64\)"),
+            ({"ranges": np.zeros((2, 64))}, "output_dtype='float32' has none"),
+            ({"output_dtype": "ubinary", "on_error": "skip"}, "no NaN for a bad item"),
+        ):
+            with pytest.raises(ConfigError, match=said):
+                make(**keywords)
+        with pytest.warns(UserWarning, match="rows are NaN"):
+            assert make(output_dtype="float16", on_error="skip").embed(["a", ""]).dtype == np.float16
 
     def test_bad_items_are_errors_where_there_is_no_nan(self, make: Make) -> None:
         """Even if the embedder skips them: zeros would look like an embedding. The rest is kept beside the error."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vllm_jina_embed.corpus.names import escape, unescape
 from vllm_jina_embed.frameworks.shown_text import visible, without_paths
-from vllm_jina_embed.mcp.names import escape, unescape
 
 pytestmark = pytest.mark.fire
 

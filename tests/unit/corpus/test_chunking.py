@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vllm_jina_embed.mcp.chunking import chunks
+from vllm_jina_embed.corpus.chunking import chunks
 
 SYLLABLES = ["a", "bb", "word", "x" * 30, " ", "  ", "\n", "\n\n", "\r\n", "\r", "\t", "\v", "\f"]
 SYLLABLES += ["\x1c", "\x1f", "\x85", "\xa0", "\u2028", "\u2029", "\u3000", "\u200b", "\ufeff", "安", "😀"]

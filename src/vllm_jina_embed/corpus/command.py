@@ -1,0 +1,151 @@
+"""Run the commands embed and search: arguments to calls, and what the calls return to lines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from ..embedder import JinaEmbedder
+from ..errors import ConfigError
+from ..frameworks.shown_text import visible
+from ..inputs.policy import MediaPolicy
+from .embed import ROWS_PER_FILE, embed_corpus
+from .entries import Columns
+from .estimate import estimate_corpus
+from .opened import Row, open_corpus
+from .page import write_page
+from .reports import JsonReport, Report, TerminalReport
+from .search import embedder_of, search_corpus
+
+SHOWN = 300
+"""Characters of a text that a result shows."""
+STOPPED = 130
+STOPPING = b"\nStopping after this shard. Press Ctrl-C again to stop at once; the shard is then computed again later.\n"
+
+
+def embed(options: argparse.Namespace) -> int:
+    """Run the command embed and return its exit code."""
+    columns = Columns(
+        id=options.id,
+        text=options.text,
+        image=options.image,
+        image_root=options.image_root,
+        keep=tuple(options.keep),
+        pages=options.pages,
+        dpi=options.dpi,
+    )
+    what: dict[str, Any] = {name: getattr(options, name) for name in ("vectors", "pool_factor", "dtype", "limit")}
+    with _embedder(options) as embedder:
+        if options.dry_run:
+            estimate = estimate_corpus(options.sources, options.out, embedder=embedder, columns=columns, **what)
+            _write(estimate.text() if sys.stdout.isatty() else estimate.json(), sys.stdout)
+            return 0
+        report: Report = TerminalReport(sys.stderr) if sys.stderr.isatty() else JsonReport(sys.stderr)
+        with _stopping() as stop:
+            summary = embed_corpus(
+                options.sources,
+                options.out,
+                embedder=embedder,
+                columns=columns,
+                rows_per_file=ROWS_PER_FILE if options.rows_per_file is None else options.rows_per_file,
+                shard=options.shard,
+                overwrite=options.overwrite,
+                retry_errors=options.retry_errors,
+                report=report,
+                stop=stop,
+                journal=options.journal,
+                **what,
+            )
+    _write(summary.text() if sys.stdout.isatty() else summary.json(), sys.stdout)
+    if not summary.complete:
+        return STOPPED
+    has_failed = bool(summary.errors) and (options.strict or not summary.rows + summary.known)
+    return 1 if has_failed else 0
+
+
+def search(options: argparse.Namespace) -> int:
+    """Run the command search and return its exit code."""
+    if (options.query is None) == (options.image is None):
+        raise ConfigError("pass a QUERY or --image FILE, one of them.")
+    corpus = open_corpus(options.corpus)
+    media = MediaPolicy()
+    with embedder_of(
+        corpus, engine_kwargs=options.engine_kwargs, servers=options.server, api_key=options.api_key, media=media
+    ) as embedder:
+        rows = search_corpus(corpus, embedder=embedder, query=options.query, image=options.image, count=options.count)
+    for number, row in enumerate(rows, 1):
+        _write(_json(row) if options.json else _shown(number, row), sys.stdout)
+    if options.html is not None:
+        write_page(options.html, corpus, rows, query=options.query or str(options.image))
+        _write(f"Written: {options.html}", sys.stderr)
+    return 0
+
+
+def _embedder(options: argparse.Namespace) -> JinaEmbedder:
+    names = ("revision", "task", "dimensions", "max_pixels", "fusion", "long_text")
+    settings: dict[str, Any] = {name: getattr(options, name) for name in names}
+    if options.server:
+        if options.engine_kwargs is not None:
+            raise ConfigError("--engine-kwargs belong to the server: pass them to 'vllm-jina-embed serve' after --.")
+        return JinaEmbedder.from_server(options.server, model=options.model, api_key=options.api_key, **settings)
+    if options.api_key is not None:
+        raise ConfigError("--api-key is the key of a --server; there is none.")
+    return JinaEmbedder(options.model or "demo", engine_kwargs=options.engine_kwargs, **settings)
+
+
+class _Stop:
+    """Whether Ctrl-C was pressed."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def is_set(self) -> bool:
+        """Tell it."""
+        return self.pressed
+
+
+@contextmanager
+def _stopping() -> Iterator[_Stop]:
+    """Let the first Ctrl-C end the run after its shard, and the second at once."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stopped(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop.pressed = True
+        os.write(2, STOPPING)  # no buffer of Python's, in which this may have interrupted a write
+
+    signal.signal(signal.SIGINT, stopped)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _json(row: Row) -> str:
+    values = {"id": row.id, "score": row.score, "text": row.text, **row.metadata}
+    return json.dumps(values, ensure_ascii=False, default=str)
+
+
+def _shown(number: int, row: Row) -> str:
+    page = "" if row.page is None else f", page {row.page}"
+    head = f"{number:>3}  {row.score:.4f}  {visible(row.id)}  ({row.kind}, {visible(row.source)}{page})"
+    text = " ".join(row.text.split())
+    return f"{head}\n     {visible(text[:SHOWN])}{' ...' if len(text) > SHOWN else ''}" if text else head
+
+
+def _write(text: str, file: TextIO) -> None:
+    """Write lines; characters that the terminal cannot show are escaped."""
+    encoding = file.encoding or "utf-8"
+    file.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    file.flush()

@@ -1,0 +1,126 @@
+"""Embed a corpus: one function, which the command calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from ..pooling.token_reduction import check_factor
+from .destinations import place_of
+from .entries import Columns
+from .folders import PdfEntries
+from .job import Job, Kinds, Stop, checked_shard, checked_vectors, positive
+from .journal import Journal
+from .kept import Check
+from .locking import locked
+from .manifest import check_manifest, manifest_of
+from .reports import Report, Silent, Summary
+from .sources import check_extras, sources_of, total_size
+from .writer import Writer
+
+ROWS_PER_FILE = 8192
+"""Items of a shard: what a crash may cost, and what is in one file."""
+
+
+def embed_corpus(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    embedder: Any,
+    columns: Columns | None = None,
+    vectors: Kinds | None = None,
+    pool_factor: int = 1,
+    dtype: str | None = None,
+    prompt_name: str = "passage",
+    rows_per_file: int = ROWS_PER_FILE,
+    shard: tuple[int, int] = (1, 1),
+    limit: int | None = None,
+    overwrite: bool = False,
+    retry_errors: bool = False,
+    report: Report | None = None,
+    stop: Stop | None = None,
+    journal: str | os.PathLike[str] | None = None,
+) -> Summary:
+    """Embed every item of some folders and tables, and write the vectors in shards; an interrupted run goes on.
+
+    What an earlier run of the same sources and settings has finished is not computed again, unless its items are
+    others now. One bad item stops no other: it is noted with its reason.
+
+    Args:
+        sources: Folders, files (images, texts, PDFs, JSONL, CSV, Parquet) and patterns.
+        out: The folder of the corpus; or ``lancedb://DIR/TABLE``, ``qdrant://HOST:PORT/COLLECTION`` (a server) or
+            ``qdrant:///DIR/COLLECTION`` (embedded), each with a folder ``NAME.journal``.
+        embedder: A ``JinaEmbedder``; it stays open.
+        columns: How tables and PDFs are read, and what is kept of them.
+        vectors: What to compute of each item; None takes embeddings, or multi-vectors where the model has those alone.
+        pool_factor: About how many tokens of a multi-vector become one row; 1 keeps each.
+        dtype: ``float32``, ``float16``, ``int8`` or ``binary``, of embeddings; None is float32. Multi-vectors are
+            float16 unless this is ``float32``.
+        prompt_name: ``passage`` or ``query``.
+        rows_per_file: Items of a shard.
+        shard: Which of how many processes this is, from 1; each takes every n-th shard.
+        limit: Read only so many items.
+        overwrite: Whether to begin anew where another corpus is.
+        retry_errors: Whether to compute shards again that have errors.
+        report: What is told while it runs; None tells nothing.
+        stop: Once it is set, the run ends after the current shard.
+        journal: Folder of the journal of a table.
+
+    Raises:
+        ConfigError: A setting is wrong, or ``out`` holds a corpus with others; names them.
+        WriteError: The disk is full, for example; finished shards are kept.
+        EngineError: The engine cannot answer; finished shards are kept.
+    """
+    job = Job(
+        sources=sources_of(sources),  # type: ignore[arg-type]
+        place=place_of(out, journal),
+        embedder=embedder,
+        columns=columns or Columns(),
+        vectors=checked_vectors(embedder, vectors, check_factor(pool_factor), prompt_name),
+        dtype=dtype,
+        rows_per_file=positive("rows_per_file", rows_per_file),
+        shard=checked_shard(shard),
+        limit=None if limit is None else positive("limit", limit),
+        retry_errors=retry_errors,
+        report=report or Silent(),
+        stop=stop,
+    )
+    return _run(job, overwrite=overwrite)
+
+
+def _run(job: Job, *, overwrite: bool) -> Summary:
+    """Embed what is not done."""
+    folder = job.place.folder
+    check_extras(job.sources, skip=folder)
+    journal = Journal(folder)
+    with ExitStack() as stack:
+        stack.enter_context(locked(folder, job.shard))
+        shape = job.shape()
+        own = manifest_of(job, shape)
+        destination = job.place.open(shape)
+        stack.callback(destination.close)
+        if overwrite and journal.manifest() is not None:
+            with journal.writing():
+                destination.clear()
+            journal.clear()
+        stored = journal.manifest()
+        check_manifest(stored, own, folder)
+        destination.check(is_known=stored is not None)
+        journal.start(own)
+        pdfs = stack.enter_context(PdfEntries())
+        stack.enter_context(journal)
+        stack.callback(job.report.close)
+        job.progress.total = total_size(job.sources, skip=folder)
+        Writer(job, journal, destination).write(pdfs, Check(shape.kept))
+    return Summary(
+        rows=job.progress.rows,
+        known=job.progress.known,
+        errors=dict(job.errors),
+        cut=job.cut,
+        shards=job.progress.shards,
+        seconds=round(job.progress.seconds, 3),
+        complete=job.complete,
+        out=job.place.name,
+    )

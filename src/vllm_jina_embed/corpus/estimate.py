@@ -1,0 +1,163 @@
+"""Count what a corpus would cost, before anything is computed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+
+from ..embedder import JinaEmbedder
+from ..engine.remote.messages import image_tokens
+from ..errors import InputError
+from ..inputs.items import TextItem
+from ..prompts.base import Prompt
+from ..prompts.build import load_builder
+from .destinations import place_of
+from .entries import Columns, Content, Entry, item_error
+from .folders import PdfEntries
+from .job import Kinds, checked_vectors
+from .reports import table
+from .sources import check_extras, entries, sources_of
+
+SAMPLE = 200
+"""Items that are loaded to estimate the tokens of all."""
+STRIDE = 64
+"""Every so many items one is loaded."""
+NUMBER_BYTES = {"float32": 4.0, "float16": 2.0, "int8": 1.0, "binary": 1 / 8}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a corpus would cost.
+
+    Attributes:
+        items: Items that seem to be good.
+        kinds: Of a sample, how many are of each kind.
+        errors: Items that cannot be embedded as far as is known without loading them, by kind.
+        sampled: Items that were loaded.
+        tokens: About how many tokens the prompts have; None where the model does not say what an image takes.
+        bytes: Bytes of the vectors.
+    """
+
+    items: int
+    kinds: Mapping[str, int]
+    errors: Mapping[str, int]
+    sampled: int
+    tokens: int | None
+    bytes: int
+
+    def json(self) -> str:
+        """Return it as a line of JSON."""
+        return json.dumps({"event": "estimate", **asdict(self)})
+
+    def text(self) -> str:
+        """Return it as lines for people."""
+        tokens = "" if self.tokens is None else f", about {self.tokens:,} tokens"
+        lines = [f"{self.items:,} items{tokens}, {self.bytes / 1e9:.3f} GB of vectors ({self.sampled} were loaded)"]
+        if self.errors:
+            lines += [f"{sum(self.errors.values())} items cannot be embedded:", table(self.errors)]
+        return "\n".join(lines)
+
+
+def estimate_corpus(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    embedder: JinaEmbedder,
+    columns: Columns | None = None,
+    vectors: Kinds | None = None,
+    pool_factor: int = 1,
+    dtype: str | None = None,
+    limit: int | None = None,
+) -> Estimate:
+    """Return what ``embed_corpus`` would cost with these arguments; some items are loaded, and no engine starts.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    columns = columns or Columns()
+    kinds = checked_vectors(embedder, vectors, pool_factor, "passage")
+    found = sources_of(sources)  # type: ignore[arg-type]
+    skip = place_of(out).folder.resolve()
+    check_extras(found, skip=skip)
+    items, errors, loaded = 0, Counter[str](), Counter[str]()
+    tokens: list[int | None] = []
+    count = _Tokens(embedder)
+    with PdfEntries() as pdfs:
+        for entry in islice(entries(found, columns, pdfs, skip=skip), limit):
+            if entry.error is None and (items < STRIDE or items % STRIDE == 0) and len(tokens) < SAMPLE:
+                _sample(entry, count, tokens, loaded, errors)
+            if entry.error is not None:
+                errors[entry.error.kind] += 1
+            else:
+                items += 1
+    known = [number for number in tokens if number is not None]
+    mean = sum(known) / len(known) if known and len(known) == len(tokens) else None
+    settings = embedder.settings
+    size = settings.dimensions * NUMBER_BYTES[dtype or "float32"] if kinds.embedding else 0.0
+    if kinds.multi_vector:
+        width = settings.checkpoint.token_dimensions * (4 if dtype == "float32" else 2)
+        size += width * (mean or 0) / pool_factor
+    return Estimate(
+        items=items,
+        kinds=dict(loaded),
+        errors=dict(errors),
+        sampled=len(tokens),
+        tokens=None if mean is None else round(mean * items),
+        bytes=round(size * items),
+    )
+
+
+def _sample(entry: Entry, count: _Tokens, tokens: list[int | None], loaded: Counter[str], errors: Counter[str]) -> None:
+    """Load one entry, and note its tokens or its error."""
+    assert entry.load is not None
+    try:
+        if entry.prepare is not None:
+            entry.prepare()
+        content = entry.load()
+        if content is not None:
+            tokens.append(count(content))
+            loaded[content.kind] += 1
+    except Exception as error:  # of one item
+        errors[item_error(error, "image").kind] += 1
+
+
+class _Tokens:
+    """Counts the tokens of an item's prompt, images as the model expands them."""
+
+    def __init__(self, embedder: JinaEmbedder) -> None:
+        settings = embedder.settings
+        builder = embedder.backend.builder
+        if builder is None:
+            revision = settings.engine.revision
+            builder = load_builder(settings.checkpoint, revision=revision, policy=settings.media)
+        self._builder, self._settings = builder, settings
+
+    def __call__(self, content: Content) -> int | None:
+        settings = self._settings
+        total = 0
+        if content.image is not None:
+            row, engine = settings.checkpoint.row, settings.engine
+            if not settings.checkpoint.has_pixel_bounds:
+                return None
+            width, height = content.image.pixels.size
+            total += image_tokens(
+                width, height, min_pixels=engine.min_pixels, max_pixels=engine.max_pixels, side=row.token_side
+            )
+        if content.text and content.kind != "image":
+            item = TextItem(position=0, where="items[0]", text=content.text)
+            (prompt,) = self._builder.build(
+                [item],
+                role="passage",
+                task=settings.task,
+                max_length=settings.max_length,
+                truncate="end",
+            )
+            if isinstance(prompt, InputError):
+                raise prompt
+            assert isinstance(prompt, Prompt)
+            total += len(prompt.token_ids)
+        return total

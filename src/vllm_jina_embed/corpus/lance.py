@@ -1,0 +1,136 @@
+"""Write the rows of a corpus into a LanceDB table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from .._extras import require
+from ..errors import ConfigError, VllmJinaError, WriteError
+from .parquet_parts import Shape
+from .work import Result
+
+BATCH = 1024
+"""Rows that are added together; each time is a version of the table."""
+SHARD = "shard"
+"""Column with the number of a row's shard, by which a shard is written again."""
+
+
+class LanceTable:
+    """The columns of a Parquet part in a table, and the number of the shard; see ``Destination``."""
+
+    def __init__(self, folder: str | os.PathLike[str], name: str, shape: Shape) -> None:
+        """Open the database; the table is made with the first rows.
+
+        Raises:
+            MissingExtraError: lancedb is not installed.
+            WriteError: There can be no database.
+        """
+        require("lancedb", "lancedb")
+        import lancedb
+
+        self.place = f"lancedb://{os.fspath(folder)}/{name}"
+        self._name, self._shape = name, shape
+        self._table: Any = None
+        self._number = -1
+        self._rows: list[Result] = []
+        with _Told(self.place):
+            self._database = lancedb.connect(os.fspath(folder))
+            with suppress(ValueError, FileNotFoundError):  # there is none
+                self._table = self._database.open_table(name)
+
+    def check(self, *, is_known: bool) -> None:
+        """Check that a table is this corpus's own.
+
+        Raises:
+            ConfigError: There is one and the journal knows of none, or it has other columns.
+        """
+        if self._table is None:
+            return
+        if not is_known:
+            raise ConfigError(f"{self.place!r} exists, and another program made it. Choose another name.")
+        theirs, own = self._table.schema.names, self._schema().names
+        if theirs != own:
+            raise ConfigError(f"{self.place!r} has the columns {theirs}; expected {own}. Choose another name.")
+
+    def clear(self) -> None:
+        """Remove the table."""
+        if self._table is not None:
+            with _Told(self.place):
+                self._database.drop_table(self._name)
+            self._table = None
+
+    def begin(self, number: int) -> None:
+        """See ``Destination``; rows of an earlier try go."""
+        self._number, self._rows = number, []
+        self.remove(number)
+
+    def add(self, results: Sequence[Result]) -> None:
+        """See ``Destination``."""
+        self._rows += results
+        if len(self._rows) >= BATCH:
+            self._write()
+
+    def finish(self) -> dict[str, Any]:
+        """See ``Destination``."""
+        if self._rows:
+            self._write()
+        self._number = -1
+        return {}
+
+    def is_there(self, number: int, record: Mapping[str, Any]) -> bool:
+        """See ``Destination``."""
+        if self._table is None:
+            return not record.get("rows")
+        with _Told(self.place):
+            return int(self._table.count_rows(f"{SHARD} = {number}")) == record.get("rows")
+
+    def remove(self, number: int) -> None:
+        """See ``Destination``."""
+        if self._table is not None:
+            with _Told(self.place):
+                self._table.delete(f"{SHARD} = {number}")
+
+    def close(self) -> None:
+        """See ``Destination``."""
+        if self._number >= 0:
+            try:
+                self.remove(self._number)
+            except WriteError:  # the next run removes them
+                return
+
+    def _schema(self) -> Any:
+        import pyarrow as pa
+
+        return self._shape.schema().append(pa.field(SHARD, pa.int32()))
+
+    def _write(self) -> None:
+        import pyarrow as pa
+
+        rows, self._rows = self._rows, []
+        table = self._shape.table(rows).append_column(SHARD, pa.array([self._number] * len(rows), pa.int32()))
+        with _Told(self.place):
+            if self._table is None:
+                self._table = self._database.create_table(self._name, schema=self._schema(), exist_ok=True)
+            self._table.add(table)
+
+
+class _Told:
+    """Turns an error of LanceDB into one of this package."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
+        """Raise the error."""
+        if isinstance(error, Exception) and not isinstance(error, VllmJinaError):
+            message = " ".join(str(error).split())[:500]
+            raise WriteError(
+                f"{self._place!r}: {type(error).__name__}: {message}. Every finished shard is kept; run the same "
+                "command again."
+            ) from error

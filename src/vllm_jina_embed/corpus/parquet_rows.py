@@ -1,0 +1,127 @@
+"""Read the rows of Parquet files as entries: the ids first, and everything else when it is its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .._extras import require
+from .entries import Columns, Content, Entry, bad, item_error
+from .folders import regular_size
+from .rows import content_of, id_of
+from .tables import needs_columns
+
+PARQUET = (".parquet", ".pq")
+BATCH = 64
+"""Rows that are read at a time."""
+
+
+def parquet_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
+    """Yield the rows of a Parquet file.
+
+    Raises:
+        ItemError: A column is missing.
+        MissingExtraError: pyarrow is not installed.
+    """
+    require("corpus", "pyarrow")
+    import pyarrow.parquet as pq
+
+    size = regular_size(path, columns.media)
+    file = pq.ParquetFile(path)
+    names = file.schema_arrow.names
+    needs_columns(names, columns)
+    key = columns.id or "id"
+    content = _Contents(path, [name for name in (columns.text, columns.image, *columns.kept) if name in names])
+    number, rows = 0, max(1, file.metadata.num_rows)
+    for row_group in range(file.num_row_groups):
+        count = file.metadata.row_group(row_group).num_rows
+        for batch, ids in enumerate(_ids(file, row_group, count, key if key in names else None)):
+            for at, value in enumerate(ids):
+                place, number = f"{source}#row={number}", number + 1
+                try:
+                    name = id_of({key: value}, place, columns)
+                except Exception as error:
+                    yield bad(place, source, item_error(error, "row"), size=size // rows)
+                    continue
+                row = _Row(content, (row_group, batch, at), columns, path.parent)
+                yield Entry(id=name, source=source, size=size // rows, load=row.load, prepare=row.prepare)
+
+
+def _ids(file: Any, row_group: int, count: int, key: str | None) -> Iterator[list[Any]]:
+    """Yield the ids of each batch of a row group; None where the table has no such column."""
+    if key is None:
+        for start in range(0, count, BATCH):
+            yield [None] * min(BATCH, count - start)
+        return
+    waiting: list[Any] = []
+    for batch in file.iter_batches(BATCH, row_groups=[row_group], columns=[key]):
+        waiting += batch.column(0).to_pylist()
+        while len(waiting) >= BATCH:
+            yield waiting[:BATCH]
+            waiting = waiting[BATCH:]
+    if waiting:
+        yield waiting
+
+
+class _Contents:
+    """The content of a file's rows, read forwards: a batch is in memory while rows of it are."""
+
+    def __init__(self, path: Path, names: list[str]) -> None:
+        self._path, self._names = path, names
+        self._file: Any = None
+        self._place = (-1, -1)
+        self._batches: Iterator[list[dict[str, Any]]] = iter(())
+        self._rows: list[dict[str, Any]] = []
+
+    def at(self, row_group: int, batch: int, number: int) -> dict[str, Any]:
+        """Return a row; each is at or behind the one before it, or reading begins at its row group again."""
+        if self._place != (row_group, batch):
+            if self._place[0] != row_group or self._place[1] > batch:
+                self._start(row_group)
+            while self._place[1] < batch:
+                self._rows = next(self._batches)
+                self._place = (row_group, self._place[1] + 1)
+        return self._rows[number]
+
+    def _start(self, row_group: int) -> None:
+        import pyarrow.parquet as pq
+
+        if self._file is None:
+            self._file = pq.ParquetFile(self._path)
+        self._place = (row_group, -1)
+        self._batches = self._read(row_group)
+
+    def _read(self, row_group: int) -> Iterator[list[dict[str, Any]]]:
+        waiting: list[dict[str, Any]] = []
+        for batch in self._file.iter_batches(BATCH, row_groups=[row_group], columns=self._names):
+            waiting += batch.to_pylist()
+            while len(waiting) >= BATCH:
+                yield waiting[:BATCH]
+                waiting = waiting[BATCH:]
+        if waiting:
+            yield waiting
+
+
+class _Row:
+    """One row: ``prepare`` reads it, ``load`` opens its image."""
+
+    __slots__ = ("_columns", "_contents", "_folder", "_place", "_row")
+
+    def __init__(self, contents: _Contents, place: tuple[int, int, int], columns: Columns, folder: Path) -> None:
+        self._contents, self._place, self._columns, self._folder = contents, place, columns, folder
+        self._row: dict[str, Any] | Exception | None = None
+
+    def prepare(self) -> None:
+        """Read the row's columns."""
+        try:
+            self._row = self._contents.at(*self._place)
+        except Exception as error:  # a broken page of the file
+            self._row = error
+
+    def load(self) -> Content:
+        """Return its content."""
+        row, self._row = self._row, None
+        if not isinstance(row, dict):
+            raise item_error(row or RuntimeError("it was not read"), "row")
+        return content_of(row, self._columns, self._folder)

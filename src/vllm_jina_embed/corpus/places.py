@@ -1,0 +1,38 @@
+"""Keep the best places of a corpus while it is read once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._arrays import Floats
+from ..pooling.quantization import default_ranges
+
+Placed = tuple[float, tuple[int, int, int]]
+"""A score, and the number of the part, of the row group in it, and of the row in that."""
+
+
+def best_of(
+    best: list[Placed],
+    scores: Floats,
+    number: int,
+    group: int,
+    count: int,
+    rows: list[int] | None = None,
+) -> list[Placed]:
+    """Return the best ``count`` of those so far and of a row group; equal ones in the order of the corpus."""
+    order = np.argsort(-scores, kind="stable")[:count]
+    new = [(float(scores[at]), (number, group, int(at) if rows is None else rows[at])) for at in order]
+    return sorted([*best, *new], key=lambda one: (-one[0], one[1]))[:count]
+
+
+def floats_of(numbers: np.ndarray, dtype: str, dimensions: int) -> Floats:
+    """Return stored numbers ``(n, dimensions)`` as float32; those of float32 themselves, without a copy."""
+    if dtype == "float32":
+        return numbers
+    if dtype == "binary":
+        return np.unpackbits(numbers, axis=1, count=dimensions).astype(np.float32) * 2 - 1
+    if dtype == "int8":
+        start, end = default_ranges(dimensions)
+        floats: Floats = (numbers.astype(np.float32) + 128.5) * ((end - start) / np.float32(255)) + start
+        return floats
+    return numbers.astype(np.float32)

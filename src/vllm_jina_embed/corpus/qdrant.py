@@ -1,0 +1,187 @@
+"""Write the rows of a corpus into a Qdrant collection, as LangChain's store of Qdrant keeps documents."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError, EngineError, WriteError
+from ..inputs.encoding import data_uri
+from ..late_interaction.qdrant_client import Caller
+from .parquet_parts import EMBEDDING, MULTI_VECTOR, Shape
+from .work import Result
+
+BATCH = 256
+"""Points that are written together; with a multi-vector 16."""
+MULTI_BATCH = 16
+SHARD = "shard"
+CONTENT, METADATA = "page_content", "metadata"
+"""Keys of the payload, the same as langchain-qdrant's; filters use names such as ``metadata.source``."""
+_SPACE = uuid.UUID("6b0f3f0e-0f61-4d5c-9a53-0f1f4f6c2a11")
+
+
+class QdrantPoints:
+    """A point for each row, with the named vectors ``embedding`` and ``multi_vector``; see ``Destination``."""
+
+    def __init__(self, name: str, shape: Shape, *, path: str | None = None, url: str | None = None) -> None:
+        """Connect; the collection is made with the first rows.
+
+        Args:
+            name: Of the collection.
+            shape: What the rows hold.
+            path: Folder of an embedded Qdrant.
+            url: Of a server; its key is taken from ``QDRANT_API_KEY``.
+
+        Raises:
+            ConfigError: Qdrant cannot be used there, or has no numbers of this type.
+            MissingExtraError: qdrant-client is not installed.
+        """
+        if shape.dtype not in ("float32", "float16"):
+            raise ConfigError(f"dtype={shape.dtype!r}: Qdrant makes such numbers itself. Leave it out.")
+        key = os.environ.get("QDRANT_API_KEY") if url is not None else None
+        self._caller = Caller(client=None, async_client=None, path=path, url=url, api_key=key)
+        self._has_indexes = url is not None
+        self._name, self._shape = name, shape
+        self._number = -1
+        self._rows: list[Result] = []
+
+    def check(self, *, is_known: bool) -> None:
+        """Check that a collection is this corpus's own.
+
+        Raises:
+            ConfigError: There is one and the journal knows of none.
+        """
+        if not is_known and self._exists():
+            raise ConfigError(f"collection {self._name!r} exists, and another program made it. Choose another name.")
+
+    def clear(self) -> None:
+        """Remove the collection."""
+        self._call("delete_collection", collection_name=self._name)
+
+    def begin(self, number: int) -> None:
+        """See ``Destination``; points of an earlier try go."""
+        if not self._exists():
+            self._create()
+        self._number, self._rows = number, []
+        self.remove(number)
+
+    def add(self, results: Sequence[Result]) -> None:
+        """See ``Destination``."""
+        most = BATCH if self._shape.token_dimensions is None else MULTI_BATCH
+        self._rows += results
+        while len(self._rows) >= most:
+            self._write(self._rows[:most])
+            self._rows = self._rows[most:]
+
+    def finish(self) -> dict[str, Any]:
+        """See ``Destination``."""
+        if self._rows:
+            self._write(self._rows)
+        self._number, self._rows = -1, []
+        return {}
+
+    def is_there(self, number: int, record: Mapping[str, Any]) -> bool:
+        """See ``Destination``."""
+        if not self._exists():
+            return not record.get("rows")
+        found = self._call("count", collection_name=self._name, count_filter=_of_shard(number), exact=True)
+        return bool(found.count == record.get("rows"))
+
+    def remove(self, number: int) -> None:
+        """See ``Destination``."""
+        self._call("delete", collection_name=self._name, points_selector=_of_shard(number), wait=True)
+
+    def close(self) -> None:
+        """See ``Destination``."""
+        try:
+            if self._number >= 0:
+                self.remove(self._number)
+        except WriteError:  # the next run removes them
+            return
+        finally:
+            self._caller.close()
+
+    def _exists(self) -> bool:
+        return bool(self._call("collection_exists", collection_name=self._name))
+
+    def _create(self) -> None:
+        from qdrant_client import models
+
+        vectors: dict[str, models.VectorParams] = {}
+        if self._shape.dimensions is not None:
+            vectors[EMBEDDING] = models.VectorParams(
+                size=self._shape.dimensions,
+                distance=models.Distance.COSINE,
+                datatype=models.Datatype(self._shape.dtype),
+            )
+        if self._shape.token_dimensions is not None:
+            vectors[MULTI_VECTOR] = models.VectorParams(
+                size=self._shape.token_dimensions,
+                distance=models.Distance.COSINE,
+                datatype=models.Datatype(self._shape.token_dtype),
+                hnsw_config=models.HnswConfigDiff(m=0),  # it ranks candidates; a graph over tokens is never asked
+                multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+            )
+        self._call("create_collection", collection_name=self._name, vectors_config=vectors)
+        if self._has_indexes:
+            index = models.PayloadSchemaType.INTEGER
+            self._call("create_payload_index", collection_name=self._name, field_name=SHARD, field_schema=index)
+
+    def _write(self, rows: Sequence[Result]) -> None:
+        from qdrant_client import models
+
+        points = [
+            models.PointStruct(id=point_id(row.entry.id), vector=_vectors(row), payload=self._payload(row))
+            for row in rows
+        ]
+        self._call("upsert", collection_name=self._name, points=points, wait=True)
+
+    def _payload(self, row: Result) -> dict[str, Any]:
+        content = row.content
+        assert content is not None
+        metadata = {"source": row.entry.source, "page": row.entry.page, "kind": row.kind, **content.kept}
+        file = content.file
+        text = content.text if file is None else data_uri(file, _media_type(file))
+        return {
+            "id": row.entry.id,
+            SHARD: self._number,
+            CONTENT: text,
+            METADATA: {name: value for name, value in metadata.items() if value is not None},
+        }
+
+    def _call(self, method: str, **arguments: Any) -> Any:
+        try:
+            return self._caller.call(method, **arguments)
+        except EngineError as error:
+            raise WriteError(
+                f"{str(error).rstrip('.')}. Every finished shard is kept; run the same command again."
+            ) from error
+
+
+def point_id(name: str) -> str:
+    """Return the id of a row's point, which Qdrant wants to be a UUID."""
+    return str(uuid.uuid5(_SPACE, name))
+
+
+def _vectors(row: Result) -> dict[str, Any]:
+    found = {EMBEDDING: row.embedding, MULTI_VECTOR: row.multi_vector}
+    return {name: np.asarray(rows).tolist() for name, rows in found.items() if rows is not None}
+
+
+def _of_shard(number: int) -> Any:
+    from qdrant_client import models
+
+    return models.Filter(must=[models.FieldCondition(key=SHARD, match=models.MatchValue(value=number))])
+
+
+def _media_type(file: bytes) -> str:
+    """Return the media type of a file that ``browser_file`` gave."""
+    if file[:3] == b"\xff\xd8\xff":
+        return "image/jpeg"
+    if file[:4] == b"RIFF":
+        return "image/webp"
+    return "image/gif" if file[:4] == b"GIF8" else "image/avif" if file[4:8] == b"ftyp" else "image/png"

@@ -1,0 +1,167 @@
+"""Read the rows of JSONL, CSV and TSV files as entries."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .entries import Columns, Content, Entry, bad, item_error
+from .folders import regular_size
+from .kinds import ItemError
+from .rows import content_of, id_of
+
+JSON_LINES = (".jsonl", ".ndjson")
+CSV = {".csv": ",", ".tsv": "\t"}
+LINE_BYTES = 128 * 1024 * 1024
+"""Longest row of a table, which may hold an image."""
+KEPT_BYTES = 64 * 1024
+"""A longer row of JSON is read again when it is its turn, so that a shard of them does not fill the memory."""
+
+
+def json_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
+    """Yield the rows of a JSONL file, an object a line; empty lines are passed over."""
+    regular_size(path, columns.media)
+    with path.open("rb") as file:
+        number, start = 0, 0
+        while line := file.readline(LINE_BYTES + 1):
+            number += 1
+            size, place = len(line), f"{source}#L{number}"
+            if size > LINE_BYTES:
+                while line and not line.endswith(b"\n"):
+                    line = file.readline(LINE_BYTES)
+                    size += len(line)
+                yield bad(place, source, ItemError(f"the row has {size} bytes; at most {LINE_BYTES}.", kind="long"))
+            elif line.strip():
+                yield _json_entry(path, source, place, line, start, columns)
+            start += size
+
+
+def _json_entry(path: Path, source: str, place: str, line: bytes, start: int, columns: Columns) -> Entry:
+    try:
+        row = parsed(line)
+        name = id_of(row, place, columns)
+    except Exception as error:
+        return bad(place, source, item_error(error, "row"), size=len(line))
+    size, is_long = len(line), len(line) > KEPT_BYTES
+    kept = None if is_long else row
+
+    def load() -> Content:
+        return content_of(_again(path, start, size) if kept is None else kept, columns, path.parent)
+
+    quick = not is_long and not row.get(columns.image)
+    return Entry(id=name, source=source, signature=_short(line), size=size, load=load, quick=quick)
+
+
+def parsed(line: bytes) -> dict[str, Any]:
+    """Return the object of a line of JSON.
+
+    Raises:
+        ItemError: It is not JSON, or not an object.
+    """
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ItemError(f"the line is not JSON ({reason}).", kind="row") from None
+    if not isinstance(row, dict):
+        raise ItemError(f"the line holds a {type(row).__name__}; expected an object in braces.", kind="row")
+    return row
+
+
+def _again(path: Path, start: int, size: int) -> dict[str, Any]:
+    with path.open("rb") as file:
+        file.seek(start)
+        return parsed(file.read(size))
+
+
+def _short(data: bytes) -> bytes:
+    """Return what is as good as a signature."""
+    return data if len(data) <= hashlib.sha256().digest_size else hashlib.sha256(data).digest()
+
+
+def csv_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
+    """Yield the rows of a CSV or TSV file, whose first line names the columns."""
+    size = regular_size(path, columns.media)
+    done = 0
+    rows = csv_rows(path)
+    header = next(rows, None)
+    if header is None:
+        raise ItemError("the table is empty.", kind="empty")
+    names = header[2]
+    needs_columns(names, columns)
+    for number, end, values in rows:
+        place, part = f"{source}#L{number}", min(size, end) - done
+        done += part
+        if not any(values):
+            continue
+        yield _csv_entry(path, source, place, names, values, part, columns)
+
+
+def _csv_entry(
+    path: Path, source: str, place: str, names: list[str], values: list[str], size: int, columns: Columns
+) -> Entry:
+    row: Mapping[str, Any] = dict(zip(names, values, strict=False))
+    try:
+        if len(values) != len(names):
+            raise ItemError(f"the row has {len(values)} fields; the first line has {len(names)}.", kind="row")
+        name = id_of(row, place, columns)
+    except Exception as error:
+        return bad(place, source, item_error(error, "row"), size=size)
+    signature = "\0".join(values).encode("utf-8", "surrogateescape")
+    return Entry(
+        id=name,
+        source=source,
+        signature=_short(signature),
+        size=size,
+        load=lambda: content_of(row, columns, path.parent),
+        quick=not row.get(columns.image),
+    )
+
+
+def csv_rows(path: Path) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield the number of the last line of each row, about where it ends in the file, and its fields."""
+    with path.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.reader(_lines(file), delimiter=CSV[path.suffix.lower()])
+        end = 0
+        while True:
+            before = csv.field_size_limit(LINE_BYTES)  # of the whole process, so for this row alone
+            try:
+                values = next(reader, None)
+            except csv.Error as error:
+                raise ItemError(f"line {reader.line_num} is not CSV ({error}).", kind="row") from None
+            finally:
+                csv.field_size_limit(before)
+            if values is None:
+                return
+            end += sum(map(len, values)) + len(values)
+            yield reader.line_num, end, values
+
+
+def _lines(file: Any) -> Iterator[str]:
+    while line := file.readline(LINE_BYTES + 1):
+        if len(line) > LINE_BYTES:
+            raise ItemError(f"a line has over {LINE_BYTES} characters.", kind="long")
+        yield line
+
+
+def needs_columns(names: list[str], columns: Columns) -> None:
+    """Check that a table has what is embedded.
+
+    Raises:
+        ItemError: It has neither a column for texts nor one for images, or none for the ids that was named.
+    """
+    shown = ", ".join(map(repr, names[:20]))
+    if columns.text not in names and columns.image not in names:
+        raise ItemError(
+            f"there is neither a column {columns.text!r} nor {columns.image!r}; there are {shown}. "
+            "Name one: --text COLUMN or --image COLUMN.",
+            kind="column",
+        )
+    if columns.id is not None and columns.id not in names:
+        raise ItemError(f"there is no column {columns.id!r} for the ids; there are {shown}.", kind="id")

@@ -1,0 +1,26 @@
+"""Leaves the tests out that write Parquet where pyarrow is missing, and gives the others an embedder in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_engine import FakeEngine
+from tests.support.in_memory import in_memory, write_folder
+from vllm_jina_embed import JinaEmbedder
+
+collect_ignore = [] if find_spec("pyarrow") else ["test_embed.py", "test_parts.py", "test_search.py", "test_kills.py"]
+
+
+@pytest.fixture
+def engines() -> list[FakeEngine]:
+    return []
+
+
+@pytest.fixture
+def embedder(tmp_path: Path, engines: list[FakeEngine]) -> Iterator[JinaEmbedder]:
+    with in_memory(engines)(write_folder(tmp_path / "model"), dimensions=32) as embedder:
+        yield embedder

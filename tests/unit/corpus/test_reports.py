@@ -1,0 +1,74 @@
+"""What a run tells: a line on a terminal, JSON elsewhere, a table at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from io import StringIO
+
+import pytest
+
+from vllm_jina_embed.corpus.kinds import KINDS
+from vllm_jina_embed.corpus.reports import JsonReport, Progress, Summary, TerminalReport, duration, table
+
+
+def progress(seconds: float = 10.0) -> Progress:
+    return Progress(
+        total=1000, skipped=400, read=200, rows=90, errors=Counter(empty=10), known=7, began=time.monotonic() - seconds
+    )
+
+
+def test_the_time_left_is_that_of_the_bytes_that_are_left() -> None:
+    """200 bytes took 10 s; what was skipped took no time."""
+    assert progress().seconds_left == pytest.approx(20, rel=0.01)
+    assert progress().rate == pytest.approx(10, rel=0.01)
+    assert Progress(total=5).seconds_left is None
+
+
+def test_a_terminal_gets_one_line() -> None:
+    file = StringIO()
+    report = TerminalReport(file)
+    report.update(progress())
+    report.update(progress())
+    assert file.getvalue() == "\r60 %  97 items  10.0/s  10 errors  20 s left"
+    report.tell("something")
+    report.close()
+    assert file.getvalue().split("\r")[-3:] == ["something\n", "", ""]
+
+
+def test_elsewhere_there_are_lines_of_json() -> None:
+    """At most one in so many seconds."""
+    file = StringIO()
+    report = JsonReport(file, every=1000)
+    report.update(progress())
+    assert file.getvalue() == ""
+    report = JsonReport(file, every=0)
+    report.update(progress())
+    report.tell("something")
+    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+    assert (lines[0]["rows"], lines[0]["errors"], lines[0]["seconds_left"]) == (90, 10, 20)
+    assert lines[1] == {"event": "message", "message": "something"}
+
+
+def test_the_end_has_a_table_of_errors() -> None:
+    summary = Summary(
+        rows=90, known=7, errors={"empty": 3, "locked": 12}, cut=2, shards=1, seconds=9, complete=False, out="corpus"
+    )
+    assert summary.text().splitlines() == [
+        "90 items embedded in 9.0 s (10.0/s), 7 known: corpus",
+        "2 texts were longer than max_length and were cut.",
+        "15 items have no vector; errors/ says why:",
+        f"  locked  12  {KINDS['locked']}",
+        f"  empty    3  {KINDS['empty']}",
+        "Not everything is done. Run the same command again to go on.",
+    ]
+    assert json.loads(summary.json())["errors"] == {"empty": 3, "locked": 12}
+    assert table({"image": 1}) == f"  image  1  {KINDS['image']}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.05, "0.1 s"), (9.94, "9.9 s"), (41.2, "41 s"), (61, "1 min 01 s"), (7500, "2 h 05 min")]
+)
+def test_durations_have_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
