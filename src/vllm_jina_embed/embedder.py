@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from . import settings
 from ._extras import require
+from ._keywords import one_of
 from .cache.embedder import CachedEmbedder
 from .cache.stores import Store
 from .checkpoints import description
@@ -107,7 +108,7 @@ class JinaEmbedder(Calls):
                 model=model,
                 revision=revision,
                 task=task,
-                dimensions=settings.one_of("dimensions", dimensions, "truncate_dim", truncate_dim),
+                dimensions=one_of("dimensions", dimensions, "truncate_dim", truncate_dim),
                 truncate=truncate,
                 max_length=max_length,
                 min_pixels=min_pixels,
@@ -115,7 +116,7 @@ class JinaEmbedder(Calls):
                 media=media,
                 show_progress=show_progress,
                 on_error=on_error,
-                engine_kwargs=settings.one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
+                engine_kwargs=one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
                 row=row,
                 fusion=fusion,
                 normalize=normalize,
@@ -166,7 +167,7 @@ class JinaEmbedder(Calls):
         """
         if "engine_kwargs" in keywords or "model_kwargs" in keywords:
             raise ConfigError("engine_kwargs belong to the server: pass them to 'vllm-jina-embed serve' after --.")
-        keywords["dimensions"] = settings.one_of("dimensions", keywords.get("dimensions"), "truncate_dim", truncate_dim)
+        keywords["dimensions"] = one_of("dimensions", keywords.get("dimensions"), "truncate_dim", truncate_dim)
         remote = discover.remote(servers, api_key=api_key, timeout=timeout, pickle_api_key=pickle_api_key)
         tokenizer = None
         require("client", "httpx")

@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from . import settings as common
 from ._arrays import Floats
 from ._closing import Closing
 from ._extras import require
+from ._keywords import one_of
 from .checkpoints.rankers import ranker_given
 from .checkpoints.ranking import RankingCheckpoint, RankingModel
 from .engine.pool import POOL, EnginePool
@@ -91,7 +91,7 @@ class JinaReranker(Closing):
             media=media,
             show_progress=show_progress,
             on_error=on_error,
-            engine_kwargs=common.one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
+            engine_kwargs=one_of("engine_kwargs", engine_kwargs, "model_kwargs", model_kwargs),
             revision=revision,
             row=row,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, Literal, get_args
 
+from ._keywords import choice, positive
 from .checkpoints import description, resolve
 from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.description import TASKS, Model
@@ -120,14 +121,10 @@ def check(
     Raises:
         ConfigError: Names the setting, what was got and what is allowed.
     """
-    own = row_given(row)
     if remote is not None and remote.facts is not None:
-        told = remote.facts.checkpoint
-        assert isinstance(told, Checkpoint)  # of servers that were asked for embeddings
-        checkpoint = told
-        _check_row(checkpoint, own)
+        checkpoint = _served(remote.facts.checkpoint, row_given(row))
     else:
-        checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision, own, warns=True)
+        checkpoint = resolve.resolve(os.fspath(model or description.DEMO), revision, row_given(row), warns=True)
     low, high = pixel_bounds(checkpoint, min_pixels, max_pixels)
     _check_embeddings(checkpoint, fusion=fusion, normalize=normalize, long_text=long_text, output_dtype=output_dtype)
     if remote is None:
@@ -207,13 +204,19 @@ def _check_fusion(checkpoint: Checkpoint, fusion: Fusion | None) -> Fusion | Non
     return checked
 
 
-def _check_row(checkpoint: Checkpoint, row: Model | None) -> None:
-    """Check that servers serve the row that the caller named."""
+def _served(checkpoint: Checkpoint | RankingCheckpoint, row: Model | None) -> Checkpoint:
+    """Return what servers of embeddings serve.
+
+    Raises:
+        ConfigError: It is not of the row that the caller named.
+    """
+    assert isinstance(checkpoint, Checkpoint)
     if row is not None and row.vectors != (served := checkpoint.row).vectors:
         raise ConfigError(
             f"row={row.name!r} (digest {row.digest}), but the servers serve {checkpoint.name} as {served.name!r} "
             f"(digest {served.digest}). Leave row= out, or start them with this row."
         )
+    return checkpoint
 
 
 def check_on_error(on_error: str) -> OnError:
@@ -224,17 +227,6 @@ def check_on_error(on_error: str) -> OnError:
     """
     checked: OnError = choice("on_error", on_error, get_args(OnError))
     return checked
-
-
-def one_of(name: str, value: Any, alias: str, other: Any) -> Any:
-    """Return the one of two names of a setting that was given.
-
-    Raises:
-        ConfigError: Both were given.
-    """
-    if value is not None and other is not None:
-        raise ConfigError(f"{name} and {alias} are two names of one setting; pass one.")
-    return other if value is None else value
 
 
 def pixel_bounds(
@@ -249,22 +241,6 @@ def pixel_bounds(
     if low > high:
         raise ConfigError(f"min_pixels={low} is larger than max_pixels={high}.")
     return low, high
-
-
-def choice(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
-    """Return ``value`` itself, or raise a ``ConfigError`` that lists what is ``allowed``."""
-    if value not in allowed:
-        raise ConfigError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}.")
-    return value
-
-
-def positive(name: str, value: int | None, default: int) -> int:
-    """Return ``value`` itself, the default for None, or raise a ``ConfigError``: it is not a whole number over 0."""
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name}={value!r} must be a whole number over 0.")
-    return value
 
 
 def check_task(checkpoint: Checkpoint, task: str | None) -> str:

@@ -17,7 +17,7 @@ NAME = PACKAGE.name
 
 LAYERS = (
     {"errors"},
-    {"_arrays", "_closing", "_cores", "_forks", "_secrets"},
+    {"_arrays", "_closing", "_cores", "_forks", "_keywords", "_secrets"},
     {"_extras"},
     {"inputs", "pooling", "scoring"},
     {"checkpoints"},

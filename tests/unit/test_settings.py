@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from vllm_jina_embed import settings
+from vllm_jina_embed._keywords import one_of
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 from vllm_jina_embed.engine.remote import discover
 from vllm_jina_embed.errors import ConfigError
@@ -188,11 +189,11 @@ def test_settings_do_not_follow_the_callers_dict() -> None:
 
 def test_one_of_two_names() -> None:
     """Either name, never both, zero counts as given."""
-    assert settings.one_of("a", 1, "b", None) == settings.one_of("a", None, "b", 1) == 1
-    assert settings.one_of("a", 0, "b", None) == 0
-    assert settings.one_of("a", None, "b", None) is None
+    assert one_of("a", 1, "b", None) == one_of("a", None, "b", 1) == 1
+    assert one_of("a", 0, "b", None) == 0
+    assert one_of("a", None, "b", None) is None
     with pytest.raises(ConfigError, match="a and b are two names of one setting"):
-        settings.one_of("a", 1, "b", 1)
+        one_of("a", 1, "b", 1)
 
 
 def test_a_text_model_has_no_pixel_bounds() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from .._keywords import choice, positive
 from ..checkpoints.files import locate
 from ..checkpoints.rankers import ranker_given
 from ..checkpoints.ranking import RankingCheckpoint, RankingModel
@@ -17,7 +18,7 @@ from ..errors import ConfigError, InputError
 from ..inputs.items import checked_text
 from ..inputs.policy import MediaPolicy
 from ..prompts.base import Spelling, Truncate, spelled
-from ..settings import OnError, check_on_error, choice, pixel_bounds, positive
+from ..settings import OnError, check_on_error, pixel_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
