@@ -167,8 +167,8 @@ def test_planted_mistakes_are_far_outside(
     assert worst(client.embed([noise(300, 200, 99)])[0], wanted) > 1000 * LIMIT
     question = messages.question
 
-    def planted(prompts: Any) -> dict[str, Any]:
-        body = question(prompts)
+    def planted(prompts: Any, **options: Any) -> dict[str, Any]:
+        body = question(prompts, **options)
         ids = body["chat_template_kwargs"]["jina_prompt"]["token_ids"]
         assert ids[-1] != ids[1]
         ids[-1] = ids[1]
