@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.corpus_files import Expected, write_corpus
+from tests.support.corpus_files import Expected, Failing, write_corpus
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import ConfigError, JinaEmbedder
 from vllm_jina_embed.corpus import Columns, Summary, embed_corpus, open_corpus, work
@@ -46,21 +46,6 @@ def stored(tmp_path: Path) -> dict[str, dict[str, Any]]:
     found = {row["id"]: row for row in rows}
     assert len(found) == len(rows)
     return found
-
-
-class Failing:
-    """A report that raises after so many rows."""
-
-    def __init__(self, after: int) -> None:
-        self._after = after
-
-    def update(self, progress: Any) -> None:
-        if progress.rows >= self._after:
-            raise EngineError("the engine is lost")
-
-    def tell(self, text: str) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def test_the_table_holds_the_rows_of_the_files(

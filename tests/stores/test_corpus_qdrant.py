@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from tests.support.corpus_files import Expected, write_corpus
+from tests.support.corpus_files import Expected, Failing, write_corpus
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import ConfigError, JinaEmbedder
 from vllm_jina_embed.corpus import Columns, Summary, embed_corpus, open_corpus, work
@@ -50,21 +50,6 @@ def stored(tmp_path: Path, *, vectors: bool = True) -> dict[str, Any]:
     found = {point.payload["id"]: point for point in points if point.payload is not None}
     assert len(found) == len(points)
     return found
-
-
-class Failing:
-    """A report that raises after so many rows."""
-
-    def __init__(self, after: int) -> None:
-        self._after = after
-
-    def update(self, progress: Any) -> None:
-        if progress.rows >= self._after:
-            raise EngineError("the engine is lost")
-
-    def tell(self, text: str) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def test_the_collection_holds_the_rows_of_the_files(

@@ -7,9 +7,26 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.support.images import encoded, noise
 from tests.support.pdfs import locked, make_pdf
+from vllm_jina_embed.errors import EngineError
+
+
+class Failing:
+    """A report that raises after so many rows."""
+
+    def __init__(self, after: int) -> None:
+        self._after = after
+
+    def update(self, progress: Any) -> None:
+        if progress.rows >= self._after:
+            raise EngineError("the engine is lost")
+
+    def tell(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass
@@ -170,3 +187,12 @@ def _parquet(path: Path, count: int, expected: Expected) -> None:
     pq.write_table(table, path, row_group_size=70)
     (path.parent / "broken.parquet").write_bytes(b"PAR1 and nothing")
     expected.bad["broken.parquet", "row"] += 1
+
+
+def write_small(folder: Path) -> Path:
+    """Write an image and five rows with a year."""
+    folder.mkdir()
+    (folder / "a.png").write_bytes(encoded(noise(40, 30)))
+    rows = [{"id": f"r{number}", "text": f"row {number}", "year": 1990 + number} for number in range(5)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder

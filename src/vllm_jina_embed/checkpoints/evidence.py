@@ -11,7 +11,7 @@ from . import values
 from .files import Location, optional_json
 from .layout import Layout
 from .row import Row
-from .sentence_files import lowers, read_modes, read_modules, read_settings, read_transformer
+from .sentence_files import SETTINGS, lowers, read_modes, read_modules, read_settings, read_transformer
 
 MODES = {
     "vision_span_mean": "mean",
@@ -21,10 +21,7 @@ MODES = {
     None: "none",
 }
 """By the row's pooling, its name in sentence-transformers' 1_Pooling/config.json; no name there is ``none``."""
-SETTINGS = "config_sentence_transformers.json"
 PROCESSOR = "processor_config.json"
-HELD = ("folder", "named", "by_task")
-"""Adapters that are part of a checkpoint; elsewhere transformers would add one that is beside the weights to them."""
 ROLES = {"query": "query", "passage": "passage", "document": "passage"}
 """By its name in sentence-transformers' files, the role of a prompt."""
 
@@ -210,7 +207,7 @@ def _adapters_apart(layout: Layout, location: Location) -> Iterator[str]:
     if not has_its_adapters(layout, location):
         has, expected = ("a", "none") if location.has_adapters else ("no", "one")
         yield f"it has {has} folder 'adapters'; expected {expected}"
-    if layout.adapters not in HELD and optional_json(location, "adapter_config.json") is not None:
+    if not layout.holds_adapters and optional_json(location, "adapter_config.json") is not None:
         yield "adapter_config.json says that its weights are an adapter; expected it merged (peft: merge_and_unload)"
 
 

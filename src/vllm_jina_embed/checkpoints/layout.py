@@ -67,3 +67,8 @@ class Layout(Frozen):
     texts_only: str = ""
     assumed: str = ""
     pooling_decides: bool = False
+
+    @property
+    def holds_adapters(self) -> bool:
+        """Whether adapters are part of it; elsewhere transformers would add one that lies beside the weights."""
+        return self.adapters in ("folder", "named", "by_task")

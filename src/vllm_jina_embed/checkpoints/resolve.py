@@ -109,7 +109,7 @@ def _sized(
     Raises:
         ConfigError: A value has another type, or is out of its range.
     """
-    row, has_adapters = decision.row, decision.layout.adapters in ("folder", "named", "by_task")
+    row, has_adapters = decision.row, decision.layout.holds_adapters
     where, most = f"model={name!r}: config.json", values.LARGEST_SIZE
     text_config = {**decision.layout.defaults, **_of_text(where, config)}
     hidden_size = _size(where, config, text_config, decision)

@@ -11,6 +11,7 @@ from .files import TOKENIZER, Location, optional_json
 
 WRONG = "Other models have other prompts and another pooling: their vectors would be wrong here."
 
+SETTINGS = "config_sentence_transformers.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TRANSFORMER = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_xlm-roberta_config.json")
 """Names of the file of the first module. Source: sentence-transformers, models/Transformer.py, load."""
@@ -44,9 +45,8 @@ def read_settings(name: str, location: Location) -> tuple[bool, dict[str, str] |
 
     The prompts are None, and the other an empty text, if it has no such key.
     """
-    file = "config_sentence_transformers.json"
-    where = f"model={name!r}: {file}"
-    said = optional_json(location, file)
+    where = f"model={name!r}: {SETTINGS}"
+    said = optional_json(location, SETTINGS)
     settings = values.as_mapping(f"{where} is ", said)
     prompts = values.mapping(where, settings, "prompts")
     texts = {role: values.text(where, prompts, role) for role in prompts}

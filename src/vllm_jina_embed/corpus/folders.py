@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -18,12 +17,8 @@ from .chunking import chunks
 from .entries import Columns, Content, Entry, bad, image_parts, item_error
 from .kinds import ItemError
 from .pdf import DPI, Pdf
+from .walking import TEXT_BYTES
 
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-TEXTS = (".txt", ".md", ".markdown", ".rst")
-PDF = ".pdf"
-TEXT_BYTES = 64 * 1024 * 1024
-"""Largest text file; it is held in memory while it is cut into pieces."""
 PAGE_PIXELS = 40_000_000
 """Most pixels of a rendered page; a larger one is rendered smaller."""
 MISSING_PAGES = 20
@@ -176,31 +171,6 @@ class _Page:
 
     def __call__(self) -> Content | None:
         return self._pdfs.content(*self._arguments)  # type: ignore[arg-type]
-
-
-def walk(root: Path, suffixes: tuple[str, ...], *, skip: Path | None) -> Iterator[Path | Entry]:
-    """Yield the files and links below ``root`` with these suffixes, sorted; for a folder that cannot be read, an error.
-
-    Hidden files and folders are passed over, and links to folders; there is no recursion, however deep they are.
-    """
-    from .names import escape
-
-    waiting = [root]
-    while waiting:
-        path = waiting.pop()
-        if path == skip:
-            continue
-        if path != root and (path.is_symlink() or not path.is_dir()):
-            if path.suffix.lower() in suffixes:
-                yield path
-            continue
-        try:
-            names = sorted(os.listdir(path), reverse=True)  # noqa: PTH208  (names, of which some are passed over)
-        except OSError as error:
-            name = escape(path.relative_to(root).as_posix())
-            yield bad(name, name, item_error(error, "unreadable"))
-            continue
-        waiting += [path / name for name in names if not name.startswith(".")]
 
 
 def regular_size(path: Path, media: MediaPolicy) -> int:

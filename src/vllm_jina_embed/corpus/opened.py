@@ -15,12 +15,12 @@ from .._extras import require
 from ..errors import ConfigError, InputError
 from ..inputs.images import ImageInput, LoadedImage, load_image
 from ..inputs.policy import MediaPolicy
-from .folders import IMAGES, PDF
 from .journal import MANIFEST, Journal
 from .names import unescape
 from .parquet_parts import BITS, EMBEDDING, MULTI_VECTOR
 from .pdf import Pdf
 from .places import Placed, best_of, floats_of
+from .walking import IMAGES, PDF
 
 VECTORS = (EMBEDDING, BITS, MULTI_VECTOR)
 

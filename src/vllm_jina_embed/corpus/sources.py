@@ -12,12 +12,13 @@ from .._extras import require
 from ..errors import ConfigError, MissingExtraError
 from ..inputs.policy import MediaPolicy
 from .entries import Columns, Entry, bad, item_error
-from .folders import IMAGES, PDF, TEXTS, PdfEntries, image_entry, text_entries, walk
+from .folders import PdfEntries, image_entry, text_entries
 from .kinds import ItemError
 from .names import escape
 from .parquet_rows import PARQUET, parquet_entries
 from .seen import Seen
 from .tables import CSV, JSON_LINES, csv_entries, json_entries
+from .walking import IMAGES, PDF, TEXTS, walk
 
 TABLES = (*JSON_LINES, *CSV, *PARQUET)
 SUFFIXES = (*IMAGES, *TEXTS, PDF, *TABLES)
@@ -54,10 +55,15 @@ class Source:
 
     def paths(self, skip: Path | None) -> Iterator[Path | Entry]:
         """Yield its files in an order that stays; for a folder that cannot be read, an error."""
-        if self.files is None:
-            yield from walk(self.root, SUFFIXES, skip=skip)
-        else:
+        if self.files is not None:
             yield from self.files
+            return
+        for path, error in walk(self.root, SUFFIXES, skip=skip):
+            if error is None:
+                yield path
+            else:
+                name = escape(path.relative_to(self.root).as_posix())
+                yield bad(name, name, item_error(error, "unreadable"))
 
     def name(self, path: Path) -> str:
         """Return what the places of a file begin with."""

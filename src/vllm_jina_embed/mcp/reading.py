@@ -17,6 +17,7 @@ from .._extras import require
 from ..corpus.chunking import CHARACTERS, chunks
 from ..corpus.names import escape
 from ..corpus.pdf import Pdf
+from ..corpus.walking import IMAGES, PDF, TEXT_BYTES, TEXTS, walk
 from ..errors import InputError, MissingExtraError
 from ..inputs.image_files import check_size
 from ..inputs.images import MediaPolicy, load_image
@@ -24,11 +25,6 @@ from ..inputs.sources import read_file as read_bytes
 
 __all__ = ["CHARACTERS", "IMAGES", "PDF", "TEXTS", "Place", "chunks", "read_file", "read_folder"]
 
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-TEXTS = (".txt", ".md", ".markdown", ".rst")
-PDF = ".pdf"
-TEXT_BYTES = 64 * 1024 * 1024
-"""Largest text file; its pieces are held in memory by the index and by the server."""
 PAGE_SIDE = 1600
 """Longest side of a rendered page in pixels; the model sees at most 602112 pixels of it by default."""
 PAGE_DPI = 144
@@ -110,22 +106,12 @@ def read_file(path: Path, source: str, policy: MediaPolicy, left_out: dict[str, 
 
 
 def _files(root: Path, left_out: dict[str, str], *, skip: Path | None) -> Iterator[Path]:
-    """Yield the files and links below ``root`` with a suffix to index, sorted by path; no recursion, however deep."""
-    waiting = [root]
-    while waiting:
-        path = waiting.pop()
-        if path == skip:
-            continue
-        if path != root and (path.is_symlink() or not path.is_dir()):
-            if path.suffix.lower() in (*IMAGES, *TEXTS, PDF):
-                yield path
-            continue
-        try:
-            names = sorted(os.listdir(path), reverse=True)  # noqa: PTH208  (names, of which some are passed over)
-        except OSError as error:
+    """Yield the files and links below ``root`` with a suffix to index, sorted by path."""
+    for path, error in walk(root, (*IMAGES, *TEXTS, PDF), skip=skip):
+        if error is None:
+            yield path
+        else:
             left_out[_source(path, root)] = _reason(error)
-            continue
-        waiting += [path / name for name in names if not name.startswith(".")]
 
 
 def _source(path: Path, root: Path) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from llama_index.core.schema import ImageNode
 
+from tests.support.corpus_files import write_small
 from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import JinaEmbedder
@@ -28,13 +28,9 @@ def embedder(tmp_path: Path) -> Iterator[JinaEmbedder]:
 
 @pytest.fixture
 def retriever(tmp_path: Path, embedder: JinaEmbedder) -> CorpusRetriever:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(encoded(noise(40, 30)))
-    rows = [{"id": f"r{number}", "text": f"row {number}", "year": 1990 + number} for number in range(5)]
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    embed_corpus(folder, tmp_path / "out", embedder=embedder, columns=Columns(keep=("text", "year")))
-    return CorpusRetriever(open_corpus(tmp_path / "out"), embedder=embedder, similarity_top_k=6)
+    folder, out = write_small(tmp_path / "in"), tmp_path / "out"
+    embed_corpus(folder, out, embedder=embedder, columns=Columns(keep=("text", "year")))
+    return CorpusRetriever(open_corpus(out), embedder=embedder, similarity_top_k=6)
 
 
 async def test_nodes_have_their_texts_images_and_columns(retriever: CorpusRetriever, tmp_path: Path) -> None:
