@@ -27,7 +27,7 @@ from tests.support.native import TASKS, TOKEN_DIMENSIONS, NativeReference, make_
 from tests.support.reference import distance
 from tests.support.weights import check_weights
 from tests.unit.scoring.test_maxsim import by_definition
-from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed import JinaEmbedder, MaxSimReranker
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.errors import ConfigError
@@ -289,3 +289,6 @@ def test_an_index_ranks_by_the_projectors_rows(
             hits = index.search(query, len(ITEMS))
             assert {hit.id: hit.score for hit in hits} == pytest.approx(dict(zip(ids, scores, strict=True)), abs=1e-3)
             assert embedder.score([query], ITEMS, multi_vector=True, task=task)[0] == pytest.approx(scores, abs=1e-3)
+            second = MaxSimReranker(embedder, task=task).rerank(query, ITEMS)
+            assert [hit.position for hit in second] == list(np.argsort(-scores, kind="stable"))
+            assert [hit.score for hit in second] == pytest.approx(sorted(scores, reverse=True), abs=1e-3)

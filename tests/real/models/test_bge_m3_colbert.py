@@ -19,7 +19,8 @@ from tests.support.planted import tell_vllm
 from tests.support.reference import distance
 from tests.support.servers import served
 from tests.support.xlm_roberta import HIDDEN, XlmReference, make_xlm_roberta, unit
-from vllm_jina_embed import JinaEmbedder, TokenLayer
+from tests.unit.scoring.test_maxsim import by_definition
+from vllm_jina_embed import JinaEmbedder, MaxSimReranker, TokenLayer
 from vllm_jina_embed.checkpoints.table.bge import BGE_M3_COLBERT
 from vllm_jina_embed.engine.plugin_contract import PROJECTOR_KEY, WEIGHTS_KEY
 from vllm_jina_embed.errors import ConfigError, EngineError
@@ -36,6 +37,7 @@ TEXTS = [
     "浜辺に沈む美しい夕日 🙂",
     "the quick brown fox " * 3,
 ]
+QUESTION = "which animal jumps over a dog?"
 SKIPPED = (0, 1, 2, 3)
 """Ids of ``<s>``, ``<pad>``, ``</s>`` and ``<unk>``."""
 
@@ -97,6 +99,15 @@ def test_multi_vectors_are_the_trained_ones(embedder: JinaEmbedder, reference: M
     assert [rows.shape for rows in got] == [(len(reference.ids(text)) - 1, HIDDEN) for text in TEXTS]
     assert cells.measure(BGE_M3_COLBERT, "multi", TEXTS, got, right) <= GATE
     np.testing.assert_allclose(np.linalg.norm(np.concatenate(got), axis=1), 1, atol=1e-6)
+
+
+def test_a_second_look_ranks_by_the_references_rows(embedder: JinaEmbedder, reference: M3Reference) -> None:
+    """MaxSim by two loops; its order is another one than that of the dense vectors."""
+    (scores,) = by_definition([reference.colbert(QUESTION)], [reference.colbert(text) for text in TEXTS])
+    second = MaxSimReranker(embedder).rerank(QUESTION, TEXTS)
+    assert [hit.position for hit in second] == list(np.argsort(-scores))
+    assert [hit.score for hit in second] == pytest.approx(sorted(scores, reverse=True), abs=1e-4)
+    assert list(np.argsort(-embedder.score([QUESTION], TEXTS)[0])) != list(np.argsort(-scores))
 
 
 def test_token_weights_are_those_of_its_library(embedder: JinaEmbedder, reference: M3Reference) -> None:
