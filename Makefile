@@ -1,6 +1,6 @@
 # make demo   text and images in one ranking, through LangChain and LlamaIndex on one vLLM engine; sets itself up
-# make test   lint, types and all tests against the real vLLM; sets itself up
-# make test-wide  further real tests: some more models, served twins, bfloat16, more layouts of files
+# make test   lint, types, all tests without an engine, and those on the two engines that they share; sets itself up
+# make test-wide  tests with an engine or a server of their own: other models, servers, kills, long texts, bfloat16
 # make test-models  every model of the table, and servers of it; an hour or more, for releases
 # make test-fire  every row of docs/security.md and docs/reliability.md: hostile input, kills, forks, full disks
 # make models  every model of the table against transformers, on the real vLLM; writes docs/models.md and docs/rerank.md
@@ -35,7 +35,7 @@ demo: setup
 test: lint types test-light
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not wide and not models and not siege"
 
-# What shows again in other surroundings what `make test` shows: three more models, served twins, bfloat16, layouts.
+# Whatever needs an engine or a server of its own: other models, servers, kills, long texts, bfloat16, layouts.
 test-wide: setup-dev
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "wide and not siege"
 

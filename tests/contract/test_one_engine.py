@@ -93,6 +93,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.wide
 def test_a_process_counts_its_users() -> None:
     """None after construction, one for both, still one while one of them is open, none after the last close."""
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=800, check=False)

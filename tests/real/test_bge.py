@@ -27,7 +27,7 @@ from vllm_jina_embed.errors import ConfigError, EngineError, InputError
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 FLOAT32 = {"engine_kwargs": {"dtype": "float32"}}
 LONGEST = POSITIONS - 2

@@ -74,6 +74,7 @@ def embedder(random_checkpoint: Path) -> Iterator[JinaEmbedder]:
         yield embedder
 
 
+@pytest.mark.wide
 def test_a_row_s_own_prompt_gives_the_reference_s_vectors(embedder: JinaEmbedder, random_reference: Reference) -> None:
     """One vector, pooled as the row says, and one for each token, in one list with texts and images."""
     expected = [states_of(random_reference, *pair) for pair in PAIRS]
@@ -87,6 +88,7 @@ def test_a_row_s_own_prompt_gives_the_reference_s_vectors(embedder: JinaEmbedder
         assert distance(multi, states.numpy()) <= GATE
 
 
+@pytest.mark.wide
 def test_each_planted_mistake_is_far_away(embedder: JinaEmbedder, random_reference: Reference) -> None:
     """Another text, no text, another image, another place of the text; so the test above compares what it says."""
     text, images = PAIRS[0]
@@ -103,6 +105,7 @@ def test_each_planted_mistake_is_far_away(embedder: JinaEmbedder, random_referen
         assert distance(row, random_reference.pooled(*wrong)) > 10 * GATE
 
 
+@pytest.mark.wide
 def test_a_cut_text_leaves_its_images_whole(embedder: JinaEmbedder, random_reference: Reference) -> None:
     """The vector is that of the shorter text."""
     images = [noise(84, 84)]

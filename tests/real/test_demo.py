@@ -80,6 +80,7 @@ def test_only_the_demo_speaks_and_vllm_writes_to_its_log(
     assert "vllm" in (folder / "vllm.log").read_text(errors="replace").lower()
 
 
+@pytest.mark.wide
 def test_ctrl_c_while_vllm_starts_ends_without_traceback_and_leaves_no_process(tmp_path: Path) -> None:
     """The signal goes to the command alone, as `kill -INT` sends it; a terminal's Ctrl-C reaches its children too."""
     with (tmp_path / "out").open("w") as out:

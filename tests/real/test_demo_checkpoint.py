@@ -28,7 +28,7 @@ from vllm_jina_embed.demo.corpus import DemoCorpus, DemoItem, demo_corpus
 from vllm_jina_embed.demo.drawing import draw
 from vllm_jina_embed.demo.phrases import LANGUAGES
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 SEED = 20261121  # neither a seed of the recipe's own check nor of the demo
 

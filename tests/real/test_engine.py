@@ -242,6 +242,7 @@ class TestLife:
         random_embedder.embed(ITEMS[:1])
         assert random_embedder.backend.engine.in_flight == 512  # type: ignore[union-attr]
 
+    @pytest.mark.wide
     def test_other_pixel_bounds_are_another_engine_that_closes_while_busy(self, random_checkpoint: Path) -> None:
         """Both bounds reach the image processor; the last close() stops the engine and answers who still waits.
 

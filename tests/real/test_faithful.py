@@ -146,6 +146,7 @@ def test_every_row_has_norm_one(pair: tuple[JinaEmbedder, Reference]) -> None:
     np.testing.assert_allclose(np.linalg.norm(embedder.embed(["x", noise(60, 60)]), axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.wide
 def test_bfloat16_is_close_to_the_float32_reference(random_checkpoint: Path, random_reference: Reference) -> None:
     """The dtype that real checkpoints have."""
     images = [noise(*size, seed=seed) for seed, size in enumerate(SIZES)]

@@ -35,6 +35,9 @@ def mixed(random_reference: Reference) -> tuple[list[object], np.ndarray]:
     return items, np.stack(expected)
 
 
+pytestmark = [pytest.mark.real, pytest.mark.wide]
+
+
 @pytest.fixture
 def small_steps(random_checkpoint: Path) -> Iterator[JinaEmbedder]:
     """An engine that computes at most 64 tokens a step and has 12 blocks of 128 tokens for keys and values."""

@@ -10,7 +10,7 @@ import pytest
 
 from vllm_jina_embed.engine.plugin_contract import ALLOCATOR, RETURN_MEMORY
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 WORKER = """
 import psutil, torch

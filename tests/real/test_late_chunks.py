@@ -20,7 +20,7 @@ from vllm_jina_embed import ConfigError, JinaEmbedder
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 CHUNKS = [
     "Berlin is the capital of Germany.",

@@ -24,7 +24,7 @@ from vllm_jina_embed.late_interaction import LateInteractionIndex
 from vllm_jina_embed.llama_index import LateInteractionRetriever as LlamaIndexRetriever
 from vllm_jina_embed.llama_index import image_node
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.wide, pytest.mark.timeout(600)]
 
 K = 10
 WANTED = 0.98

@@ -23,7 +23,7 @@ from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 SENTENCES = [
     "the quick brown fox jumps over the lazy dog",

@@ -24,7 +24,7 @@ from vllm_jina_embed.demo.corpus import demo_corpus
 from vllm_jina_embed.engine.pool import running_engines
 from vllm_jina_embed.mteb import VllmJinaEncoder, _rows, task_of
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 TEXTS = ["a red circle", "ein blauer Stern", "def add(a, b): return a + b"]
 IMAGES = [noise(84, 84, seed=seed) for seed in range(3)]

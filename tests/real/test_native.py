@@ -35,7 +35,7 @@ from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.late_interaction import LateInteractionIndex
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 Multi = dict[str, list[np.ndarray]]
 

@@ -21,7 +21,7 @@ from vllm_jina_embed import JinaEmbedder, Layout, Model, Slot, Special
 from vllm_jina_embed.checkpoints.row import Pooling
 from vllm_jina_embed.checkpoints.table.bge import XLM_ROBERTA
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 GATE = 1e-5
 STEP = 64

@@ -28,7 +28,7 @@ from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 from vllm_jina_embed.prompts.chat_template import chat_template
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 LIMIT = 1e-6
 RAW_LIMIT = 1e-4

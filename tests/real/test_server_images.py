@@ -16,7 +16,7 @@ from vllm_jina_embed.inputs.encoding import data_uri
 from vllm_jina_embed.inputs.images import open_image, open_to_send
 from vllm_jina_embed.serve.media_connector import OwnImages
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 
 async def test_the_server_opens_a_file_as_the_client_does() -> None:

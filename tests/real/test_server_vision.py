@@ -27,7 +27,7 @@ from vllm_jina_embed.engine.remote import messages
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
-pytestmark = [pytest.mark.real]
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 LIMIT = 1e-6
 """Largest difference of a number between server and local engine, which compute in other batches."""
