@@ -51,7 +51,7 @@ test-fire: setup-dev
 # installed: the list shows it.
 test-light: setup-light
 	$(LIGHT)/bin/python -m pip list
-	$(LIGHT)/bin/python -m pytest tests/unit
+	$(LIGHT)/bin/python -m pytest -n 2 tests/unit
 
 lint: setup-dev
 	$(VENV)/bin/ruff check .
