@@ -1,6 +1,6 @@
 # make demo   text and images in one ranking, through LangChain and LlamaIndex on one vLLM engine; sets itself up
 # make test   lint, types, all tests without an engine, and those on the two engines that they share; sets itself up
-# make test-wide  tests with an engine or a server of their own: other models, servers, kills, long texts, bfloat16
+# make test-wide  the light job, and tests with an engine or a server of their own: models, servers, kills, bfloat16
 # make test-models  every model of the table, and servers of it; an hour or more, for releases
 # make test-fire  every row of docs/security.md and docs/reliability.md: hostile input, kills, forks, full disks
 # make models  every model of the table against transformers, on the real vLLM; writes docs/models.md and docs/rerank.md
@@ -32,11 +32,11 @@ demo: setup
 	@$(VENV)/bin/vllm-jina-embed demo
 
 # Two processes, each with its engines: most of a test run is waiting for engines that start.
-test: lint types test-light
+test: lint types
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not wide and not models and not siege"
 
 # Whatever needs an engine or a server of its own: other models, servers, kills, long texts, bfloat16, layouts.
-test-wide: setup-dev
+test-wide: setup-dev test-light
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "wide and not siege"
 
 # All further models of the table: as long as `make test` and `make test-wide` together.
