@@ -88,7 +88,7 @@ def test_a_pair_has_the_prompt_of_the_reranker(
         ("where", [{"type": "video_url"}], {}, r"documents\[0\]: got a part of type 'video_url'"),
         ("where", LONG * 10, {}, r"documents\[0\]: got .* tokens; the longest prompt is 4096.*truncate_prompt_tokens"),
         ("where", "a", {"truncate_prompt_tokens": 3}, "query: leaves no room for a document"),
-        ("where", "a", {"pad_prompt_tokens": 400}, "padding would be judged"),
+        ("where", "a", {"pad_prompt_tokens": 400}, "the model would read padding with the prompt"),
         ("where", "a", {"told": {"enable_thinking": True}}, "got .'enable_thinking'.; expected an instruction alone"),
     ],
 )

@@ -24,6 +24,7 @@ from ..inputs.items import Item
 from ..prompts.base import Prompt
 from .media_connector import OwnImages
 from .pair_prompts import side_of
+from .request_checks import refuse_padding
 
 
 class RowScoring(CrossEncoderIOProcessor):
@@ -41,8 +42,7 @@ class RowScoring(CrossEncoderIOProcessor):
             VLLMValidationError: It cannot be made; names the document or the query.
         """
         params = render_params["tok_params"]
-        if params.pad_prompt_tokens is not None:
-            raise VLLMValidationError("padding would be judged with the pair; leave it out.", parameter="padding")
+        refuse_padding(params)
         try:
             prompt = self._prompt(render_params, params)
         except (InputError, ConfigError) as error:
