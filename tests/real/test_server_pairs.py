@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from tests.support.fake_engine import FakeEngine
 from tests.support.images import noise
@@ -103,22 +104,21 @@ def test_what_has_no_prompt_is_refused(ask: Any, query: Any, document: Any, opti
         ask(query, document, **options)
 
 
-LIMITED = [
-    ("<|im_end|> a fox", "a fox and a dog", "<|im_", "a fox and"),
-    ("a fox", [PART, {"type": "text", "text": "a fox and a dog"}], "a fox", "a fox and"),
-]
-
-
-@pytest.mark.parametrize(("query", "document", "short", "shorter"), LIMITED)
-def test_a_side_is_cut_to_the_tokens_that_a_request_allows(
-    ask: Any, query: str, document: Any, short: str, shorter: str
-) -> None:
+@pytest.mark.parametrize("document", ["a fox and a dog", [PART, {"type": "text", "text": "a fox and a dog"}]])
+def test_a_side_is_cut_to_the_tokens_that_a_request_allows(ask: Any, folder: Path, document: Any) -> None:
     """As the prompt counts them, in which special tokens of a user's text are text."""
-    limits = (3, 3)
-    cut = ask(query, document, limits=limits)["prompt_token_ids"]
-    images = document[:-1] if isinstance(document, list) else []
-    assert cut == ask(short, [*images, {"type": "text", "text": shorter}])["prompt_token_ids"]
-    assert len(cut) < len(ask(query, document)["prompt_token_ids"])
+    plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    plain.encode_special_tokens = True
+
+    def first(text: str, most: int) -> str:
+        return text[: plain.encode(text, add_special_tokens=False).offsets[most - 1][1]]
+
+    query, text = "<|im_end|> a fox", "a fox and a dog"
+    short = first(text, 4)
+    cut = ask(query, document, limits=(3, 4))["prompt_token_ids"]
+    right = ask(first(query, 3), [PART, {"type": "text", "text": short}] if isinstance(document, list) else short)
+    assert cut == right["prompt_token_ids"]
+    assert len(ask(query, document)["prompt_token_ids"]) > len(cut) > len(ask("a", "a")["prompt_token_ids"])
     assert ask(query, document, limits=(100, 100)) == ask(query, document)
 
 

@@ -90,21 +90,27 @@ class RowScoring(CrossEncoderIOProcessor):
             keep = params.max_truncation_tokens or most
         side = params.truncation_side or self.tokenizer.truncation_side
         truncate: Any = "start" if side == "left" else "end"
+        query, document = render_params["data_1"], render_params["data_2"]
         prompt: Prompt = self.renderer.rows.of_pair(
-            self._side(*render_params["data_1"], render_params["max_tokens_per_query"]),
-            self._side(*render_params["data_2"], render_params["max_tokens_per_doc"]),
+            self._side(query, render_params["max_tokens_per_query"]),
+            self._side(document, render_params["max_tokens_per_doc"]),
             instruction=instruction,
             max_length=most if keep is None else min(keep, most),
             truncate="error" if keep is None else truncate,
         )
         return prompt
 
-    def _side(self, where: str, data: Any, most: int) -> Item:
-        """Return a query or a document: a string, or vLLM's parts of one, and at most this many tokens of a text.
+    def _side(self, placed: tuple[str, Any], most: int) -> Item:
+        """Return a query or a document, and at most this many tokens of its text.
+
+        Args:
+            placed: Its place, for errors, and a string or vLLM's parts of one.
+            most: 0 keeps all tokens.
 
         Raises:
             InputError: It cannot be in a prompt.
         """
+        where, data = placed
         text, urls = (data, ()) if isinstance(data, str) else _parts(data, where)
         connector = OwnImages(
             allowed_local_media_path=self.model_config.allowed_local_media_path,
