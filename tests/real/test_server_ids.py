@@ -49,7 +49,7 @@ def test_ids_are_neither_cut_nor_padded(renderer: Any, is_async: bool) -> None:
     for side in ("left", "right"):
         with pytest.raises(VLLMValidationError, match="truncate_prompt_tokens=4 would cut 7 token ids"):
             rendered(renderer, is_async=is_async, truncate_prompt_tokens=4, truncation_side=side)
-    with pytest.raises(VLLMValidationError, match="padding would be averaged"):
+    with pytest.raises(VLLMValidationError, match="the model would read padding with the prompt"):
         rendered(renderer, is_async=is_async, padding="max_length")
 
 

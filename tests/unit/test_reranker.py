@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -246,3 +247,28 @@ def test_a_forgotten_close_warns(make: Make, folder: Path) -> None:
 
     with pytest.warns(ResourceWarning, match=r"JinaReranker.*was not closed"):
         forget()
+
+
+async def test_a_call_that_is_cancelled_while_the_engine_starts_computes_nothing(
+    make: Make, engines: list[FakeEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start goes on for others; nobody waits for the scores."""
+    reranker = make()
+    started, go_on = threading.Event(), threading.Event()
+    ready = reranker.backend.ready
+
+    def slow() -> Any:
+        started.set()
+        assert go_on.wait(60)
+        return ready()
+
+    monkeypatch.setattr(reranker.backend, "ready", slow)
+    call = asyncio.create_task(reranker.ascore("fox?", DOCUMENTS))
+    assert await asyncio.to_thread(started.wait, 60)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    go_on.set()
+    await asyncio.get_running_loop().shutdown_default_executor()  # waits for the thread of the call
+    scores = reranker.score("fox?", ["the fox"])  # behind whatever was submitted before it
+    assert len(scores) == len(engines[0].prompts) == 1

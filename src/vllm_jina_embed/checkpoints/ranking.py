@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .heads import Head
 from .prompt_pieces import Slot, Template
@@ -31,6 +31,8 @@ class RankingModel(Row):
         images_reversed: Whether vLLM's class takes the images from the last one in the prompt to the first.
     """
 
+    kind_of_result: ClassVar[str] = "scores"
+    kind_of_head: ClassVar[str] = "head"
     template: Template
     instruction: str = ""
     modalities: tuple[Modality, ...] = ("text",)

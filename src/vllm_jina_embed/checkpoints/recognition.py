@@ -25,7 +25,6 @@ from .evidence import Evidence, differences, has_its_adapters
 from .files import Location
 from .layout import Layout
 from .row import Row
-from .sentence_files import WRONG
 
 R = TypeVar("R", bound=Row)
 
@@ -133,7 +132,7 @@ def _no_sign(name: str, architecture: str, apart: Sequence[tuple[Row, Layout, Se
         f"model={name!r}: {architecture} is the architecture of other models too, such as {kind}, and its "
         f"files or name do not say that it is one of {' or '.join(row.label for row in rows)}. "
         f"{f'It would be read {others}. ' if others else ''}"
-        f"{f'{WRONG} ' if any(layout.modules for _, layout, _ in apart) else ''}"
+        f"{f'{_wrong(rows)} ' if any(layout.modules for _, layout, _ in apart) else ''}"
         f"{'If it is one, ' if by_name else files}pass {' or '.join(f'row={row.name!r}' for row in rows)}."
     )
 
@@ -159,7 +158,7 @@ def _architecture(
             f"model={name!r}: config.json of type {values.short(config.get('model_type'))} names no architectures, "
             f"so the model of the weights is unknown; {expected}. Copy the config.json that belongs to the weights."
         )
-    message = f"model={name!r}: got architectures={values.short(architectures)}; {expected}. {WRONG}"
+    message = f"model={name!r}: got architectures={values.short(architectures)}; {expected}. {_wrong(rows)}"
     only = architectures[0] if isinstance(architectures, list) and len(architectures) == 1 else None
     if not isinstance(only, str):
         raise ConfigError(f"{message} Expected a list of one name: copy the config.json that belongs to the weights.")
@@ -174,10 +173,21 @@ def _architectures(row: Row) -> str:
 
 def _difference(name: str, architecture: str, apart: Sequence[tuple[Row, Layout, Sequence[str]]]) -> str:
     """Return the message for a checkpoint that differs from each row."""
+    rows = [row for row, _, _ in apart]
     return (
-        f"model={name!r}: {architecture} would be read {_clauses(apart)}. {WRONG} "
-        "Pass row= with a description of this model (vllm_jina_embed.Model). If the files are wrong, or your texts "
-        "have the prompts already, pass a copy of the row with other layouts: its vectors and its digest are the same."
+        f"model={name!r}: {architecture} would be read {_clauses(apart)}. {_wrong(rows)} Pass row= with a description "
+        f"of this model (vllm_jina_embed.{type(rows[0]).__name__}). If the files are wrong, or your texts have the "
+        f"prompts already, pass a copy of the row with other layouts: its {rows[0].kind_of_result} and its digest are "
+        "the same."
+    )
+
+
+def _wrong(rows: Collection[Row]) -> str:
+    """Return why a checkpoint that is not of one of ``rows``, which are of one kind, must not be read as one."""
+    row = next(iter(rows))
+    return (
+        f"Other models have other prompts and another {row.kind_of_head}: their {row.kind_of_result} would be wrong "
+        "here."
     )
 
 

@@ -6,6 +6,7 @@ Configuration files are read, weights are not. Nothing is downloaded for the pub
 from __future__ import annotations
 
 from . import values
+from .cross_encoder_files import check_modules
 from .description import DEMO
 from .kinds import EMBEDS, check_kind, check_published, of_other_kind
 from .rankers import PUBLISHED_RANKERS, RANKERS
@@ -38,6 +39,7 @@ def resolve_ranker(model: str, revision: str | None = None, row: RankingModel | 
         check_kind(model, location, config, tuple(RANKERS.values()), tuple(ROWS.values()), EMBEDS)
     rows = tuple(one for one in RANKERS.values() if not one.only_named) if row is None else (row,)
     decision = decide(model, location, config, rows, is_named=row is not None, advice=_how_to_describe)
+    check_modules(model, location, decision.row)
     where = f"model={model!r}: config.json"
     text_config = {**decision.layout.defaults, **(values.mapping(where, config, "text_config") or config)}
     return RankingCheckpoint(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from .digest import digest
 from .frozen import Frozen
@@ -55,8 +55,12 @@ class Row(Frozen):
         max_length: Longest prompt of a text in tokens; None for as many as the checkpoint has positions for.
         source: By the name of another field, the paper, card or file that its value comes from.
         code: Version of the code that computes this row's vectors or scores; raised when equal fields give others.
+        kind_of_result: What its checkpoints give, in the words of errors.
+        kind_of_head: What makes it of token states, in the words of errors.
     """
 
+    kind_of_result: ClassVar[str] = "vectors"
+    kind_of_head: ClassVar[str] = "pooling"
     name: str
     layouts: tuple[Layout, ...]
     known_as: tuple[str, ...] = ()

@@ -96,12 +96,16 @@ def listed_documents(documents: Iterable[Document]) -> list[Document]:
 
 def contents(documents: Sequence[Document]) -> list[Any]:
     """Return what to embed of each document, in order: its content, or an error for anything that is not a document."""
-    return [
-        document.page_content
-        if isinstance(document, Document)
-        else InputError(f"got {type(document).__name__}; expected a Document.", where=f"documents[{position}]")
-        for position, document in enumerate(documents)
-    ]
+    return [_content(document, f"documents[{position}]") for position, document in enumerate(documents)]
+
+
+def _content(document: Any, where: str) -> Any:
+    if not isinstance(document, Document):
+        kind = type(document)
+        return InputError(f"got {kind.__name__} of {kind.__module__}; expected a Document of LangChain.", where=where)
+    if not hasattr(document, "page_content"):  # made by model_construct, which checks nothing
+        return InputError("the document has no page_content.", where=where)
+    return document.page_content
 
 
 def _file(image: ImageInput, policy: MediaPolicy) -> ImageFile:

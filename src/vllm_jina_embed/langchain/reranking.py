@@ -133,7 +133,7 @@ def _inputs(query: str, documents: Sequence[Document]) -> dict[str, Any]:
 def _documents(documents: Sequence[Document], best: Sequence[Ranked]) -> list[Document]:
     """Return copies of the best documents with their scores; the caller's stay as they are."""
     return [
-        found.model_copy(update={"metadata": {**found.metadata, SCORE_KEY: one.score}})
+        found.model_copy(update={"metadata": {**(found.metadata or {}), SCORE_KEY: one.score}})
         for one in best
         for found in [documents[one.position]]
     ]

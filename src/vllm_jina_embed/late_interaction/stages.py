@@ -44,8 +44,14 @@ class Rerank:
     candidates: int = 50
 
     def __post_init__(self) -> None:
-        if not all(hasattr(self.reranker, name) for name in ("rerank", "arerank")):
-            raise ConfigError(f"got a {type(self.reranker).__name__} as reranker; expected rerank and arerank.")
+        reranker: Any = self.reranker
+        is_class = isinstance(reranker, type)
+        if is_class or not all(hasattr(reranker, name) for name in ("rerank", "arerank")):
+            name = f"the class {reranker.__name__}" if is_class else f"a {type(reranker).__name__}"
+            raise ConfigError(
+                f"got {name} as reranker; expected an object with rerank and arerank, such as a "
+                "vllm_jina_embed.JinaReranker or MaxSimReranker."
+            )
         check_count("candidates of the reranker", self.candidates)
 
     def items(self, hits: Sequence[Hit]) -> list[Any]:

@@ -151,8 +151,14 @@ class LateInteractionRetriever(BaseRetriever):
         }
 
     def _item(self, payload: Mapping[str, Any]) -> Any:
-        """Return what the reranker compares of a node in the index; an error for an image that is gone."""
-        (item,) = items_of([metadata_dict_to_node(dict(payload))], together=self._together)
+        """Return what the reranker compares of a node in the index; an error for an image that is gone.
+
+        A reranker of ours says whether it takes a text with its image; any other gets what the embedder takes.
+        """
+        assert self.rerank is not None
+        settings = getattr(self.rerank.reranker, "settings", None)
+        together = self._together if settings is None else settings.checkpoint.row.takes_both
+        (item,) = items_of([metadata_dict_to_node(dict(payload))], together=together)
         return item
 
     def _node(self, hit: Hit) -> NodeWithScore:

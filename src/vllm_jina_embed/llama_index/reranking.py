@@ -37,6 +37,7 @@ class Postprocessor(RerankerFields, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         query = _query(query_bundle)
+        _check_nodes(nodes)
         if not nodes:
             return []
         with self._event(query, nodes) as found:
@@ -47,6 +48,7 @@ class Postprocessor(RerankerFields, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         query = _query(query_bundle)
+        _check_nodes(nodes)
         if not nodes:
             return []
         items = await asyncio.to_thread(self._items, nodes)
@@ -140,6 +142,21 @@ def _query(bundle: QueryBundle | None) -> EmbedInput:
     if bundle is None:
         raise InputError("the nodes came without a query; pass query_bundle=... or query_str=...")
     return question_of(bundle)
+
+
+def _check_nodes(nodes: Sequence[Any]) -> None:
+    """Check that nodes came with their scores, as a retriever returns them.
+
+    Raises:
+        InputError: Something else is among them; names its position.
+    """
+    for position, found in enumerate(nodes):
+        if not isinstance(found, NodeWithScore):
+            raise InputError(
+                f"got {type(found).__name__}; expected a NodeWithScore: wrap a node as NodeWithScore(node=node).",
+                where=f"nodes[{position}]",
+                positions=[position],
+            )
 
 
 def _best(nodes: Sequence[NodeWithScore], best: Sequence[Ranked]) -> list[NodeWithScore]:

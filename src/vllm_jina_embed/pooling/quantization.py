@@ -23,6 +23,7 @@ BYTES, PACKED = ("int8", "uint8"), ("binary", "ubinary")
 REACH = 8.0
 """Largest number that int8 and uint8 tell from larger ones, in units of the root mean square of a vector of norm 1."""
 _STEPS = 255
+_LARGEST = float(np.finfo(np.float16).max)
 
 
 def default_ranges(dimensions: int) -> Floats:
@@ -48,9 +49,17 @@ def calibrated(embeddings: Floats) -> Floats:
         float32, ``(2, dimensions)``, the same as ``ranges`` of ``quantize_embeddings``.
 
     Raises:
-        InputError: There are fewer than two, or a number is NaN or infinite.
+        InputError: There are fewer than two, a number is NaN or infinite, or they are whole numbers already.
     """
-    sample = np.asarray(embeddings)
+    try:
+        sample = np.asarray(embeddings)
+    except ValueError as error:  # of rows of several lengths
+        raise InputError(f"the sample to calibrate by is not an array ({error}).") from None
+    if sample.dtype.kind in "iu":
+        raise InputError(
+            f"got a sample of {sample.dtype} to calibrate by; expected the numbers before they become whole ones: "
+            "embed it with output_dtype='float32'."
+        )
     if sample.ndim != 2 or len(sample) < 2 or not np.isfinite(sample).all():
         raise InputError(
             f"got a sample of shape {sample.shape} to calibrate by; expected at least two embeddings (n, dimensions) "
@@ -74,8 +83,14 @@ def quantized(embeddings: Floats, dtype: str, ranges: npt.ArrayLike | None = Non
 
     Raises:
         ConfigError: ``dtype`` or ``ranges`` cannot be used with embeddings of this length.
+        InputError: A number is beyond those of float16.
     """
     limits = checked(dtype, embeddings.shape[-1], ranges)
+    if dtype == "float16" and (np.abs(embeddings) > _LARGEST).any():
+        raise InputError(
+            f"got a number of {np.nanmax(np.abs(embeddings)):.6g}; float16 holds {_LARGEST:g} at most. Take float32, "
+            "or normalize=True."
+        )
     if dtype in ("float32", "float16"):
         return embeddings.astype(dtype)
     if limits is None:
@@ -107,7 +122,12 @@ def checked(dtype: str, dimensions: int, ranges: npt.ArrayLike | None = None) ->
         return None
     if ranges is None:
         return default_ranges(dimensions)
-    limits = np.asarray(ranges, dtype=np.float32)
+    try:
+        limits = np.asarray(ranges, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"ranges=... are not an array of numbers ({error}); pass what calibrated() returns."
+        ) from None
     if limits.shape != (2, dimensions) or not np.isfinite(limits).all() or not (limits[0] <= limits[1]).all():
         raise ConfigError(
             f"ranges=... of shape {limits.shape}: expected the finite beginning and end of each number, "

@@ -10,11 +10,13 @@ from functools import partial
 
 import numpy as np
 
+from ..embedding.building import Build
 from ..embedding.engine_user import EngineUser
 from ..embedding.outcomes import Outcome
 from ..embedding.pipeline import Progress, work_on
 from ..embedding.progress import progress_bar
 from ..engine.pool import EnginePool
+from ..engine.protocol import Engine
 from ..inputs.items import BadItem, Checked, Item, good, mixed
 from ..prompts.pairs import PairBuilder
 from ..settings import OnError, check_on_error
@@ -106,7 +108,7 @@ class RankingBackend(EngineUser[PairBuilder]):
         if not good(call.items):
             return self._checked(call, Outcome(embeddings=np.empty(0)))
         with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
-            outcome = self.wait(self._submit(call, bar.update))
+            outcome = self.wait(self._submit(call, *self._prepared(call), bar.update))
         return self._checked(call, outcome)
 
     async def arun(self, call: Pairs) -> Logits:
@@ -115,15 +117,22 @@ class RankingBackend(EngineUser[PairBuilder]):
         if not good(call.items):
             return self._checked(call, Outcome(embeddings=np.empty(0)))
         with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
-            # In a thread: it starts the engine, and opens the images of the query.
-            outcome = await self.awaited(await asyncio.to_thread(self._submit, call, bar.update))
+            # In a thread: it starts the engine, and opens the images of the query. Nothing is computed there for a
+            # caller that was cancelled meanwhile.
+            prepared = await asyncio.to_thread(self._prepared, call)
+            outcome = await self.awaited(self._submit(call, *prepared, bar.update))
         return self._checked(call, outcome)
 
-    def _submit(self, call: Pairs, progress: Progress) -> concurrent.futures.Future[Outcome]:
+    def _prepared(self, call: Pairs) -> tuple[Engine, Build]:
+        """Return the engine, and what builds the prompts of a call's documents."""
         engine, builder = self.ready()
         longest = min(self.settings.max_length, engine.max_tokens)
         documents = builder.for_query(call.query, instruction=call.instruction, max_length=longest)
-        build = partial(documents.build, max_length=longest, truncate=self.settings.truncate)
+        return engine, partial(documents.build, max_length=longest, truncate=self.settings.truncate)
+
+    def _submit(
+        self, call: Pairs, engine: Engine, build: Build, progress: Progress
+    ) -> concurrent.futures.Future[Outcome]:
         return engine.run(work_on(good(call.items), engine=engine, build=build, plan=Judging(), progress=progress))
 
     def _checked(self, call: Pairs, outcome: Outcome) -> Logits:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from .._keywords import choice, positive
+from ..checkpoints.cross_encoder_files import check_prompt
 from ..checkpoints.files import locate
-from ..checkpoints.rankers import ranker_given
+from ..checkpoints.rankers import PUBLISHED_RANKERS, ranker_given
 from ..checkpoints.ranking import RankingCheckpoint, RankingModel
 from ..checkpoints.resolve_ranker import resolve_ranker
 from ..engine.config import EngineConfig, LocalConfig
@@ -82,6 +83,8 @@ def check(
         _check_row(checkpoint, own)
     else:
         checkpoint = resolve_ranker(os.fspath(model), revision, own)
+        if instruction is None and checkpoint.name not in PUBLISHED_RANKERS:
+            check_prompt(checkpoint.name, locate(checkpoint.location, revision), checkpoint.row)
     low, high = pixel_bounds(checkpoint, min_pixels, max_pixels)
     return RankingSettings(
         checkpoint=checkpoint,

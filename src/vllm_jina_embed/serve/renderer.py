@@ -26,6 +26,7 @@ from ..prompts.base import Prompt
 from .given_ids import Choice
 from .media_connector import POLICY
 from .pair_prompts import pair_prompts, served_ranker
+from .request_checks import refuse_padding
 from .row_prompts import row_prompts
 from .strings import string_ids
 
@@ -85,7 +86,7 @@ class TextRenderer(HfRenderer):
 
     def _tokenize_prompt(self, prompt: Any, params: Any) -> Any:
         """Return a prompt with its token ids, and the images that stand in it."""
-        _refuse_padding(params)
+        refuse_padding(params)
         prompt = dict(prompt)
         told, is_message = prompt.pop(CHOICE, None), prompt.pop(IS_MESSAGE, False)
         images, text = _images_of(prompt), prompt.pop(TEXT, prompt["prompt"])
@@ -184,16 +185,6 @@ class TextRenderer(HfRenderer):
         return "start" if side == "left" else "end"
 
 
-def _refuse_padding(params: Any) -> None:
-    """Raise if a request asks for padding.
-
-    Raises:
-        VLLMValidationError: It does.
-    """
-    if params.pad_prompt_tokens is not None:
-        raise VLLMValidationError("padding would be averaged with the text; leave it out.", parameter="padding")
-
-
 def _refuse_changed_ids(prompt: Any, params: Any) -> None:
     """Raise if a client's token ids would be padded or cut: they are a whole prompt, and its ends decide the vector.
 
@@ -204,7 +195,7 @@ def _refuse_changed_ids(prompt: Any, params: Any) -> None:
     """
     if "prompt_token_ids" not in prompt:
         return
-    _refuse_padding(params)
+    refuse_padding(params)
     count, keep = len(prompt["prompt_token_ids"]), params.truncate_prompt_tokens
     if keep is not None and keep < 0:
         keep = params.max_truncation_tokens

@@ -78,6 +78,16 @@ def refuse_length(params: Any, checkpoint: Checkpoint) -> None:
         raise VLLMValidationError(str(error), parameter="dimensions", value=dimensions) from None
 
 
+def refuse_padding(params: Any) -> None:
+    """Raise if a request asks for padding, with these ``TokenizeParams`` of vLLM.
+
+    Raises:
+        VLLMValidationError: It does.
+    """
+    if params.pad_prompt_tokens is not None:
+        raise VLLMValidationError("the model would read padding with the prompt; leave it out.", parameter="padding")
+
+
 def refuse_unfilled(ids: Sequence[int], checkpoint: Checkpoint, where: str) -> None:
     """Raise if the prompt of a text is not filled up, and the model was trained with those that are.
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from PIL.Image import Image
 from vllm.entrypoints.pooling.scoring.io_processor import CrossEncoderIOProcessor
-from vllm.entrypoints.pooling.scoring.utils import truncate_text_to_tokens
 from vllm.entrypoints.pooling.typing import PoolingEngineInput
 from vllm.exceptions import VLLMValidationError
 from vllm.inputs import TokensPrompt
@@ -24,15 +23,29 @@ from ..inputs.items import Item
 from ..prompts.base import Prompt
 from .media_connector import OwnImages
 from .pair_prompts import side_of
+from .request_checks import refuse_padding
+from .strings import first_tokens
+
+PASSED_ON = ("mm_processor_kwargs", "cache_salt")
+"""What a request says for the engine itself, as vLLM's own paths take it."""
 
 
 class RowScoring(CrossEncoderIOProcessor):
     """Makes the engine's inputs of pairs."""
 
     def get_request_factory_online(self, ctx: Any) -> Sequence[Any]:
-        """Return vLLM's requests, in each of which the document has its place, for errors."""
+        """Return vLLM's requests, in each of which the query and the document have their places, for errors."""
         requests = super().get_request_factory_online(ctx)
-        return [{**one, "data_2": (place, one["data_2"])} for place, one in enumerate(requests)]
+        queries = getattr(ctx.request, "data_1", None)  # of /rerank there is one
+        has_many = isinstance(queries, list) and len(queries) > 1
+        return [
+            {
+                **one,
+                "data_1": (f"queries[{place}]" if has_many else "query", one["data_1"]),
+                "data_2": (f"documents[{place}]", one["data_2"]),
+            }
+            for place, one in enumerate(requests)
+        ]
 
     def render(self, render_params: Any) -> PoolingEngineInput:
         """Return the engine's input of one pair.
@@ -41,15 +54,16 @@ class RowScoring(CrossEncoderIOProcessor):
             VLLMValidationError: It cannot be made; names the document or the query.
         """
         params = render_params["tok_params"]
-        if params.pad_prompt_tokens is not None:
-            raise VLLMValidationError("padding would be judged with the pair; leave it out.", parameter="padding")
+        refuse_padding(params)
         try:
             prompt = self._prompt(render_params, params)
         except (InputError, ConfigError) as error:
             reason = str(error).replace("max_length", "the longest prompt")
             reason = reason.replace("truncate='end'", "truncate_prompt_tokens")
             raise VLLMValidationError(reason, parameter="documents") from None
-        inputs = TokensPrompt(prompt_token_ids=list(prompt.token_ids))
+        extras = render_params["prompt_extras"] or {}
+        given: Any = {key: extras[key] for key in PASSED_ON if extras.get(key) is not None}
+        inputs = TokensPrompt(prompt_token_ids=list(prompt.token_ids), **given)
         if prompt.images:
             inputs["multi_modal_data"] = {"image": list(prompt.images)}
         params.apply_post_tokenization(self.tokenizer, inputs)  # which cuts nothing any more
@@ -76,18 +90,27 @@ class RowScoring(CrossEncoderIOProcessor):
             keep = params.max_truncation_tokens or most
         side = params.truncation_side or self.tokenizer.truncation_side
         truncate: Any = "start" if side == "left" else "end"
-        place, document = render_params["data_2"]
+        query, document = render_params["data_1"], render_params["data_2"]
         prompt: Prompt = self.renderer.rows.of_pair(
-            self._side(render_params["data_1"], "query", render_params["max_tokens_per_query"]),
-            self._side(document, f"documents[{place}]", render_params["max_tokens_per_doc"]),
+            self._side(query, render_params["max_tokens_per_query"]),
+            self._side(document, render_params["max_tokens_per_doc"]),
             instruction=instruction,
             max_length=most if keep is None else min(keep, most),
             truncate="error" if keep is None else truncate,
         )
         return prompt
 
-    def _side(self, data: Any, where: str, most: int) -> Item:
-        """Return a query or a document: a string, or vLLM's parts of one."""
+    def _side(self, placed: tuple[str, Any], most: int) -> Item:
+        """Return a query or a document, and at most this many tokens of its text.
+
+        Args:
+            placed: Its place, for errors, and a string or vLLM's parts of one.
+            most: 0 keeps all tokens.
+
+        Raises:
+            InputError: It cannot be in a prompt.
+        """
+        where, data = placed
         text, urls = (data, ()) if isinstance(data, str) else _parts(data, where)
         connector = OwnImages(
             allowed_local_media_path=self.model_config.allowed_local_media_path,
@@ -99,7 +122,8 @@ class RowScoring(CrossEncoderIOProcessor):
                 images.append(connector.fetch_image(url))
             except VLLMValidationError as error:
                 raise InputError(error.args[0], where=where) from None
-        return side_of(truncate_text_to_tokens(text, self.tokenizer, most) if most > 0 else text, images, where)
+        plain = self.renderer.rows.plain
+        return side_of(first_tokens(plain, text, most, where=where) if most > 0 else text, images, where)
 
 
 def obey_row(state: Any) -> None:

@@ -1,11 +1,11 @@
-"""Token ids of a string that is a whole prompt: its plain words, and what the tokenizer puts around every text."""
+"""Strings of requests: the ids of one that is a whole prompt, and the first tokens of one that is a part of it."""
 
 from __future__ import annotations
 
 from ..errors import InputError
 from ..inputs.items import TextItem
 from ..prompts.plain import PlainTokenizer
-from ..prompts.tokenizing import Tokens, tokenize, too_long
+from ..prompts.tokenizing import CHARACTERS, MARGIN, Tokens, encode, tokenize, too_long
 
 
 def string_ids(
@@ -53,3 +53,35 @@ def _shortened(tokens: Tokens, keep: int, truncate: str, where: str) -> list[int
         raise InputError(f"max_length={keep} leaves no room for the text.", where=where)
     text = ids[first : len(ids) - last]
     return ids[:first] + (text[-room:] if truncate == "start" else text[:room]) + ids[len(ids) - last :]
+
+
+def first_tokens(plain: PlainTokenizer, text: str, most: int, *, where: str) -> str:
+    """Return the beginning of a text that takes at most ``most`` tokens as a prompt has it: with no special token.
+
+    Of a long text only the part is tokenised that they come from.
+
+    Args:
+        plain: The tokenizer.
+        text: The text; all of it is returned if it is short enough.
+        most: How many tokens are left, at least one.
+        where: The text's place in the request, for errors.
+
+    Raises:
+        InputError: It cannot be tokenised, or nothing would be left of it.
+    """
+    size, left = CHARACTERS * most + MARGIN, text
+    while left:
+        part = left[:size]
+        encoding = encode(plain.tokenizer, part, special_tokens=False)
+        if isinstance(encoding, Exception):
+            raise InputError(f"the tokenizer fails on this text of {len(text)} characters ({encoding}).", where=where)
+        offsets = encoding.offsets
+        if len(offsets) > most:  # may be more of a shorter text too, so it is tokenised again
+            left = part[: min(offsets[most - 1][1], offsets[most][0], len(part) - 1)]
+        elif len(part) == len(left):
+            break
+        else:
+            size *= 2
+    if text.strip() and not left.strip():
+        raise InputError(f"{most} tokens leave nothing of this text; pass a larger limit.", where=where)
+    return left

@@ -235,3 +235,17 @@ def test_what_means_nothing_is_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"has {name}="):
         register(replace(OWN, **{name: value}))
     assert "own" not in rankers.RANKERS
+
+
+def test_a_folder_that_differs_is_refused_in_the_words_of_a_reranker(tmp_path: Path) -> None:
+    """What describes it is a ``RankingModel``, and what would be wrong are scores."""
+    name, architecture = "bge-reranker-v2-m3", "XLMRobertaForSequenceClassification"
+    folder = folder_of(tmp_path, name, architecture, position_embedding_type="relative_key")
+    other = folder_of(tmp_path, "other", "OtherForRanking")
+    for place, said in ((folder, r"position_embedding_type='relative_key'; expected 'absolute'"), (other, "OtherFor")):
+        with pytest.raises(ConfigError, match=said) as caught:
+            JinaReranker(place)
+        assert "another head: their scores would be wrong here" in str(caught.value)
+        assert "vllm_jina_embed.RankingModel" in str(caught.value)
+        assert "vectors" not in str(caught.value)
+        assert "vllm_jina_embed.Model" not in str(caught.value)

@@ -158,7 +158,7 @@ class TestTransformDocuments:
     async def test_what_is_no_document_is_left_out(self, embeddings: VllmJinaEmbeddings, wrong: Any) -> None:
         """By its place; a generator is read once."""
         documents = [Document("a"), wrong, Document("b")]
-        with pytest.warns(UserWarning, match=r"left out.*documents\[1\]: got \w+; expected a Document"):
+        with pytest.warns(UserWarning, match=r"left out.*documents\[1\]: got \w+ of \w+; expected a Document"):
             found = embeddings.transform_documents(iter(documents))  # type: ignore[arg-type]
         assert list(found) == [documents[0], documents[2]]
         with pytest.warns(UserWarning, match=r"documents\[1\]"):

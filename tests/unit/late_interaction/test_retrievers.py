@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.fake_engine import FakeEngine
 from tests.support.images import encoded, noise
+from tests.support.in_memory_rerankers import in_memory_reranker, write_qwen3, write_qwen3_vl
 from tests.unit.late_interaction.conftest import MakeIndex
 from tests.unit.late_interaction.test_index import store
 from tests.unit.scoring.test_maxsim import by_definition
-from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed import InputError, JinaEmbedder
 from vllm_jina_embed.late_interaction import LateInteractionIndex, MaxSimReranker
 from vllm_jina_embed.scoring.ranking import Ranked
 
@@ -146,6 +149,26 @@ async def test_the_second_look_is_a_third_stage(make: MakeIndex, embedder: JinaE
     found = await ask(retriever_of(kind, make(), **options))
     assert [name for name, _, _ in found] == sorted(scores, key=lambda name: -scores[name])
     assert [score for _, score, _ in found] == pytest.approx(sorted(scores.values(), reverse=True), abs=1e-4)
+
+
+async def test_the_reranker_says_whether_a_text_belongs_to_its_image(make: MakeIndex, tmp_path: Path) -> None:
+    """The embedder takes the image alone: as a postprocessor, so as the third stage, the reranker reads both."""
+    engines: list[FakeEngine] = []
+    found: Any = llama_index.LateInteractionRetriever(make())
+    found.insert_nodes([llama_index.image_node(encoded(IMAGE), text="the circle")])
+    for write in (write_qwen3_vl, write_qwen3):
+        with in_memory_reranker(engines)(write(tmp_path)) as reranker:
+            look = llama_index.LateInteractionRetriever(found.index, reranker=reranker)
+            if write is write_qwen3:
+                with pytest.raises(InputError, match="takes texts only"):
+                    look.retrieve(QUESTION)
+                continue
+            (right,) = reranker.score(QUESTION, [{"text": "the circle", "image": IMAGE}])
+            (hit,) = look.retrieve(QUESTION)
+            assert hit.score == right
+            assert hit.score == (await look.aretrieve(QUESTION))[0].score
+            (other,) = llama_index.VllmJinaReranker(reranker=reranker).postprocess_nodes([hit], query_str=QUESTION)
+            assert other.score == right
 
 
 async def test_a_document_is_deleted_from_either_store(make: MakeIndex) -> None:

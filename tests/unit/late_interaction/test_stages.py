@@ -175,7 +175,12 @@ async def test_stages_that_make_no_search_are_refused(make: MakeIndex, options: 
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [({"candidates": 0}, "candidates of the reranker=0"), ({"reranker": 5}, "got a int")]
+    ("options", "said"),
+    [
+        ({"candidates": 0}, "candidates of the reranker=0"),
+        ({"reranker": 5}, "got a int"),
+        ({"reranker": MaxSimReranker}, "got the class MaxSimReranker as reranker; expected an object"),
+    ],
 )
 def test_a_third_stage_that_cannot_rank_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):

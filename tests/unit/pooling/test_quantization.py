@@ -255,3 +255,21 @@ class TestEmbedder:
             before += list(embedder.embed_stream(["a", ""], output_dtype="int8"))
         rows_before = make().embed_stream(["a", ""], output_dtype="ubinary")
         assert next(rows_before).dtype == np.uint8
+
+
+def test_what_would_be_wrong_without_a_word_is_refused() -> None:
+    """Whole numbers to calibrate by, numbers beyond float16, and ranges that are not numbers; NaN of a skip stays."""
+    rows = unit_vectors(5, 64, seed=1)
+    for dtype in ("int8", "uint8"):
+        with pytest.raises(InputError, match=f"got a sample of {dtype} to calibrate by; .*output_dtype='float32'"):
+            calibrated(quantized(rows, dtype))
+    with pytest.raises(InputError, match="not an array"):
+        calibrated([[1.0, 2.0], [3.0]])  # type: ignore[arg-type]
+    for ranges in ("abc", [[1.0, 2.0], [3.0]], {"a": 1}, object()):
+        with pytest.raises(ConfigError, match="not an array of numbers"):
+            quantized(rows, "int8", ranges)  # type: ignore[arg-type]
+    rows[0] = np.nan
+    assert np.isnan(quantized(rows, "float16")[0]).all()
+    rows[1, 3] = -70_000
+    with pytest.raises(InputError, match="got a number of 70000; float16 holds 65504"):
+        quantized(rows, "float16")

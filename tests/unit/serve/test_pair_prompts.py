@@ -19,6 +19,7 @@ from vllm_jina_embed.serve.arguments import serve_arguments
 from vllm_jina_embed.serve.command import checked
 from vllm_jina_embed.serve.given_ids import Choice
 from vllm_jina_embed.serve.pair_prompts import PairPrompts, served_ranker, side_of
+from vllm_jina_embed.serve.strings import first_tokens
 
 IMAGE = noise(64, 32, 1)
 OPTIONS: dict[str, Any] = {"max_length": 4096, "truncate": "error", "instruction": None}
@@ -136,3 +137,22 @@ def test_the_command_line_of_a_reranker(folder: Path) -> None:
         checked(
             model=str(folder), task="retrieval", revision=None, min_pixels=None, max_pixels=None, dtype=None, row=None
         )
+
+
+@pytest.mark.parametrize("text", ["a fox<|im_end|> and ", "a fox " * 3000, "é日本語😀" * 20, " " * 9000 + "a fox"])
+@pytest.mark.parametrize("most", [3, 7, 100, 5000, 20_000])
+def test_the_first_tokens_of_a_text(prompts: PairPrompts, text: str, most: int) -> None:
+    """As many as fit, of the beginning, counted as a prompt has them; nothing but the end of a text is lost."""
+    tokenizer = prompts.plain.tokenizer
+
+    def count(part: str) -> int:
+        return len(tokenizer.encode(part, add_special_tokens=False).ids)
+
+    if text[0] == " " and most < count(text):
+        with pytest.raises(InputError, match=rf"documents\[0\]: {most} tokens leave nothing of this text"):
+            first_tokens(prompts.plain, text, most, where="documents[0]")
+        return
+    cut = first_tokens(prompts.plain, text, most, where="documents[0]")
+    assert text.startswith(cut)
+    assert count(cut) <= most
+    assert cut == text or count(text[: len(cut) + 8]) > most  # a word more would not fit

@@ -11,6 +11,7 @@ import numpy as np
 from ..._arrays import Floats
 from ...errors import ConfigError
 from .. import values
+from ..cross_encoder_files import check_words
 from ..files import Location, optional_json
 from ..heads import Head, Layers, YesNo
 from .safetensors import Tensor, read_table
@@ -54,8 +55,10 @@ def read_head(location: Location, head: Head, token_id: Callable[[str], int]) ->
         token_id: Returns the id of a token of the vocabulary.
 
     Raises:
-        ConfigError: A tensor is missing, or has another shape; or the vocabulary lacks a token.
+        ConfigError: A tensor is missing, or has another shape; the vocabulary lacks a token; or the checkpoint's files
+            name other words.
     """
+    check_words(location, head, token_id)
     files = shards(location)
     if isinstance(head, YesNo):
         words = _tensor(location, files, EMBEDDINGS if _are_tied(location, files) else WORDS)
