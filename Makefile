@@ -5,19 +5,23 @@
 # make test-fire  every row of docs/security.md and docs/reliability.md: hostile input, kills, forks, full disks
 # make models  every model of the table against transformers, on the real vLLM; writes docs/models.md and docs/rerank.md
 # make rehearsal  the published size in bfloat16 against transformers: 24 GiB of memory, 8 GB of disk, minutes; for releases
+# make docs  the docs site in site/, in an environment of its own; fails on a warning or a dead link
 # make bench  side by side with the alternatives; make bench-full writes docs/performance.md
 # PYTHON names the interpreter to build the environments with: make demo PYTHON=python3.12
 PYTHON ?= python3
 VENV ?= .venv
 LIGHT := .venv-light
+DOCS := .venv-docs
+SITE ?= site
 SETUP := $(PYTHON) scripts/setup.py
 SOURCES := pyproject.toml scripts/setup.py scripts/torchvision_on_cpu.py
 
-.PHONY: setup setup-dev setup-light demo test test-light test-wide test-models test-fire test-matrix models bench bench-full rehearsal lint types lock clean
+.PHONY: setup setup-dev setup-light setup-docs demo test test-light test-wide test-models test-fire test-matrix models docs bench bench-full rehearsal lint types lock clean
 
 setup: $(VENV)/.setup-cpu
 setup-dev: $(VENV)/.setup-dev
 setup-light: $(LIGHT)/.setup-light
+setup-docs: $(DOCS)/.setup-docs
 
 $(VENV)/.setup-cpu: locks/cpu.txt $(SOURCES)
 	@$(SETUP) $(VENV) locks/cpu.txt && touch $@
@@ -27,6 +31,9 @@ $(VENV)/.setup-dev: locks/dev.txt locks/cpu.txt $(SOURCES)
 
 $(LIGHT)/.setup-light: locks/light.txt $(SOURCES)
 	@$(SETUP) $(LIGHT) locks/light.txt && touch $@
+
+$(DOCS)/.setup-docs: locks/docs.txt scripts/setup.py pyproject.toml
+	@$(SETUP) $(DOCS) locks/docs.txt && touch $@
 
 demo: setup
 	@$(VENV)/bin/vllm-jina-embed demo
@@ -65,6 +72,11 @@ models: setup-dev
 	$(VENV)/bin/python -m benchmarks.models $(MODELS)
 	$(VENV)/bin/python -m benchmarks.rankers
 
+# Its theme announces its own end (May 2027) at every build, which is not a fault of a page.
+docs: setup-docs
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict --site-dir $(abspath $(SITE))
+	$(DOCS)/bin/python scripts/site_links.py $(SITE)
+
 rehearsal: setup-dev
 	$(VENV)/bin/python -m benchmarks.rehearsal
 
@@ -83,4 +95,4 @@ lock:
 	@.venv-lock/bin/python scripts/lock.py
 
 clean:
-	rm -rf $(VENV) $(LIGHT) .venv-lock build dist demo-output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LIGHT) $(DOCS) .venv-lock build dist site demo-output .mypy_cache .pytest_cache .ruff_cache

@@ -7,16 +7,19 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks.charts import write_charts
+
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def write_report(result: dict[str, Any], *, docs: Path | None) -> None:
-    """Print the tables; with ``docs`` also write performance.json and the marked part of performance.md."""
+    """Print the tables; with ``docs`` also write performance.json, its drawings and the page's tables."""
     tables = "\n\n".join(_tables(result))
     print(tables)
     if docs is None:
         return
     (docs / "performance.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_charts(result, docs)
     write_measured(docs / "performance.md", tables)
 
 

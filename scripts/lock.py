@@ -15,7 +15,7 @@ from pip._vendor.packaging.requirements import Requirement
 from pip._vendor.packaging.utils import canonicalize_name
 
 LOCKS = Path(__file__).resolve().parent.parent / "locks"
-INCLUDES = {"cpu": None, "dev": "cpu", "light": None}
+INCLUDES = {"cpu": None, "dev": "cpu", "light": None, "docs": None}
 
 # Not installed, whoever asks. torchaudio, torchcodec: the plain builds are for CUDA, and transformers fails to import
 # beside them; vLLM needs them for audio and video alone. triton: xgrammar's GPU kernels, 190 MB.

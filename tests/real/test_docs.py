@@ -21,7 +21,7 @@ from vllm_jina_embed import JinaEmbedder
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 CHAPTERS = [
     "Install", "First vectors", "Images", "One ranking", "Text and image together", "Queries by image", "Stores",
     "Caches", "Agents", "Errors", "Closing",
