@@ -180,11 +180,15 @@ class PostgresTable:
         columns = self._columns()
         names = ", ".join(name for name, _ in columns)
         kinds = [re.sub(r"\(\d+\)", "", kind) for _, kind in columns]
+        ids = [without_nul(row.entry.id) for row in rows]
         copied = f'COPY "{self._name}" ({names}) FROM STDIN (FORMAT BINARY)'
-        with WritingStore(self.place), self._connection.transaction(), self._connection.cursor().copy(copied) as copy:
-            copy.set_types(kinds)
-            for row in rows:
-                copy.write_row(self._values(row))
+        with WritingStore(self.place), self._connection.transaction():
+            # An item that moved here from a later shard is there until that shard is written again.
+            self._connection.execute(f'DELETE FROM "{self._name}" WHERE id = ANY(%s)', [ids])
+            with self._connection.cursor().copy(copied) as copy:
+                copy.set_types(kinds)
+                for row in rows:
+                    copy.write_row(self._values(row))
 
     def _values(self, row: Result) -> list[Any]:
         from psycopg.types.json import Jsonb
