@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 from .._extras import require
@@ -101,12 +100,6 @@ class LanceTable:
                 self.remove(self._number)
             except WriteError:  # the next run removes them
                 return
-
-    def compact(self) -> None:
-        """Join the rows of all shards, and remove the versions of the table before this one."""
-        if self._table is not None:
-            with _Told(self.place):
-                self._table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
 
     def _schema(self) -> Any:
         import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Find rows of a corpus by their ids or their file, with the vectors that are stored of them."""
+"""Find rows of an opened corpus by their ids or by their file, and the vectors that are stored of them."""
 
 from __future__ import annotations
 
@@ -9,121 +9,141 @@ from typing import Any, Protocol
 import numpy as np
 
 from .._arrays import Floats
+from .lance_rows import LanceRows
+from .opened import Corpus, Row
 from .parquet_parts import BITS, EMBEDDING, MULTI_VECTOR
+from .parquet_search import VECTORS, row_of
 from .places import floats_of
 
-VECTORS = (EMBEDDING, BITS, MULTI_VECTOR)
 LIGHT = ("id", "source", "page", "kind")
 """Columns that every corpus has, and that cost little to read."""
+BATCH = 1024
+"""Rows of a file that are in memory together; each may hold an image."""
 
 
-class Table(Protocol):
-    """The columns of a corpus, read in parts."""
+class Lookup(Protocol):
+    """What is asked of a corpus beside a search."""
 
-    @property
-    def names(self) -> list[str]:
-        """The names of the columns."""
+    def rows(self, by: str = "", values: Collection[str] = (), *, light: bool = False) -> Iterator[Row]:
+        """Yield the rows whose ``by``, ``id`` or ``source``, is among ``values``; without ``by`` all.
+
+        ``light`` ones have neither a text nor an image nor kept columns.
+        """
         ...
 
-    def scan(self, columns: Sequence[str], *, by: str = "", values: Collection[str] = ()) -> Iterator[Any]:
-        """Yield Arrow tables of ``columns``: of all rows, or of those whose column ``by`` has one of ``values``."""
+    def vectors(self, id_: str) -> tuple[Floats | None, Floats | None]:
+        """Return what is stored of a row: ``(dimensions,)`` and ``(n_tokens, token_dimensions)``; None for none."""
         ...
 
 
-class ParquetTable:
-    """The files of a corpus; a row group is read at a time."""
+def lookup_of(corpus: Corpus) -> Lookup:
+    """Return what finds the rows of a corpus: files and LanceDB read only these, other stores are read whole."""
+    if isinstance(corpus.store, LanceRows):
+        return Columns(corpus, LanceColumns(corpus.store.table))
+    return Columns(corpus, ParquetColumns(corpus.parts)) if corpus.parts else Rows(corpus)
+
+
+class Rows:
+    """Reads every row; knows of no vectors."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+
+    def rows(self, by: str = "", values: Collection[str] = (), *, light: bool = False) -> Iterator[Row]:
+        """See ``Lookup``."""
+        wanted = set(values)
+        return (row for row in self._corpus if not by or getattr(row, by) in wanted)
+
+    def vectors(self, id_: str) -> tuple[Floats | None, Floats | None]:
+        """See ``Lookup``."""
+        return None, None
+
+
+class Columns:
+    """Reads columns of some rows alone."""
+
+    def __init__(self, corpus: Corpus, columns: ParquetColumns | LanceColumns) -> None:
+        self._settings, self._columns = corpus.settings, columns
+        self._names = [name for name in columns.names if name in corpus.manifest["columns"]]
+
+    def rows(self, by: str = "", values: Collection[str] = (), *, light: bool = False) -> Iterator[Row]:
+        """See ``Lookup``."""
+        names = [name for name in self._names if name in LIGHT or not (light or name in VECTORS)]
+        if by and not values:
+            return
+        for part in self._columns.scan(names, by, values):
+            yield from map(row_of, part.to_pylist())
+
+    def vectors(self, id_: str) -> tuple[Floats | None, Floats | None]:
+        """See ``Lookup``; int8 and binary become about what they were."""
+        embedding = tokens = None
+        columns = [name for name in self._names if name in VECTORS]
+        for part in self._columns.scan(columns, "id", [id_]):
+            for name in columns if part.num_rows else ():
+                numbers = np.asarray(part.column(name)[0].as_py())
+                if name == MULTI_VECTOR:
+                    tokens = numbers.astype(np.float32)
+                else:
+                    embedding = self._floats(numbers[None])[0]
+        return embedding, tokens
+
+    def embeddings(self) -> Iterator[Floats]:
+        """Yield the embeddings, float32 ``(n, dimensions)``, in parts."""
+        name = BITS if self._settings["dtype"] == "binary" else EMBEDDING
+        for part in self._columns.scan([name]):
+            numbers = part.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            yield self._floats(numbers.reshape(part.num_rows, -1))
+
+    def _floats(self, numbers: np.ndarray) -> Floats:
+        dtype, dimensions = self._settings["dtype"], int(self._settings["dimensions"])
+        stored = numbers.astype(np.uint8) if dtype == "binary" else numbers
+        return floats_of(stored, dtype, dimensions).astype(np.float32)
+
+
+class ParquetColumns:
+    """The files of a corpus; a batch is in memory at a time."""
 
     def __init__(self, parts: Sequence[Path]) -> None:
-        self._parts = tuple(parts)
-
-    @property
-    def names(self) -> list[str]:
-        """See ``Table``."""
         import pyarrow.parquet as pq
 
-        return list(pq.read_schema(self._parts[0]).names) if self._parts else []
+        self._parts = tuple(parts)
+        self.names = list(pq.read_schema(self._parts[0]).names)
 
-    def scan(self, columns: Sequence[str], *, by: str = "", values: Collection[str] = ()) -> Iterator[Any]:
-        """See ``Table``; other columns of a row group are read only where it has such a row."""
+    def scan(self, names: Sequence[str], by: str = "", values: Collection[str] = ()) -> Iterator[Any]:
+        """Yield Arrow tables of some columns; of a row group without such a row only ``by`` is read."""
         import pyarrow as pa
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
-        names = list(columns)
         for part in self._parts:
             file = pq.ParquetFile(part)
             for group in range(file.num_row_groups):
-                if not by:
-                    yield file.read_row_group(group, columns=names)
-                    continue
-                column = file.read_row_group(group, columns=[by]).column(0)
-                mask = pc.is_in(column, value_set=pa.array(list(values), pa.string()))
-                if pc.any(mask).as_py():
-                    yield file.read_row_group(group, columns=names).filter(mask)
+                mask = None
+                if by:
+                    column = file.read_row_group(group, columns=[by]).column(0)
+                    mask = pc.is_in(column, value_set=pa.array(list(values), pa.string()))
+                    if not pc.any(mask).as_py():
+                        continue
+                start = 0
+                for batch in file.iter_batches(BATCH, row_groups=[group], columns=list(names)):
+                    rows, start = pa.Table.from_batches([batch]), start + len(batch)
+                    yield rows if mask is None else rows.filter(mask.slice(start - len(batch), len(batch)))
 
 
-class LanceRows:
+class LanceColumns:
     """A table of LanceDB."""
 
     def __init__(self, table: Any) -> None:
         self._table = table
+        self.names = list(table.schema.names)
 
-    @property
-    def names(self) -> list[str]:
-        """See ``Table``."""
-        return list(self._table.schema.names)
-
-    def scan(self, columns: Sequence[str], *, by: str = "", values: Collection[str] = ()) -> Iterator[Any]:
-        """See ``Table``."""
+    def scan(self, names: Sequence[str], by: str = "", values: Collection[str] = ()) -> Iterator[Any]:
+        """Yield Arrow tables of some columns."""
         import pyarrow as pa
 
-        query = self._table.search().select(list(columns))
+        query = self._table.search().select(list(names))
         if by:
-            query = query.where(f"{by} IN ({', '.join(map(_quoted, values))})")
-        for batch in query.limit(None).to_batches():
+            quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+            query = query.where(f"{by} IN ({quoted})")
+        for batch in query.to_batches(BATCH):
             yield pa.Table.from_batches([batch])
-
-
-def _quoted(text: str) -> str:
-    """Return a text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def rows_by(table: Table, by: str, values: Collection[str], *, light: bool = False) -> list[dict[str, Any]]:
-    """Return the rows whose column ``by`` has one of ``values``, without vectors; ``light`` ones without content."""
-    if not values:
-        return []
-    columns = [name for name in table.names if name in LIGHT or not (light or name in VECTORS)]
-    return [row for part in table.scan(columns, by=by, values=values) for row in part.to_pylist()]
-
-
-def stored_vectors(table: Table, id_: str, dtype: str, dimensions: int | None) -> tuple[Floats | None, Floats | None]:
-    """Return the stored vectors of a row: ``(dimensions,)`` and ``(n_tokens, token_dimensions)``, None where none is.
-
-    Args:
-        table: The columns.
-        id_: Of the row.
-        dtype: Of the embeddings; int8 and binary become about what they were.
-        dimensions: Of an embedding.
-    """
-    columns = [name for name in table.names if name in VECTORS]
-    embedding = tokens = None
-    for part in table.scan(columns, by="id", values=[id_]):
-        for name in columns[: part.num_rows * len(columns)]:
-            numbers = np.asarray(part.column(name)[0].as_py())
-            if name == MULTI_VECTOR:
-                tokens = numbers.astype(np.float32)
-            elif dimensions is not None:
-                numbers = numbers.astype(np.uint8) if name == BITS else numbers
-                embedding = floats_of(numbers[None], dtype, dimensions)[0].astype(np.float32)
-    return embedding, tokens
-
-
-def embeddings_of(table: Table, dtype: str, dimensions: int) -> Iterator[tuple[list[str], Floats]]:
-    """Yield ids and their embeddings ``(n, dimensions)``, in parts."""
-    name = BITS if dtype == "binary" else EMBEDDING
-    for part in table.scan(["id", name]):
-        if part.num_rows:
-            column = part.column(name).combine_chunks()
-            numbers = column.flatten().to_numpy(zero_copy_only=False).reshape(part.num_rows, -1)
-            yield part.column("id").to_pylist(), floats_of(numbers, dtype, dimensions)
