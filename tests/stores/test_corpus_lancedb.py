@@ -43,6 +43,8 @@ def run(made: tuple[Path, Expected], embedder: JinaEmbedder, tmp_path: Path) -> 
 def stored(tmp_path: Path) -> dict[str, dict[str, Any]]:
     """Return all rows of the table by their ids; none is there twice."""
     rows = lancedb.connect(str(tmp_path / "db")).open_table("pages").to_arrow().drop_columns("shard").to_pylist()
+    for row in rows:  # what the frameworks' stores call metadata is there once more
+        assert row.pop("metadata") == {name: row[name] for name in ("source", "page", "kind", "year")}
     found = {row["id"]: row for row in rows}
     assert len(found) == len(rows)
     return found

@@ -50,8 +50,10 @@ OWNERS = {
     "httpx": {"engine/remote/"},
     "huggingface_hub": {"checkpoints/files.py"},
     "tokenizers": {"prompts/"},
-    "qdrant_client": {"corpus/qdrant.py", "late_interaction/"},
-    "lancedb": {"corpus/lance.py", "late_interaction/"},
+    "qdrant_client": {"corpus/qdrant.py", "corpus/qdrant_rows.py", "late_interaction/"},
+    "lancedb": {"corpus/lance.py", "corpus/lance_rows.py", "late_interaction/"},
+    "chromadb": {"corpus/chroma.py"},
+    "psycopg": {"corpus/postgres.py"},
     "pyarrow": {"corpus/", "late_interaction/lance_collection.py"},
     "langchain_core": {"langchain/"},
     "llama_index": {"llama_index/"},
@@ -96,11 +98,12 @@ PUBLIC = {
     },
     "langchain/__init__.py": {
         "CorpusRetriever", "LateInteractionRetriever", "MaxSimReranker", "VllmJinaEmbeddings", "VllmJinaReranker",
-        "image_document", "image_retriever_tool",
+        "corpus_store", "image_document", "image_retriever_tool",
     },
     "llama_index/__init__.py": {
         "CorpusRetriever", "LateInteractionRetriever", "ImageQuery", "MaxSimReranker", "VllmJinaEmbedding",
-        "VllmJinaReranker", "image_document", "image_node", "image_retriever_tool", "name_images", "unified_retriever",
+        "VllmJinaReranker", "corpus_store", "image_document", "image_node", "image_retriever_tool", "name_images",
+        "unified_retriever",
     },
     "late_interaction/__init__.py": {
         "Hit", "LateInteractionIndex", "MaxSimMap", "MaxSimReranker", "Ranked", "Rerank", "Size", "Storage",

@@ -21,7 +21,10 @@ def add_embed(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser("embed", help=about, description=about, epilog=more)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder, file or pattern ('docs/**/*.pdf')")
     parser.add_argument(
-        "--out", required=True, metavar="DEST", help="folder, lancedb://DIR/TABLE, or qdrant://HOST:PORT/NAME"
+        "--out",
+        required=True,
+        metavar="DEST",
+        help="folder, lancedb://DIR/TABLE, qdrant://HOST:PORT/NAME, chroma://DIR/NAME or postgresql://HOST/DATABASE/TABLE",
     )
     parser.add_argument("--journal", metavar="DIR", help="folder of a table's journal (DIR/TABLE.journal)")
     _add_model(parser)
@@ -56,8 +59,9 @@ def add_search(commands: Any) -> argparse.ArgumentParser:
     """Add the command search and return its parser."""
     about = "Search a corpus by a text or an image; every vector is compared."
     parser: argparse.ArgumentParser = commands.add_parser("search", help=about, description=about)
-    parser.add_argument("corpus", type=Path, metavar="CORPUS", help="folder that the command embed wrote")
+    parser.add_argument("corpus", metavar="CORPUS", help="what the command embed was given as --out")
     parser.add_argument("query", nargs="?", metavar="QUERY", help="a text")
+    parser.add_argument("--journal", metavar="DIR", help="folder of a table's journal, where embed was given one")
     parser.add_argument("--image", type=Path, metavar="FILE", help="an image in place of a text")
     parser.add_argument("-n", "--count", type=int, default=10, help="how many results (%(default)s)")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each result")

@@ -74,17 +74,16 @@ def search(options: argparse.Namespace) -> int:
     """Run the command search and return its exit code."""
     if (options.query is None) == (options.image is None):
         raise ConfigError("pass a QUERY or --image FILE, one of them.")
-    corpus = open_corpus(options.corpus)
-    media = MediaPolicy()
-    with embedder_of(
-        corpus, engine_kwargs=options.engine_kwargs, servers=options.server, api_key=options.api_key, media=media
-    ) as embedder:
-        rows = search_corpus(corpus, embedder=embedder, query=options.query, image=options.image, count=options.count)
-    for number, row in enumerate(rows, 1):
-        _write(_json(row) if options.json else _shown(number, row), sys.stdout)
-    if options.html is not None:
-        write_page(options.html, corpus, rows, query=options.query or str(options.image))
-        _write(f"Written: {options.html}", sys.stderr)
+    given = {name: getattr(options, name) for name in ("engine_kwargs", "api_key")}
+    with open_corpus(options.corpus, journal=options.journal) as corpus:
+        with embedder_of(corpus, servers=options.server, media=MediaPolicy(), **given) as embedder:
+            what: dict[str, Any] = {"query": options.query, "image": options.image, "count": options.count}
+            rows = search_corpus(corpus, embedder=embedder, **what)
+        for number, row in enumerate(rows, 1):
+            _write(_json(row) if options.json else _shown(number, row), sys.stdout)
+        if options.html is not None:
+            write_page(options.html, corpus, rows, query=options.query or str(options.image))
+            _write(f"Written: {options.html}", sys.stderr)
     return 0
 
 

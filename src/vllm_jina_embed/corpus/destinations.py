@@ -1,20 +1,33 @@
-"""Choose where the rows of a corpus go by the name of the place."""
+"""Choose where the rows of a corpus go, and where they are read, by the name of the place."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigError
+from .chroma import ChromaCollection
+from .chroma_rows import ChromaRows
 from .lance import LanceTable
+from .lance_rows import LanceRows
 from .parquet_parts import Destination, ParquetParts, Shape
+from .postgres import PostgresTable, table_of
+from .postgres_rows import PostgresRows
 from .qdrant import QdrantPoints
+from .qdrant_rows import QdrantRows
+from .stored import RowStore
 
 _PLACE = re.compile(r"([a-z][a-z0-9+]*)://(.+)/([^/]+)")
-FORMS = "a folder, lancedb://DIR/TABLE, qdrant://HOST:PORT/COLLECTION or qdrant:///DIR/COLLECTION"
+_SERVER = re.compile(r"[A-Za-z0-9.-]+:[0-9]+")
+FORMS = (
+    "a folder, lancedb://DIR/TABLE, qdrant://HOST:PORT/COLLECTION, qdrant:///DIR/COLLECTION, "
+    "chroma://HOST:PORT/COLLECTION, chroma://DIR/COLLECTION or postgresql://USER@HOST:PORT/DATABASE/TABLE"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +39,14 @@ class Place:
         folder: Of its journal.
         table: The name of a table, where it is one.
         open: Returns what writes the rows.
+        read: Returns what reads them, given the manifest; None for Parquet files.
     """
 
     name: str
     folder: Path
     table: str | None = None
     open: Callable[[Shape], Destination]
+    read: Callable[[Mapping[str, Any]], RowStore] | None = None
 
 
 def place_of(out: str | os.PathLike[str], journal: str | os.PathLike[str] | None = None) -> Place:
@@ -40,7 +55,7 @@ def place_of(out: str | os.PathLike[str], journal: str | os.PathLike[str] | None
     Args:
         out: A folder, or a table as in ``FORMS``.
         journal: Folder of the journal; None takes the corpus's own, ``DIR/TABLE.journal`` beside a table,
-            and ``COLLECTION.journal`` here for one of a server.
+            and ``TABLE.journal`` here for one of a server.
 
     Raises:
         ConfigError: It is of another form; names those that there are.
@@ -51,20 +66,57 @@ def place_of(out: str | os.PathLike[str], journal: str | os.PathLike[str] | None
         if journal is not None and Path(journal).expanduser().absolute() != folder:
             raise ConfigError(f"journal={os.fspath(journal)!r}: that of a folder of Parquet files is in the folder.")
         return Place(name=name, folder=folder, open=lambda shape: ParquetParts(folder, shape))
+    if name.startswith(("postgresql://", "postgres://")):
+        url, table = table_of(name)
+        own = _journal(journal, f"{table}.journal")
+        opened = partial(PostgresTable, url, table), partial(PostgresRows, url, table)
+        return Place(name=name, folder=own, table=table, open=opened[0], read=opened[1])
     match = _PLACE.fullmatch(name)
-    if match is None or match[1] not in ("lancedb", "qdrant", "qdrants"):
+    if match is None or match[1] not in ("lancedb", "qdrant", "qdrants", "chroma"):
         raise ConfigError(f"out={name!r}: expected {FORMS}.")
     kind, where, table = match.groups()
-    if kind == "qdrants" or (kind == "qdrant" and not where.startswith(("/", ".", "~"))):
+    if kind in ("qdrant", "qdrants") and (kind == "qdrants" or not where.startswith(("/", ".", "~"))):
         if "@" in where:
             raise ConfigError("out=... names a user, and a place is written down. Put the key in QDRANT_API_KEY.")
-        own = Path(journal or f"{table}.journal").expanduser().absolute()
-        url = f"{'https' if kind == 'qdrants' else 'http'}://{where}"
-        return Place(name=name, folder=own, table=name, open=lambda shape: QdrantPoints(table, shape, url=url))
-    folder = Path(where).expanduser().absolute()
-    own = Path(journal or folder / f"{table}.journal").expanduser().absolute()
-    place = f"{kind}://{folder}/{table}"
-    if kind == "qdrant":
-        path = str(folder)
-        return Place(name=name, folder=own, table=place, open=lambda shape: QdrantPoints(table, shape, path=path))
-    return Place(name=name, folder=own, table=place, open=lambda shape: LanceTable(folder, table, shape))
+        return _server(name, table, journal, url=f"{'https' if kind == 'qdrants' else 'http'}://{where}")
+    if kind == "chroma" and _SERVER.fullmatch(where):
+        return _server(name, table, journal, address=where)
+    return _embedded(name, kind, Path(where).expanduser().absolute(), table, journal)
+
+
+def _server(name: str, table: str, journal: Any, **where: str) -> Place:
+    """Return the place of a collection that a server has."""
+    write, read = (QdrantPoints, QdrantRows) if "url" in where else (ChromaCollection, ChromaRows)
+    return Place(
+        name=name,
+        folder=_journal(journal, f"{table}.journal"),
+        table=name,
+        open=lambda shape: write(table, shape, **where),
+        read=lambda manifest: read(table, manifest, **where),
+    )
+
+
+def _embedded(name: str, kind: str, folder: Path, table: str, journal: Any) -> Place:
+    """Return the place of a table in a folder."""
+    path = str(folder)
+    writers: dict[str, Callable[[Shape], Destination]] = {
+        "lancedb": lambda shape: LanceTable(folder, table, shape),
+        "qdrant": lambda shape: QdrantPoints(table, shape, path=path),
+        "chroma": lambda shape: ChromaCollection(table, shape, path=path),
+    }
+    readers: dict[str, Callable[[Mapping[str, Any]], RowStore]] = {
+        "lancedb": lambda manifest: LanceRows(folder, table, manifest),
+        "qdrant": lambda manifest: QdrantRows(table, manifest, path=path),
+        "chroma": lambda manifest: ChromaRows(table, manifest, path=path),
+    }
+    return Place(
+        name=name,
+        folder=_journal(journal, folder / f"{table}.journal"),
+        table=f"{kind}://{folder}/{table}",
+        open=writers[kind],
+        read=readers[kind],
+    )
+
+
+def _journal(journal: Any, default: str | Path) -> Path:
+    return Path(journal or default).expanduser().absolute()

@@ -8,14 +8,17 @@ from contextlib import suppress
 from typing import Any
 
 from .._extras import require
-from ..errors import ConfigError, VllmJinaError, WriteError
+from ..errors import ConfigError, WriteError
 from .parquet_parts import Shape
+from .store_errors import WritingStore
 from .work import Result
 
 BATCH = 1024
 """Rows that are added together; each time is a version of the table."""
 SHARD = "shard"
 """Column with the number of a row's shard, by which a shard is written again."""
+METADATA = "metadata"
+"""Column with ``source``, ``page``, ``kind`` and the kept columns once more, where the frameworks' stores want them."""
 
 
 class LanceTable:
@@ -25,9 +28,12 @@ class LanceTable:
         """Open the database; the table is made with the first rows.
 
         Raises:
+            ConfigError: A kept column has the name of one that the table has for itself.
             MissingExtraError: lancedb is not installed.
             WriteError: There can be no database.
         """
+        if SHARD in shape.kept:
+            raise ConfigError(f"keep={SHARD!r}: the table has a column of that name. Rename it in the source.")
         require("lancedb", "lancedb")
         import lancedb
 
@@ -36,10 +42,13 @@ class LanceTable:
         self._table: Any = None
         self._number = -1
         self._rows: list[Result] = []
-        with _Told(self.place):
+        with WritingStore(self.place):
             self._database = lancedb.connect(os.fspath(folder))
             with suppress(ValueError, FileNotFoundError):  # there is none
                 self._table = self._database.open_table(name)
+        self._has_metadata = METADATA not in shape.kept and (
+            self._table is None or METADATA in self._table.schema.names  # tables of 0.1.0 have none
+        )
 
     def check(self, *, is_known: bool) -> None:
         """Check that a table is this corpus's own.
@@ -58,9 +67,10 @@ class LanceTable:
     def clear(self) -> None:
         """Remove the table."""
         if self._table is not None:
-            with _Told(self.place):
+            with WritingStore(self.place):
                 self._database.drop_table(self._name)
             self._table = None
+            self._has_metadata = METADATA not in self._shape.kept
 
     def begin(self, number: int) -> None:
         """See ``Destination``; rows of an earlier try go."""
@@ -84,13 +94,13 @@ class LanceTable:
         """See ``Destination``."""
         if self._table is None:
             return not record.get("rows")
-        with _Told(self.place):
+        with WritingStore(self.place):
             return int(self._table.count_rows(f"{SHARD} = {number}")) == record.get("rows")
 
     def remove(self, number: int) -> None:
         """See ``Destination``."""
         if self._table is not None:
-            with _Told(self.place):
+            with WritingStore(self.place):
                 self._table.delete(f"{SHARD} = {number}")
 
     def close(self) -> None:
@@ -104,33 +114,27 @@ class LanceTable:
     def _schema(self) -> Any:
         import pyarrow as pa
 
-        return self._shape.schema().append(pa.field(SHARD, pa.int32()))
+        schema = self._shape.schema().append(pa.field(SHARD, pa.int32()))
+        return schema.append(pa.field(METADATA, _metadata(schema, self._shape))) if self._has_metadata else schema
 
     def _write(self) -> None:
         import pyarrow as pa
 
         rows, self._rows = self._rows, []
         table = self._shape.table(rows).append_column(SHARD, pa.array([self._number] * len(rows), pa.int32()))
-        with _Told(self.place):
+        if self._has_metadata:
+            kind = _metadata(table.schema, self._shape)
+            columns = [table[field.name].combine_chunks().cast(field.type) for field in kind]
+            table = table.append_column(METADATA, pa.StructArray.from_arrays(columns, fields=list(kind)))
+        with WritingStore(self.place):
             if self._table is None:
                 self._table = self._database.create_table(self._name, schema=self._schema(), exist_ok=True)
             self._table.add(table)
 
 
-class _Told:
-    """Turns an error of LanceDB into one of this package."""
+def _metadata(schema: Any, shape: Shape) -> Any:
+    """Return the type of the column ``METADATA``."""
+    import pyarrow as pa
 
-    def __init__(self, place: str) -> None:
-        self._place = place
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
-        """Raise the error."""
-        if isinstance(error, Exception) and not isinstance(error, VllmJinaError):
-            message = " ".join(str(error).split())[:500]
-            raise WriteError(
-                f"{self._place!r}: {type(error).__name__}: {message}. Every finished shard is kept; run the same "
-                "command again."
-            ) from error
+    fields = [schema.field(name) for name in ("source", "page", *shape.kept)]
+    return pa.struct([fields[0], fields[1], pa.field("kind", pa.string()), *fields[2:]])

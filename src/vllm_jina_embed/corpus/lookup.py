@@ -14,6 +14,7 @@ from .opened import Corpus, Row
 from .parquet_parts import BITS, EMBEDDING, MULTI_VECTOR
 from .parquet_search import VECTORS, row_of
 from .places import floats_of
+from .store_errors import ReadingStore
 
 LIGHT = ("id", "source", "page", "kind")
 """Columns that every corpus has, and that cost little to read."""
@@ -39,7 +40,7 @@ class Lookup(Protocol):
 def lookup_of(corpus: Corpus) -> Lookup:
     """Return what finds the rows of a corpus: files and LanceDB read only these, other stores are read whole."""
     if isinstance(corpus.store, LanceRows):
-        return Columns(corpus, LanceColumns(corpus.store.table))
+        return Columns(corpus, LanceColumns(corpus.store.table, corpus.store.place))
     return Columns(corpus, ParquetColumns(corpus.parts)) if corpus.parts else Rows(corpus)
 
 
@@ -107,7 +108,8 @@ class ParquetColumns:
         import pyarrow.parquet as pq
 
         self._parts = tuple(parts)
-        self.names = list(pq.read_schema(self._parts[0]).names)
+        with ReadingStore(str(parts[0])):
+            self.names = list(pq.read_schema(self._parts[0]).names)
 
     def scan(self, names: Sequence[str], by: str = "", values: Collection[str] = ()) -> Iterator[Any]:
         """Yield Arrow tables of some columns; of a row group without such a row only ``by`` is read."""
@@ -116,34 +118,36 @@ class ParquetColumns:
         import pyarrow.parquet as pq
 
         for part in self._parts:
-            file = pq.ParquetFile(part)
-            for group in range(file.num_row_groups):
-                mask = None
-                if by:
-                    column = file.read_row_group(group, columns=[by]).column(0)
-                    mask = pc.is_in(column, value_set=pa.array(list(values), pa.string()))
-                    if not pc.any(mask).as_py():
-                        continue
-                start = 0
-                for batch in file.iter_batches(BATCH, row_groups=[group], columns=list(names)):
-                    rows, start = pa.Table.from_batches([batch]), start + len(batch)
-                    yield rows if mask is None else rows.filter(mask.slice(start - len(batch), len(batch)))
+            with ReadingStore(str(part)):
+                file = pq.ParquetFile(part)
+                for group in range(file.num_row_groups):
+                    mask = None
+                    if by:
+                        column = file.read_row_group(group, columns=[by]).column(0)
+                        mask = pc.is_in(column, value_set=pa.array(list(values), pa.string()))
+                        if not pc.any(mask).as_py():
+                            continue
+                    start = 0
+                    for batch in file.iter_batches(BATCH, row_groups=[group], columns=list(names)):
+                        rows, start = pa.Table.from_batches([batch]), start + len(batch)
+                        yield rows if mask is None else rows.filter(mask.slice(start - len(batch), len(batch)))
 
 
 class LanceColumns:
     """A table of LanceDB."""
 
-    def __init__(self, table: Any) -> None:
-        self._table = table
+    def __init__(self, table: Any, place: str) -> None:
+        self._table, self._place = table, place
         self.names = list(table.schema.names)
 
     def scan(self, names: Sequence[str], by: str = "", values: Collection[str] = ()) -> Iterator[Any]:
         """Yield Arrow tables of some columns."""
         import pyarrow as pa
 
-        query = self._table.search().select(list(names))
-        if by:
-            quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-            query = query.where(f"{by} IN ({quoted})")
-        for batch in query.to_batches(BATCH):
-            yield pa.Table.from_batches([batch])
+        with ReadingStore(self._place):
+            query = self._table.search().select(list(names))
+            if by:
+                quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+                query = query.where(f"{by} IN ({quoted})")
+            for batch in query.to_batches(BATCH):
+                yield pa.Table.from_batches([batch])

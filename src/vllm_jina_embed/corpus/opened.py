@@ -1,107 +1,117 @@
-"""Open a corpus in Parquet: its rows, its images, and an exact search."""
+"""Open a corpus: its rows, its images and its search, in Parquet files or in a store."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .._arrays import Floats
+from .._closing import Closing
 from .._extras import require
 from ..errors import ConfigError, InputError
 from ..inputs.images import ImageInput, LoadedImage, load_image
 from ..inputs.policy import MediaPolicy
+from .destinations import place_of
 from .journal import MANIFEST, Journal
 from .names import unescape
-from .parquet_parts import BITS, EMBEDDING, MULTI_VECTOR
+from .parquet_parts import MULTI_VECTOR
+from .parquet_search import ParquetRows
 from .pdf import Pdf
-from .places import Placed, best_of, floats_of
+from .stored import Query, Row, RowStore
 from .walking import IMAGES, PDF
 
-VECTORS = (EMBEDDING, BITS, MULTI_VECTOR)
+__all__ = ["Corpus", "Row", "open_corpus"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """An item of a corpus.
-
-    Attributes:
-        id: Its id.
-        source: Its file, as ``names.escape`` writes it.
-        page: Number of the page of a PDF, from 1.
-        kind: ``text``, ``image`` or ``both``.
-        text: Its text, where the corpus keeps it; empty elsewhere.
-        image: Its image as a file, where the corpus keeps it.
-        kept: The kept columns.
-        score: How well it answers the query of a search: a cosine, or MaxSim.
-    """
-
-    id: str
-    source: str
-    page: int | None = None
-    kind: str = "text"
-    text: str = ""
-    image: bytes | None = None
-    kept: Mapping[str, Any] = field(default_factory=dict)
-    score: float | None = None
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What a framework's document holds beside the content: flat, and without None."""
-        named = {"source": self.source, "page": self.page, "kind": self.kind, **self.kept}
-        return {name: value for name, value in named.items() if value is not None}
-
-
-def open_corpus(folder: str | os.PathLike[str]) -> Corpus:
+def open_corpus(corpus: str | os.PathLike[str], *, journal: str | os.PathLike[str] | None = None) -> Corpus:
     """Return a corpus that ``embed_corpus`` wrote; nothing but its journal is read.
+
+    Args:
+        corpus: What ``embed_corpus`` was given as ``out``: a folder, or the name of a table.
+        journal: Folder of a table's journal, where ``embed_corpus`` was given one.
 
     Raises:
         ConfigError: There is none, or a part is missing or was cut; names it.
-        MissingExtraError: pyarrow is not installed.
+        WriteError: The store does not answer.
+        MissingExtraError: The library of the store, or pyarrow, is not installed.
     """
     require("corpus", "pyarrow")
-    path = Path(folder).expanduser().absolute()
-    journal = Journal(path)
-    manifest = journal.manifest()
+    place = place_of(corpus, journal)
+    found = Journal(place.folder)
+    manifest = found.manifest()
     if manifest is None:
-        raise ConfigError(f"{str(folder)!r} is not a corpus: it has no {MANIFEST}. Make it: vllm-jina-embed embed")
-    if table := manifest["items"].get("out"):
-        raise ConfigError(f"{str(folder)!r} is the journal of {table}: open that with the store's own client.")
+        missing = f"{str(place.folder)!r} is not a corpus: it has no {MANIFEST}"
+        raise ConfigError(f"{missing}. Make it: vllm-jina-embed embed --out {os.fspath(corpus)}")
+    table = manifest["items"].get("out")
+    if place.table is None and table:
+        raise ConfigError(f"{str(corpus)!r} is the journal of {table}: open that.")
+    if place.table is not None and not table:
+        raise ConfigError(f"{str(place.folder)!r} is not the journal of {os.fspath(corpus)!r}, but a corpus itself.")
+    records = [found.done(number) or {} for number in found.numbers()]
+    count = sum(int(record.get("rows", 0)) for record in records)
+    if place.read is None:
+        store: RowStore = ParquetRows(_parts(place.folder, found), manifest["vectors"], count)
+    else:
+        store = place.read(manifest)
+        _check_count(store, count, os.fspath(corpus))
+    return Corpus(folder=place.folder, manifest=manifest, count=count, store=store)
+
+
+def _parts(folder: Path, journal: Journal) -> list[Path]:
+    """Return the files of the shards that are done."""
     parts: list[Path] = []
-    count = 0
     for number in journal.numbers():
         record = journal.done(number) or {}
-        part = path / f"part-{number:05d}.parquet"
+        part = folder / f"part-{number:05d}.parquet"
         size = part.stat().st_size if part.exists() else 0
         if size != record.get("bytes"):
             raise ConfigError(
                 f"{str(part)!r} has {size} bytes; expected {record.get('bytes')}. Run the command embed again: it "
                 "computes this shard anew."
             )
-        count += int(record.get("rows", 0))
         parts += [part] if size else []
-    return Corpus(folder=path, manifest=manifest, parts=tuple(parts), count=count)
+    return parts
+
+
+def _check_count(store: RowStore, count: int, name: str) -> None:
+    """Check that the rows of the shards that are done are there; those of one that is not may be too."""
+    try:
+        there = store.count()
+        if there < count:
+            raise ConfigError(
+                f"{name!r} has {there} rows; expected {count}. Run the command embed again: it computes the shards "
+                "anew that lost some."
+            )
+    except BaseException:
+        store.close()
+        raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Corpus:
-    """A corpus in Parquet, of which only what a call needs is read.
+class Corpus(Closing):
+    """A corpus, of which only what a call needs is read.
 
     Attributes:
-        folder: Where it is.
+        folder: Of its journal; that of the files.
         manifest: What it was made with.
-        parts: The files of the shards that are done.
         count: Number of its rows.
+        store: Where the rows are. An embedded Qdrant is open for this process alone until ``close``.
     """
 
     folder: Path
     manifest: Mapping[str, Any]
-    parts: tuple[Path, ...]
     count: int
+    store: RowStore
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """The Parquet files; none in a store."""
+        return self.store.parts if isinstance(self.store, ParquetRows) else ()
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -109,19 +119,17 @@ class Corpus:
         found: Mapping[str, Any] = self.manifest["vectors"]
         return found
 
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.count
 
     def __iter__(self) -> Iterator[Row]:
-        """Yield the rows without their vectors, in the order of the corpus."""
-        import pyarrow.parquet as pq
-
-        for part in self.parts:
-            file = pq.ParquetFile(part)
-            names = self._plain(file)
-            for group in range(file.num_row_groups):
-                yield from map(_row, file.read_row_group(group, columns=names).to_pylist())
+        """Yield the rows without their vectors; of files in the order of the corpus."""
+        return self.store.rows()
 
     def embeddings(self) -> Iterator[Floats]:
         """Yield the embeddings of each row group, float32 ``(n, dimensions)``, in the order of the rows.
@@ -129,10 +137,12 @@ class Corpus:
         Of float32 they are the file's own numbers, not copied again; int8 and binary become about what they were.
 
         Raises:
-            ConfigError: The corpus has none.
+            ConfigError: The corpus has none, or is not in Parquet.
         """
-        for _, _, rows in self._embeddings():
-            yield rows
+        self._dimensions()
+        if not isinstance(self.store, ParquetRows):
+            raise ConfigError(f"the corpus {str(self.folder)!r} is in a store: read its vectors by the store's client.")
+        return self.store.embeddings()
 
     def search(
         self,
@@ -144,6 +154,8 @@ class Corpus:
     ) -> list[Row]:
         """Return the rows that answer a query best, best first: every vector is compared, in constant memory.
 
+        A Chroma collection is asked by its index, which is approximate.
+
         Args:
             embedding: Of the query, ``(dimensions,)``; the score is the cosine.
             multi_vector: Of the query, ``(n_tokens, token_dimensions)``; the score is MaxSim.
@@ -154,17 +166,17 @@ class Corpus:
         Raises:
             InputError: Neither is passed, or the query has another length or is not finite.
             ConfigError: The corpus has no vectors of a kind that is passed.
+            WriteError: The store does not answer.
         """
         if embedding is None and multi_vector is None:
             raise InputError("got neither an embedding nor a multi-vector to search by.")
-        if embedding is None:
-            assert multi_vector is not None
-            return self._rows(self._by_tokens(multi_vector, None, count))
-        most = count if multi_vector is None else candidates or max(100, 10 * count)
-        found = self._by_embedding(embedding, most)
-        if multi_vector is not None:
-            found = self._by_tokens(multi_vector, {place for _, place in found}, count)
-        return self._rows(found)
+        query = Query(
+            embedding=None if embedding is None else self._embedding(embedding),
+            multi_vector=None if multi_vector is None else self._tokens(multi_vector),
+            count=count,
+            candidates=max(count, candidates or max(100, 10 * count)),
+        )
+        return self.store.nearest(query) if self.count else []
 
     def image(self, row: Row, *, media: MediaPolicy | None = None) -> LoadedImage | None:
         """Return the image of a row: the kept one, or the file or page that it came from; None for a text.
@@ -201,89 +213,21 @@ class Corpus:
         loaded = self.image(row, media=media)
         return None if loaded is None else loaded.path or loaded.data or loaded.pixels
 
-    # --- how --------------------------------------------------------------------------------------------------------
-
-    def _plain(self, file: Any) -> list[str]:
-        return [name for name in file.schema_arrow.names if name not in VECTORS]
-
-    def _groups(self, column: str) -> Iterator[tuple[int, int, Any]]:
-        """Yield the number of each part and row group, and a column of it as one array."""
-        import pyarrow.parquet as pq
-
-        for number, part in enumerate(self.parts):
-            file = pq.ParquetFile(part)
-            if column not in file.schema_arrow.names:
-                raise ConfigError(f"the corpus {str(self.folder)!r} has no column {column!r}: it was made without.")
-            for group in range(file.num_row_groups):
-                yield number, group, file.read_row_group(group, columns=[column]).column(0).combine_chunks()
-
-    def _embeddings(self) -> Iterator[tuple[int, int, Floats]]:
-        dtype, dimensions = self.settings["dtype"], self._dimensions()
-        for number, group, column in self._groups(BITS if dtype == "binary" else EMBEDDING):
-            numbers = column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), -1)
-            yield number, group, floats_of(numbers, dtype, dimensions)
-
     def _dimensions(self) -> int:
         if (dimensions := self.settings["dimensions"]) is None:
             raise ConfigError(f"the corpus {str(self.folder)!r} has multi-vectors alone.")
         return int(dimensions)
 
-    def _by_embedding(self, query: Floats, count: int) -> list[Placed]:
+    def _embedding(self, query: Floats) -> Floats:
         query = np.asarray(query, dtype=np.float32)
         if query.shape != (self._dimensions(),) or not np.isfinite(query).all():
             raise InputError(f"got a query of shape {query.shape}; expected {(self._dimensions(),)} finite numbers.")
-        query = query / max(1e-12, float(np.linalg.norm(query)))
-        has_unit_rows = self.settings["normalize"] and self.settings["dtype"] in ("float32", "float16")
-        best: list[Placed] = []
-        for number, group, rows in self._embeddings():
-            scores = rows @ query
-            if not has_unit_rows:
-                scores = scores / np.maximum(1e-12, np.linalg.norm(rows, axis=1))
-            best = best_of(best, scores, number, group, count)
-        return best
+        return query / np.float32(max(1e-12, float(np.linalg.norm(query))))
 
-    def _by_tokens(self, query: Floats, among: set[tuple[int, int, int]] | None, count: int) -> list[Placed]:
-        from ..scoring.maxsim import maxsim
-
+    def _tokens(self, query: Floats) -> Floats:
         query = np.asarray(query, dtype=np.float32)
-        best: list[Placed] = []
-        for number, group, column in self._groups(MULTI_VECTOR):
-            chosen = [at for at in range(len(column)) if among is None or (number, group, at) in among]
-            if not chosen:
-                continue
-            tokens = column.flatten()
-            length = tokens.type.list_size
-            if query.ndim != 2 or query.shape[1] != length or not np.isfinite(query).all():
-                raise InputError(f"got a query of shape {query.shape}; expected finite numbers (n_tokens, {length}).")
-            numbers = tokens.flatten().to_numpy(zero_copy_only=True).reshape(-1, length)
-            ends = np.asarray(column.offsets) - int(column.offsets[0].as_py())
-            items = [numbers[ends[at] : ends[at + 1]].astype(np.float32) for at in chosen]
-            best = best_of(best, maxsim([query], items)[0], number, group, count, chosen)
-        return best
-
-    def _rows(self, found: list[Placed]) -> list[Row]:
-        """Return the rows at these places, each row group read once."""
-        import pyarrow.parquet as pq
-
-        rows: dict[tuple[int, int, int], dict[str, Any]] = {}
-        for number, group in sorted({place[:2] for _, place in found}):
-            file = pq.ParquetFile(self.parts[number])
-            table = file.read_row_group(group, columns=self._plain(file))
-            for _, place in found:
-                if place[:2] == (number, group):
-                    (rows[place],) = table.slice(place[2], 1).to_pylist()
-        return [_row(rows[place], score) for score, place in found]
-
-
-def _row(values: Mapping[str, Any], score: float | None = None) -> Row:
-    known = {"id", "source", "page", "kind", "text", "image"}
-    return Row(
-        id=values["id"],
-        source=values["source"],
-        page=values["page"],
-        kind=values["kind"],
-        text=values.get("text") or "",
-        image=values.get("image"),
-        kept={name: value for name, value in values.items() if name not in known},
-        score=score,
-    )
+        if (length := self.settings["token_dimensions"]) is None:
+            raise ConfigError(f"the corpus {str(self.folder)!r} has no column {MULTI_VECTOR!r}: it was made without.")
+        if query.ndim != 2 or query.shape[1] != length or not np.isfinite(query).all():
+            raise InputError(f"got a query of shape {query.shape}; expected finite numbers (n_tokens, {length}).")
+        return query

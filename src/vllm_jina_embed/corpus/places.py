@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import numpy as np
 
 from .._arrays import Floats
@@ -37,3 +40,37 @@ def floats_of(numbers: np.ndarray, dtype: str, dimensions: int) -> Floats:
         floats: Floats = (numbers.astype(np.float32) + 128.5) * ((end - start) / np.float32(255)) + start
         return floats
     return numbers.astype(np.float32)
+
+
+def cosines(rows: Floats, query: Floats, settings: Mapping[str, Any]) -> Floats:
+    """Return the cosine of each row ``(n, dimensions)`` and a query of L2 norm 1.
+
+    Args:
+        rows: The numbers, as ``floats_of`` returns them.
+        query: float32 ``(dimensions,)``.
+        settings: Of the corpus: whether its rows have the norm 1 already.
+    """
+    scores: Floats = rows @ query
+    if settings["normalize"] and settings["dtype"] in ("float32", "float16"):
+        return scores
+    scaled: Floats = scores / np.maximum(1e-12, np.linalg.norm(rows, axis=1))
+    return scaled
+
+
+def nearest_of(
+    batches: Iterable[tuple[list[str], Floats]], query: Floats, settings: Mapping[str, Any], count: int
+) -> list[tuple[float, str]]:
+    """Return the scores and names of the rows nearest to a query, best first; one batch is in memory.
+
+    Args:
+        batches: Names and their embeddings, as ``floats_of`` returns them.
+        query: float32 ``(dimensions,)`` of L2 norm 1.
+        settings: Of the corpus.
+        count: How many.
+    """
+    best: list[tuple[float, str]] = []
+    for names, rows in batches:
+        scores = cosines(rows, query, settings)
+        order = np.argsort(-scores, kind="stable")[:count]
+        best = sorted([*best, *((float(scores[at]), names[at]) for at in order)], key=lambda one: -one[0])[:count]
+    return best

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, EngineError, WriteError
-from ..inputs.encoding import data_uri
 from ..late_interaction.qdrant_client import Caller
+from .documents import document_of
 from .parquet_parts import EMBEDDING, MULTI_VECTOR, Shape
 from .work import Result
 
@@ -141,17 +141,8 @@ class QdrantPoints:
         self._call("upsert", collection_name=self._name, points=points, wait=True)
 
     def _payload(self, row: Result) -> dict[str, Any]:
-        content = row.content
-        assert content is not None
-        metadata = {"source": row.entry.source, "page": row.entry.page, "kind": row.kind, **content.kept}
-        file = content.file
-        text = content.text if file is None else data_uri(file, _media_type(file))
-        return {
-            "id": row.entry.id,
-            SHARD: self._number,
-            CONTENT: text,
-            METADATA: {name: value for name, value in metadata.items() if value is not None},
-        }
+        content, metadata = document_of(row, self._shape)
+        return {"id": row.entry.id, SHARD: self._number, CONTENT: content, METADATA: metadata}
 
     def _call(self, method: str, **arguments: Any) -> Any:
         try:
@@ -176,12 +167,3 @@ def _of_shard(number: int) -> Any:
     from qdrant_client import models
 
     return models.Filter(must=[models.FieldCondition(key=SHARD, match=models.MatchValue(value=number))])
-
-
-def _media_type(file: bytes) -> str:
-    """Return the media type of a file that ``browser_file`` gave."""
-    if file[:3] == b"\xff\xd8\xff":
-        return "image/jpeg"
-    if file[:4] == b"RIFF":
-        return "image/webp"
-    return "image/gif" if file[:4] == b"GIF8" else "image/avif" if file[4:8] == b"ftyp" else "image/png"

@@ -5,6 +5,7 @@ from .._extras import require
 require("langchain", "langchain_core")
 
 from .corpus import CorpusRetriever  # noqa: E402  (after the check, whose error holds the pip line)
+from .corpus_stores import corpus_store  # noqa: E402
 from .documents import image_document  # noqa: E402
 from .embeddings import VllmJinaEmbeddings  # noqa: E402
 from .late_interaction import LateInteractionRetriever  # noqa: E402
@@ -17,6 +18,7 @@ __all__ = [
     "MaxSimReranker",
     "VllmJinaEmbeddings",
     "VllmJinaReranker",
+    "corpus_store",
     "image_document",
     "image_retriever_tool",
 ]

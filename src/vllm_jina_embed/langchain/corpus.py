@@ -1,4 +1,4 @@
-"""Search a corpus in Parquet as a LangChain retriever."""
+"""Search a corpus as a LangChain retriever."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field
 
 from ..corpus import Corpus, Row, search_corpus
+from ..inputs.policy import MediaPolicy
 from ..inputs.references import strict_image
 from .documents import image_document
 from .reranking import SCORE_KEY
@@ -62,10 +63,22 @@ class CorpusRetriever(BaseRetriever):
         )
 
     def _document(self, row: Row) -> Document:
-        metadata = {**row.metadata, **({SCORE_KEY: row.score} if self.with_scores else {})}
-        image = self.corpus.image_input(row, media=self.embedder.settings.media) if self.with_images else None
-        if image is None:
-            return Document(page_content=row.text, metadata=metadata, id=row.id)
-        text = row.text if row.kind == "both" else None
-        caption = row.text if row.kind == "image" else None
-        return image_document(image, text=text, caption=caption, metadata=metadata, id=row.id)
+        media = self.embedder.settings.media
+        found = document_of(self.corpus, row, media=media, with_image=self.with_images)
+        if self.with_scores:
+            found.metadata[SCORE_KEY] = row.score
+        return found
+
+
+def document_of(corpus: Corpus, row: Row, *, media: MediaPolicy | None, with_image: bool = True) -> Document:
+    """Return a row as a document; an image's holds the image.
+
+    Raises:
+        InputError: The image cannot be opened, see ``Corpus.image``.
+    """
+    image = corpus.image_input(row, media=media) if with_image else None
+    if image is None:
+        return Document(page_content=row.text, metadata=row.metadata, id=row.id)
+    text = row.text if row.kind == "both" else None
+    caption = row.text if row.kind == "image" else None
+    return image_document(image, text=text, caption=caption, metadata=row.metadata, id=row.id)

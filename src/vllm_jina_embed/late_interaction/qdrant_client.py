@@ -50,6 +50,11 @@ class Caller:
         embedded = options.get("location") == ":memory:" or options.get("path") is not None
         self._lock: contextlib.AbstractContextManager[Any] = threading.Lock() if embedded else contextlib.nullcontext()
 
+    @property
+    def client(self) -> QdrantClient:
+        """The client; a caller of an embedded one takes care that no other thread calls it."""
+        return self._client
+
     def call(self, name: str, **arguments: Any) -> Any:
         """Return the result of the client's method ``name``.
 

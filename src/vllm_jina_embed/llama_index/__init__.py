@@ -8,6 +8,7 @@ require("llama-index", "llama_index.core")
 
 from ..frameworks.renamed import renamed, warn_renamed  # noqa: E402
 from .corpus import CorpusRetriever  # noqa: E402  (after the check, whose error holds the pip line)
+from .corpus_stores import corpus_store  # noqa: E402
 from .embedding import VllmJinaEmbedding  # noqa: E402
 from .image_nodes import image_document, image_node, name_images  # noqa: E402
 from .late_interaction import LateInteractionRetriever  # noqa: E402
@@ -23,6 +24,7 @@ __all__ = [
     "MaxSimReranker",
     "VllmJinaEmbedding",
     "VllmJinaReranker",
+    "corpus_store",
     "image_document",
     "image_node",
     "image_retriever_tool",

@@ -1,4 +1,4 @@
-"""Search a corpus in Parquet as a LlamaIndex retriever."""
+"""Search a corpus as a LlamaIndex retriever."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, TextNode
 
 from ..corpus import Corpus, Row, search_corpus
+from ..inputs.policy import MediaPolicy
 from ..inputs.references import strict_image
 from .image_nodes import image_node
 from .queries import image_of
@@ -71,9 +72,18 @@ class CorpusRetriever(BaseRetriever):
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
     def _node(self, row: Row) -> BaseNode:
-        image = self.corpus.image_input(row, media=self.embedder.settings.media) if self.with_images else None
-        if image is None:
-            return TextNode(text=row.text, metadata=row.metadata, id_=row.id)
-        text = row.text if row.kind == "both" else None
-        caption = row.text if row.kind == "image" else None
-        return image_node(image, text=text, caption=caption, metadata=row.metadata, id_=row.id)
+        return node_of(self.corpus, row, media=self.embedder.settings.media, with_image=self.with_images)
+
+
+def node_of(corpus: Corpus, row: Row, *, media: MediaPolicy | None, with_image: bool = True) -> BaseNode:
+    """Return a row as a node; an image's holds the image.
+
+    Raises:
+        InputError: The image cannot be opened, see ``Corpus.image``.
+    """
+    image = corpus.image_input(row, media=media) if with_image else None
+    if image is None:
+        return TextNode(text=row.text, metadata=row.metadata, id_=row.id)
+    text = row.text if row.kind == "both" else None
+    caption = row.text if row.kind == "image" else None
+    return image_node(image, text=text, caption=caption, metadata=row.metadata, id_=row.id)

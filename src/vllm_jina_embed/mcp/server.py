@@ -181,7 +181,9 @@ class Service:
     def _told(self, error: Exception) -> ToolError:
         """Return what the client's model is told: no path of this machine, and of a fault in the corpus its kind."""
         if isinstance(error, VllmJinaError):
-            return ToolError(without_paths(str(error), str(self._corpus.folder), str(self._corpus.settings["model"])))
+            folder = self._corpus.folder
+            paths = (str(folder), str(folder.parent), str(self._corpus.settings["model"]))
+            return ToolError(without_paths(str(error), *paths))
         _log.error("the corpus cannot be read", exc_info=error)
         return ToolError(
             f"the corpus cannot be read ({type(error).__name__}). If it was made again, start the server again."

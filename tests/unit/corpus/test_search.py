@@ -15,8 +15,15 @@ from tests.support.in_memory import in_memory
 from tests.support.pdfs import make_pdf
 from vllm_jina_embed import ConfigError, InputError, JinaEmbedder
 from vllm_jina_embed.cli import main
-from vllm_jina_embed.corpus import Columns, Corpus, embed_corpus, embedder_of, open_corpus, search_corpus
-from vllm_jina_embed.corpus import opened as opened_module
+from vllm_jina_embed.corpus import (
+    Columns,
+    Corpus,
+    embed_corpus,
+    embedder_of,
+    open_corpus,
+    parquet_search,
+    search_corpus,
+)
 from vllm_jina_embed.scoring.maxsim import maxsim
 
 TEXTS = [f"text {number}" for number in range(60)]
@@ -175,13 +182,13 @@ def test_only_a_row_group_is_in_memory(source: Path, embedder: JinaEmbedder, mon
     corpus = made(source, embedder)
     assert [len(rows) for rows in corpus.embeddings()] == [16, 16, 16, 12]
     seen: list[int] = []
-    real = opened_module.best_of
+    real = parquet_search.best_of
 
     def best(*arguments: Any) -> Any:
         seen.append(len(arguments[1]))
         return real(*arguments)
 
-    monkeypatch.setattr(opened_module, "best_of", best)
+    monkeypatch.setattr(parquet_search, "best_of", best)
     corpus.search(np.ones(32), count=3)
     assert seen == [16, 16, 16, 12]
 
