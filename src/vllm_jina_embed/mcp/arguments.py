@@ -38,6 +38,7 @@ def add_mcp(commands: Any) -> argparse.ArgumentParser:
     about = "Serve an index or a corpus to agents by the Model Context Protocol, on stdin and stdout or over HTTP."
     mcp: argparse.ArgumentParser = commands.add_parser("mcp", help=about, description=about)
     mcp.add_argument("corpus", metavar="CORPUS", help="what the command index wrote, or embed was given as --out")
+    mcp.add_argument("--journal", metavar="DIR", help="folder of a table's journal, where embed was given one")
     for name, about in BOUNDS.items():
         mcp.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=about)
     about = "show images that the corpus does not keep, from the files that it was made of"

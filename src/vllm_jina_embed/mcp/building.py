@@ -68,9 +68,9 @@ def build(
     place = _checked(Path(index))
     beside = _beside(place)
     with ExitStack() as stack:
-        stack.callback(_remove_empty, beside)
         stack.enter_context(_write_errors(place))
         stack.enter_context(locked(beside, (1, 1)))
+        stack.callback(_remove_empty, beside)
         _take_over(place, embedder)
         count = _embed(sources, place, embedder, {} if left_out is None else left_out, report)
         if not count:

@@ -51,7 +51,8 @@ def serve(options: argparse.Namespace) -> int:
     if options.http:
         check_address(host, key)
     bounds = {name: getattr(options, name) for name in BOUNDS if getattr(options, name) is not None}
-    server = server_of(options.corpus, engine_kwargs=options.engine_kwargs, read_files=options.read_files, **bounds)
+    given_too = {name: getattr(options, name) for name in ("journal", "engine_kwargs", "read_files")}
+    server = server_of(options.corpus, **given_too, **bounds)
     if options.http:
         serve_http(server, host=host, port=port, api_key=key, allow_hosts=options.allow_host)
     else:

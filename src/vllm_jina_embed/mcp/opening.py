@@ -13,7 +13,8 @@ from typing import Any
 
 from ..corpus import Corpus, embedder_of, open_corpus
 from ..corpus.journal import MANIFEST
-from ..corpus.parquet_parts import DTYPES
+from ..corpus.parquet_parts import BITS, DTYPES, EMBEDDING, MULTI_VECTOR
+from ..corpus.parquet_search import VECTORS
 from ..embedder import JinaEmbedder
 from ..errors import ConfigError, VllmJinaError
 from ..frameworks.shown_text import visible
@@ -75,8 +76,12 @@ def is_old_index(folder: Path) -> bool:
     return all((folder / name).is_file() for name in OLD)
 
 
-def opened(corpus: str | os.PathLike[str]) -> Corpus:
+def opened(corpus: str | os.PathLike[str], *, journal: str | os.PathLike[str] | None = None) -> Corpus:
     """Return an index, or any other corpus by the name that the command ``embed`` was given as ``--out``.
+
+    Args:
+        corpus: The folder, or the name of a table.
+        journal: Folder of a table's journal, where ``embed`` was given one.
 
     Raises:
         ConfigError: There is none, it is one of version 0.1, or it is broken; names it.
@@ -88,7 +93,7 @@ def opened(corpus: str | os.PathLike[str]) -> Corpus:
             if is_old_index(folder):
                 raise ConfigError(f"{name!r} is an index of version 0.1 ({', '.join(OLD)}), which is not read. {AGAIN}")
             name = f"lancedb://{folder.absolute()}/{TABLE}" if is_index(folder) else name
-        found = open_corpus(name)
+        found = open_corpus(name, journal=journal)
         try:
             _check(found)
         except BaseException:
@@ -149,11 +154,19 @@ def _check(corpus: Corpus) -> None:
         "engine_kwargs": isinstance(json.loads(vectors["engine_kwargs"]), dict),
         "sources": all(isinstance(source[name], str) for source in items["sources"] for name in ("root", "prefix")),
         "dpi": type(items["dpi"]) in (int, float) and 10 <= items["dpi"] <= 1200,
-        "columns": all(isinstance(text, str) for pair in columns.items() for text in pair),
+        "columns": all(isinstance(text, str) for pair in columns.items() for text in pair)
+        and {name for name in columns if name in VECTORS} == _vector_columns(vectors),
     }
     for name, is_good in rules.items():
         if not is_good:
             raise _broken(path, name, {**items, **vectors, "columns": columns}[name])
+
+
+def _vector_columns(vectors: Mapping[str, Any]) -> set[str]:
+    """Return the columns that a corpus with these settings has for its vectors."""
+    embedding = BITS if vectors["dtype"] == "binary" else EMBEDDING
+    has = {embedding: vectors["dimensions"], MULTI_VECTOR: vectors["token_dimensions"]}
+    return {name for name, length in has.items() if length is not None}
 
 
 def _is_good(value: object, types: tuple[type, ...]) -> bool:

@@ -224,6 +224,7 @@ class Service:
 def server_of(
     corpus: str | os.PathLike[str],
     *,
+    journal: str | os.PathLike[str] | None = None,
     engine_kwargs: dict[str, Any] | None = None,
     read_files: bool = False,
     media: MediaPolicy | None = None,
@@ -236,6 +237,7 @@ def server_of(
 
     Args:
         corpus: An index, or what the command ``embed`` was given as ``--out``: a folder, or ``lancedb://DIR/TABLE``.
+        journal: Folder of a table's journal, where ``embed`` was given one.
         engine_kwargs: For vLLM, as in ``JinaEmbedder``; None takes those that the corpus was made with.
         read_files: Whether images that the corpus does not keep are read from the files that it was made of. They lie
             below the folders that its manifest names, so serve a corpus of somebody else without.
@@ -251,7 +253,7 @@ def server_of(
     """
     bounds = Bounds(max_images=max_images, max_side=max_side, max_bytes=max_bytes, max_characters=max_characters)
     policy = replace(own_media(media), allow_local_files=False)
-    found = opened(corpus)
+    found = opened(corpus, journal=journal)
     try:
         embedder = embedder_for(found, engine_kwargs=engine_kwargs, media=policy)
     except BaseException:
