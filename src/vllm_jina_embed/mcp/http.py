@@ -1,8 +1,8 @@
 """Serve the tools over streamable HTTP, by the app of the ``mcp`` library behind a check of the key.
 
 Without a key only this machine is served, and a page in a browser of this machine cannot ask either: the ``Host`` and
-``Origin`` of a request must be of this machine (DNS rebinding). A request is answered by JSON and no session is kept:
-the library's client reads at most 1 MiB of an event, and images are more.
+``Origin`` of a request must be of this machine (DNS rebinding). A request is answered by JSON, since the library's
+client reads at most 1 MiB of an event, and images may be more. No session is kept.
 """
 
 from __future__ import annotations

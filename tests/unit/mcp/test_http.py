@@ -48,7 +48,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    images = {f"{n}.png": encoded(noise(900, 700, seed=n)) for n in range(4)}
+    images = {f"{n}.png": encoded(noise(1400, 1100, seed=n)) for n in range(4)}
     return indexed(tmp_path_factory.mktemp("index"), {**images, "a.md": "a note", "b.md": "another"})
 
 
@@ -58,7 +58,7 @@ def running(index: Path, **options: Any) -> Iterator[Running]:
     engines: list[FakeEngine] = []
     with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as listening:
         patch.setattr("vllm_jina_embed.mcp.opening.embedder_of", embedder_maker(engines))
-        app = app_of(server_module.server_of(index), **options)
+        app = app_of(server_module.server_of(index, max_side=1400, max_bytes=600_000), **options)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -124,6 +124,7 @@ async def check(client: Client) -> None:
     assert found[0].text.startswith("[1] 2.png (id 2.png, score 1.000")
     images = [block for block in found if isinstance(block, ImageContent)]
     assert len(images) == 4
+    assert sum(len(image.data) for image in images) > 1024 * 1024
     item = await ask(client, "get_item", id="2.png")
     assert isinstance(item[1], ImageContent)
     assert base64.b64decode(item[1].data)[:2] == b"\xff\xd8"
@@ -155,6 +156,15 @@ async def test_large_images_arrive_whole(guarded: Running) -> None:
     assert len(uri) > 5_000_000
     async with client_of(guarded.url, KEY) as client:
         assert (await ask(client, image=uri, count=1))[0].text.startswith("[1] ")
+
+
+@pytest.mark.parametrize("version", [{}, {"mcp-protocol-version": "2025-06-18"}])
+def test_an_answer_is_json_and_never_an_event(unguarded: Running, version: dict[str, str]) -> None:
+    """For clients of older protocols too: the library's own reads at most 1 MiB of an event."""
+    with httpx2.Client() as http:
+        answer = http.post(unguarded.url, headers={**HEADERS, **version}, json=PING)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["result"] == {}
 
 
 @pytest.mark.parametrize("key", [None, "another", KEY[:-1], KEY + "x", KEY.upper()])
