@@ -85,6 +85,29 @@ def test_lost_rows_are_computed_again(run: Callable[..., Summary], tmp_path: Pat
     assert stored(tmp_path) == whole
 
 
+def test_a_table_of_the_first_version_stays_as_it_is(run: Callable[..., Summary], tmp_path: Path) -> None:
+    """It has no column metadata, and its kind is a dictionary; it is gone on with and searched."""
+    run(vectors="embedding")
+    whole = stored(tmp_path)
+    database = lancedb.connect(str(tmp_path / "db"))
+    table = database.open_table("pages").to_arrow().drop_columns("metadata")
+    kind = table["kind"].dictionary_encode().cast(pa.dictionary(pa.int32(), pa.string()))
+    old = table.set_column(table.schema.names.index("kind"), "kind", kind)
+    database.drop_table("pages")
+    database.create_table("pages", old).delete(f"id = '{next(iter(whole))}'")
+    assert run(vectors="embedding").shards == 1
+    table = database.open_table("pages")
+    assert table.schema.names == old.schema.names
+    assert {row["id"]: row for row in table.to_arrow().drop_columns("shard").to_pylist()} == whole
+    corpus = open_corpus(f"lancedb://{tmp_path}/db/pages")
+    assert {row.id for row in corpus} == set(whole)
+    assert len(corpus.search(corpus_vector(whole), count=3)) == 3
+
+
+def corpus_vector(rows: dict[str, dict[str, Any]]) -> Any:
+    return next(iter(rows.values()))["embedding"]
+
+
 def test_a_table_of_another_program_is_left_alone(run: Callable[..., Summary], tmp_path: Path) -> None:
     lancedb.connect(str(tmp_path / "db")).create_table("pages", [{"a": 1}])
     for overwrite in (False, True):

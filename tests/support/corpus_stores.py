@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +97,23 @@ def chroma(folder: Path) -> Store:
     )
 
 
+@cache
+def one_server() -> Any:
+    """Return the PostgreSQL that all tests of a corpus share."""
+    return postgres_server()
+
+
 def postgres(folder: Path) -> Store:
     import psycopg
 
-    server = postgres_server()
+    server = one_server()
 
     def asked(query: str, *arguments: Any) -> Any:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             cursor = connection.execute(query, arguments)
             return cursor.fetchall() if cursor.description else None
+
+    asked("DROP TABLE IF EXISTS pages CASCADE")
 
     def vectors() -> dict[str, np.ndarray]:
         rows = asked("SELECT id, embedding::text FROM pages")

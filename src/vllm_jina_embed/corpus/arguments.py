@@ -65,6 +65,9 @@ def add_search(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--image", type=Path, metavar="FILE", help="an image in place of a text")
     parser.add_argument("-n", "--count", type=int, default=10, help="how many results (%(default)s)")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each result")
+    parser.add_argument(
+        "--no-images", action="store_true", help="show no images in a terminal that can (kitty, iTerm2)"
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with the results and their images")
     parser.add_argument("--server", action="append", default=[], metavar="URL", help="ask a server; start no engine")
     parser.add_argument("--api-key", help="key of the servers")

@@ -125,7 +125,7 @@ class ChromaCollection:
         documents = [document_of(row, self._shape) for row in rows]
         with WritingStore(self.place):
             if self._collection is None:
-                self._collection = self._client.create_collection(
+                self._collection = self._client.get_or_create_collection(  # other processes make it too
                     self._name, embedding_function=None, configuration=SETTINGS
                 )
             self._collection.upsert(

@@ -75,6 +75,8 @@ class ChromaRows:
 
     def get(self, keys: Sequence[str]) -> list[Row]:
         """See ``RowStore``."""
+        if not keys:
+            return []
         with ReadingStore(self.place):
             found = self.collection.get(ids=list(keys), include=["documents", "metadatas"])
         rows = map(self._row, found["ids"], found["documents"], found["metadatas"])

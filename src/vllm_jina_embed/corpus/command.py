@@ -13,16 +13,17 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from ..embedder import JinaEmbedder
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 from ..frameworks.shown_text import visible
 from ..inputs.policy import MediaPolicy
 from .embed import ROWS_PER_FILE, embed_corpus
 from .entries import Columns
 from .estimate import estimate_corpus
-from .opened import Row, open_corpus
+from .opened import Corpus, Row, open_corpus
 from .page import write_page
 from .reports import JsonReport, Report, TerminalReport
 from .search import embedder_of, search_corpus
+from .terminal_images import shown_by
 
 SHOWN = 300
 """Characters of a text that a result shows."""
@@ -79,8 +80,11 @@ def search(options: argparse.Namespace) -> int:
         with embedder_of(corpus, servers=options.server, media=MediaPolicy(), **given) as embedder:
             what: dict[str, Any] = {"query": options.query, "image": options.image, "count": options.count}
             rows = search_corpus(corpus, embedder=embedder, **what)
+        show = shown_by(os.environ) if sys.stdout.isatty() and not options.json and not options.no_images else None
         for number, row in enumerate(rows, 1):
             _write(_json(row) if options.json else _shown(number, row), sys.stdout)
+            if show is not None and (image := _image(corpus, row)) is not None:
+                _write(show(image), sys.stdout)
         if options.html is not None:
             write_page(options.html, corpus, rows, query=options.query or str(options.image))
             _write(f"Written: {options.html}", sys.stderr)
@@ -141,6 +145,15 @@ def _shown(number: int, row: Row) -> str:
     head = f"{number:>3}  {row.score:.4f}  {visible(row.id)}  ({row.kind}, {visible(row.source)}{page})"
     text = " ".join(row.text.split())
     return f"{head}\n     {visible(text[:SHOWN])}{' ...' if len(text) > SHOWN else ''}" if text else head
+
+
+def _image(corpus: Corpus, row: Row) -> Any:
+    """Return a row's image; None for a text, and for an image that is not there any more."""
+    try:
+        loaded = corpus.image(row)
+    except (InputError, OSError):
+        return None
+    return None if loaded is None else loaded.pixels
 
 
 def _write(text: str, file: TextIO) -> None:

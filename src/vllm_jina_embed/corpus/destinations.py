@@ -16,7 +16,7 @@ from .chroma_rows import ChromaRows
 from .lance import LanceTable
 from .lance_rows import LanceRows
 from .parquet_parts import Destination, ParquetParts, Shape
-from .postgres import PostgresTable, table_of
+from .postgres import PostgresTable, place_of_table, table_of
 from .postgres_rows import PostgresRows
 from .qdrant import QdrantPoints
 from .qdrant_rows import QdrantRows
@@ -70,7 +70,7 @@ def place_of(out: str | os.PathLike[str], journal: str | os.PathLike[str] | None
         url, table = table_of(name)
         own = _journal(journal, f"{table}.journal")
         opened = partial(PostgresTable, url, table), partial(PostgresRows, url, table)
-        return Place(name=name, folder=own, table=table, open=opened[0], read=opened[1])
+        return Place(name=name, folder=own, table=place_of_table(url, table), open=opened[0], read=opened[1])
     match = _PLACE.fullmatch(name)
     if match is None or match[1] not in ("lancedb", "qdrant", "qdrants", "chroma"):
         raise ConfigError(f"out={name!r}: expected {FORMS}.")

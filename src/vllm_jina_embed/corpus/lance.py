@@ -115,26 +115,27 @@ class LanceTable:
         import pyarrow as pa
 
         schema = self._shape.schema().append(pa.field(SHARD, pa.int32()))
-        return schema.append(pa.field(METADATA, _metadata(schema, self._shape))) if self._has_metadata else schema
+        if not self._has_metadata:
+            return schema
+        # pandas refuses what LanceDB makes of a dictionary over several fragments; LlamaIndex's store asks for pandas.
+        schema = schema.set(schema.get_field_index("kind"), pa.field("kind", pa.string()))
+        return schema.append(pa.field(METADATA, pa.struct([schema.field(name) for name in self._named()])))
+
+    def _named(self) -> list[str]:
+        """Return the columns that ``METADATA`` has once more."""
+        return ["source", "page", "kind", *self._shape.kept]
 
     def _write(self) -> None:
         import pyarrow as pa
 
         rows, self._rows = self._rows, []
+        schema = self._schema()
         table = self._shape.table(rows).append_column(SHARD, pa.array([self._number] * len(rows), pa.int32()))
         if self._has_metadata:
-            kind = _metadata(table.schema, self._shape)
+            kind = schema.field(METADATA).type
             columns = [table[field.name].combine_chunks().cast(field.type) for field in kind]
-            table = table.append_column(METADATA, pa.StructArray.from_arrays(columns, fields=list(kind)))
+            table = table.append_column(METADATA, pa.StructArray.from_arrays(columns, fields=list(kind))).cast(schema)
         with WritingStore(self.place):
             if self._table is None:
-                self._table = self._database.create_table(self._name, schema=self._schema(), exist_ok=True)
+                self._table = self._database.create_table(self._name, schema=schema, exist_ok=True)
             self._table.add(table)
-
-
-def _metadata(schema: Any, shape: Shape) -> Any:
-    """Return the type of the column ``METADATA``."""
-    import pyarrow as pa
-
-    fields = [schema.field(name) for name in ("source", "page", *shape.kept)]
-    return pa.struct([fields[0], fields[1], pa.field("kind", pa.string()), *fields[2:]])

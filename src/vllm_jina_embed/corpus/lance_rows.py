@@ -106,6 +106,8 @@ class LanceRows:
             yield batch.column("id").to_pylist(), floats_of(numbers, dtype, dimensions)
 
     def _named(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        if not names:
+            return []
         rows = self.table.search().where(_among(names)).select(self._plain).limit(len(names)).to_list()
         found = {row["id"]: row for row in rows}
         return [found[name] for name in names]

@@ -28,6 +28,8 @@ BATCH = 256
 TYPES = {"float32": "vector", "float16": "halfvec", "binary": "bit"}
 """Types of pgvector, and of PostgreSQL, for each dtype."""
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,57}")
+_LOCK = 0x76656374
+"""An advisory lock, under which processes that start together make what they share."""
 _FORM = "postgresql://USER@HOST:PORT/DATABASE/TABLE"
 
 
@@ -70,7 +72,9 @@ class PostgresTable:
         self._rows: list[Result] = []
         with WritingStore(self.place):
             self._connection = connect(url)
-            self._connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            with self._connection.transaction():
+                self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+                self._connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             register(self._connection)
         try:
             self._check_types()
@@ -168,6 +172,9 @@ class PostgresTable:
     def _create(self) -> None:
         columns = ", ".join(f"{name} {kind} NOT NULL" for name, kind in self._columns())
         with WritingStore(self.place), self._connection.transaction():
+            self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            if self._exists():  # another process with --shard K/N made it
+                return
             self._connection.execute(f'CREATE TABLE "{self._name}" ({columns}, PRIMARY KEY (id))')
             self._connection.execute(f'CREATE INDEX ON "{self._name}" (shard)')
             if self._shape.dimensions is not None:
@@ -180,11 +187,15 @@ class PostgresTable:
         columns = self._columns()
         names = ", ".join(name for name, _ in columns)
         kinds = [re.sub(r"\(\d+\)", "", kind) for _, kind in columns]
+        ids = [without_nul(row.entry.id) for row in rows]
         copied = f'COPY "{self._name}" ({names}) FROM STDIN (FORMAT BINARY)'
-        with WritingStore(self.place), self._connection.transaction(), self._connection.cursor().copy(copied) as copy:
-            copy.set_types(kinds)
-            for row in rows:
-                copy.write_row(self._values(row))
+        with WritingStore(self.place), self._connection.transaction():
+            # An item that moved here from a later shard is there until that shard is written again.
+            self._connection.execute(f'DELETE FROM "{self._name}" WHERE id = ANY(%s)', [ids])
+            with self._connection.cursor().copy(copied) as copy:
+                copy.set_types(kinds)
+                for row in rows:
+                    copy.write_row(self._values(row))
 
     def _values(self, row: Result) -> list[Any]:
         from psycopg.types.json import Jsonb

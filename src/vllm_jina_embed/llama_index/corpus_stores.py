@@ -74,8 +74,7 @@ def _own(corpus: Corpus) -> tuple[Any, dict[str, Any]]:
         return _postgres(corpus, store)
     if isinstance(store, LanceRows):
         module = integration("llama_index.vector_stores.lancedb", f"{PACKAGE}lancedb")
-        names = store.table.schema.names
-        if METADATA not in names:
+        if METADATA not in store.table.schema.names:
             raise ConfigError(f"{store.place!r} has no column {METADATA!r}; embed it again with --overwrite.")
         return module.LanceDBVectorStore, {
             "connection": store.connection,
@@ -83,7 +82,7 @@ def _own(corpus: Corpus) -> tuple[Any, dict[str, Any]]:
             "table_name": store.name,
             "vector_column_name": "embedding",
             "doc_id_key": "id",
-            "text_key": "text" if "text" in names else "id",
+            "text_key": "id",  # its nodes are replaced, and it cannot read a text that is null, which an image has
         }
     raise ConfigError(f"the corpus {str(corpus.folder)!r} is in Parquet: search it by CorpusRetriever.")
 

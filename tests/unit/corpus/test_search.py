@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,34 @@ def test_the_commands_embed_and_search(
     shown = capsys.readouterr().out
     assert shown.splitlines()[0].split()[2] == "red.png"
     assert 'src="data:image/jpeg;base64,' in page.read_text()
+
+
+def test_a_terminal_that_can_shows_the_images(
+    model: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for each image that is found and still there; none in a file, in JSON, or where not wanted."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("red", "blue", "gone"):
+        Image.new("RGB", (40, 40), "red" if name == "gone" else name).save(folder / f"{name}.png")
+    (folder / "a.txt").write_text("a text")
+    out = str(tmp_path / "out")
+    assert main(["embed", str(folder), "--out", out, *model]) == 0
+    (folder / "gone.png").unlink()
+    monkeypatch.setenv("TERM", "xterm-kitty")
+    monkeypatch.delenv("TMUX", raising=False)
+    for is_terminal, options, count in (
+        (True, [], 2),
+        (True, ["--no-images"], 0),
+        (True, ["--json"], 0),
+        (False, [], 0),
+    ):
+        capsys.readouterr()
+        monkeypatch.setattr(sys.stdout, "isatty", lambda is_terminal=is_terminal: is_terminal, raising=False)
+        assert main(["search", out, "red", *options]) == 0
+        shown = capsys.readouterr().out
+        assert shown.count("\x1b_Ga=T,f=100") == count
+        assert "gone.png" in shown
 
 
 def test_exit_codes(model: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
