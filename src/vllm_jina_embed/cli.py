@@ -10,19 +10,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 from . import __version__
-from .corpus.arguments import add_embed, add_search, json_object
+from .corpus.arguments import add_embed, add_search
 from .errors import ConfigError, EngineError, InputError, MissingExtraError, WriteError
-
-BOUNDS = {
-    "max_images": "images shown per answer (4)",
-    "max_side": "longest side of a shown image in pixels (768)",
-    "max_bytes": "most bytes of a shown image (200000)",
-    "max_characters": "characters given of a text (2000)",
-}
-"""What one answer of the command mcp may cost a chat model, as ``server_of`` takes it."""
+from .mcp.arguments import add_index, add_mcp
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,8 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     add_embed(commands).set_defaults(command=_embed)
     add_search(commands).set_defaults(command=_search)
-    _add_index(commands)
-    _add_mcp(commands)
+    add_index(commands).set_defaults(command=_index)
+    add_mcp(commands).set_defaults(command=_mcp)
     _add_serve(commands)
     return parser
 
@@ -74,29 +66,6 @@ def _demo(options: argparse.Namespace) -> int:
     from .demo.run import DemoOptions, run
 
     return run(DemoOptions(output=options.output, model=options.model, seed=options.seed, verbose=options.verbose))
-
-
-def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    about = "Index the images, texts and PDFs of a folder, for the command mcp."
-    index = commands.add_parser("index", help=about, description=about)
-    index.add_argument("folder", type=Path, metavar="FOLDER", help="folder to read, with its subfolders")
-    index.add_argument("index", type=Path, metavar="INDEX", help="folder to write; an existing index is replaced")
-    index.add_argument("--model", default="demo", help="checkpoint to embed with (the embedded one)")
-    index.add_argument("--revision", help="commit or tag of a hub repository")
-    index.add_argument("--task", help="a task of the checkpoint, such as retrieval (its first)")
-    index.add_argument("--dimensions", type=int, help="Matryoshka size of the embeddings (full length)")
-    _add_engine_kwargs(index)
-    index.set_defaults(command=_index)
-
-
-def _add_mcp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    about = "Serve an index to agents by the Model Context Protocol, on stdin and stdout."
-    mcp = commands.add_parser("mcp", help=about, description=about)
-    mcp.add_argument("index", type=Path, metavar="INDEX", help="folder that the command index wrote")
-    for name, about in BOUNDS.items():
-        mcp.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=about)
-    _add_engine_kwargs(mcp)
-    mcp.set_defaults(command=_mcp)
 
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -124,11 +93,6 @@ def _serve(options: argparse.Namespace) -> int:
     return serve(options.model, passed=options.passed, **{name: getattr(options, name) for name in names})
 
 
-def _add_engine_kwargs(parser: argparse.ArgumentParser) -> None:
-    about = "JSON for vLLM, such as '{\"gpu_memory_utilization\": 0.5}'"
-    parser.add_argument("--engine-kwargs", type=json_object, metavar="JSON", help=about)
-
-
 def _embed(options: argparse.Namespace) -> int:
     from .corpus.command import embed
 
@@ -142,45 +106,15 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _index(options: argparse.Namespace) -> int:
-    from .embedder import JinaEmbedder
-    from .frameworks.shown_text import visible
-    from .inputs.images import MediaPolicy
-    from .mcp.index import build
-    from .mcp.layout import IMAGE_BYTES
-    from .mcp.reading import read_folder
+    from .mcp.command import index
 
-    if not options.folder.is_dir():
-        raise ConfigError(f"{str(options.folder)!r} is not a folder.")
-    left_out: dict[str, str] = {}
-    names = ("model", "revision", "task", "dimensions", "engine_kwargs")
-    settings = {name: getattr(options, name) for name in names}
-    # read_folder has checked the size of the files; their images here may be larger.
-    media = MediaPolicy(allow_local_files=False, max_bytes=IMAGE_BYTES)
-    with JinaEmbedder(**settings, media=media, show_progress=sys.stderr.isatty()) as embedder:
-        try:
-            places = read_folder(options.folder, left_out, skip=options.index)
-            count = build(places, options.index, embedder, left_out)
-        finally:
-            for source, reason in left_out.items():
-                _print(f"left out: {visible(source)}: {visible(reason)}", sys.stderr)
-    index = visible(str(options.index))
-    omitted = f" {len(left_out)} left out, named above." if left_out else ""
-    _print(f"Indexed {count} places in {index}.{omitted} Serve it: vllm-jina-embed mcp {index}", sys.stdout)
-    return 0
-
-
-def _print(text: str, file: TextIO) -> None:
-    """Print a line with file names; escape characters that the terminal cannot show."""
-    encoding = file.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=file)
+    return index(options)
 
 
 def _mcp(options: argparse.Namespace) -> int:
-    from .mcp.server import server_of
+    from .mcp.command import serve
 
-    bounds = {name: getattr(options, name) for name in BOUNDS if getattr(options, name) is not None}
-    server_of(options.index, engine_kwargs=options.engine_kwargs, **bounds).run("stdio")
-    return 0
+    return serve(options)
 
 
 if __name__ == "__main__":

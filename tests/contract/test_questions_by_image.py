@@ -153,28 +153,25 @@ def late_interaction(bench: Bench) -> None:
 
 
 async def mcp(bench: Bench) -> None:
-    """An image that the client brings along, and one of the index, by its id, its path and its name."""
+    """An image that the client brings along, and one of the corpus, by its id and its name."""
     pytest.importorskip("mcp.server.mcpserver")
-    from vllm_jina_embed.mcp.index import Index, build
-    from vllm_jina_embed.mcp.reading import Place
+    from tests.support.indexes import write_files
+    from vllm_jina_embed.mcp.building import build
+    from vllm_jina_embed.mcp.opening import opened
     from vllm_jina_embed.mcp.server import Service
 
-    places = [
-        Place(id="a.txt", source="a.txt", text="a text"),
-        Place(id="a.png", source="a.png", image=(encoded(IMAGE), "image/png")),
-    ]
-    build(places, bench.path / "index", bench.embedder)
-    index = Index(bench.path / "index")
+    folder = write_files(bench.path / "folder", {"a.png": encoded(IMAGE), "a.txt": "a text"})
+    build(folder, bench.path / "index", bench.embedder)
     bench.asked()
-    service = Service(index, bench.embedder)
-    service._ready = asyncio.ensure_future(asyncio.sleep(0))
-    await service.search(image=URI)
-    await service.search(image="a.png")
-    await service.search(image=index.entries[1].image)
-    await service.search(image=service._match(index.entries[1]).name)
-    assert len(bench.engines[0].prompts) == 4
-    await service.search(image="a.txt")  # a text's own embedding is stored, and is that of a passage
-    assert len(bench.engines[0].prompts) == 4
+    with opened(bench.path / "index") as corpus:
+        service = Service(corpus, bench.embedder)
+        service._ready = service._sound = asyncio.ensure_future(asyncio.sleep(0))
+        await service.search(image=URI)
+        await service.search(image="a.png")
+        await service.search(image=next(iter(service._view._named)))
+        assert len(bench.engines[0].prompts) == 3
+        await service.search(image="a.txt#L1-1")  # a text's own embedding is stored, and is that of a passage
+        assert len(bench.engines[0].prompts) == 3
 
 
 def of_the_demo(search: type[Any], adapter: Any, bench: Bench) -> Any:
@@ -244,13 +241,18 @@ async def test_an_image_that_is_stored_has_the_prompt_of_a_passage(bench: Bench,
 async def test_an_image_of_an_index_is_not_embedded_again_where_both_roles_have_one_prompt(tmp_path: Path) -> None:
     """Its stored vector is that of the question then."""
     pytest.importorskip("mcp.server.mcpserver")
-    from vllm_jina_embed.mcp.index import Index, build
-    from vllm_jina_embed.mcp.reading import Place
+    from tests.support.indexes import write_files
+    from vllm_jina_embed.mcp.building import build
+    from vllm_jina_embed.mcp.opening import opened
     from vllm_jina_embed.mcp.server import Service
 
     engines: list[FakeEngine] = []
+    folder = write_files(tmp_path / "folder", {"a.png": encoded(IMAGE)})
     with in_memory(engines)(write_folder(tmp_path / "model")) as embedder:
-        build([Place(id="a", source="a", image=(encoded(IMAGE), "image/png"))], tmp_path / "index", embedder)
+        build(folder, tmp_path / "index", embedder)
         engines[0].prompts.clear()
-        await Service(Index(tmp_path / "index"), embedder).search(image="a")
+        with opened(tmp_path / "index") as corpus:
+            service = Service(corpus, embedder)
+            service._sound = asyncio.ensure_future(asyncio.sleep(0))
+            await service.search(image="a.png")
     assert engines[0].prompts == []

@@ -11,12 +11,12 @@ import pytest
 
 pytest.importorskip("mcp.server.mcpserver")
 
-from vllm_jina_embed.cli import BOUNDS
 from vllm_jina_embed.frameworks.found_images import ABOUT_IMAGE, ABOUT_QUERY, DESCRIPTION, NAME, Bounds
 from vllm_jina_embed.langchain import image_retriever_tool as langchain_tool
 from vllm_jina_embed.langchain.tools import Query
 from vllm_jina_embed.llama_index import image_retriever_tool as llama_index_tool
 from vllm_jina_embed.llama_index.tools import ImageRetrieverTool
+from vllm_jina_embed.mcp.arguments import BOUNDS
 from vllm_jina_embed.mcp.server import Service, server_of
 
 SHARED = {"media": None, **{field.name: field.default for field in fields(Bounds)}}

@@ -1,4 +1,4 @@
-"""The commands index and mcp, driven by a client of the official SDK over stdio, on the real engine."""
+"""The commands index and mcp, driven by a client of the official SDK over stdio and HTTP, on the real engine."""
 
 from __future__ import annotations
 
@@ -6,22 +6,31 @@ import asyncio
 import base64
 import json
 import os
+import re
 import runpy
+import shutil
+import signal
+import subprocess
 import sys
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 
+import httpx2
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
 from tests.support.images import encoded, noise
+from tests.support.indexes import replace_vectors, rows_of
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.cli import main
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
-from vllm_jina_embed.mcp.index import Index
+from vllm_jina_embed.mcp.opening import opened
 from vllm_jina_embed.mcp.server import Service
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
@@ -68,20 +77,21 @@ def with_mark(mark: str) -> list[str]:
 
 def test_pages_of_a_pdf_are_images_beside_their_text(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In the index itself, with the settings that questions need."""
-    built = Index(index)
-    pages = [entry for entry in built.entries if entry.source == "report.pdf"]
-    assert [entry.page for entry in pages] == [1, 2, 3, 4]
+    rows = rows_of(index)
+    pages = [row for row in rows.values() if row.source == "report.pdf" and row.kind == "image"]
+    assert [row.page for row in pages] == [1, 2, 3, 4]
     assert pages[0].text == "Sales per month, drawn as bars in blue."
-    for entry in pages:
-        first, last = entry.rows
-        assert last - first == 2
-        assert max(Image.open(index / str(entry.image)).size) == 840
-    assert [entry.id for entry in built.entries if entry.source == "notes.md"] == [
+    for row in pages:
+        assert rows[f"{row.id}/text"].text == row.text
+        assert row.image is not None
+        assert max(Image.open(BytesIO(row.image)).size) == 840
+    assert [row.id for row in rows.values() if row.source == "notes.md"] == [
         "notes.md#L1-1",
         "notes.md#L3-3",
         "notes.md#L5-5",
     ]
-    assert built.settings["model"] == "demo"
+    with opened(index) as corpus:
+        assert corpus.settings["model"] == "demo"
 
 
 def test_the_command_names_what_it_left_out_and_replaces_an_index(
@@ -91,7 +101,7 @@ def test_the_command_names_what_it_left_out_and_replaces_an_index(
     assert main(["index", str(index.parent), str(tmp_path / "again")]) == 0
     said = capsys.readouterr()
     assert "left out: broken.pdf: it cannot be read as a PDF" in said.err
-    assert "Indexed 21 places" in said.out  # the other index's nine images were read as well
+    assert "Indexed 12 places" in said.out
     assert main(["index", str(index.parent), str(index)]) == 0
     assert "Indexed 12 places" in capsys.readouterr().out
 
@@ -107,7 +117,7 @@ async def test_a_client_searches_sees_and_opens(index: Path, tmp_path: Path) -> 
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
             assert set(tools) == {"search_texts_and_images", "get_item"}
             await check_searches(client)
-            await check_images(client, index)
+            await check_images(client)
             await check_items(client)
             await check_errors(client, index)
     lines = said.read_text(encoding="utf-8").splitlines()
@@ -147,15 +157,13 @@ async def check_searches(client: Client) -> None:
     assert sum("not shown" in text for text in texts(found)) == 5
 
 
-async def check_images(client: Client, index: Path) -> None:
-    """By the id of a place, by a path in the index, by a name from an answer, and by an image brought along."""
+async def check_images(client: Client) -> None:
+    """By the id of a place, by a name from an answer, and by an image brought along."""
     other = draw("forest", seed=UNSEEN_SEED + 99, size=(300, 400))
     uri = f"data:image/png;base64,{base64.b64encode(encoded(other)).decode()}"
-    path = Index(index).get("forest.png")
-    assert path is not None
     (first,) = texts(await search(client, query="a forest", count=1))
     name = first.partition(" image-")[2].partition(")")[0]
-    for image in ("forest.png", path.image, f"image-{name}", uri):
+    for image in ("forest.png", f"image-{name}", uri):
         found = await search(client, image=image, count=1)
         assert texts(found)[0].startswith("[1] forest.png"), image
 
@@ -200,19 +208,71 @@ async def check_errors(client: Client, index: Path) -> None:
         assert str(index) not in texts(result)[0]
 
 
-def test_an_index_of_other_weights_is_refused(demo_embedder: JinaEmbedder, index: Path) -> None:
+def test_an_index_of_other_weights_is_refused(demo_embedder: JinaEmbedder, index: Path, tmp_path: Path) -> None:
     """The first search says so: the server computes one stored embedding again."""
-    built = Index(index)
-    built._embeddings = built._embeddings[::-1].copy()
+    shutil.copytree(index, tmp_path / "index")
+    replace_vectors(tmp_path / "index", -1)
 
     async def ask() -> None:
         with JinaEmbedder("demo") as embedder:
-            service = Service(built, embedder)
+            service = Service(opened(tmp_path / "index"), embedder)
             async with service.lifespan(None):
                 await service.search("a blue star")
 
     with pytest.raises(Exception, match="built with other weights"):
         asyncio.run(ask())
+
+
+@asynccontextmanager
+async def served(index: Path, folder: Path, *arguments: str, **environment: str) -> AsyncIterator[str]:
+    """Run the command over HTTP on a free port, and give its URL; every process of it ends."""
+    mark = f"MARK{uuid.uuid4().hex}"
+    line = [sys.executable, "-m", "vllm_jina_embed.cli", "mcp", str(index), "--http", "--port", "0", *arguments]
+    with (folder / "stderr").open("wb") as log:
+        process = subprocess.Popen(line, stderr=log, env={**os.environ, "MARK": mark, **environment})
+    try:
+        for _ in range(1200):
+            if found := re.search(r"Serving at (\S+)", (folder / "stderr").read_text(errors="replace")):
+                break
+            assert process.poll() is None, (folder / "stderr").read_text(errors="replace")
+            await asyncio.sleep(0.1)
+        assert found
+        yield found[1]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(120)
+    for _ in range(1200):
+        if not with_mark(mark):
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"processes are left: {with_mark(mark)}")
+
+
+@pytest.mark.parametrize("key", ["a-key", None])
+async def test_two_clients_search_over_http(index: Path, tmp_path: Path, key: str | None) -> None:
+    """The command itself, with a key of the environment and without; every process ends with it."""
+    environment = {} if key is None else {"VLLM_JINA_EMBED_MCP_KEY": key}
+    async with served(index, tmp_path, **environment) as url, AsyncExitStack() as stack:
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        clients = []
+        for _ in range(2):
+            http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=300))
+            clients.append(await stack.enter_async_context(Client(streamable_http_client(url, http_client=http))))
+        await asyncio.gather(*(check(client, index) for client in clients for check in (_searches, _items)))
+        await check_errors(clients[0], index)
+        async with httpx2.AsyncClient() as http:
+            refused = await http.post(url, headers={"host": "evil.example", **headers}, json={})
+            assert refused.status_code in (400, 421)
+            assert (await http.post(url, json={})).status_code == (400 if key is None else 401)
+
+
+async def _searches(client: Client, index: Path) -> None:
+    await check_searches(client)
+    await check_images(client)
+
+
+async def _items(client: Client, index: Path) -> None:
+    await check_items(client)
 
 
 @pytest.mark.parametrize("arguments", [["mcp", "nowhere"], ["index", "nowhere", "index"]])

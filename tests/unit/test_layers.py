@@ -58,7 +58,7 @@ OWNERS = {
     "langchain_core": {"langchain/"},
     "llama_index": {"llama_index/"},
     "mteb": {"mteb.py"},
-    "mcp": {"mcp/server.py"},
+    "mcp": {"mcp/http.py", "mcp/server.py"},
     "pypdfium2": {"corpus/pdf.py"},
 }
 """Which places alone may import a library, even inside a function; ``demo/`` and ``cli.py`` use what they show."""

@@ -15,10 +15,12 @@ from tests.support.fake_engine import FakeEngine
 from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import CachedEmbedder, JinaEmbedder, MediaPolicy
+from vllm_jina_embed.corpus.entries import Columns
+from vllm_jina_embed.corpus.folders import PdfEntries
+from vllm_jina_embed.corpus.sources import entries, sources_of
 from vllm_jina_embed.inputs import images
 from vllm_jina_embed.inputs.sources import reference
 from vllm_jina_embed.late_interaction import LateInteractionIndex
-from vllm_jina_embed.mcp.reading import read_folder
 
 for library in ("langchain_core", "llama_index.core", "qdrant_client"):
     pytest.importorskip(library)
@@ -138,8 +140,11 @@ def test_by_late_interaction_once_where_it_is_bad(root: Path, embedder: JinaEmbe
 
 
 def test_by_a_folder_of_pages(root: Path, counted: Counted) -> None:
-    """A page of a PDF is rendered, and not read back from the JPEG that was made of it."""
+    """A page of a PDF is rendered, and not read back from the PNG that was made of it."""
+    pytest.importorskip("pypdfium2")
     noise(60, 80).save(root / "c.pdf")
-    places = list(read_folder(root, {}))
-    assert [place.id for place in places] == ["a.png", "b.bmp", "c.pdf#page=1"]
+    with PdfEntries() as pdfs:
+        found = list(entries(sources_of(root), Columns(keep=("text", "image")), pdfs))
+        assert [entry.id for entry in found] == ["a.png", "b.bmp", "c.pdf#page=1"]
+        assert all(entry.load is not None and entry.load() for entry in found)
     assert counted.decoded == ["decoded_file"] * 2

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-PAGES = ("image", "text", "both")
+PAGES = ("image", "text", "both", "pieces")
 VECTORS = ("embedding", "multi-vector", "both")
 DTYPES = ("float32", "float16", "int8", "binary")
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Literal
 
 from ..pooling.token_reduction import check_factor
-from .destinations import place_of
+from .destinations import Place, place_of
 from .entries import Columns
 from .folders import PdfEntries
 from .job import Job, Kinds, Stop, checked_shard, checked_vectors, positive
 from .journal import Journal
 from .kept import Check
 from .locking import locked
-from .manifest import check_manifest, manifest_of
+from .manifest import check_manifest, is_other, manifest_of
 from .reports import Report, Silent, Summary
-from .sources import check_extras, sources_of, total_size
+from .sources import Source, check_extras, sources_of, total_size
 from .writer import Writer
 
 ROWS_PER_FILE = 8192
@@ -25,8 +25,8 @@ ROWS_PER_FILE = 8192
 
 
 def embed_corpus(
-    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    out: str | os.PathLike[str],
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Sequence[Source],
+    out: str | os.PathLike[str] | Place,
     *,
     embedder: Any,
     columns: Columns | None = None,
@@ -37,7 +37,7 @@ def embed_corpus(
     rows_per_file: int = ROWS_PER_FILE,
     shard: tuple[int, int] = (1, 1),
     limit: int | None = None,
-    overwrite: bool = False,
+    overwrite: bool | Literal["others"] = False,
     retry_errors: bool = False,
     report: Report | None = None,
     stop: Stop | None = None,
@@ -63,7 +63,7 @@ def embed_corpus(
         rows_per_file: Items of a shard.
         shard: Which of how many processes this is, from 1; each takes every n-th shard.
         limit: Read only so many items.
-        overwrite: Whether to begin anew where another corpus is.
+        overwrite: Whether to begin anew where a corpus is; ``others`` does so if it was made with other settings.
         retry_errors: Whether to compute shards again that have errors.
         report: What is told while it runs; None tells nothing.
         stop: Once it is set, the run ends after the current shard.
@@ -75,8 +75,8 @@ def embed_corpus(
         EngineError: The engine cannot answer; finished shards are kept.
     """
     job = Job(
-        sources=sources_of(sources),  # type: ignore[arg-type]
-        place=place_of(out, journal),
+        sources=_sources(sources),
+        place=out if isinstance(out, Place) else place_of(out, journal),
         embedder=embedder,
         columns=columns or Columns(),
         vectors=checked_vectors(embedder, vectors, check_factor(pool_factor), prompt_name),
@@ -91,7 +91,13 @@ def embed_corpus(
     return _run(job, overwrite=overwrite)
 
 
-def _run(job: Job, *, overwrite: bool) -> Summary:
+def _sources(sources: Any) -> list[Source]:
+    """Return what was found already, or what is named."""
+    is_found = isinstance(sources, list) and bool(sources) and all(isinstance(source, Source) for source in sources)
+    return sources if is_found else sources_of(sources)
+
+
+def _run(job: Job, *, overwrite: bool | Literal["others"]) -> Summary:
     """Embed what is not done."""
     folder = job.place.folder
     check_extras(job.sources, skip=folder)
@@ -102,6 +108,8 @@ def _run(job: Job, *, overwrite: bool) -> Summary:
         own = manifest_of(job, shape)
         destination = job.place.open(shape)
         stack.callback(destination.close)
+        if overwrite == "others":
+            overwrite = is_other(journal.manifest(), own)
         if overwrite and journal.manifest() is not None:
             with journal.writing():
                 destination.clear()

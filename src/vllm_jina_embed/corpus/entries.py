@@ -12,8 +12,8 @@ from ..inputs.images import LoadedImage
 from ..inputs.policy import MediaPolicy
 from .kinds import ItemError
 
-PAGES = ("image", "text", "both")
-"""What may be embedded of a page of a PDF."""
+PAGES = ("image", "text", "both", "pieces")
+"""What may be embedded of a page of a PDF; ``pieces`` is its image, and its text cut as that of a text file."""
 OWN = ("id", "source", "page", "kind", "embedding", "embedding_bits", "multi_vector")
 """Columns that every corpus has for itself, which a kept column cannot be called."""
 DPI = 144.0
@@ -84,6 +84,7 @@ class Columns:
         keep: Columns to keep; ``text`` and ``image`` are those of every item.
         pages: One of ``PAGES``.
         dpi: Pixels per inch of a rendered page.
+        dated: Whether a file with another date is another file: one of the same size may hold something else.
         media: Limits for images.
     """
 
@@ -94,6 +95,7 @@ class Columns:
     keep: tuple[str, ...] = ("text",)
     pages: str = "image"
     dpi: float = DPI
+    dated: bool = False
     media: MediaPolicy = field(default_factory=MediaPolicy)
 
     def __post_init__(self) -> None:

@@ -80,7 +80,7 @@ def estimate_corpus(
     """
     columns = columns or Columns()
     kinds = checked_vectors(embedder, vectors, pool_factor, "passage")
-    found = sources_of(sources)  # type: ignore[arg-type]
+    found = sources_of(sources)
     skip = place_of(out).folder.resolve()
     check_extras(found, skip=skip)
     items, errors, loaded = 0, Counter[str](), Counter[str]()

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..frameworks.shown_text import visible
+
+JSON_BYTES = 16 * 1024 * 1024
+"""Largest file of JSON that is read whole: a manifest, or what is known of a shard."""
 
 
 def temporary(path: Path) -> Path:
@@ -61,16 +66,23 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a file.
+    """Return the object in a file, which may come from anybody.
 
     Raises:
-        ConfigError: It is not JSON, or not an object.
+        ConfigError: It is not JSON, not an object, over ``JSON_BYTES``, or not a regular file.
         OSError: It cannot be read.
     """
+    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # a pipe is not waited for
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ConfigError(f"{str(path)!r} is not a regular file.")
+        data = file.read(JSON_BYTES + 1)
+    if len(data) > JSON_BYTES:
+        raise ConfigError(f"{str(path)!r} is longer than {JSON_BYTES} bytes.")
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{str(path)!r} is not JSON in UTF-8 ({error}).") from None
+        value = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        what = "nested too deeply" if isinstance(error, RecursionError) else visible(str(error))[:200]
+        raise ConfigError(f"{str(path)!r} is not JSON in UTF-8 ({what}).") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{str(path)!r} holds a {type(value).__name__}; expected an object.")
     return value

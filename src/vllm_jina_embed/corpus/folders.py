@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def image_entry(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
             pass
         return Content(**image_parts(load_image(path, columns.media), columns))
 
-    yield Entry(id=source, source=source, signature=b"%d" % size, size=size, load=load)
+    yield Entry(id=source, source=source, signature=b"%d" % size + _date(path, columns), size=size, load=load)
 
 
 def text_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
@@ -60,6 +61,11 @@ def text_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
             yield text_entry(name, source, text)
     if not seen:
         raise ItemError("the file has no text.", kind="empty")
+
+
+def _date(path: Path, columns: Columns) -> bytes:
+    """Return the rest of a file's signature: the time of its last change, where that counts."""
+    return b" %d" % path.stat().st_mtime_ns if columns.dated else b""
 
 
 def text_entry(id_: str, source: str, text: str) -> Entry:
@@ -88,7 +94,8 @@ class PdfEntries(Closing):
         self._put(path, pdf)
         if not count:
             raise ItemError("the PDF has no page.", kind="empty")
-        kinds = ("image", "text") if columns.pages == "both" else (columns.pages,)
+        kinds = {"both": ("image", "text"), "pieces": ("image",)}.get(columns.pages, (columns.pages,))
+        signature = b"%d %g" % (size, columns.dpi) + _date(path, columns)
         missing = 0
         for number in range(1, count + 1):
             missing = 0 if self._has(path, number) else missing + 1
@@ -102,10 +109,25 @@ class PdfEntries(Closing):
                     id=name if kind == "image" else f"{name}/text",
                     source=source,
                     page=number,
-                    signature=b"%d %g" % (size, columns.dpi),
+                    signature=signature,
                     size=size // (count * len(kinds)),
                     load=_Page(self, path, number, kind, columns),
                 )
+            if columns.pages == "pieces":
+                yield from self._pieces(path, source, number)
+
+    def _pieces(self, path: Path, source: str, number: int) -> Iterator[Entry]:
+        """Yield the pieces of a page's text; nothing where it cannot be read, which its image tells."""
+        pdf = self._take(path)
+        try:
+            text = pdf.text(number)
+        except Exception:  # errors of pdfium and ctypes, or too long
+            return
+        finally:
+            self._put(path, pdf)
+        for count, (_, _, piece) in enumerate(chunks(text), 1):
+            name = f"{source}#page={number}/text" + (f".{count}" if count > 1 else "")
+            yield replace(text_entry(name, source, piece), page=number)
 
     def _has(self, path: Path, number: int) -> bool:
         """Tell whether a page is there; what is wrong with one alone, loading it tells."""

@@ -70,6 +70,8 @@ def _items(job: Job) -> dict[str, Any]:
         "pages": columns.pages,
         "dpi": columns.dpi,
         "rows_per_file": job.rows_per_file,
+        # Not at their defaults: a corpus of before them is gone on with.
+        **({"dated": True} if columns.dated else {}),
     }
 
 
@@ -78,6 +80,12 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def is_other(stored: Mapping[str, Any] | None, own: Mapping[str, Any]) -> bool:
+    """Tell whether a corpus was made with other settings, of other items or by another model's files."""
+    parts = ("vectors", "items", "fingerprint", "columns")
+    return stored is not None and any(stored.get(part) != own[part] for part in parts)
 
 
 def check_manifest(stored: Mapping[str, Any] | None, own: Mapping[str, Any], out: Path) -> None:

@@ -24,6 +24,7 @@ def best_of(
 ) -> list[Placed]:
     """Return the best ``count`` of those so far and of a row group; equal ones in the order of the corpus."""
     order = np.argsort(-scores, kind="stable")[:count]
+    order = order[np.isfinite(scores[order])]  # of a damaged file; NaN is behind all others, and would sort nothing
     new = [(float(scores[at]), (number, group, int(at) if rows is None else rows[at])) for at in order]
     return sorted([*best, *new], key=lambda one: (-one[0], one[1]))[:count]
 

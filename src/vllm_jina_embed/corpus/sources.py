@@ -39,11 +39,13 @@ class Source:
         root: Folder that the names of its files are relative to, links resolved.
         files: The files; None for all below ``root``.
         prefix: Stands before each name, so that those of several sources differ.
+        suffixes: Of the files below ``root`` that are read.
     """
 
     root: Path
     files: tuple[Path, ...] | None = None
     prefix: str = ""
+    suffixes: tuple[str, ...] = SUFFIXES
 
     def described(self) -> dict[str, object]:
         """Return what tells it from others, for JSON."""
@@ -58,7 +60,7 @@ class Source:
         if self.files is not None:
             yield from self.files
             return
-        for path, error in walk(self.root, SUFFIXES, skip=skip):
+        for path, error in walk(self.root, self.suffixes, skip=skip):
             if error is None:
                 yield path
             else:
@@ -70,18 +72,21 @@ class Source:
         return self.prefix + escape(path.relative_to(self.root).as_posix())
 
 
-def sources_of(names: Sequence[str | os.PathLike[str]]) -> list[Source]:
+def sources_of(
+    names: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], suffixes: tuple[str, ...] = SUFFIXES
+) -> list[Source]:
     """Return the sources that are named.
 
     Args:
         names: Folders, files, and patterns (``docs/**/*.pdf``), in which ``**`` goes into subfolders.
+        suffixes: Of the files below folders that are read.
 
     Raises:
         ConfigError: There is nothing of that name, or a file of another kind; names the kinds.
     """
     if isinstance(names, str | os.PathLike):
         names = [names]
-    found = [_source(os.fspath(name)) for name in names]
+    found = [replace(_source(os.fspath(name)), suffixes=suffixes) for name in names]
     if not found:
         raise ConfigError("there is no source; name a folder, a file or a pattern.")
     if len(found) == 1:

@@ -1,4 +1,4 @@
-"""Which files of a folder are read: by the corpus and by the index of ``mcp``."""
+"""Which files of a folder are read."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -131,11 +131,13 @@ class View:
         bounds: What one answer may cost.
         media: Limits for the images that are opened.
         no_more: What is said of an image over ``max_images``.
+        keeps_images: Whether what opens an image is remembered too, or its key alone.
     """
 
     bounds: Bounds
     media: MediaPolicy
     no_more: str = NO_MORE
+    keeps_images: bool = True
     _named: dict[str, Match] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -212,7 +214,7 @@ class View:
     def _remember(self, match: Match) -> None:
         with self._lock:
             self._named.pop(match.name, None)
-            self._named[match.name] = match
+            self._named[match.name] = match if self.keeps_images else replace(match, image=None)
             while len(self._named) > REMEMBERED:
                 del self._named[next(iter(self._named))]
 

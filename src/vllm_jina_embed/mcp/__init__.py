@@ -1,1 +1,1 @@
-"""Index a folder of images, texts and PDFs on disk, and serve it to agents by the Model Context Protocol."""
+"""Index folders of images, texts and PDFs, and serve a corpus to agents by the Model Context Protocol."""

@@ -1,28 +1,27 @@
-"""An index as a server of the Model Context Protocol: tools whose answers hold texts and images, with citations.
+"""A corpus as a server of the Model Context Protocol: tools whose answers hold texts and images, with citations.
 
-The server speaks on stdin and stdout. The client's model names places and images by what an answer says, or brings an
-image along; it names no file outside the index, and no answer names a path of this machine. What the model reads and
-sees is made in ``frameworks.found_images``.
+The client's model names places and images by what an answer says, or brings an image along; it names no file, and no
+answer names a path of this machine. What the model reads and sees is made in ``frameworks.found_images``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import logging
+import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
-
-from PIL.Image import Image
 
 from .. import __version__
 from .._arrays import Floats
 from .._extras import require
-from ..corpus.chunking import chunks
+from ..corpus import Corpus
 from ..embedder import JinaEmbedder
-from ..errors import ConfigError, VllmJinaError
+from ..errors import InputError, VllmJinaError
 from ..frameworks.found_images import (
     ABOUT_IMAGE,
     ABOUT_QUERY,
@@ -40,8 +39,9 @@ from ..frameworks.found_images import (
 )
 from ..frameworks.shown_text import visible, without_paths
 from ..inputs.images import MediaPolicy, open_image
-from .index import Entry, Index
-from .layout import IMAGE_BYTES
+from .opening import IMAGE_BYTES, embedder_for, opened
+from .places import Place, Places
+from .proof import check_vectors, check_weights, sample_of
 
 require("mcp", "mcp.server.mcpserver")
 
@@ -50,11 +50,10 @@ from mcp.server.mcpserver.exceptions import ToolError  # noqa: E402
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent  # noqa: E402
 from pydantic import Field  # noqa: E402
 
+_log = logging.getLogger(__name__)
 PAGE = Bounds(max_images=1, max_side=1536, max_bytes=800_000, max_characters=20_000)
 """Bounds of one place that is opened."""
 NO_MORE = "get_item shows it"
-ALIKE = 0.99
-"""Cosine over which an embedding that is computed again is the stored one; other weights are far below."""
 INSTRUCTIONS = (
     f"{DESCRIPTION} Pages of PDFs are images beside their texts. Open a place by its id to read it whole or see it "
     "larger."
@@ -64,28 +63,34 @@ INSTRUCTIONS = (
 class Service:
     """The tools, and the embedder that they ask."""
 
-    def __init__(self, index: Index, embedder: JinaEmbedder, bounds: Bounds | None = None) -> None:
-        self._index, self._embedder = index, embedder
+    def __init__(
+        self, corpus: Corpus, embedder: JinaEmbedder, bounds: Bounds | None = None, *, read_files: bool = False
+    ) -> None:
+        self._corpus, self._embedder = corpus, embedder
+        self._places = Places(corpus, read_files=read_files)
         media = own_media(None, embedder.settings)
         self._media = replace(
-            media,
-            allow_local_files=True,
-            allowed_root=index.images,
-            max_bytes=max(media.max_bytes, IMAGE_BYTES),
+            media, allow_local_files=True, allowed_root=None, max_bytes=max(media.max_bytes, IMAGE_BYTES)
         )
-        self._view = View(bounds=bounds or Bounds(), media=self._media, no_more=NO_MORE)
+        self._view = View(bounds=bounds or Bounds(), media=self._media, no_more=NO_MORE, keeps_images=False)
         self._page = View(bounds=PAGE, media=self._media)
+        self._ended = threading.Event()
+        self._sound: asyncio.Task[None] | None = None
         self._ready: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def lifespan(self, server: Any) -> AsyncIterator[None]:
         """Start the engine beside the first messages, so that the client does not wait for it, and stop it at last."""
+        self._sound = asyncio.create_task(asyncio.to_thread(check_vectors, self._corpus, self._ended))
         self._ready = asyncio.create_task(self._check())
         try:
             yield
         finally:
+            self._ended.set()
             self._ready.cancel()
+            await asyncio.gather(self._sound, self._ready, return_exceptions=True)
             await self._embedder.aclose()
+            await self._corpus.aclose()
 
     async def search(
         self,
@@ -95,11 +100,11 @@ class Service:
     ) -> CallToolResult:
         """Search texts and images; the model reads of it what ``found_images`` says."""
         try:
-            embedding = await self._embedding(query, image)
-            found = self._index.search(embedding, count)
-        except VllmJinaError as error:
-            raise ToolError(self._public(error)) from error
-        shown = await asyncio.to_thread(self._view.blocks, [self._match(entry, score) for entry, score in found])
+            embedding, tokens = await self._vectors(query, image)
+            found = await asyncio.to_thread(self._places.search, embedding, tokens, count)
+            shown = await asyncio.to_thread(self._shown, found)
+        except Exception as error:
+            raise self._told(error) from error
         return CallToolResult(content=list(map(_block, shown)))
 
     async def get_item(
@@ -107,122 +112,154 @@ class Service:
         id: Annotated[str, Field(description="As in a search's result: report.pdf#page=3.")],  # noqa: A002
     ) -> CallToolResult:
         """Open one place: its whole text and its image or page, larger, and the ids of what is before and after."""
-        entry = self._index.get(id.strip())
-        if entry is None:
+        try:
+            place = await asyncio.to_thread(self._places.get, id.strip())
+            blocks = [] if place is None else await asyncio.to_thread(self._opened, place)
+        except Exception as error:
+            raise self._told(error) from error
+        if not blocks:
             raise ToolError(f"there is no place {id[:80]!r}; search names the ids.")
-        sides = zip(("before", "after"), self._index.neighbours(entry), strict=True)
-        notes = [f"{side}: {visible(other.id)}" for side, other in sides if other is not None]
-        head = "; ".join([f"{entry.citation} (id {visible(entry.id)})", *notes])
-        blocks: list[Block] = [f"{head}\n{cut(entry.text, PAGE.max_characters)}".strip()]
-        if entry.image is not None:
-            note, image = await asyncio.to_thread(self._page.shown, self._match(entry))
-            blocks.append(f"(the image {note})" if image is None else image)
         return CallToolResult(content=list(map(_block, blocks)))
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    async def _embedding(self, query: str | None, image: str | None) -> Floats:
-        """Return the embedding to search by.
+    async def _vectors(self, query: str | None, image: str | None) -> tuple[Floats | None, Floats | None]:
+        """Return the embedding and the multi-vector to search by, of which the corpus may have one alone.
 
-        That of a place is stored in the index; only where the model has a prompt of its own for images that are
+        Those of a place are stored in the corpus; only where the model has a prompt of its own for images that are
         searched by, an image is embedded again.
         """
-        entry = self._place(one_of(query, image)[1])
-        question = Question() if entry is not None else self._view.question(query, image)
+        name = one_of(query, image)[1]
+        place = await asyncio.to_thread(self._places.get, name) if name else None
+        question = Question() if place is not None else self._view.question(query, image)
         if isinstance(question.image, Match):
-            entry = self._place(question.image.key)
-        if entry is not None and (entry.image is None or not self._asks_otherwise):
-            return self._index.embedding(entry)
+            place = await asyncio.to_thread(self._places.get, question.image.key)
+        assert self._sound is not None
+        await asyncio.shield(self._sound)
+        if place is not None and (place.image is None or not self._asks_otherwise):
+            stored = await asyncio.to_thread(self._places.vectors, place)
+            if any(rows is not None for rows in stored):
+                return stored
         assert self._ready is not None
         await asyncio.shield(self._ready)
         with errors_for(question):
-            if entry is None and question.image is None:
-                rows = await self._embedder.aembed_queries([question.text])
-            else:
-                asked = question.image if entry is None else await asyncio.to_thread(self._opened, entry)
-                rows = await self._embedder.aembed([{"image": asked}], prompt_name="query")
-        row: Floats = rows[0]
-        return row
+            return await self._embedded(await asyncio.to_thread(self._asked, question, place))
+
+    def _asked(self, question: Question, place: Place | None) -> dict[str, Any]:
+        """Return the item that is embedded."""
+        if place is not None and place.image is not None:
+            image = self._places.image(place.image, self._media)
+            if isinstance(image, Exception):
+                raise image
+            return {"image": open_image(image, self._media)}
+        if place is not None:
+            return {"text": place.text}
+        return {"text": question.text} if question.image is None else {"image": question.image}
+
+    async def _embedded(self, item: dict[str, Any]) -> tuple[Floats | None, Floats | None]:
+        embedding = tokens = None
+        if self._corpus.settings["dimensions"] is not None:
+            (embedding,) = await self._embedder.aembed([item], prompt_name="query")
+        if self._corpus.settings["token_dimensions"] is not None:
+            (tokens,) = await self._embedder.aembed_multi_vector([item], prompt_name="query")
+        return embedding, tokens
 
     @property
     def _asks_otherwise(self) -> bool:
-        """Whether an image that is searched by has another prompt than one in the index."""
+        """Whether an image that is searched by has another prompt than one in the corpus."""
         row, task = self._embedder.checkpoint.row, self._embedder.task
         asked, stored = (row.template("image", role, task) for role in ("query", "passage"))
         return asked != stored
 
-    def _opened(self, entry: Entry) -> Image:
-        """Return the image of a place in the index."""
-        assert entry.image is not None
-        return open_image(self._index.folder / entry.image, self._media)
-
-    def _place(self, name: str) -> Entry | None:
-        """Return the place of an id, or of an image's path in the index."""
-        return (self._index.get(name) or self._index.of_image(name)) if name else None
-
     async def _check(self) -> None:
-        """Compute one stored embedding again: a model of the same name may have other weights by now."""
-        entry = self._index.entries[0]
-        if entry.image is None:
-            (again,) = await self._embedder.aembed_passages([next(text for _, _, text in chunks(entry.text))])
-        else:
-            (again,) = await self._embedder.aembed_images([await asyncio.to_thread(self._opened, entry)])
-        if not float(again @ self._index.embedding(entry)) >= ALIKE:
-            raise ConfigError("the index was built with other weights than the model has now; index it anew.")
+        """Compute one stored vector again: a model of the same name may have other weights by now."""
+        assert self._sound is not None
+        await asyncio.shield(self._sound)
+        sample = await asyncio.to_thread(sample_of, self._corpus, self._media)
+        await check_weights(self._corpus, sample, self._embedder)
 
-    def _public(self, error: Exception) -> str:
-        """Return what the client's model is told: no path of this machine."""
-        return without_paths(str(error), str(self._index.folder), str(self._index.settings["model"]))
+    def _told(self, error: Exception) -> ToolError:
+        """Return what the client's model is told: no path of this machine, and of a fault in the corpus its kind."""
+        if isinstance(error, VllmJinaError):
+            folder = self._corpus.folder
+            paths = (str(folder), str(folder.parent), str(self._corpus.settings["model"]))
+            return ToolError(without_paths(str(error), *paths))
+        _log.error("the corpus cannot be read", exc_info=error)
+        return ToolError(
+            f"the corpus cannot be read ({type(error).__name__}). If it was made again, start the server again."
+        )
 
-    def _match(self, entry: Entry, score: float | None = None) -> Match:
+    def _shown(self, found: list[Place]) -> list[Block]:
+        matches: list[Match] = []
+        shown = 0
+        for place in found:
+            matches.append(self._match(place, opens=shown < self._view.bounds.max_images))
+            shown += not (matches[-1].image is None or isinstance(matches[-1].image, InputError))
+        return self._view.blocks(matches)
+
+    def _opened(self, place: Place) -> list[Block]:
+        sides = zip(("before", "after"), self._places.neighbours(place), strict=True)
+        notes = [f"{side}: {visible(other)}" for side, other in sides if other is not None]
+        head = "; ".join([f"{place.citation} (id {visible(place.id)})", *notes])
+        blocks: list[Block] = [f"{head}\n{cut(place.text, PAGE.max_characters)}".strip()]
+        if place.image is not None:
+            note, image = self._page.shown(self._match(place))
+            blocks.append(f"(the image {note})" if image is None else image)
+        return blocks
+
+    def _match(self, place: Place, *, opens: bool = True) -> Match:
+        image: Any = None
+        if place.image is not None:
+            image = self._places.image(place.image, self._media) if opens else InputError(NO_MORE)
         return Match(
-            source=entry.citation,
-            id=visible(entry.id),
-            score=score,
-            text=entry.text,
-            image=None if entry.image is None else self._index.folder / entry.image,
-            key=entry.id,
+            source=place.citation,
+            id=visible(place.id),
+            score=place.score,
+            text=place.text,
+            image=image,
+            key=place.id,
         )
 
 
 def server_of(
-    folder: Path,
+    corpus: str | os.PathLike[str],
     *,
+    journal: str | os.PathLike[str] | None = None,
     engine_kwargs: dict[str, Any] | None = None,
+    read_files: bool = False,
     media: MediaPolicy | None = None,
     max_images: int = 4,
     max_side: int = 768,
     max_bytes: int = 200_000,
     max_characters: int = 2000,
 ) -> MCPServer[None]:
-    """Return the server of an index.
+    """Return the server of a corpus.
 
     Args:
-        folder: The index.
-        engine_kwargs: For vLLM, as in ``JinaEmbedder``.
-        media: Limits for images: those of the index, and those that a client brings along. A client never names a file,
-            and the images of the index lie in its folder, whatever it says of local files.
+        corpus: An index, or what the command ``embed`` was given as ``--out``: a folder, or ``lancedb://DIR/TABLE``.
+        journal: Folder of a table's journal, where ``embed`` was given one.
+        engine_kwargs: For vLLM, as in ``JinaEmbedder``; None takes those that the corpus was made with.
+        read_files: Whether images that the corpus does not keep are read from the files that it was made of. They lie
+            below the folders that its manifest names, so serve a corpus of somebody else without.
+        media: Limits for images: those of the corpus, and those that a client brings along. A client never names a
+            file, whatever it says of local files.
         max_images: Images shown per answer; further ones are named only.
         max_side: Longest side of a shown image in pixels; larger ones are reduced.
         max_bytes: Most bytes of a shown image, which is a JPEG.
         max_characters: Characters given of a text.
 
     Raises:
-        ConfigError: There is no such index, its model is not there, or names a bound that is too small.
+        ConfigError: There is no such corpus, its model is not there, or names a bound that is too small.
     """
     bounds = Bounds(max_images=max_images, max_side=max_side, max_bytes=max_bytes, max_characters=max_characters)
     policy = replace(own_media(media), allow_local_files=False)
-    index = Index(folder)
-    keywords = {name: value for name, value in index.settings.items() if name != "vectors"}
-    embedder = JinaEmbedder(**keywords, media=policy, engine_kwargs=engine_kwargs)
-    if (vectors := embedder.checkpoint.row.vectors) != index.settings["vectors"]:
-        embedder.close()
-        raise ConfigError(
-            f"{str(folder)!r} was made with vectors={index.settings['vectors']!r}, and the files of {embedder.model!r} "
-            f"give the row {embedder.checkpoint.row.name!r} with {vectors!r}: questions would have other prompts. "
-            "Index it anew, or search it in a program that registers its row."
-        )
-    service = Service(index, embedder, bounds)
+    found = opened(corpus, journal=journal)
+    try:
+        embedder = embedder_for(found, engine_kwargs=engine_kwargs, media=policy)
+    except BaseException:
+        found.close()
+        raise
+    service = Service(found, embedder, bounds, read_files=read_files)
     server: MCPServer[None] = MCPServer(
         "vllm-jina-embed", instructions=INSTRUCTIONS, version=__version__, lifespan=service.lifespan
     )

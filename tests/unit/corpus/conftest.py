@@ -12,7 +12,11 @@ from tests.support.fake_engine import FakeEngine
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import JinaEmbedder
 
-collect_ignore = [] if find_spec("pyarrow") else ["test_embed.py", "test_parts.py", "test_search.py", "test_kills.py"]
+collect_ignore = (
+    []
+    if find_spec("pyarrow")
+    else ["test_embed.py", "test_parts.py", "test_search.py", "test_kills.py", "test_index_settings.py"]
+)
 
 
 @pytest.fixture

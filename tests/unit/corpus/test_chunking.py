@@ -13,6 +13,32 @@ SYLLABLES = ["a", "bb", "word", "x" * 30, " ", "  ", "\n", "\n\n", "\r\n", "\r",
 SYLLABLES += ["\x1c", "\x1f", "\x85", "\xa0", "\u2028", "\u2029", "\u3000", "\u200b", "\ufeff", "安", "😀"]
 
 
+LONG = "word " * 100
+
+
+def test_a_text_is_cut_at_empty_lines_and_knows_its_lines() -> None:
+    """Paragraphs are joined while there is room."""
+    text = "one\ntwo\n\n\nthree\n\n" + "four " * 3
+    assert list(chunks(text, 100)) == [(1, 7, "one\ntwo\n\nthree\n\nfour four four")]
+    assert list(chunks(text, 14)) == [(1, 5, "one\ntwo\n\nthree"), (7, 7, "four four four")]
+
+
+@pytest.mark.parametrize("text", [LONG, LONG.replace(" ", ""), LONG.replace(" ", "\n"), f"{LONG}\n\n{LONG}"])
+@pytest.mark.parametrize("most", [7, 33, 10_000])
+def test_no_piece_is_too_long_and_no_letter_is_lost(text: str, most: int) -> None:
+    found = list(chunks(text, most))
+    assert max(len(piece) for *_, piece in found) <= most
+    assert "".join("".join(piece.split()) for *_, piece in found) == "".join(text.split())
+    assert [first for first, *_ in found] == sorted(first for first, *_ in found)
+    for *_, piece in found:
+        assert [again for *_, again in chunks(piece, most)] == [piece]
+
+
+@pytest.mark.parametrize("text", ["", "  \n\t\n"])
+def test_nothing_gives_nothing(text: str) -> None:
+    assert list(chunks(text)) == []
+
+
 @pytest.mark.fire
 @pytest.mark.parametrize("most", [1, 2, 3, 7, 14, 33, 100, 1200])
 def test_pieces_are_those_of_the_first_implementation(most: int) -> None:

@@ -1,4 +1,4 @@
-"""A folder as places: what is cut where, what is passed over, what is left out with a reason."""
+"""A folder as an index reads it: what is cut where, what is passed over, what is left out with a reason."""
 
 from __future__ import annotations
 
@@ -10,33 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.support.images import encoded, noise
+from tests.support.indexes import read
 from tests.support.pdfs import locked, make_pdf
-from vllm_jina_embed.mcp.reading import chunks, read_folder
-
-LONG = "word " * 100
-
-
-def test_a_text_is_cut_at_empty_lines_and_knows_its_lines() -> None:
-    """Paragraphs are joined while there is room."""
-    text = "one\ntwo\n\n\nthree\n\n" + "four " * 3
-    assert list(chunks(text, 100)) == [(1, 7, "one\ntwo\n\nthree\n\nfour four four")]
-    assert list(chunks(text, 14)) == [(1, 5, "one\ntwo\n\nthree"), (7, 7, "four four four")]
-
-
-@pytest.mark.parametrize("text", [LONG, LONG.replace(" ", ""), LONG.replace(" ", "\n"), f"{LONG}\n\n{LONG}"])
-@pytest.mark.parametrize("most", [7, 33, 10_000])
-def test_no_piece_is_too_long_and_no_letter_is_lost(text: str, most: int) -> None:
-    found = list(chunks(text, most))
-    assert max(len(piece) for *_, piece in found) <= most
-    assert "".join("".join(piece.split()) for *_, piece in found) == "".join(text.split())
-    assert [first for first, *_ in found] == sorted(first for first, *_ in found)
-    for *_, piece in found:
-        assert [again for *_, again in chunks(piece, most)] == [piece]
-
-
-@pytest.mark.parametrize("text", ["", "  \n\t\n"])
-def test_nothing_gives_nothing(text: str) -> None:
-    assert list(chunks(text)) == []
 
 
 def test_a_folder_is_read_in_order(tmp_path: Path) -> None:
@@ -46,43 +21,46 @@ def test_a_folder_is_read_in_order(tmp_path: Path) -> None:
     (tmp_path / "b" / "photo.JPG").write_bytes(encoded(image, "JPEG"))
     (tmp_path / "a.bmp").write_bytes(encoded(image, "BMP"))
     (tmp_path / "notes.md").write_text("\ufeffGrüße\n\n安", encoding="utf-8")
-    (tmp_path / "table.csv").write_text("1,2")
+    for name in ("table.csv", "rows.jsonl", "rows.parquet"):
+        (tmp_path / name).write_text("1,2")
     (tmp_path / ".hidden.md").write_text("secret")
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "notes.md").write_text("secret")
-    left_out: dict[str, str] = {}
-    bmp, photo, notes = read_folder(tmp_path, left_out)
+    found, left_out = read(tmp_path)
     assert left_out == {}
-    assert [place.id for place in (bmp, photo, notes)] == ["a.bmp", "b/photo.JPG", "notes.md#L1-3"]
-    assert photo.image == ((tmp_path / "b" / "photo.JPG").read_bytes(), "image/jpeg")
-    assert bmp.image is not None
-    assert bmp.image[1] == "image/png"
-    assert Image.open(BytesIO(bmp.image[0])).tobytes() == image.tobytes()
-    assert (notes.text, notes.source, notes.image) == ("Grüße\n\n安", "notes.md", None)
+    assert list(found) == ["a.bmp", "b/photo.JPG", "notes.md#L1-3"]
+    assert found["b/photo.JPG"].file == (tmp_path / "b" / "photo.JPG").read_bytes()
+    assert found["a.bmp"].file is not None
+    made = Image.open(BytesIO(found["a.bmp"].file))
+    assert (made.format, made.tobytes()) == ("PNG", image.tobytes())
+    assert (found["notes.md#L1-3"].text, found["notes.md#L1-3"].kind) == ("Grüße\n\n安", "text")
 
 
 def test_what_cannot_be_read_is_left_out_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
     (tmp_path / "latin.txt").write_bytes("Grüße".encode("latin-1"))
     (tmp_path / "fine.txt").write_text("fine")
-    left_out: dict[str, str] = {}
-    assert [place.text for place in read_folder(tmp_path, left_out)] == ["fine"]
+    found, left_out = read(tmp_path)
+    assert [content.text for content in found.values()] == ["fine"]
     assert set(left_out) == {"broken.png", "latin.txt"}
     assert "not an image that can be read" in left_out["broken.png"]
     assert "utf-8" in left_out["latin.txt"]
 
 
 def test_links_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
-    """Nor is the index inside it read."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
-    for folder in (inside, outside, inside / "index"):
+    for folder in (inside, outside):
         folder.mkdir()
         (folder / "note.txt").write_text(folder.name)
     (inside / "link.txt").symlink_to(outside / "note.txt")
     (inside / "folder").symlink_to(outside)
     (inside / "again.txt").symlink_to(inside / "note.txt")
-    found = read_folder(inside, {}, skip=inside / "index")
-    assert [(place.source, place.text) for place in found] == [("again.txt", "inside"), ("note.txt", "inside")]
+    found, left_out = read(inside)
+    assert {name: content.text for name, content in found.items()} == {
+        "again.txt#L1-1": "inside",
+        "note.txt#L1-1": "inside",
+    }
+    assert left_out == {"link.txt": "it is a link that leads out of the folder."}
 
 
 @pytest.mark.fire
@@ -95,20 +73,19 @@ def test_a_bad_page_costs_no_other(tmp_path: Path) -> None:
     (tmp_path / "million.pdf").write_bytes(four.replace(b"/Count 4/", b"/Count 1000000/"))
     (tmp_path / "cut.pdf").write_bytes(four[: len(four) // 2])
     (tmp_path / "locked.pdf").write_bytes(locked())
-    left_out: dict[str, str] = {}
-    found = [place.id for place in read_folder(tmp_path, left_out)]
-    assert found == [
+    found, left_out = read(tmp_path)
+    assert list(found) == [
         *[f"million.pdf#page={number}" for number in (1, 2, 3, 4)],
         *[f"missing.pdf#page={number}" for number in (1, 3, 4)],
         *[f"thin.pdf#page={number}" for number in (1, 3, 5)],
     ]
     assert "side ratios up to 200" in left_out["thin.pdf#page=2"]
     assert "side ratios up to 200" in left_out["thin.pdf#page=4"]
-    assert "Failed to load page" in left_out["missing.pdf#page=2"]
-    assert left_out["million.pdf"] == "999976 more of its pages cannot be read."
+    assert "Failed to" in left_out["missing.pdf#page=2"]
+    assert left_out["million.pdf#page=24"] == "its pages from 24 to 1000000 are not there, as many before them."
     assert "cannot be read as a PDF" in left_out["cut.pdf"]
     assert "Unlock it first" in left_out["locked.pdf"]
-    assert len(left_out) == 26
+    assert len(left_out) == 25
 
 
 @pytest.mark.fire
@@ -126,8 +103,8 @@ def test_what_is_wrong_with_one_file_is_told_by_its_name(tmp_path: Path) -> None
     (tmp_path / "a.pdf" / "inside.txt").write_text("inside")
     (tmp_path / os.fsdecode(b"bad\xff.png")).write_bytes(b"no image")
     (tmp_path / "utf16.txt").write_text("fine", encoding="utf-16")
-    left_out: dict[str, str] = {}
-    assert [place.text for place in read_folder(tmp_path, left_out)] == ["inside", "fine"]
+    found, left_out = read(tmp_path)
+    assert [content.text for content in found.values()] == ["inside", "fine"]
     assert {name: reason.partition(" (")[0] for name, reason in left_out.items()} == {
         r"bad\xff.png": left_out[r"bad\xff.png"],
         "dangling.png": "it cannot be read",
@@ -136,7 +113,7 @@ def test_what_is_wrong_with_one_file_is_told_by_its_name(tmp_path: Path) -> None
         "loop.txt": "it cannot be read",
         "outside.md": "it is a link that leads out of the folder.",
         "pipe.md": "it is not a regular file.",
-        "utf16.txt": "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+        "utf16.txt": "it is not valid UTF-8",
     }
 
 
@@ -148,7 +125,7 @@ def test_a_folder_may_be_deeper_than_python_recurses(tmp_path: Path) -> None:
         folders[-1].mkdir()
     (file := folders[-1] / "deep.txt").write_text("deep")
     try:
-        assert [place.text for place in read_folder(tmp_path, {})] == ["deep"]
+        assert [content.text for content in read(tmp_path)[0].values()] == ["deep"]
     finally:
         file.unlink()
         for folder in reversed(folders[1:]):
@@ -158,4 +135,4 @@ def test_a_folder_may_be_deeper_than_python_recurses(tmp_path: Path) -> None:
 @pytest.mark.fire
 def test_pieces_of_one_long_line_have_ids_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "long.md").write_text("word " * 600)
-    assert [place.id for place in read_folder(tmp_path, {})] == ["long.md#L1-1", "long.md#L1-1.2", "long.md#L1-1.3"]
+    assert list(read(tmp_path)[0]) == ["long.md#L1-1", "long.md#L1-1.2", "long.md#L1-1.3"]
