@@ -89,7 +89,7 @@ def search(options: argparse.Namespace) -> int:
 
 
 def _embedder(options: argparse.Namespace) -> JinaEmbedder:
-    names = ("revision", "task", "dimensions", "max_pixels", "fusion", "long_text")
+    names = ("revision", "task", "dimensions", "max_pixels", "max_length", "truncate", "fusion", "long_text")
     settings: dict[str, Any] = {name: getattr(options, name) for name in names}
     if options.server:
         if options.engine_kwargs is not None:

@@ -86,8 +86,6 @@ class PdfEntries(Closing):
         pdf = self._take(path)
         count = len(pdf)
         self._put(path, pdf)
-        if not count:
-            raise ItemError("the PDF has no page.", kind="empty")
         kinds = ("image", "text") if columns.pages == "both" else (columns.pages,)
         missing = 0
         for number in range(1, count + 1):

@@ -6,6 +6,7 @@ import hashlib
 import sqlite3
 
 from .._closing import Closing
+from ..errors import WriteError
 
 
 class Seen(Closing):
@@ -18,9 +19,19 @@ class Seen(Closing):
         self._database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY) WITHOUT ROWID")
 
     def add(self, name: str) -> bool:
-        """Add an id, and tell whether it was new."""
+        """Add an id, and tell whether it was new.
+
+        Raises:
+            WriteError: The disk of temporary files is full, for example.
+        """
         digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,)).rowcount == 1
+        try:
+            return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,)).rowcount == 1
+        except sqlite3.OperationalError as error:
+            raise WriteError(
+                f"the ids of the corpus cannot be written to a temporary file ({error}). Make room, or name another "
+                "folder in SQLITE_TMPDIR, and run the same command again: every finished shard is kept."
+            ) from error
 
     def close(self) -> None:
         """Delete the file."""
