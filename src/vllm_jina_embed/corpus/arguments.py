@@ -48,7 +48,8 @@ def add_embed(commands: Any) -> argparse.ArgumentParser:
     run.add_argument("--overwrite", action="store_true", help="begin anew where another corpus is")
     run.add_argument("--retry-errors", action="store_true", help="compute shards with errors again")
     run.add_argument("--strict", action="store_true", help="exit with 1 if an item has no vector")
-    run.add_argument("--dry-run", action="store_true", help="count items, tokens and bytes; compute nothing")
+    run.add_argument("--dry-run", action="store_true", help="count items, tokens, bytes and hours; compute nothing")
+    run.add_argument("--rate", type=float, metavar="N", help="items a second that were measured, for --dry-run")
     return parser
 
 

@@ -22,9 +22,11 @@ from .files import commit, temporary
 from .work import Result
 
 DTYPES = ("float32", "float16", "int8", "binary")
-GROUP_BYTES = 128 * 1024 * 1024
-"""Bytes of vectors in a row group: 16,384 rows of 2048 numbers in float32."""
-GROUP_ROWS, MULTI_ROWS = 16_384, 512
+GROUP_BYTES = 16 * 1024 * 1024
+"""Bytes of embeddings in a row group: 2048 rows of 2048 numbers in float32; five times that while it is written."""
+HELD_BYTES = 64 * 1024 * 1024
+"""Bytes of multi-vectors and kept images after which a row group ends."""
+GROUP_ROWS, MULTI_ROWS = 4096, 512
 """Most rows of a row group, and those with a multi-vector."""
 EMBEDDING, BITS, MULTI_VECTOR = "embedding", "embedding_bits", "multi_vector"
 
@@ -201,9 +203,9 @@ class Destination(Protocol):
 class ParquetParts:
     """A file ``part-00000.parquet`` for each shard; a row group is written while the next one is computed."""
 
-    def __init__(self, folder: Path, shape: Shape) -> None:
-        self._folder, self._shape = folder, shape
-        self._number = -1
+    def __init__(self, folder: Path, shape: Shape, *, held_bytes: int = HELD_BYTES) -> None:
+        self._folder, self._shape, self._most = folder, shape, held_bytes
+        self._number, self._held = -1, 0
         self._rows: list[Result] = []
         self._writer: Any = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="corpus-write")
@@ -223,23 +225,25 @@ class ParquetParts:
 
     def begin(self, number: int) -> None:
         """See ``Destination``."""
-        self._number, self._rows = number, []
+        self._number, self._rows, self._held = number, [], 0
         for old in self._folder.glob(f".{self.part(number).name}.*.tmp"):
             old.unlink(missing_ok=True)
 
     def add(self, results: Sequence[Result]) -> None:
         """See ``Destination``."""
-        self._rows += results
-        while len(self._rows) >= self._shape.group_rows:
-            self._write(self._rows[: self._shape.group_rows])
-            self._rows = self._rows[self._shape.group_rows :]
+        for result in results:
+            self._rows.append(result)
+            self._held += result.large_bytes
+            if len(self._rows) == self._shape.group_rows or self._held >= self._most:
+                self._write(self._rows)
+                self._rows, self._held = [], 0
 
     def finish(self) -> dict[str, Any]:
         """See ``Destination``; a shard without rows has no file."""
         path = self.part(self._number)
         if self._rows:
             self._write(self._rows)
-            self._rows = []
+            self._rows, self._held = [], 0
         self._wait()
         if self._writer is None:
             path.unlink(missing_ok=True)
