@@ -43,7 +43,7 @@ def main() -> None:
     if chosen.run is not None:
         print(json.dumps(_run(chosen.run, chosen.dimensions, chosen.rows_per_file)))
         return
-    print(json.dumps(machine()))
+    print(json.dumps(machine()), flush=True)
     if chosen.memory:
         memory(chosen.counts, chosen.dimensions, chosen.rows_per_file)
     for name in () if chosen.memory else chosen.checkpoint:
@@ -78,7 +78,10 @@ def rate(name: str, count: int, rounds: int) -> None:
     ratios = [stream / own for stream, own in zip(seconds["embed_stream"], seconds["embed"], strict=True)]
     found = {way: round(count / statistics.median(times), 1) for way, times in seconds.items()}
     shown = [round(ratio, 3) for ratio in ratios]
-    print(json.dumps({"checkpoint": name, **found, "ratios": shown, "ratio": round(statistics.median(ratios), 3)}))
+    print(
+        json.dumps({"checkpoint": name, **found, "ratios": shown, "ratio": round(statistics.median(ratios), 3)}),
+        flush=True,
+    )
 
 
 def _write(source: Path, count: int) -> list[str | bytes]:
@@ -99,18 +102,35 @@ def _write(source: Path, count: int) -> list[str | bytes]:
 
 def memory(counts: list[int], dimensions: int, rows_per_file: int) -> None:
     """Print the peak of a process for each number of items, and how far it is from that of the first."""
-    from tests.support.corpus_files import write_corpus
-
     peaks = []
     for count in counts:
         with tempfile.TemporaryDirectory() as work:
-            write_corpus(Path(work, "in"), count * 5 // 6)
+            _write_mixed(Path(work, "in"), count)
             command = [sys.executable, "-m", "benchmarks.corpus", "--run", work, "--dimensions", str(dimensions)]
             command += ["--rows-per-file", str(rows_per_file)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
         peaks.append(found["peak_mb"])
         print(json.dumps({"items": count, **found, "of_first": round(peaks[-1] / peaks[0], 3)}), flush=True)
+
+
+def _write_mixed(source: Path, count: int) -> None:
+    """Write folders of 100 items: images, texts, pages of a PDF and rows, so that every part of the corpus is alike."""
+    from tests.support.images import encoded, noise
+    from tests.support.pdfs import make_pdf
+
+    quarter = 25
+    pdf = make_pdf(*[(120, 160)] * quarter)
+    images = [encoded(noise(160, 120, seed=number), "JPEG") for number in range(quarter)]
+    for start in range(0, count, 4 * quarter):
+        folder = source / f"{start:08d}"
+        folder.mkdir(parents=True)
+        for number in range(quarter):
+            (folder / f"{number:02d}.jpg").write_bytes(images[number])
+            (folder / f"{number:02d}.md").write_text(f"Note {start} {number}.\n\n" + "It says so. " * 20)
+        (folder / "pages.pdf").write_bytes(pdf)
+        rows = [{"id": f"{start}-{number}", "text": f"Row {number} of {start}"} for number in range(quarter)]
+        (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
 
 def _run(work: Path, dimensions: int, rows_per_file: int) -> dict[str, Any]:

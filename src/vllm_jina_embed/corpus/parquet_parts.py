@@ -139,7 +139,6 @@ def _value(name: str, result: Result) -> Any:
 
 
 def _array(rows: Any) -> np.ndarray:
-    assert rows is not None
     return np.asarray(rows, dtype=np.float32)
 
 
