@@ -23,6 +23,7 @@ from .hours import hours_of
 from .job import Kinds, checked_vectors
 from .reports import duration, table
 from .sources import check_extras, entries, sources_of
+from .work import Vectors
 
 SAMPLE = 200
 """Items that are loaded to estimate the tokens of all."""
@@ -110,17 +111,12 @@ def estimate_corpus(
     mean = image_mean = None
     if tokens and None not in tokens:
         mean, image_mean = (sum(numbers) / len(tokens) for numbers in zip(*filter(None, tokens), strict=True))
-    settings = embedder.settings
-    size = settings.dimensions * NUMBER_BYTES[dtype or "float32"] if kinds.embedding else 0.0
-    if kinds.multi_vector:
-        width = settings.checkpoint.token_dimensions * (4 if dtype == "float32" else 2)
-        size += width * (mean or 0) / pool_factor
     total = None if mean is None else mean * items
     hours, hours_by = hours_of(
         items,
         total,
         (image_mean or 0) * items,
-        weights=multiplying_weights(settings.checkpoint.location),
+        weights=multiplying_weights(embedder.settings.checkpoint.location),
         passes=kinds.embedding + kinds.multi_vector,
         rate=rate,
     )
@@ -130,10 +126,20 @@ def estimate_corpus(
         errors=dict(errors),
         sampled=len(tokens),
         tokens=None if total is None else round(total),
-        bytes=round(size * items),
+        bytes=round(_size(kinds, dtype, mean or 0) * items),
         hours=None if hours is None else float(f"{hours:.3g}"),
         hours_by=hours_by,
     )
+
+
+def _size(kinds: Vectors, dtype: str | None, tokens: float) -> float:
+    """Return the bytes of an item's vectors."""
+    settings = kinds.embedder.settings
+    size = settings.dimensions * NUMBER_BYTES[dtype or "float32"] if kinds.embedding else 0.0
+    if kinds.multi_vector:
+        width = settings.checkpoint.token_dimensions * (4 if dtype == "float32" else 2)
+        size += width * tokens / kinds.pool_factor
+    return float(size)
 
 
 def _sample(
