@@ -154,7 +154,9 @@ def _all(sources: Iterable[Source], columns: Columns, skip: Path | None, pdfs: P
             except MissingExtraError:
                 raise
             except Exception as error:  # one bad file ends no other
-                yield bad(name, name, item_error(error, "row" if suffix in TABLES else "unreadable"))
+                is_table = suffix in TABLES  # of which rows were read before
+                problem = item_error(error, "row" if is_table else "unreadable")
+                yield bad(name, name, problem, size=0 if is_table else _size(path))
 
 
 def _inside(source: Source, columns: Columns) -> MediaPolicy:
@@ -168,11 +170,16 @@ def total_size(sources: Iterable[Source], *, skip: Path | None = None) -> int:
     for source in sources:
         for path in source.paths(skip):
             if isinstance(path, Path):
-                try:
-                    total += path.stat().st_size
-                except OSError:
-                    continue
+                total += _size(path)
     return total
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file; 0 where nobody knows."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def check_extras(sources: Iterable[Source], *, skip: Path | None = None) -> None:
