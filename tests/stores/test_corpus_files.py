@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,55 @@ def test_datasets(corpus: Corpus, vectors: np.ndarray, tmp_path: Path) -> None:
     found = datasets.Dataset.from_parquet([str(part) for part in corpus.parts], cache_dir=str(tmp_path))
     assert found.features["embedding"].length == 32
     assert np.allclose(np.array(found["embedding"][:]), vectors, atol=1e-3)
+
+
+def test_duckdb(corpus: Corpus, vectors: np.ndarray, good: list[str]) -> None:
+    """Numbers are the same, and lists are compared as they are."""
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect() as database:
+        parts = database.read_parquet([str(part) for part in corpus.parts])
+        database.register("corpus", parts)
+        assert dict(zip(parts.columns, map(str, parts.types), strict=True))["multi_vector"] == "FLOAT[][]"
+        found = database.sql("SELECT id, year, embedding FROM corpus").fetchall()
+        assert [row[:2] for row in found[:2]] == [(good[0], 1990), (good[1], 1991)]
+        assert np.array_equal(np.array([row[2] for row in found], np.float32), _stored(vectors, corpus))
+        query = "SELECT id FROM corpus ORDER BY list_cosine_similarity(embedding, ?::FLOAT[]) DESC LIMIT 1"
+        assert database.execute(query, [vectors[3].tolist()]).fetchall() == [(good[3],)]
+
+
+def _stored(vectors: np.ndarray, corpus: Corpus) -> np.ndarray:
+    return vectors.astype(corpus.settings["dtype"]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    """Spark in this process's own Java; without what it writes beside the folder it is started in."""
+    pyspark_sql = pytest.importorskip("pyspark.sql")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    session = (
+        pyspark_sql.SparkSession.builder.master("local[1]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .getOrCreate()
+    )
+    yield session
+    session.stop()
+
+
+def test_spark(corpus: Corpus, vectors: np.ndarray, good: list[str], spark: Any) -> None:
+    """Embeddings are arrays of floats; a file with a float16 column is refused, as docs/corpus.md says."""
+    frame = spark.read.parquet
+    parts = [str(part) for part in corpus.parts]
+    if corpus.settings["dtype"] == "float16":
+        with pytest.raises(Exception, match="FLOAT16"):
+            frame(*parts).collect()
+        return
+    types = dict(frame(*parts).dtypes)
+    assert (types["embedding"], types["multi_vector"]) == ("array<float>", "array<array<float>>")
+    found = {row["id"]: row["embedding"] for row in frame(*parts).select("id", "embedding").collect()}
+    assert np.array_equal(np.array([found[name] for name in good], np.float32), vectors)
 
 
 def test_lancedb(corpus: Corpus, vectors: np.ndarray, good: list[str], tmp_path: Path, embedder: JinaEmbedder) -> None:

@@ -14,14 +14,14 @@ from vllm_jina_embed.engine.pool import EnginePool
 from vllm_jina_embed.prompts.base import Prompt
 
 
-def write_folder(path: Path) -> Path:
-    """Write a checkpoint without weights: its facts and its tokenizer."""
+def write_folder(path: Path, *, hidden: int = 64) -> Path:
+    """Write a checkpoint without weights: its facts and its tokenizer; embeddings have ``hidden`` numbers."""
     path.mkdir(parents=True, exist_ok=True)
     config = {
         "model_type": "qwen2_5_vl",
         "architectures": ["Qwen2_5_VLForConditionalGeneration"],
-        "text_config": {"hidden_size": 64},
-        "matryoshka_dims": [16, 32, 64],
+        "text_config": {"hidden_size": hidden},
+        "matryoshka_dims": [hidden // 4, hidden // 2, hidden],
     }
     (path / "config.json").write_text(json.dumps(config))
     make_tokenizer().save(str(path / "tokenizer.json"))

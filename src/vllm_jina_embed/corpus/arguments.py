@@ -51,7 +51,8 @@ def add_embed(commands: Any) -> argparse.ArgumentParser:
     run.add_argument("--overwrite", action="store_true", help="begin anew where another corpus is")
     run.add_argument("--retry-errors", action="store_true", help="compute shards with errors again")
     run.add_argument("--strict", action="store_true", help="exit with 1 if an item has no vector")
-    run.add_argument("--dry-run", action="store_true", help="count items, tokens and bytes; compute nothing")
+    run.add_argument("--dry-run", action="store_true", help="count items, tokens, bytes and hours; compute nothing")
+    run.add_argument("--rate", type=float, metavar="N", help="items a second that were measured, for --dry-run")
     return parser
 
 
@@ -82,6 +83,10 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--task", help="a task of the checkpoint, such as retrieval (its first)")
     model.add_argument("--dimensions", type=int, help="Matryoshka size of the embeddings (full length)")
     model.add_argument("--max-pixels", type=int, help="larger images are reduced to this area (the model's)")
+    model.add_argument("--max-length", type=int, metavar="N", help="longest text in tokens (the model's)")
+    model.add_argument(
+        "--truncate", choices=["end", "start", "error"], default="end", help="what is cut of longer ones (end)"
+    )
     model.add_argument("--fusion", choices=["mean"], help="one vector for a text with its image, as their mean")
     model.add_argument("--long-text", choices=["chunks"], help="embed long texts in chunks, not cut")
     model.add_argument("--server", action="append", default=[], metavar="URL", help="ask servers; start no engine")

@@ -45,7 +45,9 @@ def embed(options: argparse.Namespace) -> int:
     what: dict[str, Any] = {name: getattr(options, name) for name in ("vectors", "pool_factor", "dtype", "limit")}
     with _embedder(options) as embedder:
         if options.dry_run:
-            estimate = estimate_corpus(options.sources, options.out, embedder=embedder, columns=columns, **what)
+            estimate = estimate_corpus(
+                options.sources, options.out, embedder=embedder, columns=columns, rate=options.rate, **what
+            )
             _write(estimate.text() if sys.stdout.isatty() else estimate.json(), sys.stdout)
             return 0
         report: Report = TerminalReport(sys.stderr) if sys.stderr.isatty() else JsonReport(sys.stderr)
@@ -92,7 +94,7 @@ def search(options: argparse.Namespace) -> int:
 
 
 def _embedder(options: argparse.Namespace) -> JinaEmbedder:
-    names = ("revision", "task", "dimensions", "max_pixels", "fusion", "long_text")
+    names = ("revision", "task", "dimensions", "max_pixels", "max_length", "truncate", "fusion", "long_text")
     settings: dict[str, Any] = {name: getattr(options, name) for name in names}
     if options.server:
         if options.engine_kwargs is not None:

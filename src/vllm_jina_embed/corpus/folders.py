@@ -92,8 +92,6 @@ class PdfEntries(Closing):
         pdf = self._take(path)
         count = len(pdf)
         self._put(path, pdf)
-        if not count:
-            raise ItemError("the PDF has no page.", kind="empty")
         kinds = {"both": ("image", "text"), "pieces": ("image",)}.get(columns.pages, (columns.pages,))
         signature = b"%d %g" % (size, columns.dpi) + _date(path, columns)
         missing = 0

@@ -22,9 +22,11 @@ from .files import commit, temporary
 from .work import Result
 
 DTYPES = ("float32", "float16", "int8", "binary")
-GROUP_BYTES = 128 * 1024 * 1024
-"""Bytes of vectors in a row group: 16,384 rows of 2048 numbers in float32."""
-GROUP_ROWS, MULTI_ROWS = 16_384, 512
+GROUP_BYTES = 16 * 1024 * 1024
+"""Bytes of embeddings in a row group: 2048 rows of 2048 numbers in float32; five times that while it is written."""
+HELD_BYTES = 64 * 1024 * 1024
+"""Bytes of multi-vectors and kept images after which a row group ends."""
+GROUP_ROWS, MULTI_ROWS = 4096, 512
 """Most rows of a row group, and those with a multi-vector."""
 EMBEDDING, BITS, MULTI_VECTOR = "embedding", "embedding_bits", "multi_vector"
 
@@ -67,8 +69,7 @@ class Shape:
     @property
     def vector_bytes(self) -> int:
         """Bytes of a row's embedding."""
-        size = {"float32": 4.0, "float16": 2.0, "int8": 1.0, "binary": 1 / 8}[self.dtype]
-        return int((self.dimensions or 0) * size)
+        return int((self.dimensions or 0) * {"float32": 4.0, "float16": 2.0, "int8": 1.0, "binary": 1 / 8}[self.dtype])
 
     @property
     def group_rows(self) -> int:
@@ -104,18 +105,15 @@ class Shape:
         import pyarrow as pa
 
         schema = self.schema()
-        columns = [self._column(field, results) for field in schema]
-        return pa.table(columns, schema=schema)
+        return pa.table([self._column(field, results) for field in schema], schema=schema)
 
     def _column(self, field: Any, results: Sequence[Result]) -> Any:
         import pyarrow as pa
 
         name = field.name
-        if name == EMBEDDING:
-            rows = quantized(np.stack([_array(result.embedding) for result in results]), self.dtype)
-            return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), type=field.type)
-        if name == BITS:
-            rows = quantized(np.stack([_array(result.embedding) for result in results]), "ubinary")
+        if name in (EMBEDDING, BITS):
+            dtype = "ubinary" if name == BITS else self.dtype
+            rows = quantized(np.stack([_array(result.embedding) for result in results]), dtype)
             return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), type=field.type)
         if name == MULTI_VECTOR:
             tokens = [_array(result.multi_vector) for result in results]
@@ -141,7 +139,6 @@ def _value(name: str, result: Result) -> Any:
 
 
 def _array(rows: Any) -> np.ndarray:
-    assert rows is not None
     return np.asarray(rows, dtype=np.float32)
 
 
@@ -201,10 +198,10 @@ class Destination(Protocol):
 class ParquetParts:
     """A file ``part-00000.parquet`` for each shard; a row group is written while the next one is computed."""
 
-    def __init__(self, folder: Path, shape: Shape) -> None:
-        self._folder, self._shape = folder, shape
-        self._number = -1
-        self._rows: list[Result] = []
+    def __init__(self, folder: Path, shape: Shape, *, held_bytes: int = HELD_BYTES) -> None:
+        self._folder, self._shape, self._most = folder, shape, held_bytes
+        self._number, self._held, self._count = -1, 0, 0
+        self._tables: list[Any] = []  # of the row group; the results themselves hold more
         self._writer: Any = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="corpus-write")
         self._writing: Future[None] | None = None
@@ -223,23 +220,28 @@ class ParquetParts:
 
     def begin(self, number: int) -> None:
         """See ``Destination``."""
-        self._number, self._rows = number, []
+        self._number, self._tables, self._held, self._count = number, [], 0, 0
         for old in self._folder.glob(f".{self.part(number).name}.*.tmp"):
             old.unlink(missing_ok=True)
 
     def add(self, results: Sequence[Result]) -> None:
         """See ``Destination``."""
-        self._rows += results
-        while len(self._rows) >= self._shape.group_rows:
-            self._write(self._rows[: self._shape.group_rows])
-            self._rows = self._rows[self._shape.group_rows :]
+        begin = 0
+        for end, result in enumerate(results, 1):
+            self._held += result.large_bytes
+            self._count += 1
+            if self._count == self._shape.group_rows or self._held >= self._most:
+                self._tables.append(self._shape.table(results[begin:end]))
+                self._write()
+                begin = end
+        if begin < len(results):
+            self._tables.append(self._shape.table(results[begin:]))
 
     def finish(self) -> dict[str, Any]:
         """See ``Destination``; a shard without rows has no file."""
         path = self.part(self._number)
-        if self._rows:
-            self._write(self._rows)
-            self._rows = []
+        if self._tables:
+            self._write()
         self._wait()
         if self._writer is None:
             path.unlink(missing_ok=True)
@@ -270,9 +272,10 @@ class ParquetParts:
             temporary(self.part(self._number)).unlink()
         self._pool.shutdown()
 
-    def _write(self, rows: list[Result]) -> None:
+    def _write(self) -> None:
+        tables, self._tables, self._held, self._count = self._tables, [], 0, 0
         self._wait()
-        self._writing = self._pool.submit(self._write_group, rows)
+        self._writing = self._pool.submit(self._write_group, tables)
 
     def _wait(self) -> None:
         """Wait for the row group before, and raise its error."""
@@ -280,17 +283,18 @@ class ParquetParts:
             writing, self._writing = self._writing, None
             writing.result()
 
-    def _write_group(self, rows: list[Result]) -> None:
+    def _write_group(self, tables: list[Any]) -> None:
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = self._shape.table(rows)
+        table = pa.concat_tables(tables).unify_dictionaries()
         if self._writer is None:
-            splits = [f"{EMBEDDING}.list.element"] if self._shape.dtype == "float32" else []
+            has_floats = self._shape.dimensions is not None and self._shape.dtype == "float32"
             self._writer = pq.ParquetWriter(
                 temporary(self.part(self._number)),
                 table.schema,
                 compression="zstd",
                 use_dictionary=["id", "source", "kind"],
-                use_byte_stream_split=splits if self._shape.dimensions is not None else False,
+                use_byte_stream_split=[f"{EMBEDDING}.list.element"] if has_floats else False,
             )
-        self._writer.write_table(table, row_group_size=len(rows))
+        self._writer.write_table(table, row_group_size=len(table))

@@ -43,7 +43,7 @@ class Pdf(Closing):
             extra: The extra of this package that a missing pypdfium2 is reported with.
 
         Raises:
-            ItemError: It is not a PDF, or is locked.
+            ItemError: It is not a PDF, has no page, or is locked.
             OSError: It cannot be read.
             MissingExtraError: pypdfium2 is not installed.
         """
@@ -57,7 +57,10 @@ class Pdf(Closing):
                 self._pdf = pypdfium2.PdfDocument(self._file)
                 self._count = len(self._pdf)
         except pypdfium2.PdfiumError as error:
+            has_no_page = self._opens()
             self.close()
+            if has_no_page:
+                raise ItemError("the PDF has no page.", kind="empty") from None
             is_locked = "password" in str(error).lower()
             raise ItemError(
                 f"it cannot be read as a PDF ({error}).{' Unlock it first.' if is_locked else ''}",
@@ -66,6 +69,20 @@ class Pdf(Closing):
         except BaseException:
             self.close()
             raise
+
+    def _opens(self) -> bool:
+        """Tell whether PDFium opens a file that pypdfium2 refuses.
+
+        It refuses one without pages, with the reason of whatever file PDFium refused before (pypdfium2 5.15).
+        """
+        from pypdfium2 import internal, raw
+
+        with _PDFIUM.lock:
+            access, _held = internal.get_bufreader(self._file)
+            document = raw.FPDF_LoadCustomDocument(access, None)
+            if document:
+                raw.FPDF_CloseDocument(document)
+            return bool(document)
 
     def __len__(self) -> int:
         """Return the number of pages."""

@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from .._extras import require
@@ -20,6 +21,8 @@ from .seen import Seen
 from .tables import CSV, JSON_LINES, csv_entries, json_entries
 from .walking import IMAGES, PDF, TEXTS, walk
 
+TOGETHER = 64
+"""Entries whose ids are looked up together."""
 TABLES = (*JSON_LINES, *CSV, *PARQUET)
 SUFFIXES = (*IMAGES, *TEXTS, PDF, *TABLES)
 _READERS: dict[str, Callable[[Path, str, Columns], Iterator[Entry]]] = {
@@ -129,12 +132,14 @@ def entries(
         MissingExtraError: A reader's library is not installed.
     """
     with Seen() as seen:
-        for entry in _all(sources, columns, skip, pdfs):
-            if seen.add(entry.id):
-                yield entry
-            else:
-                error = ItemError(f"an item before it has the id {entry.id!r}.", kind="duplicate")
-                yield bad(entry.id, entry.source, error, size=entry.size)
+        found = _all(sources, columns, skip, pdfs)
+        while some := list(islice(found, TOGETHER)):
+            for entry, is_new in zip(some, seen.add([entry.id for entry in some]), strict=True):
+                if is_new:
+                    yield entry
+                else:
+                    error = ItemError(f"an item before it has the id {entry.id!r}.", kind="duplicate")
+                    yield bad(entry.id, entry.source, error, size=entry.size)
 
 
 def _all(sources: Iterable[Source], columns: Columns, skip: Path | None, pdfs: PdfEntries) -> Iterator[Entry]:
@@ -154,7 +159,9 @@ def _all(sources: Iterable[Source], columns: Columns, skip: Path | None, pdfs: P
             except MissingExtraError:
                 raise
             except Exception as error:  # one bad file ends no other
-                yield bad(name, name, item_error(error, "row" if suffix in TABLES else "unreadable"))
+                is_table = suffix in TABLES  # of which rows were read before
+                problem = item_error(error, "row" if is_table else "unreadable")
+                yield bad(name, name, problem, size=0 if is_table else _size(path))
 
 
 def _inside(source: Source, columns: Columns) -> MediaPolicy:
@@ -168,11 +175,16 @@ def total_size(sources: Iterable[Source], *, skip: Path | None = None) -> int:
     for source in sources:
         for path in source.paths(skip):
             if isinstance(path, Path):
-                try:
-                    total += path.stat().st_size
-                except OSError:
-                    continue
+                total += _size(path)
     return total
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file; 0 where nobody knows."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def check_extras(sources: Iterable[Source], *, skip: Path | None = None) -> None:

@@ -72,6 +72,12 @@ class Result:
     kind: str = "text"
     was_cut: bool = False
 
+    @property
+    def large_bytes(self) -> int:
+        """Bytes of its multi-vector and of its image as a file."""
+        file = None if self.content is None else self.content.file
+        return len(file or b"") + (0 if self.multi_vector is None else self.multi_vector.nbytes)
+
 
 @dataclass(slots=True)
 class _Window(Generic[Mark]):

@@ -6,11 +6,15 @@ import json
 import time
 from collections import Counter
 from io import StringIO
+from pathlib import Path
 
 import pytest
 
+from vllm_jina_embed.corpus.entries import Columns
+from vllm_jina_embed.corpus.folders import PdfEntries
 from vllm_jina_embed.corpus.kinds import KINDS
 from vllm_jina_embed.corpus.reports import JsonReport, Progress, Summary, TerminalReport, duration, table
+from vllm_jina_embed.corpus.sources import entries, sources_of, total_size
 
 
 def progress(seconds: float = 10.0) -> Progress:
@@ -72,3 +76,13 @@ def test_the_end_has_a_table_of_errors() -> None:
 )
 def test_durations_have_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_bytes_of_files_that_cannot_be_read_are_read_too(tmp_path: Path) -> None:
+    """Else a large one among small ones would be left over to the end, and no time be near it."""
+    (tmp_path / "large.txt").write_bytes(b"\xff" * 5000)
+    (tmp_path / "small.txt").write_text("a")
+    sources = sources_of(tmp_path)  # type: ignore[arg-type]
+    with PdfEntries() as pdfs:
+        found = list(entries(sources, Columns(), pdfs))
+    assert sum(entry.size for entry in found) == total_size(sources) == 5001
