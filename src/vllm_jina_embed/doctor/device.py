@@ -113,7 +113,8 @@ def _cgroups(root: Path) -> list[tuple[int, int]]:
     Source: the kernel's documentation of cgroup v2, memory.max, memory.current and inactive_file of memory.stat.
     """
     try:
-        own = next(line[3:].strip("/\n") for line in (root / "proc/self/cgroup").open() if line.startswith("0::"))
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        own = next(line[3:].strip("/") for line in lines if line.startswith("0::"))
     except (OSError, StopIteration):
         return []
     top = root / "sys/fs/cgroup"

@@ -42,7 +42,7 @@ def check_engine(
     """
     if not around.site.vllm_builds():
         return Finding(check="engine", status="absent", summary="not started: vLLM is not installed.")
-    if around.probe.error("vllm") or around.probe.error("torch"):
+    if any(around.probe.error(stage) for stage in ("torch", "torchvision", "vllm")):
         return Finding(check="engine", status="absent", summary="not started: vLLM cannot be imported, see above.")
     with tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace") as log:
         answer = _run([*command, str(os.getpid()), _share(around)], log, seconds)
@@ -75,14 +75,13 @@ def _judged(answer: dict[str, Any], limit: float) -> Finding:
 
 def _run(command: Sequence[str], log: IO[str], seconds: float) -> dict[str, Any]:
     """Return what the process printed, or how it ended."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        output = process.communicate(timeout=seconds)[0]
-    except subprocess.TimeoutExpired:
-        return {"error": f"the engine did not start within {seconds:.0f} s."}
-    finally:
-        process.kill()  # vLLM's processes end with it
-        process.wait()
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+        try:
+            output = process.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            return {"error": f"the engine did not start within {seconds:.0f} s."}
+        finally:
+            process.kill()  # vLLM's processes end with it
     if output:
         answer: dict[str, Any] = json.loads(output.splitlines()[-1])
         return answer

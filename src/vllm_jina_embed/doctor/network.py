@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import urllib.error
 import urllib.request
 
-from .._secrets import without_login
+from .._secrets import Secret, basic, split_login
 from ..checkpoints.files import Hub
 from ..errors import ConfigError
 from ..serve.command import check_port
@@ -28,7 +29,10 @@ def check_hub(around: Surroundings, hub: Hub, *, seconds: float = SECONDS) -> Fi
     """
     cached = len(hub.cached())
     held = f"{cached} model{'' if cached == 1 else 's'} in {hub.folder}"
-    endpoint = without_login(hub.endpoint).strip("'")
+    try:
+        endpoint, login = split_login(hub.endpoint)
+    except ConfigError as error:
+        return Finding(check="hub", status="problem", summary=f"HF_ENDPOINT: {error}", command="unset HF_ENDPOINT")
     details = {"endpoint": endpoint, "is_offline": hub.is_offline, "cached": cached}
     if hub.is_offline:
         summary = f"switched off by HF_HUB_OFFLINE; {held}."
@@ -38,7 +42,7 @@ def check_hub(around: Surroundings, hub: Hub, *, seconds: float = SECONDS) -> Fi
             check="hub", status="note" if cached else "problem", summary=summary, mend=mend, command=command,
             details=details,
         )  # fmt: skip
-    reason = unreachable(hub.endpoint, seconds)
+    reason = unreachable(endpoint, login, seconds)
     if not reason:
         return Finding(check="hub", status="ok", summary=f"{endpoint} answers; {held}.", details=details)
     summary = f"{endpoint} cannot be reached: {reason}; {held}."
@@ -51,13 +55,16 @@ def check_hub(around: Surroundings, hub: Hub, *, seconds: float = SECONDS) -> Fi
     return Finding(check="hub", status="problem", summary=summary, mend=mend, command=command, details=details)
 
 
-def unreachable(url: str, seconds: float) -> str:
+def unreachable(url: str, login: Secret | None, seconds: float) -> str:
     """Return why a URL gives no answer within ``seconds``; "" if it does, whatever the answer is."""
     answer: list[str] = []
+    request = urllib.request.Request(url, method="HEAD")
+    if login is not None:
+        request.add_header("Authorization", f"Basic {basic(login)}")
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds):
+            with urllib.request.urlopen(request, timeout=seconds):
                 answer.append("")
         except urllib.error.HTTPError as error:
             answer.append(f"HTTP {error.code}" if error.code in (407, 502, 503, 504) else "")
@@ -81,7 +88,7 @@ def check_serve_port(around: Surroundings, port: int | None) -> Finding:
         check_port(HOST, number)
     except ConfigError as error:
         summary = str(error).removesuffix(" Choose another --port.")
-        mend = "Another program listens there: end it, or choose another port."
+        mend = "End the program that listens there, or choose another port."
         command = f"vllm-jina-embed serve CHECKPOINT --port {_free_port()}"
         return Finding(
             check="port", status="note" if port is None else "problem", summary=summary, mend=mend, command=command,
@@ -91,8 +98,6 @@ def check_serve_port(around: Surroundings, port: int | None) -> Finding:
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -27,6 +27,9 @@ def check_plugin(around: Surroundings) -> Finding:
         command = f"export {VARIABLE}={','.join([*filter(None, allowed.split(',')), NAME])}"
         mend = "Add it, or unset the variable."
         return Finding(check="plugin", status="problem", summary=summary, mend=mend, command=command, details=details)
+    if cause := around.probe.failed_before("plugin"):
+        summary = f"installed; not loaded, because {cause} failed: see above."
+        return Finding(check="plugin", status="absent", summary=summary, details=details)
     if error := around.probe.error("plugin"):
         summary = f"vLLM cannot load its plugins: {error}."
         mend = "Where the error names another package, that one's plugin fails: remove it, or load ours alone."
@@ -47,6 +50,9 @@ def check_runner(around: Surroundings) -> Finding:
     """Say which model runner vLLM takes: V2 where Triton is usable, as on GPUs, else V1."""
     answer, chosen = around.probe.of("runner"), around.environment.get(RUNNER)
     details = {"is_v2": answer.get("is_v2"), RUNNER: chosen}
+    if cause := around.probe.failed_before("runner"):
+        summary = f"not known, because {cause} failed: see above."
+        return Finding(check="runner", status="absent", summary=summary, details=details)
     if error := around.probe.error("runner"):
         summary = f"not known ({error})."
         return Finding(check="runner", status="note", summary=summary, details=details)

@@ -40,6 +40,13 @@ class Probe:
             return f"the process {self.ending}"
         return str(self.of(stage).get("error", "")).strip().rstrip(".")
 
+    def failed_before(self, stage: str) -> str:
+        """Return the first stage that failed in the same way as ``stage``, or kept it from running; "" for none."""
+        for name in self.answers:
+            if name != stage and self.error(name) and self.error(name) == self.error(stage):
+                return name
+        return self.broken if self.broken != stage and stage not in self.answers else ""
+
 
 def probe(stages: Sequence[str], *, command: Sequence[str] = COMMAND, seconds: float = SECONDS) -> Probe:
     """Run stages in a process; stop it where it takes longer than ``seconds``."""
