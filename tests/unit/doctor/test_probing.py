@@ -10,7 +10,7 @@ import pytest
 from tests.support import installed
 from vllm_jina_embed.doctor.probing import Probe, ended, probe
 
-STAGES = ["torch", "torchvision", "vllm", "plugin", "runner"]
+STAGES = ["torch", "torchaudio", "vllm", "plugin", "runner"]
 
 
 def probed(monkeypatch: pytest.MonkeyPatch, folder: Path, seconds: float = 120) -> Probe:
@@ -22,7 +22,7 @@ def probed(monkeypatch: pytest.MonkeyPatch, folder: Path, seconds: float = 120) 
 def folder(tmp_path: Path) -> Path:
     installed.torch(tmp_path, "2.13.0+cpu")
     installed.vllm(tmp_path, "0.32.0")
-    installed.write(tmp_path, {"torchvision.py": "__version__ = '0.28.0'\nprint('noise')\n"})
+    installed.write(tmp_path, {"torchaudio.py": "__version__ = '2.13.0'\nprint('noise')\n"})
     return tmp_path
 
 
@@ -30,7 +30,7 @@ def test_all_stages(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """What the libraries print themselves is not taken for an answer."""
     found = probed(monkeypatch, folder)
     assert found.of("torch") == {"version": "2.13.0+cpu", "cuda": None, "hip": None, "gpus": [], "warnings": []}
-    assert found.of("torchvision") == {"version": "0.28.0"}
+    assert found.of("torchaudio") == {"version": "2.13.0"}
     assert found.of("vllm") == {"version": "0.32.0", "platform": "cpu"}
     assert found.of("plugin") == {"is_loaded": True}
     assert found.of("runner") == {"is_v2": False}
@@ -38,9 +38,9 @@ def test_all_stages(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def test_a_stage_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    (folder / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    (folder / "torchaudio.py").write_text("raise OSError('libtorch_cuda.so: cannot open shared object file')")
     found = probed(monkeypatch, folder)
-    assert found.error("torchvision") == "RuntimeError: operator torchvision::nms does not exist"
+    assert found.error("torchaudio") == "OSError: libtorch_cuda.so: cannot open shared object file"
     assert found.of("runner") == {"is_v2": False}
 
 
