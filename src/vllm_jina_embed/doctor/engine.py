@@ -15,7 +15,7 @@ from .finding import Finding, Surroundings
 from .probing import ended
 
 COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.doctor.known")
-SECONDS = 900.0
+SECONDS = 1800.0
 """How long a start may take: 20 to 60 s on an idle machine, minutes on a busy one."""
 LIMIT = 1e-3
 """Largest 1 - cosine to a known vector; bfloat16 stays under 1e-4, other vectors are over 1e-2."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.doctor.probe")
-SECONDS = 600.0
+SECONDS = 900.0
 """How long all imports may take: 10 to 20 s on an idle machine, minutes on a busy one."""
 
 

@@ -104,21 +104,22 @@ def cleaned(finding: Finding, environment: Mapping[str, str], home: Path | None 
 
 
 def _draw(findings: Sequence[Finding], out: TextIO) -> None:
-    """Draw a table by rich, with no markup in what the checks say."""
+    """Draw lines by rich, with no markup in what the checks say; a command is one line, so that it can be copied."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    console = Console(file=out, highlight=False)
+    width = max((len(finding.check) for finding in findings), default=0)
     for finding in findings:
         mark, style = MARKS[finding.status]
         cell = Text(finding.summary, style="dim" if finding.status == "absent" else "")
-        for line in advice(finding):
-            cell.append(f"\n{line}", style="cyan" if line.startswith("Run: ") else "italic")
-        table.add_row(Text(mark, style=style), Text(finding.check, style="bold"), cell)
-    console = Console(file=out, highlight=False)
-    console.print(table)
+        shown = finding.status != "absent"
+        if finding.mend and shown:
+            cell.append(f"\n{finding.mend}", style="italic")
+        row = Table.grid(Column(width=8), Column(width=width + 2), Column(overflow="fold"))
+        row.add_row(Text(mark, style=style), Text(finding.check, style="bold"), cell)
+        console.print(row)
+        if finding.command and shown:
+            console.print(Text(f"{'':<{width + 10}}Run: {finding.command}", style="cyan"), soft_wrap=True)
     console.print(Text(f"\n{verdict(findings)}", style="bold red" if count(findings, "problem") else "bold green"))

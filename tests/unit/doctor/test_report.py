@@ -63,6 +63,19 @@ def test_a_terminal_with_rich_gets_colours_and_no_markup_of_ours(monkeypatch: py
     assert "\x1b[" in out.getvalue()
     assert "[red]torch[/red] 2.9." in out.getvalue()
     assert "Run: pip install torch" in out.getvalue()
+    assert "pip install x" not in out.getvalue()
+
+
+@pytest.mark.skipif(find_spec("rich") is None, reason="rich is an extra")
+def test_a_command_stays_one_line_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there to be copied; sentences are wrapped."""
+    monkeypatch.setenv("COLUMNS", "40")
+    command = "pip install --force-reinstall --index-url https://download.pytorch.org/whl/cpu torch==2.13.0"
+    long = "A sentence that is longer than the terminal is wide, and goes on."
+    out = Terminal()
+    write([Finding(check="torch", status="problem", summary=long, mend=long, command=command)], out)
+    assert f"Run: {command}" in out.getvalue()
+    assert long not in out.getvalue()
 
 
 def test_json() -> None:
