@@ -47,7 +47,7 @@ def check_package(around: Surroundings) -> Finding:
 
 
 def extras_of(around: Surroundings) -> list[str]:
-    """Return the extras to check, in the order of pyproject.toml."""
+    """Return the extras to check, as the metadata names them."""
     return [name for name in around.site.extras(PACKAGE) if name not in NOT_EXTRAS]
 
 

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from ..checkpoints.files import hub
 from .basics import check_extra, check_package, check_python, extras_of
@@ -95,8 +94,8 @@ def has_gpu(files: Sequence[str] = GPU_FILES) -> bool:
     return shutil.which("nvidia-smi") is not None or any(Path(file).exists() for file in files)
 
 
-def _progress(line: str, out: TextIO = sys.stderr) -> None:
+def _progress(line: str) -> None:
     """Show what takes long on one line of a terminal; "" clears it."""
-    if out.isatty():
-        out.write(f"\r\x1b[K{line}")
-        out.flush()
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{line}")
+        sys.stderr.flush()
