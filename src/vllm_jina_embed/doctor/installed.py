@@ -93,7 +93,7 @@ class Site:
 def within(version: str, wanted: SpecifierSet) -> bool:
     """Return whether a version is in a range, builds (``+cpu``) apart; a version that is none is in no range."""
     try:
-        return without_build(wanted).contains(Version(version).public, prereleases=True)
+        return without_build(wanted).contains(Version(version), prereleases=True)
     except InvalidVersion:
         return False
 

@@ -110,6 +110,19 @@ def test_a_hub_that_says_nothing_is_not_waited_for(silent: str, tmp_path: Path) 
     assert time.monotonic() - began < 30
 
 
+def test_a_name_that_is_looked_up_for_ever_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No timeout of a socket ends the look-up of its name."""
+    done = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: done.wait(300))
+    try:
+        finding = check_hub(AROUND, hub("http://slow-name.invalid", tmp_path), seconds=0.3)
+        assert not done.is_set()
+    finally:
+        done.set()
+    assert finding.status == "problem"
+    assert "no answer within 0.3 s" in finding.summary
+
+
 def test_a_hub_that_is_switched_off(tmp_path: Path, filled: Path) -> None:
     finding = check_hub(AROUND, hub("http://127.0.0.1:9", tmp_path / "empty", is_offline=True))
     assert (finding.status, finding.command) == ("problem", "unset HF_HUB_OFFLINE")
