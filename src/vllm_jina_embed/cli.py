@@ -1,7 +1,8 @@
 """The command ``vllm-jina-embed``.
 
 Light to import, because vLLM's processes import this module again.
-Exit codes: 0 done, 1 failed, 2 wrong usage or something is not installed, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 failed (doctor: a problem was found), 2 wrong usage or something is not installed, 130 stopped by
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
+from ._usage import SHELLS, Parser, PrintCompletion
 from .corpus.arguments import add_embed, add_search
 from .errors import ConfigError, EngineError, InputError, MissingExtraError, WriteError
 from .mcp.arguments import add_index, add_mcp
@@ -21,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command and return its exit code."""
     line = list(sys.argv[1:] if arguments is None else arguments)
     end = line.index("--") if line[:1] == ["serve"] and "--" in line else len(line)
-    options = _parser().parse_args(line[:end])
-    options.passed = line[end + 1 :]
     try:
+        options = _parsed(line[:end])
+        options.passed = line[end + 1 :]
         code: int = options.command(options)
     except (ConfigError, MissingExtraError) as error:
         print(f"vllm-jina-embed: {error}", file=sys.stderr)
@@ -37,22 +39,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="vllm-jina-embed", description="jina-embeddings-v4 on vLLM for LangChain and LlamaIndex."
-    )
+def _parsed(line: list[str]) -> argparse.Namespace:
+    """Return the options of a line; what no command knows is an error of the command that was named."""
+    parser = Parser(prog="vllm-jina-embed", description="jina-embeddings-v4 on vLLM for LangChain and LlamaIndex.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    about = "print the completion script of a shell, and exit"
+    parser.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=about)
+    commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
+    _add_commands(commands)
+    options, unknown = parser.parse_known_args(line)
+    if unknown:
+        commands.choices[options.name].error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
+def _add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     _add_demo(commands)
+    _add_doctor(commands)
     add_embed(commands).set_defaults(command=_embed)
     add_search(commands).set_defaults(command=_search)
     add_index(commands).set_defaults(command=_index)
     add_mcp(commands).set_defaults(command=_mcp)
     _add_serve(commands)
-    return parser
 
 
-def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_demo(commands: argparse._SubParsersAction[Parser]) -> None:
     about = "Rank text and images together in LangChain and in LlamaIndex, on one vLLM engine."
     demo = commands.add_parser("demo", help=about, description=about)
     demo.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for the report (%(default)s)")
@@ -68,7 +79,23 @@ def _demo(options: argparse.Namespace) -> int:
     return run(DemoOptions(output=options.output, model=options.model, seed=options.seed, verbose=options.verbose))
 
 
-def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_doctor(commands: argparse._SubParsersAction[Parser]) -> None:
+    about = "Check this installation, and say what is wrong and what to do about it."
+    more = "Exit codes: 0 nothing is wrong, 1 there is a problem, 2 wrong usage."
+    doctor = commands.add_parser("doctor", help=about, description=about, epilog=more)
+    doctor.add_argument("--json", action="store_true", help="write JSON, for reports; it holds no secrets")
+    doctor.add_argument("--quick", action="store_true", help="start no engine on the demo checkpoint")
+    doctor.add_argument("--port", type=int, help="port that serve should use, which must be free (8000: only a note)")
+    doctor.set_defaults(command=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor.command import doctor
+
+    return doctor(as_json=options.json, quick=options.quick, port=options.port)
+
+
+def _add_serve(commands: argparse._SubParsersAction[Parser]) -> None:
     about = "Serve a checkpoint by vLLM's own OpenAI server, for JinaEmbedder.from_server and any OpenAI client."
     more = "Arguments after -- go to vllm serve: -- --tensor-parallel-size 2 --data-parallel-size 4"
     serve = commands.add_parser("serve", help=about, description=about, epilog=more)

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 import pytest
 
 from vllm_jina_embed import __version__
+from vllm_jina_embed._usage import SHELLS
 from vllm_jina_embed.cli import main
 
 _WITHOUT = """
@@ -77,3 +80,59 @@ def test_importing_the_command_is_light() -> None:
     code = "import sys, vllm_jina_embed.cli; print(any('vllm_jina_embed.demo' in name for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["doctr"], "Did you mean doctor?"),
+        (["serach", "corpus", "query"], "Did you mean search?"),
+        (["doctor", "--jsn"], "vllm-jina-embed doctor: error: unrecognized arguments: --jsn. Did you mean --json?"),
+        (["serve", "demo", "--multi-vectors"], "Did you mean --multi-vector?"),
+        (["--print-completion", "bsh"], "Did you mean bash?"),
+    ],
+)
+def test_what_is_nearest_to_a_wrong_word_is_named(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.endswith(f"{line}\n")
+
+
+@pytest.mark.parametrize("arguments", [["xyz"], ["doctor", "--colour"], ["doctor", "stray"]])
+def test_nothing_is_named_where_nothing_is_near(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "Did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find_spec("shtab") is None, reason="shtab is an extra")
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--print-completion", shell])
+    assert end.value.code == 0
+    assert "multi-vector" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(find_spec("shtab") is None or not which("bash"), reason="shtab is an extra")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [(["doc"], {"doctor"}), (["doctor", "--q"], {"--quick"}), (["index", "read"], {"readme.txt"})],
+)
+def test_bash_completes_commands_options_and_files(words: list[str], completed: set[str], tmp_path: Path) -> None:
+    """In a real bash, by the function that a shell calls when Tab is pressed."""
+    (tmp_path / "readme.txt").touch()
+    command = [sys.executable, "-m", "vllm_jina_embed.cli", "--print-completion", "bash"]
+    script = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    line = ["vllm-jina-embed", *words]
+    ask = f"""{script}
+COMP_WORDS=({" ".join(line)}); COMP_CWORD={len(line) - 1}; COMP_LINE="{" ".join(line)}"; COMP_POINT=${{#COMP_LINE}}
+function=$(complete -p vllm-jina-embed | sed 's/.*-F \\([^ ]*\\) .*/\\1/')
+$function vllm-jina-embed "{line[-1]}" "{line[-2]}"
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert set(done.stdout.split()) == completed, done.stderr

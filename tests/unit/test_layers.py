@@ -19,6 +19,7 @@ LAYERS = (
     {"errors"},
     {"_arrays", "_closing", "_cores", "_forks", "_keywords", "_secrets"},
     {"_extras"},
+    {"_usage"},
     {"inputs", "pooling", "scoring"},
     {"checkpoints"},
     {"prompts"},
@@ -33,14 +34,16 @@ LAYERS = (
     {"corpus"},
     {"langchain", "llama_index", "mteb", "mcp"},
     {"demo"},
+    {"doctor"},
     {"cli"},
 )
 """Rooms from the lowest to the highest: a file imports from its own room and from lower ones."""
 
 OWNERS = {
-    "vllm": {"engine/local/", "plugin/", "serve/"},
+    "vllm": {"doctor/probe.py", "engine/local/", "plugin/", "serve/"},
     "torch": {
         "checkpoints/weights/token_layers.py",
+        "doctor/probe.py",
         "engine/local/image_threads.py",
         "plugin/",
         "scoring/maxsim_torch.py",

@@ -1,6 +1,7 @@
 """The files of a checkpoint, in a folder of this machine or in a repository of the hub.
 
-Only ``locate`` decides which of the two a name means, and only ``Repository`` downloads.
+Only ``locate`` decides which of the two a name means, and only ``Repository`` downloads; ``hub`` says
+from where.
 """
 
 from __future__ import annotations
@@ -172,6 +173,35 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{str(path)!r} cannot be read ({error}); a checkpoint folder holds a config.json.") from None
     return loaded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hub:
+    """The hub as this process uses it.
+
+    Attributes:
+        endpoint: Its address.
+        folder: Where downloads are kept.
+        is_offline: Whether downloads are switched off.
+    """
+
+    endpoint: str
+    folder: Path
+    is_offline: bool
+
+    def cached(self) -> list[str]:
+        """Return the names of the models in the cache, which have at least one revision there."""
+        folders = sorted(self.folder.glob("models--*"))
+        return [path.name for path in folders if any((path / "snapshots").glob("*/*"))]
+
+
+def hub() -> Hub:
+    """Return the hub as huggingface_hub's environment variables have it."""
+    from huggingface_hub import constants
+
+    return Hub(
+        endpoint=constants.ENDPOINT, folder=Path(constants.HF_HUB_CACHE), is_offline=bool(constants.HF_HUB_OFFLINE)
+    )
 
 
 @lru_cache(maxsize=64)

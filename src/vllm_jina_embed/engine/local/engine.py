@@ -249,8 +249,9 @@ def _from_arguments(config: LocalConfig, adapters: Adapters | None) -> Any:
         from vllm.platforms import current_platform
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
-    except ImportError as error:
-        raise EngineError(f"vLLM is installed but cannot be imported: {error}") from error
+    except Exception as error:  # a build that does not fit another raises OSError or RuntimeError too
+        advice = "'vllm-jina-embed doctor' says what to do about it"
+        raise EngineError(f"vLLM is installed but cannot be imported: {error} ({advice}).") from error
     warn_if_newer()
     try:
         cpu = current_platform.is_cpu()
