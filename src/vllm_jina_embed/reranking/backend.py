@@ -14,6 +14,7 @@ from ..embedding.engine_user import EngineUser
 from ..embedding.outcomes import Outcome
 from ..embedding.pipeline import Progress, work_on
 from ..embedding.progress import progress_bar
+from ..embedding.telemetry import add_failed, observed_ranking
 from ..engine.pool import EnginePool
 from ..inputs.items import BadItem, Checked, Item, good, mixed
 from ..prompts.pairs import PairBuilder
@@ -103,21 +104,23 @@ class RankingBackend(EngineUser[PairBuilder]):
             ClosedError: After ``close``.
         """
         self.check_open()
-        if not good(call.items):
-            return self._checked(call, Outcome(embeddings=np.empty(0)))
-        with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
-            outcome = self.wait(self._submit(call, bar.update))
-        return self._checked(call, outcome)
+        with observed_ranking(self.settings.checkpoint.name, self.settings.engine, call.items):
+            if not good(call.items):
+                return self._checked(call, Outcome(embeddings=np.empty(0)))
+            with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
+                outcome = self.wait(self._submit(call, bar.update))
+            return self._checked(call, outcome)
 
     async def arun(self, call: Pairs) -> Logits:
         """Await ``run``."""
         self.check_open()
-        if not good(call.items):
-            return self._checked(call, Outcome(embeddings=np.empty(0)))
-        with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
-            # In a thread: it starts the engine, and opens the images of the query.
-            outcome = await self.awaited(await asyncio.to_thread(self._submit, call, bar.update))
-        return self._checked(call, outcome)
+        with observed_ranking(self.settings.checkpoint.name, self.settings.engine, call.items):
+            if not good(call.items):
+                return self._checked(call, Outcome(embeddings=np.empty(0)))
+            with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
+                # In a thread: it starts the engine, and opens the images of the query.
+                outcome = await self.awaited(await asyncio.to_thread(self._submit, call, bar.update))
+            return self._checked(call, outcome)
 
     def _submit(self, call: Pairs, progress: Progress) -> concurrent.futures.Future[Outcome]:
         engine, builder = self.ready()
@@ -136,5 +139,6 @@ class RankingBackend(EngineUser[PairBuilder]):
             errors=sorted(errors, key=lambda error: error.positions),
             truncated=outcome.truncated,
         )
+        add_failed(call.items, whole)
         whole.checked(self.settings, on_error=call.on_error, skipped="scores are NaN")
         return logits
