@@ -37,11 +37,8 @@ class Sdk:
     def spans(self) -> list[ReadableSpan]:
         """Our spans since the last ``clear``, in the order of their ends."""
         spans = self._spans.get_finished_spans()
-        return [
-            span
-            for span in spans
-            if span.instrumentation_scope is not None and span.instrumentation_scope.name == SCOPE
-        ]
+        scoped = [(span, span.instrumentation_scope) for span in spans]
+        return [span for span, scope in scoped if scope is not None and scope.name == SCOPE]
 
     def numbers(self) -> Numbers:
         """Return each point of our metrics since the last call: its value, of histograms count and sum."""
@@ -61,8 +58,3 @@ class Sdk:
 def sdk() -> Sdk:
     """Return the SDK of this process, set up by the first call."""
     return Sdk()
-
-
-def attributes(**told: Any) -> frozenset[tuple[str, Any]]:
-    """Return attributes as keys of ``Numbers`` have them; ``__`` in a name is a dot, and ``own__`` our prefix."""
-    return frozenset((name.replace("own__", f"{SCOPE}__").replace("__", "."), value) for name, value in told.items())

@@ -58,7 +58,7 @@ OWNERS = {
     "mteb": {"mteb.py"},
     "mcp": {"mcp/server.py"},
     "pypdfium2": {"corpus/pdf.py"},
-    "opentelemetry": {"_instruments.py"},
+    "opentelemetry": {"_instruments.py", "serve/sdk.py"},
 }
 """Which places alone may import a library, even inside a function; ``demo/`` and ``cli.py`` use what they show."""
 

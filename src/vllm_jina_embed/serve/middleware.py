@@ -23,6 +23,7 @@ from .handlers import obey_input_types
 from .pair_prompts import served_ranker
 from .request_checks import check_requests
 from .scoring import obey_row
+from .sdk import set_up
 from .served_facts import facts_of, location_of, ranking_facts_of
 from .startup_check import prove
 from .telemetry import observed
@@ -94,6 +95,7 @@ def _proving(state: Any, send: Send) -> Send:
             try:
                 await prove(state)
                 _prepare(state)
+                set_up()
             except Exception as error:
                 message = {"type": "lifespan.startup.failed", "message": f"vllm-jina-embed: {error}"}
         await send(message)
