@@ -181,15 +181,20 @@ def served(call: Call, headers: Mapping[str, str], status: Sequence[int]) -> Ite
     Args:
         call: What is counted.
         headers: Those of the request.
-        status: HTTP statuses, of which the last is that of the answer; 500 if there is none at the end.
+        status: HTTP statuses, of which the last is that of the answer. Without one it is told as 500 after an error,
+            and else as 499: the client has left.
     """
     token, begin = _CALL.set(call), time.perf_counter()
     try:
         with spanned(call.name, {**call.common, **call.own}, kind="SERVER", parent=extracted(headers)) as span:
+            code = 499
             try:
                 yield
+            except BaseException:
+                code = 500
+                raise
             finally:
-                code = status[-1] if status else 500
+                code = status[-1] if status else code
                 ended = {STATUS: code} | ({ERROR: str(code)} if code >= 400 else {})
                 if code >= 400:
                     call.fail(str(code))

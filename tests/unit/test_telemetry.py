@@ -372,9 +372,9 @@ def test_a_server_counts_the_tokens_of_images(told: Any, images: list[Any], coun
 # --- a server ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("status", "error"), [(200, None), (400, "400"), (503, "503"), (None, "500")])
+@pytest.mark.parametrize(("status", "error"), [(200, None), (400, "400"), (503, "503"), (None, "499")])
 async def test_a_request_to_a_server(sdk: Sdk, status: int | None, error: str | None) -> None:
-    """Its span continues the client's trace; paths that do not compute are not told."""
+    """Its span continues the client's trace; one that left is told as 499, and paths that do not compute are not."""
     from vllm_jina_embed.serve.telemetry import count_answer, count_item, observed
 
     state = SimpleNamespace(jina_facts=SimpleNamespace(checkpoint=SimpleNamespace(name="demo")))
@@ -384,7 +384,7 @@ async def test_a_request_to_a_server(sdk: Sdk, status: int | None, error: str | 
     async def send(message: Any) -> None:
         pass
 
-    with observed(state, scope, "/v1/embeddings") as noting, contextlib.suppress(RuntimeError):
+    with observed(state, scope, "/v1/embeddings") as noting:
         count_item({"prompt_token_ids": [1, 2, 3]})
         count_item({"mm_placeholders": {"image": [object(), object()]}})
         count_answer(SimpleNamespace(prompt_token_ids=[1, 2, 3]))
@@ -398,15 +398,33 @@ async def test_a_request_to_a_server(sdk: Sdk, status: int | None, error: str | 
     assert f"{span.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
     assert span.parent is not None
     assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
-    assert span.status.status_code.name == ("ERROR" if error in ("500", "503") else "UNSET")
+    assert span.status.status_code.name == ("ERROR" if error == "503" else "UNSET")
     told = dict(span.attributes or {})
     assert (told["vllm_jina_embed.items"], told["vllm_jina_embed.images"]) == (2, 2)
     assert told["gen_ai.usage.input_tokens"] == 3
     assert told.get("error.type") == error
     numbers = without_times(sdk.numbers())
     durations = [dict(key) for name, key in numbers if name == "gen_ai.server.request.duration"]
-    assert [one["http.response.status_code"] for one in durations] == [status or 500]
+    assert [one["http.response.status_code"] for one in durations] == [status or 499]
     assert durations[0].get("error.type") == error
+
+
+def test_a_request_that_fails_without_an_answer(sdk: Sdk) -> None:
+    """It is a 500, whose items all have no result; and the error's message is told nowhere."""
+    from vllm_jina_embed.serve.telemetry import count_item, observed
+
+    state = SimpleNamespace(jina_facts=SimpleNamespace(checkpoint=SimpleNamespace(name="demo")))
+    scope = {"method": "POST", "headers": []}
+    failing = observed(state, scope, "/pooling")
+    failing.__enter__()
+    count_item({"prompt_token_ids": [1, 2, 3]})
+    error = RuntimeError(SECRET)
+    assert not failing.__exit__(RuntimeError, error, None)
+    numbers = sdk.numbers()
+    failed = [dict(key) for name, key in numbers if name == "vllm_jina_embed.items"]
+    assert [(one["error.type"], one["http.route"]) for one in failed] == [("500", "/pooling")]
+    assert sdk.spans[0].status.status_code.name == "ERROR"
+    assert SECRET not in sdk.spans[0].to_json() + repr(numbers)
 
 
 # --- without an SDK ---------------------------------------------------------------------------------------------------

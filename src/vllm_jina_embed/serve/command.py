@@ -82,6 +82,8 @@ def serve(
             check_port(host, port)
         if health_port is not None:
             check_port(host, health_port, option="--health-port")
+            if health_port == port:
+                raise ConfigError(f"--health-port {health_port} is the server's own port. Choose another.")
         one = "one vector per token" if multi_vector else "one vector per item"
         kind = "one score per pair" if isinstance(checkpoint.row, RankingModel) else one
         line = f"Ready: http://{host}:{port} serves {checkpoint.name}, {kind}. Ctrl-C stops it."
