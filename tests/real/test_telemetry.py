@@ -167,7 +167,8 @@ def test_one_trace_from_the_client_into_the_server(started: SimpleNamespace) -> 
         return [span for span in collector.spans if span.trace_id == trace_id]
 
     until(lambda: len(arrived()) == 2)
-    mine = {span.context.span_id.to_bytes(8, "big"): dict(span.attributes or {}) for span in sdk().spans}
+    calls = [span for span in sdk().spans if span.name == "embeddings demo"]
+    mine = {span.context.span_id.to_bytes(8, "big"): dict(span.attributes or {}) for span in calls}
     for span in arrived():
         own = mine[span.parent_span_id]
         told = {one.key: one.value for one in span.attributes}

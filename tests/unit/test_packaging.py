@@ -67,7 +67,7 @@ def test_the_metadata_says_what_is_so() -> None:
 @pytest.mark.parametrize(
     ("is_", "planted", "fault"),
     [
-        ("client,qdrant,lancedb,mteb,mcp]", "client,qdrant,lancedb,mteb]", "extra all holds"),
+        ("lancedb,mteb,mcp,telemetry]", "lancedb,mteb,mcp]", "extra all holds"),
         ("[langchain,llama-index,", "[vllm,langchain,llama-index,", "extra all holds"),
         ('qdrant = ["', 'store = ["', "extra qdrant is named"),
         ('server = ["vllm-jina-embed[client]"]', 'server = ["httpx"]', "extra server is not client"),
