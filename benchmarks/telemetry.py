@@ -61,7 +61,8 @@ def _shown(name: str, value: Any) -> str:
     if not isinstance(value, tuple):
         return str(value)
     count, total = value
-    return f"{count} times" if name.endswith(".duration") else f"{count} times, {total} in all"
+    times = f"{count} time{'s' * (count != 1)}"
+    return times if name.endswith(".duration") else f"{times}, {total} in all"
 
 
 def measured(page: Path = PAGE) -> str:

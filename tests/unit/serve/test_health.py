@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sys
 import threading
 import time
@@ -17,7 +18,6 @@ from typing import Any
 import pytest
 
 from tests.support.fake_engine import wait_until
-from tests.support.servers import free_port
 from vllm_jina_embed.serve import health
 from vllm_jina_embed.serve.command import Watch
 
@@ -121,6 +121,13 @@ def test_the_whole_life_of_a_server(tmp_path: Path) -> None:
     assert seen == [(200, "starting"), (200, "ready"), (503, "broken"), (200, "ready")]
     assert watch.status() == ("stopping", "")
     assert asked(port, "health") is None
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
 
 
 def asked(port: int, path: str) -> tuple[int, str] | None:
