@@ -7,12 +7,14 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.support.fake_engine import FakeEngine
@@ -23,6 +25,7 @@ from tests.support.in_memory_rerankers import in_memory_reranker, write_qwen3
 from vllm_jina_embed import EngineDeadError, InputError, JinaEmbedder
 from vllm_jina_embed._instruments import Places
 from vllm_jina_embed.engine.pool import EnginePool
+from vllm_jina_embed.engine.remote.batching import Batches
 from vllm_jina_embed.engine.remote.messages import image_prompt_tokens
 from vllm_jina_embed.prompts.base import Prompt
 
@@ -156,6 +159,11 @@ def test_a_reranker(engines: list[FakeEngine], sdk: Sdk, tmp_path: Path) -> None
         (begin,) = [span for span in sdk.spans if span.name == "engine start"]
         assert begin.parent is not None
         assert begin.parent.span_id == rerank.context.span_id
+        with pytest.warns(UserWarning, match="scores are NaN"):
+            reranker.score("a tree", ["a house", 3], on_error="skip")
+        numbers = sdk.numbers()
+        assert numbers["vllm_jina_embed.items", common | {("error.type", "InputError")}] == 1
+        assert numbers["vllm_jina_embed.items", common | {("vllm_jina_embed.modality", "text")}] == 1
 
 
 def test_items_without_a_vector(embedder: JinaEmbedder, sdk: Sdk) -> None:
@@ -351,6 +359,25 @@ def test_a_client_of_servers(sdk: Sdk) -> None:
     assert {one["traceparent"].rpartition("-")[0] for one in headers} == {sender}
     address = frozenset({("server.address", "a"), ("server.port", 81)})
     assert sdk.numbers()["vllm_jina_embed.server.losses", address] == 1
+
+
+async def test_requests_of_several_callers_keep_their_contexts() -> None:
+    """An image goes alone, in the context of its caller; texts that travel together in that of the first."""
+    caller: ContextVar[str] = ContextVar("caller")
+    seen: list[tuple[str, int]] = []
+
+    async def send(key: str, prompts: list[Prompt]) -> list[Any]:
+        seen.append((caller.get(), len(prompts)))
+        return [np.zeros(1, np.float32) for _ in prompts]
+
+    batches = Batches(send)
+
+    async def ask(name: str, *images: Any) -> None:
+        caller.set(name)
+        await batches.ask("key", Prompt(token_ids=(1, 2), images=images))
+
+    await asyncio.gather(ask("a", noise(9, 9)), ask("b", noise(9, 9)), ask("c"), ask("d"))
+    assert seen == [("a", 1), ("b", 1), ("c", 2)]
 
 
 @pytest.mark.parametrize(
