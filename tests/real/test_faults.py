@@ -107,6 +107,7 @@ def test_a_killed_engine_process_costs_no_vector(
         started = {key: value for (name, key), value in sdk().numbers().items() if name.endswith("start.duration")}
     assert distance(embeddings, expected[order]) <= GATE
     assert not np.isnan(embeddings).any()
+    sdk().stop()
     ((attributes, (count, seconds)),) = started.items()  # and OpenTelemetry is told of it
     assert (dict(attributes)["vllm_jina_embed.engine.restart"], count) == (True, 1)
     assert seconds > 0

@@ -33,6 +33,7 @@ def test_the_table_of_the_page_and_vllms_own_metrics() -> None:
     """One run of the demo, each number as the page has it; and with log stats vLLM counts the same prompts."""
     before = prompts_of_vllm()
     numbers = telemetry.run()
+    sdk().stop()
     assert telemetry.table(numbers) == telemetry.measured()
     tokens = sum(value[1] for (name, _), value in numbers.items() if name == "gen_ai.client.token.usage")
     assert prompts_of_vllm() - before >= tokens > 100
@@ -126,6 +127,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
     finally:
         server.kill_group()
         collector.close()
+        sdk().stop()
 
 
 def asked(port: int, path: str) -> tuple[int, str] | None:

@@ -16,22 +16,39 @@ SCOPE = "vllm_jina_embed"
 Numbers = dict[tuple[str, frozenset[tuple[str, Any]]], Any]
 
 
+class _WhileOn(SimpleSpanProcessor):
+    """Keeps spans between ``clear`` and ``stop`` alone, so that those of other tests fill no memory."""
+
+    on = False
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if self.on:
+            super().on_end(span)
+
+
 class Sdk:
-    """The SDK of this process, which can be set up only once; each test takes what was told since the last one."""
+    """The SDK of this process, which can be set up only once; a test takes what is told between its two calls."""
 
     def __init__(self) -> None:
         self._spans = InMemorySpanExporter()
         tracers = TracerProvider()
-        tracers.add_span_processor(SimpleSpanProcessor(self._spans))
+        self._kept = _WhileOn(self._spans)
+        tracers.add_span_processor(self._kept)
         trace.set_tracer_provider(tracers)
         only_new = {Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA}
         self._reader = InMemoryMetricReader(preferred_temporality=only_new)
         metrics.set_meter_provider(MeterProvider([self._reader]))
 
     def clear(self) -> None:
-        """Forget what was told."""
+        """Forget what was told, and keep what is told from here on."""
+        self._kept.on = True
         self._spans.clear()
         self._reader.get_metrics_data()
+
+    def stop(self) -> None:
+        """Keep no spans any more."""
+        self._kept.on = False
+        self._spans.clear()
 
     @property
     def spans(self) -> list[ReadableSpan]:

@@ -44,7 +44,7 @@ def sdk() -> Iterator[Sdk]:
 
     support.sdk().clear()
     yield support.sdk()
-    support.sdk().clear()
+    support.sdk().stop()
 
 
 @pytest.fixture
