@@ -110,6 +110,8 @@ def _add_serve(commands: argparse._SubParsersAction[Parser]) -> None:
     serve.add_argument("--row", help="description of the checkpoint: a name, or package.module:NAME of a Model")
     serve.add_argument("--min-pixels", type=int, help="smaller images are enlarged to this area (the reference's)")
     serve.add_argument("--max-pixels", type=int, help="larger images are reduced to this area (the reference's)")
+    serve.add_argument("--metrics", action="store_true", help="tell of vLLM's engine at /metrics, for Prometheus")
+    serve.add_argument("--health-port", type=int, help="port that tells at /ready and /health: starting, ready, broken")
     serve.set_defaults(command=_serve)
 
 
@@ -117,7 +119,8 @@ def _serve(options: argparse.Namespace) -> int:
     from .serve.command import serve
 
     names = ("host", "port", "api_key", "dtype", "multi_vector", "task", "revision", "min_pixels", "max_pixels", "row")
-    return serve(options.model, passed=options.passed, **{name: getattr(options, name) for name in names})
+    named = {name: getattr(options, name) for name in (*names, "metrics", "health_port")}
+    return serve(options.model, passed=options.passed, **named)
 
 
 def _embed(options: argparse.Namespace) -> int:

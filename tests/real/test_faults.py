@@ -21,6 +21,7 @@ import pytest
 
 from tests.support.images import noise
 from tests.support.reference import Reference, distance
+from tests.support.sdk import sdk
 from vllm_jina_embed import JinaEmbedder
 
 GATE = 1e-5
@@ -102,11 +103,17 @@ def test_a_killed_engine_process_costs_no_vector(
     options = {"dtype": "float32", "max_num_seqs": 4}  # its own engine, slow enough to be hit in the middle
     with JinaEmbedder(random_checkpoint, engine_kwargs=options) as embedder:
         embedder.embed(["start"])
+        sdk().clear()
         finished: list[int] = []
         killer = threading.Thread(target=_kill_when, args=(finished, 50))
         embeddings = _embed_counting(embedder, [items[i] for i in order], finished, killer)
+        started = {key: value for (name, key), value in sdk().numbers().items() if name.endswith("start.duration")}
     assert distance(embeddings, expected[order]) <= GATE
     assert not np.isnan(embeddings).any()
+    sdk().stop()
+    ((attributes, (count, seconds)),) = started.items()  # and OpenTelemetry is told of it
+    assert (dict(attributes)["vllm_jina_embed.engine.restart"], count) == (True, 1)
+    assert seconds > 0
 
 
 def test_chunked_and_preempted_prompts_are_averaged_once(

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from vllm_jina_embed._arrays import Floats
+from vllm_jina_embed._telemetry import add_tokens
 from vllm_jina_embed.engine.config import EngineConfig
 from vllm_jina_embed.engine.loop import LoopThread
 from vllm_jina_embed.engine.protocol import TokenStates
@@ -145,10 +146,12 @@ class FakeEngine:
             self._inside.remove(prompt)
         if (error := self._fail(prompt)) is not None:
             raise error
+        add_tokens(len(prompt.token_ids))
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """Return one state per token of the prompt, images not expanded."""
         self.prompts.append(prompt)
+        add_tokens(len(prompt.token_ids))
         states = [vector_of(replace(prompt, token_ids=(number,)), 16) for number in prompt.token_ids]
         return TokenStates(token_ids=prompt.token_ids, states=np.stack(states))
 

@@ -49,11 +49,12 @@ class RealServer:
         *,
         start_limit: float = START_LIMIT,
         end_limit: float = 60.0,
+        python: str = sys.executable,
         **variables: str,
     ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
-        self._command = [sys.executable, *command]
+        self._command = [python, *command]
         self._variables = variables
         self._start_limit, self._end_limit = start_limit, end_limit
         self._process: subprocess.Popen[bytes]
@@ -104,6 +105,11 @@ class RealServer:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    @property
+    def runs(self) -> bool:
+        """Whether the main process runs."""
+        return self._process.poll() is None
+
     def signal(self, number: int) -> int:
         """Send a signal to the main process alone and give its exit code."""
         self._process.send_signal(number)
@@ -125,11 +131,13 @@ class RealServer:
         return re.search(pattern, self.log.read_text()) is not None
 
 
-def served(model: str, log: Path, *options: str, passed: Sequence[str] = (), port: int | None = None) -> RealServer:
+def served(
+    model: str, log: Path, *options: str, passed: Sequence[str] = (), port: int | None = None, **variables: str
+) -> RealServer:
     """Return ``vllm-jina-embed serve``, on any free port where none is named."""
     port = port or free_port()
     command = ["-m", "vllm_jina_embed.cli", "serve", model, "--port", str(port), *options, "--", *SMALL, *passed]
-    return RealServer(command, port, log)
+    return RealServer(command, port, log, **variables)
 
 
 def plain(folder: Path, log: Path, template: str, *, max_pixels: int = MAX_PIXELS) -> RealServer:

@@ -17,8 +17,8 @@ NAME = PACKAGE.name
 
 LAYERS = (
     {"errors"},
-    {"_arrays", "_closing", "_cores", "_forks", "_keywords", "_secrets"},
-    {"_extras"},
+    {"_arrays", "_closing", "_cores", "_forks", "_instruments", "_keywords", "_secrets"},
+    {"_extras", "_telemetry"},
     {"_usage"},
     {"inputs", "pooling", "scoring"},
     {"checkpoints"},
@@ -63,6 +63,7 @@ OWNERS = {
     "mteb": {"mteb.py"},
     "mcp": {"mcp/http.py", "mcp/server.py"},
     "pypdfium2": {"corpus/pdf.py"},
+    "opentelemetry": {"_instruments.py", "serve/sdk.py"},
 }
 """Which places alone may import a library, even inside a function; ``demo/`` and ``cli.py`` use what they show."""
 
@@ -192,6 +193,7 @@ def test_each_exception_is_needed() -> None:
     ("place", "line", "rule"),
     [
         ("embedder.py", "import vllm", "vllm is imported in"),
+        ("_telemetry.py", "def f():\n    from opentelemetry import trace", "opentelemetry is imported in"),
         ("pooling/single_vector.py", "from torch.nn import functional", "torch is imported in"),
         ("langchain/embeddings.py", "from vllm.inputs import TokensPrompt", "vllm is imported in"),
         ("engine/local/engine.py", "def start():\n    import httpx", "httpx is imported in"),

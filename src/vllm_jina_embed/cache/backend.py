@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .._telemetry import add_lookups
 from ..embedding.abilities import check_request
 from ..embedding.backend import Backend, Request
 from ..embedding.outcomes import Outcome, empty_rows
@@ -135,6 +136,8 @@ class CacheBackend:
                 unpacked = keys.unpack(key, value, settings.dimensions)
             if unpacked is not None:
                 part.cached[key] = unpacked
+        hits = sum(key in part.cached for key in part.keys)
+        add_lookups(hits, sum(key is not None for key in part.keys) - hits)
 
     def _finish(self, part: _Part, outcome: Outcome, missing: dict[str, Item], computed: Outcome | None) -> None:
         """Store the computed embeddings, and fill in the part's rows, errors and cut texts."""

@@ -16,6 +16,7 @@ from ..settings import OnError, Settings, check_on_error
 from .backend import Backend, Request
 from .outcomes import Outcome
 from .output_types import mode_of, of_call
+from .telemetry import add_failed, observed
 
 
 class Base(Closing):
@@ -69,26 +70,34 @@ class Base(Closing):
 
     def outcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
         """Return the rows of checked items, and the errors of the bad ones; ``overrides`` are fields of ``Request``."""
-        outcome = self.backend.run(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
-        return outcome.among(items, self._row_length(**overrides))
+        with observed(self.settings, items, overrides):
+            outcome = self.backend.run(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
+            outcome = outcome.among(items, self._row_length(**overrides))
+            add_failed(items, outcome)
+        return outcome
 
     async def aoutcome(self, items: list[Checked], prompt_name: str, **overrides: Any) -> Outcome:
         """Await ``outcome``."""
-        outcome = await self.backend.arun(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
-        return outcome.among(items, self._row_length(**overrides))
+        with observed(self.settings, items, overrides):
+            outcome = await self.backend.arun(Request(items=inputs.good(items), prompt_name=prompt_name, **overrides))
+            outcome = outcome.among(items, self._row_length(**overrides))
+            add_failed(items, outcome)
+        return outcome
 
     def _rows(self, items: list[Checked], prompt_name: str | None, /, **options: Any) -> Any:
         role, mode, overrides, output = self._understood(prompt_name, **options)
-        outcome = self.outcome(items, role, **overrides)
-        with output.errors():
-            rows = outcome.checked(self.settings, on_error=mode)
+        with observed(self.settings, items, overrides):
+            outcome = self.outcome(items, role, **overrides)
+            with output.errors():
+                rows = outcome.checked(self.settings, on_error=mode)
         return output.of(rows)
 
     async def _arows(self, items: list[Checked], prompt_name: str | None, /, **options: Any) -> Any:
         role, mode, overrides, output = self._understood(prompt_name, **options)
-        outcome = await self.aoutcome(items, role, **overrides)
-        with output.errors():
-            rows = outcome.checked(self.settings, on_error=mode)
+        with observed(self.settings, items, overrides):
+            outcome = await self.aoutcome(items, role, **overrides)
+            with output.errors():
+                rows = outcome.checked(self.settings, on_error=mode)
         return output.of(rows)
 
     def _understood(

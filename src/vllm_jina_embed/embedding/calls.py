@@ -283,7 +283,7 @@ class Calls(TokenWeightCalls):
             ClosedError: After ``close()``.
         """
         call = partial(self._rows, **scoring.overrides(self.checkpoint.row, multi_vector, dimensions, task))
-        return scoring.score(call, queries, items, progress_bar(self.settings, None, show_progress))
+        return scoring.score(call, queries, items, progress_bar(self.settings, None, show_progress), self.model)
 
     async def ascore(
         self,
@@ -297,4 +297,4 @@ class Calls(TokenWeightCalls):
     ) -> Floats:
         """Await ``score``."""
         call = partial(self._arows, **scoring.overrides(self.checkpoint.row, multi_vector, dimensions, task))
-        return await scoring.ascore(call, queries, items, progress_bar(self.settings, None, show_progress))
+        return await scoring.ascore(call, queries, items, progress_bar(self.settings, None, show_progress), self.model)

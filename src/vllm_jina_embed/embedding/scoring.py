@@ -13,6 +13,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .._arrays import Floats
+from .._instruments import CALL
+from .._telemetry import common, compared
 from ..checkpoints.description import Model
 from ..errors import ConfigError
 from ..inputs import items as inputs
@@ -22,12 +24,13 @@ from .streams import WINDOW, astream, stream
 
 
 def score(
-    call: Callable[..., Any], queries: Iterable[EmbedInput], items: Iterable[EmbedInput], bar: tqdm[Any]
+    call: Callable[..., Any], queries: Iterable[EmbedInput], items: Iterable[EmbedInput], bar: tqdm[Any], model: str
 ) -> Floats:
-    """Return the scores ``(n_queries, n_items)``; ``call`` embeds checked items in a role."""
-    query_rows = call(inputs.mixed(queries, name="queries"), "query")
-    item_rows = stream(items, lambda batch: call(batch, "passage"), bar)
-    return _joined([_compare(query_rows, window) for window in _windows(item_rows)], len(query_rows))
+    """Return the scores ``(n_queries, n_items)``; ``call`` embeds checked items in a role, by ``model``."""
+    with compared(common("score", model, **{CALL: "score"})):
+        query_rows = call(inputs.mixed(queries, name="queries"), "query")
+        item_rows = stream(items, lambda batch: call(batch, "passage"), bar)
+        return _joined([_compare(query_rows, window) for window in _windows(item_rows)], len(query_rows))
 
 
 async def ascore(
@@ -35,11 +38,13 @@ async def ascore(
     queries: Iterable[EmbedInput],
     items: Iterable[EmbedInput],
     bar: tqdm[Any],
+    model: str,
 ) -> Floats:
     """Await ``score``."""
-    query_rows = await call(inputs.mixed(queries, name="queries"), "query")
-    item_rows = astream(items, lambda batch: call(batch, "passage"), bar)
-    return _joined([_compare(query_rows, window) async for window in _awindows(item_rows)], len(query_rows))
+    with compared(common("score", model, **{CALL: "score"})):
+        query_rows = await call(inputs.mixed(queries, name="queries"), "query")
+        item_rows = astream(items, lambda batch: call(batch, "passage"), bar)
+        return _joined([_compare(query_rows, window) async for window in _awindows(item_rows)], len(query_rows))
 
 
 def overrides(row: Model, multi_vector: bool | None, dimensions: int | None, task: str | None) -> dict[str, Any]:

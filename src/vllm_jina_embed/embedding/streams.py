@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import islice
 from typing import Any
 
@@ -31,7 +32,7 @@ def stream(items: Iterable[EmbedInput], call: Callable[[list[Checked]], Floats],
         pending: deque[tuple[int, concurrent.futures.Future[Floats]]] = deque()
         try:
             for start, batch in _batches(items):
-                pending.append((start, pool.submit(call, batch)))
+                pending.append((start, pool.submit(copy_context().run, call, batch)))  # for its trace
                 if len(pending) > STREAMS:
                     yield from _rows(*pending.popleft(), bar, process)
             while pending:

@@ -10,6 +10,7 @@ from ..inputs import items as inputs
 from ..inputs.items import Checked
 from ..prompts.base import PromptName
 from .base import Base
+from .telemetry import observed
 
 EMPTY = "weights are empty"
 """What a warning says of bad texts that are skipped."""
@@ -67,13 +68,17 @@ class TokenWeightCalls(Base):
 
     def _weights(self, items: list[Checked], prompt_name: str | None, **options: Any) -> list[dict[int, float]]:
         role, mode, overrides, _ = self._understood(prompt_name, **options)
-        outcome = self.outcome(items, role, weights=True, **overrides)
-        return _dicts(outcome.checked(self.settings, on_error=mode, skipped=EMPTY))
+        overrides["weights"] = True
+        with observed(self.settings, items, overrides):
+            outcome = self.outcome(items, role, **overrides)
+            return _dicts(outcome.checked(self.settings, on_error=mode, skipped=EMPTY))
 
     async def _aweights(self, items: list[Checked], prompt_name: str | None, **options: Any) -> list[dict[int, float]]:
         role, mode, overrides, _ = self._understood(prompt_name, **options)
-        outcome = await self.aoutcome(items, role, weights=True, **overrides)
-        return _dicts(outcome.checked(self.settings, on_error=mode, skipped=EMPTY))
+        overrides["weights"] = True
+        with observed(self.settings, items, overrides):
+            outcome = await self.aoutcome(items, role, **overrides)
+            return _dicts(outcome.checked(self.settings, on_error=mode, skipped=EMPTY))
 
 
 def of_ids(ids: Sequence[int], weights: Floats, *, without: Set[int]) -> dict[int, float]:

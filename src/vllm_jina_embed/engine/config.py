@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._instruments import ENGINE, ROW
 from .._secrets import Secret
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.ranking import RankingCheckpoint
@@ -41,6 +42,13 @@ class EngineConfig:
     files: str = ""
     row: Row = DEFAULT_ROW
     options_key: str = field(init=False, default="{}")
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What metrics tell of the engine: where it runs, and its row where that is known."""
+        is_remote = isinstance(self, RemoteConfig)
+        row = {} if is_remote and not self.location else {ROW: self.row.name}
+        return {ENGINE: "remote" if is_remote else "local", **row}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from .._forks import fork_safe_lock
+from .._telemetry import engine_start
 from .config import EngineConfig, LocalConfig, RemoteConfig
 from .protocol import Engine
 
@@ -39,7 +40,8 @@ class EnginePool:
         """
         with self._lock:
             if config not in self._engines:
-                self._engines[config] = self._start(config)
+                with engine_start(config.told):
+                    self._engines[config] = self._start(config)
                 self._users[config] = 0
                 self._close_first_at_exit()
             self._users[config] += 1

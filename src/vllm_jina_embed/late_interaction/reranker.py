@@ -71,12 +71,12 @@ class MaxSimReranker(Closing):
             InputError: The query, or an item, cannot be embedded; names it.
             ClosedError: After the embedder was closed.
         """
-        scores: Floats = scoring.score(self._rows, [query], items, self._bar)[0]
+        scores: Floats = scoring.score(self._rows, [query], items, self._bar, self.embedder.model)[0]
         return scores
 
     async def ascore(self, query: EmbedInput, items: Iterable[EmbedInput]) -> Floats:
         """Await ``score``."""
-        scores: Floats = (await scoring.ascore(self._arows, [query], items, self._bar))[0]
+        scores: Floats = (await scoring.ascore(self._arows, [query], items, self._bar, self.embedder.model))[0]
         return scores
 
     def rerank(self, query: EmbedInput, items: Iterable[EmbedInput], top_n: int | None = None) -> list[Ranked]:

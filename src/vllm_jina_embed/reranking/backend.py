@@ -15,6 +15,7 @@ from ..embedding.engine_user import EngineUser
 from ..embedding.outcomes import Outcome
 from ..embedding.pipeline import Progress, work_on
 from ..embedding.progress import progress_bar
+from ..embedding.telemetry import add_failed, observed_ranking
 from ..engine.pool import EnginePool
 from ..engine.protocol import Engine
 from ..inputs.items import BadItem, Checked, Item, good, mixed
@@ -105,23 +106,25 @@ class RankingBackend(EngineUser[PairBuilder]):
             ClosedError: After ``close``.
         """
         self.check_open()
-        if not good(call.items):
-            return self._checked(call, Outcome(embeddings=np.empty(0)))
-        with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
-            outcome = self.wait(self._submit(call, *self._prepared(call), bar.update))
-        return self._checked(call, outcome)
+        with observed_ranking(self.settings.checkpoint.name, self.settings.engine, call.items):
+            if not good(call.items):
+                return self._checked(call, Outcome(embeddings=np.empty(0)))
+            with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
+                outcome = self.wait(self._submit(call, *self._prepared(call), bar.update))
+            return self._checked(call, outcome)
 
     async def arun(self, call: Pairs) -> Logits:
         """Await ``run``."""
         self.check_open()
-        if not good(call.items):
-            return self._checked(call, Outcome(embeddings=np.empty(0)))
-        with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
-            # In a thread: it starts the engine, and opens the images of the query. Nothing is computed there for a
-            # caller that was cancelled meanwhile.
-            prepared = await asyncio.to_thread(self._prepared, call)
-            outcome = await self.awaited(self._submit(call, *prepared, bar.update))
-        return self._checked(call, outcome)
+        with observed_ranking(self.settings.checkpoint.name, self.settings.engine, call.items):
+            if not good(call.items):
+                return self._checked(call, Outcome(embeddings=np.empty(0)))
+            with progress_bar(self.settings, len(call.items), call.show_progress, what="Ranking") as bar:
+                # In a thread: it starts the engine, and opens the images of the query. Nothing is computed there for a
+                # caller that was cancelled meanwhile.
+                prepared = await asyncio.to_thread(self._prepared, call)
+                outcome = await self.awaited(self._submit(call, *prepared, bar.update))
+            return self._checked(call, outcome)
 
     def _prepared(self, call: Pairs) -> tuple[Engine, Build]:
         """Return the engine, and what builds the prompts of a call's documents."""
@@ -145,5 +148,6 @@ class RankingBackend(EngineUser[PairBuilder]):
             errors=sorted(errors, key=lambda error: error.positions),
             truncated=outcome.truncated,
         )
+        add_failed(call.items, whole)
         whole.checked(self.settings, on_error=call.on_error, skipped="scores are NaN")
         return logits

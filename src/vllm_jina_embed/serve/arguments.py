@@ -55,6 +55,7 @@ def serve_arguments(
     multi_vector: bool,
     passed: Sequence[str] = (),
     adapters: Adapters | None = None,
+    metrics: bool = False,
 ) -> list[str]:
     """Return the command line.
 
@@ -66,6 +67,7 @@ def serve_arguments(
         multi_vector: Whether to serve one vector per token rather than one per item.
         passed: Options of ``vllm serve``.
         adapters: The adapters of a checkpoint that has one per task; clients send the task as the model's name.
+        metrics: Whether ``/metrics`` tells of vLLM's engine.
 
     Raises:
         ConfigError: ``passed`` holds one of the ``FIXED`` options, or a file of options; or a server would make other
@@ -87,6 +89,7 @@ def serve_arguments(
         "tokenizer_mode": TOKENIZER_MODE,
         "disable_uvicorn_access_log": True,
         "uvicorn_log_level": "warning",
+        "disable_log_stats": None if metrics else True,  # this option has no "no-"
     }
     arguments |= {"chat_template": MESSAGE_TEMPLATE, "chat_template_content_format": "openai"}
     flags: list[str] = []

@@ -10,7 +10,6 @@ only waits, so it can always end what it started.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -33,6 +32,8 @@ from ..checkpoints.resolve_ranker import is_ranker
 from ..errors import ConfigError, EngineError
 from ..reranking import settings as ranking
 from .arguments import check_kind
+from .health import Health, Status, asked
+from .process_group import end_group
 
 COMMAND = (sys.executable, "-P", "-m", "vllm_jina_embed.serve.server_process")
 PATIENCE = 2.0
@@ -54,6 +55,8 @@ def serve(
     min_pixels: int | None = None,
     max_pixels: int | None = None,
     row: str | None = None,
+    metrics: bool = False,
+    health_port: int | None = None,
     passed: Sequence[str] = (),
 ) -> int:
     """Serve ``model`` until SIGTERM or Ctrl-C, and return the exit code.
@@ -73,14 +76,18 @@ def serve(
         check_kind(checkpoint.row, checkpoint.name, multi_vector=multi_vector)
         options = {
             "model_settings": model_settings, "host": host, "port": port, "api_key": check_key(api_key),
-            "multi_vector": multi_vector, "passed": list(passed), "parent": os.getpid(),
+            "multi_vector": multi_vector, "metrics": metrics, "passed": list(passed), "parent": os.getpid(),
         }  # fmt: skip
         if not any(option.startswith("--uds") for option in passed):
             check_port(host, port)
+        if health_port is not None:
+            check_port(host, health_port, option="--health-port")
+            if health_port == port:
+                raise ConfigError(f"--health-port {health_port} is the server's own port. Choose another.")
         one = "one vector per token" if multi_vector else "one vector per item"
         kind = "one score per pair" if isinstance(checkpoint.row, RankingModel) else one
         line = f"Ready: http://{host}:{port} serves {checkpoint.name}, {kind}. Ctrl-C stops it."
-        return Watch(options, line).run()
+        return Watch(options, line, health_port=health_port).run()
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -105,14 +112,14 @@ def checked(*, dtype: Any, row: str | None = None, **choices: Any) -> settings.S
     return ranking.check(**given)
 
 
-def check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int, *, option: str = "--port") -> None:
     """Raise if nothing can listen there: another program's socket would look like our server being ready.
 
     Raises:
         ConfigError: The port is taken, or the address is not one of this machine.
     """
     if not 0 <= port <= 65535:  # getaddrinfo silently cuts it to 16 bits
-        raise ConfigError(f"cannot listen on port {port}: it must be 0 to 65535. Choose another --port.")
+        raise ConfigError(f"cannot listen on port {port}: it must be 0 to 65535. Choose another {option}.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -121,7 +128,7 @@ def check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"cannot listen on host {host!r}, port {port}: {error}. Choose another --port.") from None
+        raise ConfigError(f"cannot listen on host {host!r}, port {port}: {error}. Choose another {option}.") from None
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -132,8 +139,16 @@ def _leave(number: int, frame: FrameType | None) -> None:
 class Watch:
     """Starts the server's process, prints a line when it is ready, forwards signals, and leaves no process behind."""
 
-    def __init__(self, options: dict[str, object], line: str, *, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self,
+        options: dict[str, object],
+        line: str,
+        *,
+        health_port: int | None = None,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
         self._options, self._line, self._command = options, line, command
+        self._health_port = health_port
         self._process: subprocess.Popen[str] | None = None
         self._signal: int | None = None
         self._ready = threading.Event()
@@ -142,9 +157,14 @@ class Watch:
         """Return the exit code of the server; errors as ``serve``."""
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         folder = tempfile.mkdtemp(prefix="vllm-jina-")  # for the sockets that a killed vLLM leaves behind
+        health = None
         try:
+            if self._health_port is not None:
+                health = Health(str(self._options["host"]), self._health_port, self.status)
             code = self._serve(folder)
         finally:
+            if health is not None:
+                health.close()
             if self._process is not None:
                 end_group(self._process)
             shutil.rmtree(folder, ignore_errors=True)
@@ -178,6 +198,27 @@ class Watch:
         threading.Thread(target=self._announce, args=(process,), daemon=True).start()
         return process.wait()
 
+    def status(self) -> Status:
+        """Return how the server is: ``starting``, ``ready``, ``broken`` or ``stopping``, and why."""
+        if self._signal is not None:
+            return "stopping", ""
+        if self._process is not None and self._process.returncode is not None:
+            return "broken", f"it ended with exit code {self._process.returncode}"
+        if not self._ready.is_set():
+            return "starting", ""
+        is_https = any(option.startswith("--ssl-certfile") for option in self._passed)
+        return asked(*self._local, is_https=is_https)
+
+    @property
+    def _passed(self) -> list[str]:
+        return [str(option) for option in self._options["passed"]]  # type: ignore[attr-defined]
+
+    @property
+    def _local(self) -> tuple[str, int]:
+        """Where this machine reaches the server."""
+        host = str(self._options["host"])
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), int(str(self._options["port"]))
+
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGTERM and SIGINT, also while ``wait`` waits."""
         self._signal = number
@@ -195,16 +236,13 @@ class Watch:
     def _patience(self) -> float:
         if not self._ready.is_set():
             return PATIENCE
-        passed = [str(option) for option in self._options["passed"]]  # type: ignore[attr-defined]
-        return READY_PATIENCE + drain_seconds(passed)
+        return READY_PATIENCE + drain_seconds(self._passed)
 
     def _announce(self, process: subprocess.Popen[str]) -> None:
         """Print the line once the server accepts connections."""
-        host, port = str(self._options["host"]), int(str(self._options["port"]))
-        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         while process.returncode is None:
             try:
-                socket.create_connection((local, port), timeout=1).close()
+                socket.create_connection(self._local, timeout=1).close()
             except OSError:
                 time.sleep(0.1)
             else:
@@ -222,54 +260,3 @@ def drain_seconds(passed: Sequence[str]) -> float:
             value = value or (passed[position + 1] if position + 1 < len(passed) else "")
             return float(value) if value.isdigit() else 0.0
     return 0.0
-
-
-def end_group(process: subprocess.Popen[str]) -> None:
-    """Kill the remaining processes of the server, its engines and workers; then wait until none runs.
-
-    The resource trackers of Python's multiprocessing are left alone: they end with the others, after they have freed
-    shared memory.
-    """
-    end = time.monotonic() + 2
-    while True:
-        pids = [pid for pid in group(process.pid) if not is_tracker(pid)]
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if not pids or time.monotonic() > end:
-            return
-        time.sleep(0.02)
-
-
-def group(number: int) -> list[int]:
-    """Return the ids of the running processes in a process group; only its leader's where there is no ``/proc``."""
-    try:
-        names = os.listdir("/proc")  # noqa: PTH208
-    except FileNotFoundError:
-        return [number] if _in_group(number, number) else []
-    return [int(name) for name in names if name.isdigit() and _in_group(int(name), number)]
-
-
-def _in_group(pid: int, number: int) -> bool:
-    try:
-        return os.getpgid(pid) == number and _state(pid) != "Z"
-    except (ProcessLookupError, PermissionError):
-        return False
-
-
-def _state(pid: int) -> str:
-    fields = _read(pid, "stat").rpartition(")")[2].split()
-    return fields[0] if fields else "Z"
-
-
-def is_tracker(pid: int) -> bool:
-    """Return whether a process is one of Python's resource trackers."""
-    return "multiprocessing.resource_tracker" in _read(pid, "cmdline")
-
-
-def _read(pid: int, name: str) -> str:
-    try:
-        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            return file.read()
-    except OSError:
-        return ""

@@ -1,6 +1,6 @@
 """ASGI middleware of a server: checks the engine at start, API keys and the size of bodies.
 
-It answers ``/jina/...`` and ``/v2/embed``.
+It answers ``/jina/...``, ``/v2/embed`` and ``/health``.
 
 Everything else is passed on to vLLM. Selected by ``--middleware``.
 """
@@ -23,10 +23,14 @@ from .handlers import obey_input_types
 from .pair_prompts import served_ranker
 from .request_checks import check_requests
 from .scoring import obey_row
+from .sdk import set_up
 from .served_facts import facts_of, location_of, ranking_facts_of
 from .startup_check import prove
+from .telemetry import observed
 
-OPEN = {"/health", "/ping", "/version"}
+HEALTH = {"/health", "/ready"}
+"""Paths that tell whether the engine lives; vLLM's own ``/health`` says the same without a word."""
+OPEN = {*HEALTH, "/ping", "/version"}
 """Paths that need no API key: whoever watches over a server has none."""
 
 
@@ -65,8 +69,22 @@ class ServerMiddleware:
             if path == TOKENIZER_PATH:
                 await reply(send, 200, location_of(state.vllm_config.model_config).file(TOKENIZER).read_bytes())
                 return
+        if path in HEALTH and scope["method"] in ("GET", "HEAD"):
+            await reply(send, *await health(state.engine_client))
+            return
         app = state.jina_paths.get((path, scope["method"]), self._app)
-        await self._bodies.pass_on(app, scope, receive, send)
+        with observed(state, scope, path) as noting:
+            await self._bodies.pass_on(app, scope, receive, noting(send))
+
+
+async def health(client: Any) -> tuple[int, bytes]:
+    """Return the HTTP status and the JSON that tell whether the engine of vLLM's ``client`` lives."""
+    try:
+        await client.check_health()
+    except Exception as error:
+        reason = f"vLLM's engine does not work any more ({type(error).__name__})"
+        return 503, json.dumps({"status": "broken", "reason": reason}).encode()
+    return 200, json.dumps({"status": "ready"}).encode()
 
 
 def _proving(state: Any, send: Send) -> Send:
@@ -77,6 +95,7 @@ def _proving(state: Any, send: Send) -> Send:
             try:
                 await prove(state)
                 _prepare(state)
+                set_up()
             except Exception as error:
                 message = {"type": "lifespan.startup.failed", "message": f"vllm-jina-embed: {error}"}
         await send(message)

@@ -17,6 +17,7 @@ from vllm.exceptions import VLLMValidationError
 from ..checkpoints.checkpoint import Checkpoint
 from ..errors import ConfigError
 from ..settings import check_dimensions
+from .telemetry import count_answer, count_item
 
 MARKERS = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
 """Names of the token ids for images in a config; a text model has none."""
@@ -47,11 +48,13 @@ def check_requests(client: Any, checkpoint: Checkpoint | None) -> None:
             refuse_markers(ids, markers, where)
             if checkpoint is not None:
                 refuse_unfilled(ids, checkpoint, where)
+        count_item(prompt)
         request = encode(prompt=prompt, pooling_params=pooling_params, request_id=request_id, **others)
         async with contextlib.aclosing(request) as outputs:
             async for output in outputs:
                 if getattr(output, "error", None) is None:
                     check_numbers(output.outputs.data, where)
+                    count_answer(output)
                 yield output
 
     client.encode = checked

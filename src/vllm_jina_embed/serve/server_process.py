@@ -52,6 +52,7 @@ def run(
     port: int,
     api_key: str | None,
     multi_vector: bool,
+    metrics: bool,
     passed: Sequence[str],
 ) -> int:
     """Serve until SIGTERM, and return the exit code; see ``command.serve``."""
@@ -81,6 +82,7 @@ def run(
         task=served.task if isinstance(served, Settings) else "",
         cpu=current_platform.is_cpu(),
         multi_vector=multi_vector,
+        metrics=metrics,
         passed=passed,
         adapters=adapters_of(location, engine.row, engine.tasks) if engine.tasks else None,
     )

@@ -24,6 +24,8 @@ import numpy as np
 
 from ..._arrays import Floats
 from ..._extras import require
+from ..._instruments import Places
+from ..._telemetry import add_tokens, engine_start
 from ...checkpoints.description import Model
 from ...checkpoints.files import locate
 from ...checkpoints.weights.lora import Adapters
@@ -126,6 +128,7 @@ class LocalEngine:
             return
         if self._llm is not None:
             self.run(self._stop()).result()
+            self.places.close()
             gc.unfreeze()  # vLLM's objects may be collected now
         self._thread.close()
         self._image_threads.close()
@@ -158,6 +161,7 @@ class LocalEngine:
         step = int(settings.scheduler_config.max_num_seqs)
         self.in_flight = 2 * step
         self._slots, self._fewer_slots = asyncio.Semaphore(2 * step), asyncio.Semaphore(step)
+        self.places = Places(config.told, self.in_flight)
         hf_config = settings.model_config.hf_config
         await check(self, config, self._location, hf_config=hf_config, adapters=self._adapters)
 
@@ -185,7 +189,8 @@ class LocalEngine:
             self._restartable = False
             logger.warning("vLLM's engine process ended; starting it again and repeating the lost requests.")
             dead.shutdown()
-            self._llm = self._launch()
+            with engine_start(self._config.told, restart=True):
+                self._llm = self._launch()
 
     async def _answer(self, prompt: Prompt, task: str, urgent: bool, params: Any) -> Any:
         """Return vLLM's finished output; after a dead process or a lost cache entry, try once more."""
@@ -193,7 +198,7 @@ class LocalEngine:
         few = not urgent and now - self._last_question < QUESTION_SECONDS
         if urgent:
             self._last_question = now
-        async with self._fewer_slots if few else none, none if urgent else self._slots:
+        async with self.places.taken(self._fewer_slots if few else none, none if urgent else self._slots):
             llm = self._open()
             output = await self._try(llm, prompt, task, urgent, params)
             if output is None:
@@ -203,6 +208,7 @@ class LocalEngine:
         if output is None:
             raise EngineDeadError("vLLM's engine process ended twice while it worked on this item.")
         self._restartable = True
+        add_tokens(len(output.prompt_token_ids))
         return output
 
     def _open(self) -> Any:

@@ -9,6 +9,8 @@ import time
 from abc import abstractmethod
 from typing import Any
 
+from ..._instruments import ENGINE, Places
+from ..._telemetry import address
 from ...errors import EngineError
 from ..config import RemoteConfig
 from . import http
@@ -33,6 +35,7 @@ class AnyServer(Member):
         self._fingerprint: str | None = None
         self._sure = False  # whether it was not lost since it told what it serves
         self._meeting, self._slots = asyncio.Lock(), asyncio.Semaphore(AT_ONCE)
+        self.places = Places({ENGINE: "remote", **address([url])}, AT_ONCE)
 
     @abstractmethod
     def _learn(self, told: Any) -> None:
@@ -73,6 +76,11 @@ class AnyServer(Member):
                 await self._meet_untold()
             self._sure = True
 
+    async def close(self) -> None:
+        """Close the connections."""
+        self.places.close()
+        await self.connection.close()
+
     async def tokenizer(self) -> bytes:
         """Return the tokenizer.json that it gives.
 
@@ -93,7 +101,8 @@ class AnyServer(Member):
         urgent: bool = False,
     ) -> Any:
         content = None if body is None else json.dumps(body).encode()
-        async with contextlib.nullcontext() if urgent else self._slots:
+        none = contextlib.nullcontext()
+        async with self.places.taken(none, none if urgent else self._slots):
             if time.monotonic() < self.rests_until:
                 raise LostError("it was lost a moment ago")
             reply = await self.connection.send(method, path, content, most=most)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from ..._telemetry import server_lost
 from ...errors import ConfigError, EngineDeadError, VllmJinaError
 
 Result = TypeVar("Result")
@@ -60,6 +61,7 @@ class Member:
         now = time.monotonic()
         if self.rests_until <= now:
             self.failures += 1
+            server_lost(self.url)
             self.reason, self.took = str(error), error.took
             rest = min(LONGEST_REST, REST * 2.0 ** min(self.failures - 1, 16))
             self.rests_until = now + max(rest, min(error.wait, PATIENCE))

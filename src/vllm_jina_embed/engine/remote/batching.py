@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Generic, TypeVar
 
 from ..._arrays import Floats
+from ..._telemetry import add_tokens
 from ...errors import EngineError
 from ...prompts.base import Prompt
 
 Key = TypeVar("Key")
 Answers = Sequence[Floats | Exception]
-Entry = tuple[Prompt, "asyncio.Future[Floats]"]
+Entry = tuple[Prompt, "asyncio.Future[Floats]", Context]
 
 MOST_PROMPTS = 32
 """Prompts of one request."""
@@ -35,31 +37,35 @@ class Batches(Generic[Key]):
         future: asyncio.Future[Floats] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._flush)
-        self._waiting.setdefault(key, []).append((prompt, future))
-        return await future
+        self._waiting.setdefault(key, []).append((prompt, future, copy_context()))
+        answer = await future
+        if not prompt.images:  # those of images are in the server's answer
+            add_tokens(len(prompt.token_ids))
+        return answer
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for key, entries in waiting.items():
             for batch in _cut([entry for entry in entries if not entry[1].done()]):
-                task = asyncio.get_running_loop().create_task(self._run(key, batch))
+                # The trace of a request is that of its first prompt.
+                task = asyncio.get_running_loop().create_task(self._run(key, batch), context=batch[0][2])
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-                for _, future in batch:
+                for _, future, _ in batch:
                     future.add_done_callback(partial(_cancel_idle, task, batch))
 
     async def _run(self, key: Key, batch: list[Entry]) -> None:
         try:
-            answers: Answers = await self._send(key, [prompt for prompt, _ in batch])
+            answers: Answers = await self._send(key, [prompt for prompt, *_ in batch])
             if len(answers) != len(batch):
                 raise EngineError(f"got {len(answers)} answers to {len(batch)} prompts.")
         except asyncio.CancelledError:
-            for _, future in batch:
+            for _, future, _ in batch:
                 future.cancel()
             raise
         except Exception as error:
             answers = [error] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for (_, future, _), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue
             if isinstance(answer, Exception):
@@ -85,5 +91,5 @@ def _cut(entries: list[Entry]) -> Iterator[list[Entry]]:
 
 def _cancel_idle(task: asyncio.Task[None], batch: list[Entry], _: object) -> None:
     """Take a request back when nobody waits for any of its prompts."""
-    if all(future.cancelled() for _, future in batch):
+    if all(future.cancelled() for _, future, _ in batch):
         task.cancel()

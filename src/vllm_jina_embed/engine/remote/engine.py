@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from ..._arrays import Floats
 from ..._secrets import HIDDEN, Hider, Secret, basic, shown_by, without_login
+from ..._telemetry import trace_headers
 from ...errors import ConfigError, EngineError, InputError, MissingExtraError
 from ...prompts.base import Prompt
 from ..config import RemoteConfig
@@ -78,7 +79,8 @@ class HttpConnection:
         """
         begin = time.monotonic()
         try:
-            async with asyncio.timeout(self._timeout), self._client.stream(method, path, content=body) as response:
+            request = self._client.stream(method, path, content=body, headers=trace_headers())
+            async with asyncio.timeout(self._timeout), request as response:
                 return await _reply(response, most, f"{self._url}{path}")
         except EngineError:
             raise
@@ -291,7 +293,7 @@ async def _met(server: AnyServer) -> None:
 
 async def _close(servers: Sequence[AnyServer]) -> None:
     for server in servers:
-        await server.connection.close()
+        await server.close()
 
 
 def _weight(prompts: Sequence[Prompt]) -> int:

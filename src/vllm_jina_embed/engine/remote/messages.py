@@ -139,6 +139,18 @@ def answers(told: Any, name: str, count: int, *, where: str = "the server") -> l
     return [found[index] for index in range(count)]
 
 
+def image_prompt_tokens(told: Any, prompts: Sequence[Prompt]) -> int:
+    """Return how many tokens a server counted in the prompt of images that it answered; 0 for texts, or if it is mute.
+
+    Args:
+        told: The decoded JSON.
+        prompts: What was sent: texts, or one item with images.
+    """
+    usage = told.get("usage") if isinstance(told, dict) else None
+    count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return count if prompts[0].images and is_within(count, MOST_TOKENS) else 0
+
+
 def unit(rows: Floats, where: str) -> Floats:
     """Return ``rows`` ``(..., n)`` themselves.
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..._arrays import Floats
+from ..._telemetry import add_tokens
 from ...checkpoints.ranking import RankingModel
 from ...errors import ConfigError, EngineError
 from ...inputs.decoder import decoder
@@ -61,6 +62,7 @@ class RankingServer(AnyServer):
         logits = messages.answers(told, "data", len(prompts), where=where)
         if sizes := [len(one) for one in logits if len(one) != 1]:
             raise EngineError(f"{where}: the server gave {sizes[0]} numbers for a pair; expected its score alone.")
+        add_tokens(messages.image_prompt_tokens(told, prompts))
         return logits
 
     def _learn(self, told: Any) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..._arrays import Floats
+from ..._telemetry import add_tokens
 from ...checkpoints.checkpoint import Checkpoint
 from ...checkpoints.description import Model
 from ...checkpoints.ranking import RankingCheckpoint
@@ -120,6 +121,7 @@ class Server(AnyServer):
                 "POST", path, body, most=bytes_of(len(prompts) * request.dimensions), urgent=request.urgent
             )
             flat = messages.answers(told, "embedding", len(prompts), where=where)
+            add_tokens(messages.image_prompt_tokens(told, prompts))
             return [request.checked(_of_length(row, request.dimensions, where), where) for row in flat]
         rows = await self._states(prompts, path, body, urgent=request.urgent)
         if request.kind == "states":
@@ -161,6 +163,7 @@ class Server(AnyServer):
         if prompts[0].images and self.facts is not None:  # only its processor knows how many tokens an image has
             told = await self._ask("POST", path, body, most=bytes_of(self.max_tokens * self._width), urgent=urgent)
             (flat,) = messages.answers(told, "data", 1, where=f"{self.url}{path}")
+            add_tokens(messages.image_prompt_tokens(told, prompts))
             return [self._rows_of_images(flat, prompts[0])]
         ids = [messages.expanded(prompt, **self._config.image_sizes) for prompt in prompts]
         most = bytes_of(sum(map(len, ids)) * self._width)
@@ -171,6 +174,7 @@ class Server(AnyServer):
                 raise
             raise ConfigError(self._other_prompt("many more", len(ids[0]))) from None
         flats = messages.answers(told, "data", len(prompts), where=f"{self.url}{path}")
+        add_tokens(messages.image_prompt_tokens(told, prompts))
         return [await self._rows(*each) for each in zip(prompts, ids, flats, strict=True)]
 
     def _rows_of_images(self, flat: Floats, prompt: Prompt) -> Floats:
