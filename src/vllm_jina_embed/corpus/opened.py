@@ -192,9 +192,10 @@ class Corpus(Closing):
         items = self.manifest["items"]
         for source in items["sources"]:
             name = row.source.removeprefix(source["prefix"])
-            path = Path(unescape(source["root"]), unescape(name))
-            if not row.source.startswith(source["prefix"]) or not path.is_file():
-                continue
+            root = Path(unescape(source["root"])).resolve()
+            path = (root / unescape(name)).resolve()
+            if not (row.source.startswith(source["prefix"]) and path.is_relative_to(root) and path.is_file()):
+                continue  # the file is gone, of another source, or outside of what was embedded
             if path.suffix.lower() == PDF and row.page is not None:
                 with Pdf(path, extra="corpus") as pdf:
                     return LoadedImage(pixels=pdf.image(row.page, dpi=items["dpi"], longest=4000))

@@ -25,6 +25,23 @@ SETTINGS = (
     "fusion",
 )
 """Settings of an embedder that a manifest holds."""
+HARMLESS = {
+    "block_size",
+    "cpu_offload_gb",
+    "disable_log_stats",
+    "dtype",
+    "enable_chunked_prefill",
+    "enable_prefix_caching",
+    "enforce_eager",
+    "gpu_memory_utilization",
+    "kv_cache_memory_bytes",
+    "max_model_len",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "seed",
+    "tensor_parallel_size",
+}
+"""Keyword arguments for vLLM that a manifest may give: others may run code, so whoever asks gives them."""
 
 
 def embedder_of(
@@ -47,14 +64,15 @@ def embedder_of(
         media: Limits for images.
 
     Raises:
-        ConfigError: The model's files or description are others now, or the servers serve another model.
+        ConfigError: The model's files or description are others now, the servers serve another model, or the corpus
+            wants arguments for vLLM that may run code.
     """
     settings = corpus.settings
     own = {name: settings[name] for name in SETTINGS if settings[name] is not None}
     if servers:
         embedder = make.from_server(list(servers), api_key=api_key, media=media, **own)
     else:
-        options = json.loads(settings["engine_kwargs"]) if engine_kwargs is None else engine_kwargs
+        options = stated_options(corpus) if engine_kwargs is None else engine_kwargs
         embedder = make(settings["model"], revision=settings["revision"], engine_kwargs=options, media=media, **own)
     row = embedder.settings.checkpoint.row.vectors
     if row != settings["row"]:
@@ -68,6 +86,26 @@ def embedder_of(
             f"{embedder.fingerprint!r}): the model's files are others now. Embed it anew."
         )
     return embedder
+
+
+def stated_options(corpus: Corpus) -> dict[str, Any]:
+    """Return the keyword arguments for vLLM that a corpus was made with.
+
+    Raises:
+        ConfigError: They may run code, which a corpus from elsewhere must not.
+    """
+    stated = corpus.settings["engine_kwargs"]
+    options: dict[str, Any] = json.loads(stated)
+    if any(name not in HARMLESS or not _is_plain(value) for name, value in options.items()):
+        raise ConfigError(
+            f"{str(corpus.folder)!r} was made with engine_kwargs={stated}. They may run code, so they are not taken "
+            "from a corpus: pass engine_kwargs (--engine-kwargs) with them if you trust it."
+        )
+    return options
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def search_corpus(

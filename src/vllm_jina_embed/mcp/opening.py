@@ -15,6 +15,7 @@ from ..corpus import Corpus, embedder_of, open_corpus
 from ..corpus.journal import MANIFEST
 from ..corpus.parquet_parts import BITS, DTYPES, EMBEDDING, MULTI_VECTOR
 from ..corpus.parquet_search import VECTORS
+from ..corpus.search import stated_options
 from ..embedder import JinaEmbedder
 from ..errors import ConfigError, VllmJinaError
 from ..frameworks.shown_text import visible
@@ -48,22 +49,6 @@ SETTINGS: Mapping[str, tuple[type, ...]] = {
     "engine_kwargs": TEXT,
 }
 """Settings that a manifest holds of its vectors, with their types."""
-HARMLESS = {
-    "block_size",
-    "cpu_offload_gb",
-    "disable_log_stats",
-    "dtype",
-    "enable_chunked_prefill",
-    "enable_prefix_caching",
-    "enforce_eager",
-    "gpu_memory_utilization",
-    "max_model_len",
-    "max_num_batched_tokens",
-    "max_num_seqs",
-    "seed",
-    "tensor_parallel_size",
-}
-"""Keyword arguments for vLLM that a manifest may give: others may run code, so whoever starts the server gives them."""
 
 
 def is_index(folder: Path) -> bool:
@@ -123,18 +108,8 @@ def embedder_for(
             run code.
     """
     if engine_kwargs is None:
-        engine_kwargs = json.loads(corpus.settings["engine_kwargs"])
-        strange = {name for name, value in engine_kwargs.items() if name not in HARMLESS or not _is_plain(value)}
-        if strange:
-            raise ConfigError(
-                f"{str(corpus.folder)!r} was made with engine_kwargs={corpus.settings['engine_kwargs']}. They may run "
-                "code, so they are not taken from a corpus: pass --engine-kwargs with them if you trust it."
-            )
+        engine_kwargs = stated_options(corpus)
     return embedder_of(corpus, engine_kwargs=engine_kwargs, media=media, make=make)
-
-
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _check(corpus: Corpus) -> None:

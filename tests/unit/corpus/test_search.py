@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +278,20 @@ def test_a_dry_run_counts_and_writes_nothing(
     assert counted["kinds"] == {"image": 1, "text": 60}
     assert counted["tokens"] > 61
     assert not (tmp_path / "out").exists()
+
+
+def test_a_corpus_from_elsewhere_runs_no_code_and_opens_no_other_file(source: Path, embedder: JinaEmbedder) -> None:
+    """Its manifest names arguments for vLLM, and its rows files: neither is believed."""
+    corpus = made(source, embedder)
+    corpus.manifest["vectors"]["engine_kwargs"] = '{"trust_remote_code": true}'
+    with pytest.raises(ConfigError, match="They may run code"):
+        embedder_of(corpus, make=in_memory([]))
+    with embedder_of(corpus, engine_kwargs={"max_num_seqs": 4}, make=in_memory([])) as asked:
+        assert asked.settings.engine.options == {"max_num_seqs": 4}
+    (source.parent.parent / "secret.png").write_bytes(encoded(noise(8, 8)))
+    (source.parent / "shown.png").write_bytes(encoded(noise(8, 8)))
+    row = next(iter(corpus))
+    corpus.manifest["items"]["sources"] = [{"prefix": "", "root": str(source.parent)}]
+    assert corpus.image(replace(row, kind="image", source="shown.png", image=None)) is not None
+    with pytest.raises(InputError, match="its file is not there"):
+        corpus.image(replace(row, kind="image", source="../secret.png", image=None))
