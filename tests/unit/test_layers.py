@@ -57,6 +57,7 @@ OWNERS = {
     "llama_index": {"llama_index/"},
     "mteb": {"mteb.py"},
     "mcp": {"mcp/server.py"},
+    "ray": {"corpus/ray_data.py", "corpus/ray_shards.py"},
     "pypdfium2": {"corpus/pdf.py"},
 }
 """Which places alone may import a library, even inside a function; ``demo/`` and ``cli.py`` use what they show."""
@@ -92,7 +93,8 @@ PUBLIC = {
         "YesNo", "__version__", "register",
     },
     "corpus/__init__.py": {
-        "Columns", "Corpus", "Row", "Summary", "embed_corpus", "embedder_of", "open_corpus", "search_corpus",
+        "Columns", "Corpus", "RayActors", "Row", "Summary", "embed_corpus", "embedder_of", "open_corpus",
+        "search_corpus",
     },
     "langchain/__init__.py": {
         "CorpusRetriever", "LateInteractionRetriever", "MaxSimReranker", "VllmJinaEmbeddings", "VllmJinaReranker",

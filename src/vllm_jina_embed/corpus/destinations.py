@@ -26,12 +26,14 @@ class Place:
         folder: Of its journal.
         table: The name of a table, where it is one.
         open: Returns what writes the rows.
+        is_shared: Whether several processes can have it open.
     """
 
     name: str
     folder: Path
     table: str | None = None
     open: Callable[[Shape], Destination]
+    is_shared: bool = True
 
 
 def place_of(out: str | os.PathLike[str], journal: str | os.PathLike[str] | None = None) -> Place:
@@ -66,5 +68,11 @@ def place_of(out: str | os.PathLike[str], journal: str | os.PathLike[str] | None
     place = f"{kind}://{folder}/{table}"
     if kind == "qdrant":
         path = str(folder)
-        return Place(name=name, folder=own, table=place, open=lambda shape: QdrantPoints(table, shape, path=path))
+        return Place(
+            name=name,
+            folder=own,
+            table=place,
+            open=lambda shape: QdrantPoints(table, shape, path=path),
+            is_shared=False,
+        )
     return Place(name=name, folder=own, table=place, open=lambda shape: LanceTable(folder, table, shape))
