@@ -15,6 +15,7 @@ import numpy as np
 
 from .._extras import require
 from ..embedder import JinaEmbedder
+from ..engine.config import RemoteConfig
 from ..errors import ConfigError
 from ..inputs.references import image_string
 from ..pooling.token_reduction import check_factor
@@ -111,7 +112,7 @@ def embed_dataset(
         compute=ActorPoolStrategy(
             min_size=least, max_size=most, max_concurrent_calls_per_actor=CALLS, enable_true_multi_threading=True
         ),
-        num_gpus=0 if servers else num_gpus,
+        num_gpus=0 if isinstance(embedder.settings.engine, RemoteConfig) else num_gpus,
         num_cpus=num_cpus,
         **(ray_remote_args or {}),
     )

@@ -148,6 +148,9 @@ def _write(ray: Any, planned: Iterable[Part], pdfs: PdfEntries, job: Job, actors
     for parts in _shards(planned):
         while not free:
             free += _finished(ray, running, job)
+        if job.stop is not None and job.stop.is_set():  # while this shard, which is planned, waited for an actor
+            job.complete = False
+            break
         actor = free.popleft()
         running[actor.write.remote(parts, pdfs)] = actor
     while running:

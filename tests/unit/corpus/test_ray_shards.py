@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ pytest.importorskip("pyarrow")
 
 from tests.support.corpus_files import write_corpus, write_small
 from tests.support.in_memory import write_folder
-from tests.support.ray_runs import LOST, InMemory, Notes, small_ray, wait_for
+from tests.support.ray_runs import DIE, LOST, InMemory, Notes, wait_for
 from vllm_jina_embed import ConfigError
 from vllm_jina_embed.cli import main
 from vllm_jina_embed.corpus import RayActors, embed_corpus
@@ -33,18 +33,6 @@ TWO = RayActors(actors=2, num_gpus=0, num_cpus=1)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ray")
-
-
-@pytest.fixture(scope="module")
-def notes(folder: Path) -> Notes:
-    return Notes(folder / "notes")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster(notes: Notes) -> Iterator[Any]:
-    """One Ray for all tests: it takes a while to start."""
-    with small_ray(notes) as ray:
-        yield ray
 
 
 @pytest.fixture(scope="module")
@@ -179,10 +167,10 @@ def test_an_actor_that_dies_again_and_again_ends_the_run(
     run: Callable[..., Summary], notes: Notes, tmp_path: Path
 ) -> None:
     notes.clear()
-    (notes.folder / "die").touch()
+    (notes.folder / DIE).touch()
     with pytest.raises(EngineError, match=r"a Ray actor was lost .*run the same command again"):
         run(tmp_path / "out", ray=RayActors(actors=1, num_gpus=0, num_cpus=1))
-    (notes.folder / "die").unlink()
+    (notes.folder / DIE).unlink()
     assert len(notes.counts()) == 4  # at first, and three times more
 
 
@@ -195,7 +183,7 @@ def test_an_actor_that_dies_again_and_again_ends_the_run(
     ],
 )
 def test_what_cannot_be_is_refused(
-    run: Callable[..., Summary], out: str, actors: RayActors, message: str, tmp_path: Path
+    run: Callable[..., Summary], notes: Notes, out: str, actors: RayActors, message: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("qdrant_client")
     with pytest.raises(ConfigError, match=message):
@@ -203,7 +191,7 @@ def test_what_cannot_be_is_refused(
 
 
 def test_the_command(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model: Path, notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Also where its options say nothing without ``--ray``."""
     monkeypatch.setattr("vllm_jina_embed.corpus.command.JinaEmbedder", InMemory)
