@@ -20,7 +20,7 @@ from tests.support.in_memory import write_folder
 from tests.support.ray_runs import DIE, LOST, InMemory, Notes, wait_for
 from vllm_jina_embed import ConfigError
 from vllm_jina_embed.cli import main
-from vllm_jina_embed.corpus import RayActors, embed_corpus
+from vllm_jina_embed.corpus import RayActors, embed_corpus, work
 from vllm_jina_embed.corpus.entries import Columns
 from vllm_jina_embed.corpus.reports import Summary
 from vllm_jina_embed.errors import EngineError, WriteError
@@ -109,9 +109,16 @@ class Stopping:
 
 @pytest.mark.parametrize("ways", [(TWO, None), (None, TWO)], ids=["ray first", "ray second"])
 def test_one_goes_on_where_the_other_was_stopped(
-    ways: tuple[Any, Any], run: Callable[..., Summary], whole: Path, notes: Notes, tmp_path: Path
+    ways: tuple[Any, Any],
+    run: Callable[..., Summary],
+    whole: Path,
+    notes: Notes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In actors and in one process, in either order; nothing is computed twice."""
+    monkeypatch.setattr(work, "WINDOW", 8)
+    monkeypatch.setattr(work, "AHEAD", 8)
     report = Stopping()
     first = run(tmp_path / "out", ray=ways[0], report=report, stop=report.event)
     assert not first.complete
