@@ -92,7 +92,7 @@ def pipeline(table: str, out: str, per_block: int) -> None:
 
     from vllm_jina_embed.corpus.ray_data import embed_dataset
 
-    ray.init(address="local", include_dashboard=False, object_store_memory=300 * 1024**2)
+    ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=300 * 1024**2)
     ds = embed_dataset(
         ray.data.read_parquet(table),
         text="text",

@@ -186,7 +186,7 @@ import sys
 import ray
 from vllm_jina_embed.corpus.ray_data import embed_dataset
 
-ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=150 * 1024**2)
+ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=150 * 1024**2)
 ds = embed_dataset(
     ray.data.read_parquet(sys.argv[1]), text="text", image="image", id="id", num_gpus=0, rows_per_block=64,
     dimensions=128, engine_kwargs={"kv_cache_memory_bytes": 128 * 1024 * 1024}, checkpoint=sys.argv[3],

@@ -69,7 +69,7 @@ class InMemory(JinaEmbedder):
 
 
 @contextmanager
-def small_ray(notes: Notes, *, cpus: int = 2) -> Iterator[Any]:
+def small_ray(notes: Notes, *, cpus: int = 4) -> Iterator[Any]:
     """Give a Ray of this machine whose workers see the notes."""
     import ray
 

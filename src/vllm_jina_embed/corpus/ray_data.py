@@ -29,6 +29,8 @@ from .work import Result, Vectors, embedded, loaded
 STATUS, ERROR, OK = "status", "error", "ok"
 CALLS = 2
 """Blocks that an actor has under way, so that its engine does not run empty between two."""
+OWN_CORES = 1
+"""Cores for the tasks that read and write; a checkpoint's filter takes another."""
 INIT_DEATHS = 3
 """Actors in a row that may end while they start, on a node that is short of memory for a moment."""
 
@@ -73,7 +75,7 @@ def embed_dataset(
         servers: URLs of ``vllm-jina-embed serve``: actors ask them, and take no GPU.
         api_key: Key of the servers; Ray's workers get it.
         num_gpus: GPUs of an actor; 0 on machines without.
-        num_cpus: Cores of an actor.
+        num_cpus: Cores that an actor reserves; Ray reads and writes with others.
         concurrency: How many actors, or the least and the most of them.
         checkpoint: Folder or URI, shared by the cluster, where Ray notes the ids of written rows: the same pipeline
             then goes on with the others. It needs a dataset that is read from files and written to files.
@@ -103,6 +105,7 @@ def embed_dataset(
     what = checked_vectors(embedder, vectors, check_factor(pool_factor), prompt_name)
     _tell(ds.context, id, checkpoint)
     least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
+    _check_cores(least * num_cpus + OWN_CORES + (checkpoint is not None))
     blocks = ds.repartition(target_num_rows_per_block=positive("rows_per_block", rows_per_block))
     return blocks.map_batches(
         EmbedRows,
@@ -148,6 +151,24 @@ def _tell(context: Any, key: str | None, checkpoint: str | os.PathLike[str] | No
     context.checkpoint_config = CheckpointConfig(
         id_column=key, checkpoint_path=os.fspath(checkpoint), delete_checkpoint_on_success=False
     )
+
+
+def _check_cores(needed: float) -> None:
+    """Check that Ray's own tasks have cores beside the actors: Ray would wait for ever, and say nothing.
+
+    Raises:
+        ConfigError: They have none; a cluster of several machines may grow, and is not looked at.
+    """
+    import ray
+
+    if not ray.is_initialized() or len(ray.nodes()) > 1:
+        return
+    cores = ray.cluster_resources().get("CPU", 0)
+    if needed > cores:
+        raise ConfigError(
+            f"Ray has {cores:g} cores; the actors and the tasks that read, write and keep a checkpoint reserve "
+            f"{needed:g}. Call ray.init(num_cpus={-(-needed // 1):g}), or pass a smaller num_cpus or concurrency."
+        )
 
 
 class EmbedRows:

@@ -33,7 +33,7 @@ def embedder(tmp_path: Path, engines: list[FakeEngine]) -> Iterator[JinaEmbedder
 
 @pytest.fixture(scope="session")
 def notes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notes]:
-    """A Ray with two cores, for all tests since it takes a while to start; and what engines in its workers note."""
+    """A Ray with four cores, for all tests since it takes a while to start; and what engines in its workers note."""
     notes = Notes(tmp_path_factory.mktemp("notes"))
     with small_ray(notes):
         yield notes

@@ -110,6 +110,8 @@ def test_multi_vectors_in_float16(source: Path, embedder: InMemory, notes: Notes
         ({"text": "body", "dimensions": 16}, "model is an embedder and has its settings; got also dimensions"),
         ({"text": "body", "rows_per_block": 0}, "rows_per_block=0 must be a whole number over 0"),
         ({"text": "body", "pool_factor": 2}, "pool_factor=2 shortens multi-vectors"),
+        ({"text": "body", "concurrency": 4}, "Ray has 4 cores; .* reserve 5. Call ray.init.num_cpus=5"),
+        ({"text": "body", "concurrency": 3, "id": "body", "checkpoint": "/tmp/c"}, "Ray has 4 cores; .* reserve 5"),
     ],
 )
 def test_a_wrong_setting_is_refused(

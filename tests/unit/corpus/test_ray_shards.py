@@ -185,8 +185,8 @@ def test_an_actor_that_dies_again_and_again_ends_the_run(
     ("out", "actors", "message"),
     [
         ("qdrant:///{}/points", TWO, "is open in one process alone; with Ray give a folder or a server"),
-        ("{}/out", RayActors(actors=3, num_cpus=1, num_gpus=0), "3 actors with 0 GPUs and 1 cores each do not fit"),
-        ("{}/out", RayActors(actors=1, num_gpus=1), "1 actors with 1 GPUs and 2 cores each do not fit: Ray has 0 GPUs"),
+        ("{}/out", RayActors(actors=5, num_cpus=1, num_gpus=0), "5 actors with 0 GPUs and 1 cores each do not fit"),
+        ("{}/out", RayActors(actors=1, num_gpus=1), "1 actors with 1 GPUs and 4 cores each do not fit: Ray has 0 GPUs"),
     ],
 )
 def test_what_cannot_be_is_refused(
