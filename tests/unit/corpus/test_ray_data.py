@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ IMAGES = set(range(0, ROWS, 25)) - set(BAD)
 
 
 @pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> InMemory:
-    return InMemory(write_folder(tmp_path_factory.mktemp("model")), dimensions=32)
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InMemory]:
+    with InMemory(write_folder(tmp_path_factory.mktemp("model")), dimensions=32) as embedder:
+        yield embedder
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +95,15 @@ def test_multi_vectors_in_float16(source: Path, embedder: InMemory, notes: Notes
     import ray
 
     ds = ray.data.read_parquet(str(source / "0.parquet"))
-    made = embed_dataset(ds, text="body", model=embedder, num_gpus=0, vectors="both", dtype="float16")
+    made = embed_dataset(ds, text="body", model=embedder, num_gpus=0, vectors="both", dtype="float16").materialize()
+    half = pa.field("element", pa.float16())
+    token = pa.field("element", pa.list_(half, embedder.settings.checkpoint.token_dimensions))
+    types = [made.schema().base_schema.field(name).type for name in ("embedding", "multi_vector")]
+    assert types == [pa.list_(half, 32), pa.list_(token)]
     rows = {row["key"]: row for row in made.take_all()}
     assert len(rows) == 100
     for key in (1, 10):
-        assert np.asarray(rows[key]["embedding"]).dtype == np.float16
+        assert np.isfinite(rows[key]["embedding"]).all() == (key == 1)
         assert (len(rows[key]["multi_vector"]) > 0) == (key == 1) == (rows[key]["status"] == "ok")
 
 
