@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,9 +18,8 @@ pytest.importorskip("pyarrow")
 
 from tests.support.corpus_files import write_corpus
 from tests.support.in_memory import write_folder
-from tests.support.ray_runs import NOTES, InMemory, Notes, wait_for
-from tests.unit.corpus.test_ray_shards import COLUMNS, ROWS, contents
-from vllm_jina_embed.corpus import embed_corpus
+from tests.support.ray_runs import NOTES, Notes, wait_for
+from tests.unit.corpus.test_ray_shards import ROWS, contents
 
 pytestmark = pytest.mark.fire
 
@@ -32,13 +32,12 @@ def test_a_killed_driver_goes_on(tmp_path: Path) -> None:
     notes = Notes(tmp_path / "notes")
     model = write_folder(tmp_path / "model")
     write_corpus(tmp_path / "made", 500)
-    with InMemory(model, dimensions=32) as embedder:
-        source = tmp_path / "made"
-        whole = embed_corpus(source, tmp_path / "whole", embedder=embedder, columns=COLUMNS, rows_per_file=ROWS)
-    command = [sys.executable, "-m", "tests.support.ray_command", "embed", str(source), "--model", str(model)]
-    command += ["--dimensions", "32", "--rows-per-file", str(ROWS), "--keep", "text", "year"]
-    command += ["--out", str(tmp_path / "out"), "--ray", "--actors", "2", "--actor-cpus", "1"]
     environment = {**os.environ, **SLOW, NOTES: str(notes.folder)}
+    command = [sys.executable, "-m", "tests.support.ray_command", "embed", str(tmp_path / "made")]
+    command += ["--model", str(model), "--dimensions", "32", "--rows-per-file", str(ROWS), "--keep", "text", "year"]
+    whole = finished([*command, "--out", str(tmp_path / "whole")], environment)
+    notes.clear()
+    command += ["--out", str(tmp_path / "out"), "--ray", "--actors", "2", "--actor-cpus", "1"]
     done = tmp_path / "out" / "done"
 
     notes.delay(0.2)
@@ -57,10 +56,16 @@ def test_a_killed_driver_goes_on(tmp_path: Path) -> None:
     assert 3 <= len(before) < len(list((tmp_path / "whole" / "done").iterdir()))
 
     notes.delay(0)
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=800, check=False)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    end = json.loads(ended.stdout.splitlines()[-1])
-    assert (end["rows"] + end["known"], end["errors"]) == (whole.rows, whole.errors)
+    end = finished(command, environment)
+    assert (end["rows"] + end["known"], end["errors"]) == (whole["rows"], whole["errors"])
     assert {name: (done / name).stat().st_mtime_ns for name in before} == before
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert whole.rows <= sum(notes.counts().values()) <= whole.rows + 2 * ROWS
+    assert whole["rows"] <= sum(notes.counts().values()) <= whole["rows"] + 2 * ROWS
+
+
+def finished(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    """Run a command to its end, and return its last line."""
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=800, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return found
