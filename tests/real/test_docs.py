@@ -80,7 +80,7 @@ def documented_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=pytest.mark.wide if page.stem == "server" else (), id=page.stem)
+        pytest.param(page, marks=pytest.mark.wide if page.stem in ("server", "scale") else (), id=page.stem)
         for page in PAGES
         if blocks(page)
     ],

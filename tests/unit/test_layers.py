@@ -62,6 +62,7 @@ OWNERS = {
     "llama_index": {"llama_index/"},
     "mteb": {"mteb.py"},
     "mcp": {"mcp/http.py", "mcp/server.py"},
+    "ray": {"corpus/ray_data.py", "corpus/ray_shards.py"},
     "pypdfium2": {"corpus/pdf.py"},
     "opentelemetry": {"_instruments.py", "serve/sdk.py"},
 }
@@ -98,7 +99,8 @@ PUBLIC = {
         "YesNo", "__version__", "register",
     },
     "corpus/__init__.py": {
-        "Columns", "Corpus", "Row", "Summary", "embed_corpus", "embedder_of", "open_corpus", "search_corpus",
+        "Columns", "Corpus", "RayActors", "Row", "Summary", "embed_corpus", "embedder_of", "open_corpus",
+        "search_corpus",
     },
     "langchain/__init__.py": {
         "CorpusRetriever", "LateInteractionRetriever", "MaxSimReranker", "VllmJinaEmbeddings", "VllmJinaReranker",

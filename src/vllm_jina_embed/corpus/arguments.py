@@ -53,6 +53,7 @@ def add_embed(commands: Any) -> argparse.ArgumentParser:
     run.add_argument("--strict", action="store_true", help="exit with 1 if an item has no vector")
     run.add_argument("--dry-run", action="store_true", help="count items, tokens, bytes and hours; compute nothing")
     run.add_argument("--rate", type=float, metavar="N", help="items a second that were measured, for --dry-run")
+    _add_ray(parser)
     return parser
 
 
@@ -92,6 +93,20 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--server", action="append", default=[], metavar="URL", help="ask servers; start no engine")
     model.add_argument("--api-key", help="key of the servers")
     model.add_argument("--engine-kwargs", type=json_object, metavar="JSON", help="for vLLM, such as '{\"dtype\": ...}'")
+
+
+def _add_ray(parser: argparse.ArgumentParser) -> None:
+    cluster = parser.add_argument_group("Ray (docs/scale.md)")
+    cluster.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="compute the shards in actors of this cluster (RAY_ADDRESS, else this machine); after the SOURCEs",
+    )
+    cluster.add_argument("--actors", type=int, metavar="N", help="how many (one for each GPU)")
+    cluster.add_argument("--actor-gpus", type=float, metavar="N", help="GPUs of each (1 where there are any)")
+    cluster.add_argument("--actor-cpus", type=float, metavar="N", help="cores of each (1; on this machine a share)")
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from .entries import Columns
 from .estimate import estimate_corpus
 from .opened import Corpus, Row, open_corpus
 from .page import write_page
+from .ray_shards import RayActors
 from .reports import JsonReport, Report, TerminalReport
 from .search import embedder_of, search_corpus
 from .terminal_images import shown_by
@@ -64,6 +65,7 @@ def embed(options: argparse.Namespace) -> int:
                 report=report,
                 stop=stop,
                 journal=options.journal,
+                ray=_ray(options),
                 **what,
             )
     _write(summary.text() if sys.stdout.isatty() else summary.json(), sys.stdout)
@@ -99,10 +101,25 @@ def _embedder(options: argparse.Namespace) -> JinaEmbedder:
     if options.server:
         if options.engine_kwargs is not None:
             raise ConfigError("--engine-kwargs belong to the server: pass them to 'vllm-jina-embed serve' after --.")
-        return JinaEmbedder.from_server(options.server, model=options.model, api_key=options.api_key, **settings)
+        keys = {"api_key": options.api_key, "pickle_api_key": options.ray is not None}
+        return JinaEmbedder.from_server(options.server, model=options.model, **keys, **settings)
     if options.api_key is not None:
         raise ConfigError("--api-key is the key of a --server; there is none.")
     return JinaEmbedder(options.model or "demo", engine_kwargs=options.engine_kwargs, **settings)
+
+
+def _ray(options: argparse.Namespace) -> RayActors | None:
+    """Return the actors that are asked for.
+
+    Raises:
+        ConfigError: Some are described, and none are asked for.
+    """
+    described = {"actors": options.actors, "num_gpus": options.actor_gpus, "num_cpus": options.actor_cpus}
+    if options.ray is not None:
+        return RayActors(address=options.ray or None, **described)
+    if any(value is not None for value in described.values()):
+        raise ConfigError("--actors, --actor-gpus and --actor-cpus are of Ray: pass --ray.")
+    return None
 
 
 class _Stop:

@@ -40,6 +40,7 @@ class Place:
         table: The name of a table, where it is one.
         open: Returns what writes the rows.
         read: Returns what reads them, given the manifest; None for Parquet files.
+        is_shared: Whether several processes can have it open.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Place:
     table: str | None = None
     open: Callable[[Shape], Destination]
     read: Callable[[Mapping[str, Any]], RowStore] | None = None
+    is_shared: bool = True
 
 
 def place_of(out: str | os.PathLike[str], journal: str | os.PathLike[str] | None = None) -> Place:
@@ -115,6 +117,7 @@ def _embedded(name: str, kind: str, folder: Path, table: str, journal: Any) -> P
         table=f"{kind}://{folder}/{table}",
         open=writers[kind],
         read=readers[kind],
+        is_shared=kind == "lancedb",
     )
 
 

@@ -16,6 +16,8 @@ from .journal import Journal
 from .kept import Check
 from .locking import locked
 from .manifest import check_manifest, is_other, manifest_of
+from .plan import Plan
+from .ray_shards import RayActors, write_on_ray
 from .reports import Report, Silent, Summary
 from .sources import Source, check_extras, sources_of, total_size
 from .writer import Writer
@@ -42,6 +44,7 @@ def embed_corpus(
     report: Report | None = None,
     stop: Stop | None = None,
     journal: str | os.PathLike[str] | None = None,
+    ray: RayActors | None = None,
 ) -> Summary:
     """Embed every item of some folders and tables, and write the vectors in shards; an interrupted run goes on.
 
@@ -68,6 +71,8 @@ def embed_corpus(
         report: What is told while it runs; None tells nothing.
         stop: Once it is set, the run ends after the current shard.
         journal: Folder of the journal of a table.
+        ray: Computes the shards in actors of Ray; None in this process. What is written is the same; the sources and
+            ``out`` must be at the same paths on every machine.
 
     Raises:
         ConfigError: A setting is wrong, or ``out`` holds a corpus with others; names them.
@@ -88,7 +93,7 @@ def embed_corpus(
         report=report or Silent(),
         stop=stop,
     )
-    return _run(job, overwrite=overwrite)
+    return _run(job, overwrite=overwrite, ray=ray)
 
 
 def _sources(sources: Any) -> list[Source]:
@@ -97,7 +102,7 @@ def _sources(sources: Any) -> list[Source]:
     return sources if is_found else sources_of(sources)
 
 
-def _run(job: Job, *, overwrite: bool | Literal["others"]) -> Summary:
+def _run(job: Job, *, overwrite: bool | Literal["others"], ray: RayActors | None) -> Summary:
     """Embed what is not done."""
     folder = job.place.folder
     check_extras(job.sources, skip=folder)
@@ -122,7 +127,11 @@ def _run(job: Job, *, overwrite: bool | Literal["others"]) -> Summary:
         stack.enter_context(journal)
         stack.callback(job.report.close)
         job.progress.total = total_size(job.sources, skip=folder)
-        Writer(job, journal, destination).write(pdfs, Check(shape.kept))
+        planned = Plan(job, journal, destination).parts(pdfs)
+        if ray is None:
+            Writer(job, journal, destination).write(planned, Check(shape.kept))
+        else:
+            write_on_ray(planned, pdfs, job, shape, ray)
     return Summary(
         rows=job.progress.rows,
         known=job.progress.known,

@@ -6,6 +6,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from math import sqrt
 from pathlib import Path
 
@@ -31,13 +32,14 @@ OPEN_PDFS = 4
 def image_entry(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
     """Yield the entry of an image file."""
     size = regular_size(path, columns.media)
+    signature = b"%d" % size + _date(path, columns)
+    yield Entry(id=source, source=source, signature=signature, size=size, load=partial(_image, path, columns))
 
-    def load() -> Content:
-        with path.open("rb"):  # so that a file that cannot be read is not taken for a bad image
-            pass
-        return Content(**image_parts(load_image(path, columns.media), columns))
 
-    yield Entry(id=source, source=source, signature=b"%d" % size + _date(path, columns), size=size, load=load)
+def _image(path: Path, columns: Columns) -> Content:
+    with path.open("rb"):  # so that a file that cannot be read is not taken for a bad image
+        pass
+    return Content(**image_parts(load_image(path, columns.media), columns))
 
 
 def text_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
@@ -70,16 +72,20 @@ def _date(path: Path, columns: Columns) -> bytes:
 
 def text_entry(id_: str, source: str, text: str) -> Entry:
     """Return the entry of a text that is there already."""
-    data, content = text.encode(), Content(text=text)
-    return Entry(id=id_, source=source, signature=data, size=len(data), load=lambda: content, quick=True)
+    data = text.encode()
+    return Entry(id=id_, source=source, signature=data, size=len(data), load=partial(Content, text=text), quick=True)
 
 
 class PdfEntries(Closing):
-    """Reads PDFs, of which a few stay open."""
+    """Reads PDFs, of which a few stay open; what comes out of a pickle has none open."""
 
     def __init__(self) -> None:
         self._open: dict[Path, Pdf] = {}
         self._lock = fork_safe_lock(self)
+
+    def __reduce__(self) -> tuple[type[PdfEntries], tuple[()]]:
+        """Return what makes another one."""
+        return PdfEntries, ()
 
     def __call__(self, path: Path, source: str, columns: Columns) -> Iterator[Entry]:
         """Yield the pages of a PDF: of each its image, its text or both, an entry each.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from ..errors import InputError
 
 KINDS = {
@@ -33,3 +36,7 @@ class ItemError(InputError):
         super().__init__(reason)
         assert kind in KINDS, kind
         self.kind = kind
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the call that makes an equal error, so that it can cross processes."""
+        return partial(ItemError, kind=self.kind), (self.reason,)

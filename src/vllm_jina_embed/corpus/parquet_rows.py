@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,10 @@ class _Contents:
         self._batches: Iterator[list[dict[str, Any]]] = iter(())
         self._rows: list[dict[str, Any]] = []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the call that gives the one of another process."""
+        return _contents, (self._path, tuple(self._names))
+
     def at(self, row_group: int, batch: int, number: int) -> dict[str, Any]:
         """Return a row; each is at or behind the one before it, or reading begins at its row group again."""
         if self._place != (row_group, batch):
@@ -101,6 +106,12 @@ class _Contents:
                 waiting = waiting[BATCH:]
         if waiting:
             yield waiting
+
+
+@lru_cache(maxsize=1)
+def _contents(path: Path, names: tuple[str, ...]) -> _Contents:
+    """Return the reader of a file, which goes on where the shard before it ended."""
+    return _Contents(path, list(names))
 
 
 class _Row:

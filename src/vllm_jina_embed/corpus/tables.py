@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,11 @@ def _json_entry(path: Path, source: str, place: str, line: bytes, start: int, co
     except Exception as error:
         return bad(place, source, item_error(error, "row"), size=len(line))
     size, is_long = len(line), len(line) > KEPT_BYTES
-    kept = None if is_long else row
-
-    def load() -> Content:
-        return content_of(_again(path, start, size) if kept is None else kept, columns, path.parent)
-
+    load = (
+        partial(_content_again, path, start, size, columns)
+        if is_long
+        else partial(content_of, row, columns, path.parent)
+    )
     quick = not is_long and not row.get(columns.image)
     return Entry(id=name, source=source, signature=_short(line), size=size, load=load, quick=quick)
 
@@ -74,10 +75,11 @@ def parsed(line: bytes) -> dict[str, Any]:
     return row
 
 
-def _again(path: Path, start: int, size: int) -> dict[str, Any]:
+def _content_again(path: Path, start: int, size: int, columns: Columns) -> Content:
     with path.open("rb") as file:
         file.seek(start)
-        return parsed(file.read(size))
+        row = parsed(file.read(size))
+    return content_of(row, columns, path.parent)
 
 
 def _short(data: bytes) -> bytes:
@@ -119,7 +121,7 @@ def _csv_entry(
         source=source,
         signature=_short(signature),
         size=size,
-        load=lambda: content_of(row, columns, path.parent),
+        load=partial(content_of, row, columns, path.parent),
         quick=not row.get(columns.image),
     )
 

@@ -10,12 +10,13 @@ import pytest
 
 from tests.support.fake_engine import FakeEngine
 from tests.support.in_memory import in_memory, write_folder
+from tests.support.ray_runs import Notes, small_ray
 from vllm_jina_embed import JinaEmbedder
 
 collect_ignore = (
     []
     if find_spec("pyarrow")
-    else ["test_embed.py", "test_parts.py", "test_search.py", "test_kills.py", "test_index_settings.py"]
+    else ["test_embed.py", "test_parts.py", "test_search.py", "test_kills.py", "test_index_settings.py", "test_plan.py"]
 )
 
 
@@ -28,3 +29,11 @@ def engines() -> list[FakeEngine]:
 def embedder(tmp_path: Path, engines: list[FakeEngine]) -> Iterator[JinaEmbedder]:
     with in_memory(engines)(write_folder(tmp_path / "model"), dimensions=32) as embedder:
         yield embedder
+
+
+@pytest.fixture(scope="session")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notes]:
+    """A Ray with four cores, for all tests since it takes a while to start; and what engines in its workers note."""
+    notes = Notes(tmp_path_factory.mktemp("notes"))
+    with small_ray(notes):
+        yield notes
