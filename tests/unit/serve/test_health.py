@@ -111,8 +111,9 @@ def test_the_whole_life_of_a_server(tmp_path: Path) -> None:
         except BaseException as error:
             failures.append(error)
         finally:
-            signal.raise_signal(signal.SIGTERM)
+            signal.pthread_kill(watched, signal.SIGTERM)  # wakes a main thread that waits
 
+    watched = threading.get_ident()
     thread = threading.Thread(target=live)
     thread.start()
     assert watch.run() == 0
