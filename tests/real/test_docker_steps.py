@@ -14,7 +14,7 @@ import pytest
 from tests.support.dockerfiles import Instruction, instructions
 from tests.support.servers import SMALL, RealServer, free_port
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.siege]
 
 ROOT = Path(__file__).parents[2]
 ROOTS = ("apt-get", "useradd")

@@ -15,7 +15,7 @@ from tests.support.reference import distance
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.doctor import known
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.real, pytest.mark.wide, pytest.mark.timeout(1200)]
 
 
 def test_the_known_vectors_are_those_of_transformers() -> None:

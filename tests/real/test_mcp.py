@@ -33,7 +33,7 @@ from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
 from vllm_jina_embed.mcp.opening import opened
 from vllm_jina_embed.mcp.server import Service
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.wide, pytest.mark.timeout(600)]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

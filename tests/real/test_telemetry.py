@@ -26,7 +26,7 @@ from tests.support.sdk import sdk
 from tests.support.servers import RealServer, free_port, served
 from vllm_jina_embed import JinaEmbedder
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 
 def test_the_table_of_the_page_and_vllms_own_metrics() -> None:

@@ -16,7 +16,7 @@ from tests.support.in_memory import write_folder
 from tests.support.interrupted import Rows, Runs, check_equal, check_errors, rows_of_files, unique
 from tests.support.large_corpus import Reasons, write_large
 
-pytestmark = pytest.mark.fire
+pytestmark = [pytest.mark.fire, pytest.mark.wide]
 
 SHARD, WINDOW, PART = 256, 32, 700
 
