@@ -55,7 +55,7 @@ def command_faults(by_name: dict[str, Instruction]) -> Iterator[str]:
         yield f"it runs {line[0]}"
         return
     try:
-        options = cli._parser().parse_args(line[1:])
+        options = cli._parsed(line[1:])
     except SystemExit:
         yield "the command does not know its options"
         return

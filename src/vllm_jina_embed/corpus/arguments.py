@@ -43,6 +43,12 @@ def add_embed(commands: Any) -> argparse.ArgumentParser:
     vectors.add_argument("--vectors", choices=VECTORS, help="what to compute (embedding, if the model has one)")
     vectors.add_argument("--pool-factor", type=int, default=1, metavar="N", help="tokens per row of a multi-vector (1)")
     vectors.add_argument("--dtype", choices=DTYPES, help="numbers of embeddings (float32); of multi-vectors float16")
+    _add_run(parser)
+    _add_ray(parser)
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("the run")
     run.add_argument("--rows-per-file", type=int, metavar="N", help="items of a shard, which a crash may cost (8192)")
     run.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="of N processes this is the K-th")
@@ -53,8 +59,6 @@ def add_embed(commands: Any) -> argparse.ArgumentParser:
     run.add_argument("--strict", action="store_true", help="exit with 1 if an item has no vector")
     run.add_argument("--dry-run", action="store_true", help="count items, tokens, bytes and hours; compute nothing")
     run.add_argument("--rate", type=float, metavar="N", help="items a second that were measured, for --dry-run")
-    _add_ray(parser)
-    return parser
 
 
 def add_search(commands: Any) -> argparse.ArgumentParser:
