@@ -12,11 +12,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from tests.support.servers import RealServer, served
 from vllm_jina_embed import JinaEmbedder
+from vllm_jina_embed.checkpoints.rankers import RANKERS
+from vllm_jina_embed.checkpoints.registry import ROWS
 
 pytestmark = pytest.mark.real
 
@@ -59,9 +62,12 @@ def as_cloned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(page: Path) -> dict[str, Any]:
-    """Run the blocks of a page in one namespace; tracebacks show the page's own lines."""
+    """Run the blocks of a page in one namespace; tracebacks show the page's own lines.
+
+    The rows that it registers are forgotten after it.
+    """
     namespace: dict[str, Any] = {"__name__": f"page_{page.stem}"}
-    with ExitStack() as stack:
+    with patch.dict(ROWS), patch.dict(RANKERS), ExitStack() as stack:
         for block in blocks(page):
             exec(compile("\n" * block.line + block.code, str(page), "exec"), namespace)
         for value in namespace.values():

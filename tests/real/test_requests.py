@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.support.images import noise
 from vllm_jina_embed import ClosedError, EngineError, JinaEmbedder, settings
+from vllm_jina_embed._instruments import Places
 from vllm_jina_embed.engine.config import LocalConfig
 from vllm_jina_embed.engine.local.engine import LocalEngine, _start_vllm
 from vllm_jina_embed.engine.local.image_threads import ImageThreads
@@ -215,7 +216,13 @@ def test_a_vllm_newer_than_the_tested_ones_is_named(
     def serve() -> None:
         choices = {"model": "demo", "dtype": None, "row": None}
         server_process.run(
-            model_settings=choices, host="127.0.0.1", port=0, api_key=None, multi_vector=False, passed=[]
+            model_settings=choices,
+            host="127.0.0.1",
+            port=0,
+            api_key=None,
+            multi_vector=False,
+            metrics=False,
+            passed=[],
         )
 
     for start in (lambda: _start_vllm(config, None, None), serve):
@@ -232,6 +239,7 @@ async def test_a_request_that_meets_a_closed_engine_says_so() -> None:
     """Closed while its image was being prepared, before its first try and before its second."""
     engine = LocalEngine.__new__(LocalEngine)
     engine._llm, engine._slots, engine._last_question = None, asyncio.Semaphore(1), 0.0
+    engine.places = Places({}, 1)
     prompt = Prompt(token_ids=(1,))
     with pytest.raises(ClosedError):
         await engine._answer(prompt, "", False, None)
@@ -250,6 +258,7 @@ async def test_after_a_question_half_as_many_documents_are_in_the_engine() -> No
     engine = LocalEngine.__new__(LocalEngine)
     engine._llm, engine._last_question = MagicMock(errored=False), float("-inf")
     engine._slots, engine._fewer_slots = asyncio.Semaphore(4), asyncio.Semaphore(2)
+    engine.places = Places({}, 4)
     entered, answered = 0, asyncio.Event()
 
     async def enter(*_: Any) -> str:

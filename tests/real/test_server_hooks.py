@@ -170,7 +170,7 @@ class Client:
 
     async def encode(self, prompt: Any, pooling_params: Any, request_id: str, **_: Any) -> AsyncIterator[Any]:
         try:
-            yield SimpleNamespace(outputs=SimpleNamespace(data=self.numbers), error=None)
+            yield SimpleNamespace(outputs=SimpleNamespace(data=self.numbers), prompt_token_ids=[1], error=None)
         finally:
             self.closed += 1
 

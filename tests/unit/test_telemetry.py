@@ -22,7 +22,7 @@ from tests.support.fake_servers import FakeServers
 from tests.support.images import noise
 from tests.support.in_memory import in_memory, write_folder
 from tests.support.in_memory_rerankers import in_memory_reranker, write_qwen3
-from vllm_jina_embed import EngineDeadError, InputError, JinaEmbedder
+from vllm_jina_embed import EngineDeadError, InputError, JinaEmbedder, _instruments
 from vllm_jina_embed._instruments import Places
 from vllm_jina_embed.engine.pool import EnginePool
 from vllm_jina_embed.engine.remote.batching import Batches
@@ -37,9 +37,10 @@ DURATION, USAGE = "gen_ai.client.operation.duration", "gen_ai.client.token.usage
 
 
 @pytest.fixture
-def sdk() -> Iterator[Sdk]:
-    """What is told from here on."""
+def sdk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sdk]:
+    """What is told from here on, by engines that start from here on."""
     pytest.importorskip("opentelemetry.sdk", reason="the SDK comes with vLLM")
+    monkeypatch.setattr(_instruments, "_PLACES", [])
     from tests.support import sdk as support
 
     support.sdk().clear()
