@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock, patch
 
@@ -259,13 +260,13 @@ async def test_after_a_question_half_as_many_documents_are_in_the_engine() -> No
     engine._llm, engine._last_question = MagicMock(errored=False), float("-inf")
     engine._slots, engine._fewer_slots = asyncio.Semaphore(4), asyncio.Semaphore(2)
     engine.places = Places({}, 4)
-    entered, answered = 0, asyncio.Event()
+    entered, answered, answer = 0, asyncio.Event(), SimpleNamespace(prompt_token_ids=[1])
 
-    async def enter(*_: Any) -> str:
+    async def enter(*_: Any) -> SimpleNamespace:
         nonlocal entered
         entered += 1
         await answered.wait()
-        return "answer"
+        return answer
 
     async def in_engine(urgent: int, documents: int) -> int:
         nonlocal entered
@@ -278,7 +279,7 @@ async def test_after_a_question_half_as_many_documents_are_in_the_engine() -> No
             await asyncio.sleep(0)
         most = entered
         answered.set()
-        assert await together == ["answer"] * len(every)
+        assert await together == [answer] * len(every)
         return most
 
     engine._try = enter  # type: ignore[method-assign]

@@ -10,6 +10,8 @@ from tests.support.pdfs import locked, make_pdf
 from vllm_jina_embed.corpus.kinds import ItemError
 from vllm_jina_embed.corpus.pdf import Pdf
 
+pytest.importorskip("pypdfium2", reason="of the extra corpus")
+
 
 @pytest.mark.parametrize("before", [None, locked, lambda: b"no PDF"])
 def test_a_pdf_without_pages_is_not_told_with_the_reason_of_another(before: object, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 pytest.importorskip("ray")
 pytest.importorskip("pyarrow")
+
+import psutil
 
 from tests.support.corpus_files import write_corpus
 from tests.support.in_memory import write_folder
