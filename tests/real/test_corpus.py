@@ -11,7 +11,7 @@ from tests.support import interrupted
 from tests.support.interrupted import Run, Runs, check_equal, check_errors, rows_of_files
 from tests.support.large_corpus import Reasons, write_large
 
-pytestmark = [pytest.mark.real, pytest.mark.wide, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.real, pytest.mark.siege, pytest.mark.timeout(3600)]
 
 SHARD, WINDOW, PART = 512, 64, 700
 NEAR = 1e-5

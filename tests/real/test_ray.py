@@ -30,7 +30,7 @@ from tests.support.ray_runs import wait_for
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.corpus import embed_corpus
 
-pytestmark = [pytest.mark.real, pytest.mark.wide, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.real, pytest.mark.siege, pytest.mark.timeout(3600)]
 
 ENGINE = {"kv_cache_memory_bytes": 128 * 1024 * 1024, "max_num_seqs": 64}
 DIMENSIONS, ROWS = 128, 16

@@ -148,8 +148,11 @@ def _tell(context: Any, key: str | None, checkpoint: str | os.PathLike[str] | No
         raise ConfigError("checkpoint=... needs id=COLUMN, by which rows are known again.")
     from ray.data.checkpoint import CheckpointConfig
 
+    place = os.fspath(checkpoint)
+    if "://" not in place:  # Ray takes no relative one
+        place = os.path.abspath(place)  # noqa: PTH100
     context.checkpoint_config = CheckpointConfig(
-        id_column=key, checkpoint_path=os.fspath(checkpoint), delete_checkpoint_on_success=False
+        id_column=key, checkpoint_path=place, delete_checkpoint_on_success=False
     )
 
 

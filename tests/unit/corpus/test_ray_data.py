@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from tests.support.ray_runs import InMemory, Notes
 from vllm_jina_embed import ConfigError
 from vllm_jina_embed.corpus.entries import Columns
 from vllm_jina_embed.corpus.kinds import ItemError
-from vllm_jina_embed.corpus.ray_data import content, embed_dataset
+from vllm_jina_embed.corpus.ray_data import _tell, content, embed_dataset
 
 ROWS = 300
 BAD = {10: "empty", 20: "empty", 30: "image", 40: "image"}
@@ -139,3 +140,13 @@ def test_a_path_needs_the_folder_of_images(tmp_path: Path) -> None:
     assert content({"scan": "a.png"}, columns).kind == "image"
     with pytest.raises(Exception, match="outside"):
         content({"scan": "/etc/hostname"}, columns)
+
+
+def test_a_relative_checkpoint_is_one_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself refuses it."""
+    monkeypatch.chdir(tmp_path)
+    context = SimpleNamespace()
+    _tell(context, "id", "checkpoint")
+    assert context.checkpoint_config.checkpoint_path == str(tmp_path / "checkpoint")
+    _tell(context, "id", f"file://{tmp_path}/other")
+    assert context.checkpoint_config.checkpoint_path == f"file://{tmp_path}/other"
