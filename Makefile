@@ -50,7 +50,7 @@ test-wide: setup-dev test-light
 test-models: setup-dev
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m models
 
-# Attacks and accidents, at most 20 minutes. Longer: FIRE="--requests 50000 --fuzz-seconds 600".
+# Attacks, accidents, and the longest proofs of a corpus and an image. Longer: FIRE="--requests 50000 --fuzz-seconds 600".
 test-fire: setup-dev
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "fire or siege" $(FIRE)
 
