@@ -38,7 +38,7 @@ def add_embed(commands: Any) -> argparse.ArgumentParser:
     )
     pages = parser.add_argument_group("PDFs")
     pages.add_argument("--pages", choices=PAGES, default="image", help="what to embed of a page (%(default)s)")
-    pages.add_argument("--dpi", type=float, default=144, help="pixels per inch of a page (%(default)s)")
+    pages.add_argument("--dpi", type=float, default=144.0, help="pixels per inch of a page (%(default)s)")
     vectors = parser.add_argument_group("vectors")
     vectors.add_argument("--vectors", choices=VECTORS, help="what to compute (embedding, if the model has one)")
     vectors.add_argument("--pool-factor", type=int, default=1, metavar="N", help="tokens per row of a multi-vector (1)")
