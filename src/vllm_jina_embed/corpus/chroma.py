@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .._extras import require
-from ..errors import ConfigError, WriteError
+from ..errors import ConfigError
+from .batched import BatchedTable
 from .documents import document_of
 from .parquet_parts import Shape
 from .store_errors import WritingStore
@@ -24,7 +25,7 @@ SETTINGS = {"hnsw": {"space": "cosine", "ef_construction": 200, "ef_search": 200
 _LARGEST = 2**63
 
 
-class ChromaCollection:
+class ChromaCollection(BatchedTable):
     """A record for each row: its embedding, document and flat metadata; see ``Destination``."""
 
     def __init__(self, name: str, shape: Shape, *, path: str | None = None, address: str | None = None) -> None:
@@ -51,10 +52,9 @@ class ChromaCollection:
         if SHARD in shape.kept:
             raise ConfigError(f"keep={SHARD!r}: the metadata has a key of that name. Rename it in the source.")
         self.place = f"chroma://{path or address}/{name}"
-        self._name, self._shape = name, shape
+        super().__init__(shape, most=BATCH)
+        self._name = name
         self._collection: Any = None
-        self._number = -1
-        self._rows: list[Result] = []
         with WritingStore(self.place):
             self._client = client_of(path, address)
             if name in names_of(self._client):
@@ -76,25 +76,6 @@ class ChromaCollection:
                 self._client.delete_collection(self._name)
             self._collection = None
 
-    def begin(self, number: int) -> None:
-        """See ``Destination``; records of an earlier try go."""
-        self._number, self._rows = number, []
-        self.remove(number)
-
-    def add(self, results: Sequence[Result]) -> None:
-        """See ``Destination``."""
-        self._rows += results
-        while len(self._rows) >= BATCH:
-            self._write(self._rows[:BATCH])
-            self._rows = self._rows[BATCH:]
-
-    def finish(self) -> dict[str, Any]:
-        """See ``Destination``."""
-        if self._rows:
-            self._write(self._rows)
-        self._number, self._rows = -1, []
-        return {}
-
     def is_there(self, number: int, record: Mapping[str, Any]) -> bool:
         """See ``Destination``."""
         return len(self._ids(number)) == record.get("rows")
@@ -105,14 +86,6 @@ class ChromaCollection:
         with WritingStore(self.place):
             for first in range(0, len(ids), BATCH):
                 self._collection.delete(ids=ids[first : first + BATCH])
-
-    def close(self) -> None:
-        """See ``Destination``."""
-        if self._number >= 0:
-            try:
-                self.remove(self._number)
-            except WriteError:  # the next run removes them
-                return
 
     def _ids(self, number: int) -> list[str]:
         if self._collection is None:

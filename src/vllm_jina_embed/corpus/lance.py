@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from .._extras import require
-from ..errors import ConfigError, WriteError
+from ..errors import ConfigError
+from .batched import BatchedTable
 from .parquet_parts import Shape
 from .store_errors import WritingStore
 from .work import Result
@@ -21,7 +22,7 @@ METADATA = "metadata"
 """Column with ``source``, ``page``, ``kind`` and the kept columns once more, where the frameworks' stores want them."""
 
 
-class LanceTable:
+class LanceTable(BatchedTable):
     """The columns of a Parquet part in a table, and the number of the shard; see ``Destination``."""
 
     def __init__(self, folder: str | os.PathLike[str], name: str, shape: Shape) -> None:
@@ -38,10 +39,9 @@ class LanceTable:
         import lancedb
 
         self.place = f"lancedb://{os.fspath(folder)}/{name}"
-        self._name, self._shape = name, shape
+        super().__init__(shape, most=BATCH)
+        self._name = name
         self._table: Any = None
-        self._number = -1
-        self._rows: list[Result] = []
         with WritingStore(self.place):
             self._database = lancedb.connect(os.fspath(folder))
             with suppress(ValueError, FileNotFoundError):  # there is none
@@ -72,24 +72,6 @@ class LanceTable:
             self._table = None
             self._has_metadata = METADATA not in self._shape.kept
 
-    def begin(self, number: int) -> None:
-        """See ``Destination``; rows of an earlier try go."""
-        self._number, self._rows = number, []
-        self.remove(number)
-
-    def add(self, results: Sequence[Result]) -> None:
-        """See ``Destination``."""
-        self._rows += results
-        if len(self._rows) >= BATCH:
-            self._write()
-
-    def finish(self) -> dict[str, Any]:
-        """See ``Destination``."""
-        if self._rows:
-            self._write()
-        self._number = -1
-        return {}
-
     def is_there(self, number: int, record: Mapping[str, Any]) -> bool:
         """See ``Destination``."""
         if self._table is None:
@@ -102,14 +84,6 @@ class LanceTable:
         if self._table is not None:
             with WritingStore(self.place):
                 self._table.delete(f"{SHARD} = {number}")
-
-    def close(self) -> None:
-        """See ``Destination``."""
-        if self._number >= 0:
-            try:
-                self.remove(self._number)
-            except WriteError:  # the next run removes them
-                return
 
     def _schema(self) -> Any:
         import pyarrow as pa
@@ -125,10 +99,9 @@ class LanceTable:
         """Return the columns that ``METADATA`` has once more."""
         return ["source", "page", "kind", *self._shape.kept]
 
-    def _write(self) -> None:
+    def _write(self, rows: Sequence[Result]) -> None:
         import pyarrow as pa
 
-        rows, self._rows = self._rows, []
         schema = self._schema()
         table = self._shape.table(rows).append_column(SHARD, pa.array([self._number] * len(rows), pa.int32()))
         if self._has_metadata:

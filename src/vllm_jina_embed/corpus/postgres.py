@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import numpy as np
 
 from .._extras import require
-from ..errors import ConfigError, WriteError
+from ..errors import ConfigError
 from ..pooling.quantization import quantized
+from .batched import BatchedTable
 from .documents import document_of
 from .parquet_parts import EMBEDDING, MULTI_VECTOR, Shape
 from .store_errors import WritingStore
@@ -48,7 +48,7 @@ def table_of(name: str) -> tuple[str, str]:
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rpartition("/")[0], parts.query, "")), path[1]
 
 
-class PostgresTable:
+class PostgresTable(BatchedTable):
     """A row for each row of the corpus; see ``Destination``."""
 
     def __init__(self, url: str, name: str, shape: Shape) -> None:
@@ -67,9 +67,8 @@ class PostgresTable:
         if shape.dtype not in TYPES:
             raise ConfigError(f"dtype={shape.dtype!r}: pgvector has no such numbers. Choose one of {', '.join(TYPES)}.")
         self.place = place_of_table(url, name)
-        self._name, self._shape = name, shape
-        self._number = -1
-        self._rows: list[Result] = []
+        super().__init__(shape, most=BATCH)
+        self._name = name
         with WritingStore(self.place):
             self._connection = connect(url)
             with self._connection.transaction():
@@ -110,22 +109,7 @@ class PostgresTable:
         """See ``Destination``; rows of an earlier try go."""
         if not self._exists():
             self._create()
-        self._number, self._rows = number, []
-        self.remove(number)
-
-    def add(self, results: Sequence[Result]) -> None:
-        """See ``Destination``."""
-        self._rows += results
-        while len(self._rows) >= BATCH:
-            self._write(self._rows[:BATCH])
-            self._rows = self._rows[BATCH:]
-
-    def finish(self) -> dict[str, Any]:
-        """See ``Destination``."""
-        if self._rows:
-            self._write(self._rows)
-        self._number, self._rows = -1, []
-        return {}
+        super().begin(number)
 
     def is_there(self, number: int, record: Mapping[str, Any]) -> bool:
         """See ``Destination``."""
@@ -138,11 +122,7 @@ class PostgresTable:
         with WritingStore(self.place):
             self._connection.execute(f'DELETE FROM "{self._name}" WHERE shard = %s', [number])
 
-    def close(self) -> None:
-        """See ``Destination``."""
-        if self._number >= 0:
-            with suppress(WriteError):  # the next run removes them
-                self.remove(self._number)
+    def _release(self) -> None:
         self._connection.close()
 
     def _check_types(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ConfigError, EngineError, WriteError
 from ..late_interaction.qdrant_client import Caller
+from .batched import BatchedTable
 from .documents import document_of
 from .parquet_parts import EMBEDDING, MULTI_VECTOR, Shape
 from .work import Result
@@ -24,7 +25,7 @@ CONTENT, METADATA = "page_content", "metadata"
 _SPACE = uuid.UUID("6b0f3f0e-0f61-4d5c-9a53-0f1f4f6c2a11")
 
 
-class QdrantPoints:
+class QdrantPoints(BatchedTable):
     """A point for each row, with the named vectors ``embedding`` and ``multi_vector``; see ``Destination``."""
 
     def __init__(self, name: str, shape: Shape, *, path: str | None = None, url: str | None = None) -> None:
@@ -45,9 +46,8 @@ class QdrantPoints:
         key = os.environ.get("QDRANT_API_KEY") if url is not None else None
         self._caller = Caller(client=None, async_client=None, path=path, url=url, api_key=key)
         self._has_indexes = url is not None
-        self._name, self._shape = name, shape
-        self._number = -1
-        self._rows: list[Result] = []
+        super().__init__(shape, most=BATCH if shape.token_dimensions is None else MULTI_BATCH)
+        self._name = name
 
     def check(self, *, is_known: bool) -> None:
         """Check that a collection is this corpus's own.
@@ -66,23 +66,7 @@ class QdrantPoints:
         """See ``Destination``; points of an earlier try go."""
         if not self._exists():
             self._create()
-        self._number, self._rows = number, []
-        self.remove(number)
-
-    def add(self, results: Sequence[Result]) -> None:
-        """See ``Destination``."""
-        most = BATCH if self._shape.token_dimensions is None else MULTI_BATCH
-        self._rows += results
-        while len(self._rows) >= most:
-            self._write(self._rows[:most])
-            self._rows = self._rows[most:]
-
-    def finish(self) -> dict[str, Any]:
-        """See ``Destination``."""
-        if self._rows:
-            self._write(self._rows)
-        self._number, self._rows = -1, []
-        return {}
+        super().begin(number)
 
     def is_there(self, number: int, record: Mapping[str, Any]) -> bool:
         """See ``Destination``."""
@@ -95,15 +79,8 @@ class QdrantPoints:
         """See ``Destination``."""
         self._call("delete", collection_name=self._name, points_selector=_of_shard(number), wait=True)
 
-    def close(self) -> None:
-        """See ``Destination``."""
-        try:
-            if self._number >= 0:
-                self.remove(self._number)
-        except WriteError:  # the next run removes them
-            return
-        finally:
-            self._caller.close()
+    def _release(self) -> None:
+        self._caller.close()
 
     def _exists(self) -> bool:
         return bool(self._call("collection_exists", collection_name=self._name))
