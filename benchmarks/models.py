@@ -14,10 +14,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.machine import machine
 from benchmarks.report import write_measured
@@ -43,6 +43,8 @@ CELLS = {
     ("both", "multi"): "text + image, per token",
 }
 """Titles of the cells of a row, by modality and kind of vector."""
+
+R = TypeVar("R", bound=Row)
 
 
 @dataclass(slots=True)
@@ -173,8 +175,13 @@ def _figure(gap: float) -> str:
 
 def recorders() -> dict[str, Path]:
     """Return the files with tests that record, by name."""
+    return files_with("cells: Cells")
+
+
+def files_with(fixture: str) -> dict[str, Path]:
+    """Return the files of tests/real whose tests take a fixture, by name."""
     files = sorted((ROOT / "tests" / "real").rglob("test_*.py"))
-    return {file.stem.removeprefix("test_"): file for file in files if "cells: Cells" in file.read_text("utf-8")}
+    return {file.stem.removeprefix("test_"): file for file in files if fixture in file.read_text("utf-8")}
 
 
 def recorded(name: str, file: Path) -> bool:
@@ -203,23 +210,49 @@ def read(files: Sequence[Path]) -> tuple[list[dict[str, str]], dict[str, Found]]
 
 def main() -> None:
     """Run, check, write."""
-    files = recorders()
-    parser = argparse.ArgumentParser(description=__doc__)
+    write_page("models", PAGE, ROWS, recorders(), faults=faults, table_of=table_of, about=__doc__)
+
+
+def write_page(
+    name: str,
+    page: Path,
+    rows: Mapping[str, R],
+    files: Mapping[str, Path],
+    *,
+    faults: Callable[[Mapping[str, Found], Mapping[str, R], Sequence[Mapping[str, str]]], Iterable[str]],
+    table_of: Callable[[Mapping[str, Found], Mapping[str, R]], str],
+    about: str | None,
+) -> None:
+    """Run the files that the command line names, and write a page's table of what all of them recorded.
+
+    Args:
+        name: Of the command.
+        page: What is written.
+        rows: Its rows, by name.
+        files: Those with tests that record, by name.
+        faults: Yields what keeps the page from being written.
+        table_of: Returns the table.
+        about: What ``--help`` says.
+
+    Raises:
+        SystemExit: Tests failed or there are faults; names each, and the page stays as it was.
+    """
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--only", nargs="+", choices=files, default=list(files), metavar="NAME", help="files to run")
     parser.add_argument("--resume", action="store_true", help="run what has not passed since it was asked for")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that pytest is ended
     KEPT.mkdir(exist_ok=True)
-    for name in asked.only:
+    for one in asked.only:
         if not asked.resume:
-            (KEPT / f"{name}.jsonl").unlink(missing_ok=True)
-    failed = [name for name in asked.only if not (KEPT / f"{name}.jsonl").exists() and not recorded(name, files[name])]
-    heads, every = read([KEPT / f"{name}.jsonl" for name in files])
-    bad = [*(f"tests of {name} failed: {KEPT / name}.log" for name in failed), *faults(every, ROWS, heads)]
+            (KEPT / f"{one}.jsonl").unlink(missing_ok=True)
+    failed = [one for one in asked.only if not (KEPT / f"{one}.jsonl").exists() and not recorded(one, files[one])]
+    heads, every = read([KEPT / f"{one}.jsonl" for one in files])
+    bad = [*(f"tests of {one} failed: {KEPT / one}.log" for one in failed), *faults(every, rows, heads)]
     if bad:
         sys.exit("\n".join(bad))
-    write_measured(PAGE, f"{measured(heads)}\n\n{table_of(every, ROWS)}")
-    print(f"models: wrote {PAGE.relative_to(ROOT)}, {len(ROWS)} rows")
+    write_measured(page, f"{measured(heads)}\n\n{table_of(every, rows)}")
+    print(f"{name}: wrote {page.relative_to(ROOT)}, {len(rows)} rows")
 
 
 if __name__ == "__main__":

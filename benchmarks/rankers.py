@@ -7,16 +7,12 @@ or a failing test ends it with 1, and the page stays as it was.
 
 from __future__ import annotations
 
-import argparse
-import signal
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
 from benchmarks import models
-from benchmarks.models import KEPT, MISTAKES, ROOT, Found, measured, read, recorded
-from benchmarks.report import write_measured
+from benchmarks.models import MISTAKES, ROOT, Found
 from vllm_jina_embed.checkpoints.rankers import PUBLISHED_RANKERS, RANKERS
 from vllm_jina_embed.checkpoints.ranking import RankingModel
 
@@ -89,29 +85,12 @@ def _figure(row: RankingModel, found: Found, document: str) -> str:
 
 def recorders() -> dict[str, Path]:
     """Return the files with tests that record, by name."""
-    files = sorted((ROOT / "tests" / "real").rglob("test_*.py"))
-    return {file.stem.removeprefix("test_"): file for file in files if "judged: Judged" in file.read_text("utf-8")}
+    return models.files_with("judged: Judged")
 
 
 def main() -> None:
     """Run, check, write."""
-    files = recorders()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=files, default=list(files), metavar="NAME", help="files to run")
-    parser.add_argument("--resume", action="store_true", help="run what has not passed since it was asked for")
-    asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that pytest is ended
-    KEPT.mkdir(exist_ok=True)
-    for name in asked.only:
-        if not asked.resume:
-            (KEPT / f"{name}.jsonl").unlink(missing_ok=True)
-    failed = [name for name in asked.only if not (KEPT / f"{name}.jsonl").exists() and not recorded(name, files[name])]
-    heads, every = read([KEPT / f"{name}.jsonl" for name in files])
-    bad = [*(f"tests of {name} failed: {KEPT / name}.log" for name in failed), *faults(every, RANKERS, heads)]
-    if bad:
-        sys.exit("\n".join(bad))
-    write_measured(PAGE, f"{measured(heads)}\n\n{table_of(every, RANKERS)}")
-    print(f"rankers: wrote {PAGE.relative_to(ROOT)}, {len(RANKERS)} rows")
+    models.write_page("rankers", PAGE, RANKERS, recorders(), faults=faults, table_of=table_of, about=__doc__)
 
 
 if __name__ == "__main__":

@@ -116,8 +116,7 @@ def test_a_run_writes_the_page_if_all_pass(
         log.write_text("=== 3 tests ===\n")
         return code
 
-    for name, value in {"ROOT": tmp_path, "KEPT": tmp_path / "kept", "PAGE": page}.items():
-        monkeypatch.setattr(rankers, name, value)
+    monkeypatch.setattr(rankers, "PAGE", page)
     monkeypatch.setattr(models, "ROOT", tmp_path)
     monkeypatch.setattr(models, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(models, "run", run)
