@@ -5,6 +5,7 @@ MaxSim here is ``by_definition``, two loops over tokens, written apart from the 
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,16 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 SHORT = 4
 """Numbers of an embedding that the first stage keeps: too few to tell 77 concepts apart."""
 FOUND = 100
-CORPUS = demo_corpus.items(1)
-QUERIES = [query for query in demo_corpus.queries() if isinstance(query.content, str)][::6]
+
+
+@cache  # seconds of work, which the collection of other tests does not wait for
+def corpus_items() -> list[demo_corpus.Item]:
+    return demo_corpus.items(1)
+
+
+@cache
+def questions() -> list[demo_corpus.Item]:
+    return [query for query in demo_corpus.queries() if isinstance(query.content, str)][::6]
 
 
 class Short(Embeddings):
@@ -67,11 +76,11 @@ class ShortNodes(BaseEmbedding):
 
 @pytest.fixture(scope="module")
 def told(demo_embedder: JinaEmbedder) -> list[np.ndarray]:
-    return demo_embedder.embed_multi_vector([item.content for item in CORPUS])
+    return demo_embedder.embed_multi_vector([item.content for item in corpus_items()])
 
 
 def is_right(query: demo_corpus.Item, number: int) -> bool:
-    return CORPUS[number].concept == query.concept
+    return corpus_items()[number].concept == query.concept
 
 
 def assert_brute_force(
@@ -91,7 +100,7 @@ def documents() -> list[Document]:
         Document(item.content, metadata={"n": n})
         if isinstance(item.content, str)
         else langchain.image_document(item.content, metadata={"n": n}, thumbnail=False)
-        for n, item in enumerate(CORPUS)
+        for n, item in enumerate(corpus_items())
     ]
 
 
@@ -106,14 +115,14 @@ def test_langchain_finds_what_the_first_stage_misses(
     with langchain.MaxSimReranker(embedder=embeddings, cache=tmp_path / "multi.sqlite") as reranker:
         second = ContextualCompressionRetriever(base_retriever=first, base_compressor=reranker)
         before, after = [], []
-        for place, query in enumerate(QUERIES):
+        for place, query in enumerate(questions()):
             selected = [document.metadata["n"] for document in first.invoke(str(query.content))]
             found = [(one.metadata["n"], one.metadata["relevance_score"]) for one in second.invoke(str(query.content))]
             if place % 10 == 0:
                 assert_brute_force(demo_embedder, told, str(query.content), selected, found)
             before.append(is_right(query, selected[0]))
             after.append(is_right(query, found[0][0]))
-    print(f"recall@1: {np.mean(before):.3f}, behind the second look {np.mean(after):.3f}, {len(QUERIES)} questions")
+    print(f"recall@1: {np.mean(before):.3f}, behind the second look {np.mean(after):.3f}, {len(questions())} questions")
     assert np.mean(before) <= 0.7
     assert np.mean(after) >= 0.95
 
@@ -128,7 +137,7 @@ async def test_llama_index_finds_what_the_first_stage_misses(
             TextNode(text=item.content, metadata={"n": n}, excluded_embed_metadata_keys=["n"])
             if isinstance(item.content, str)
             else llama_index.image_node(item.content, metadata={"n": n}, thumbnail=False)
-            for n, item in enumerate(CORPUS)
+            for n, item in enumerate(corpus_items())
         ]
     )
     for node in nodes:
@@ -138,7 +147,7 @@ async def test_llama_index_finds_what_the_first_stage_misses(
     reranker = llama_index.MaxSimReranker(embedder=embedding)
     engine = RetrieverQueryEngine.from_args(first, llm=MockLLM(), node_postprocessors=[reranker])
     before, after = [], []
-    for place, query in enumerate(QUERIES[::4]):
+    for place, query in enumerate(questions()[::4]):
         selected = [one.node.metadata["n"] for one in await first.aretrieve(str(query.content))]
         found = [(one.node.metadata["n"], one.score) for one in (await engine.aquery(str(query.content))).source_nodes]
         if place % 5 == 0:
@@ -168,8 +177,8 @@ def test_the_map_of_an_image_is_the_grid_of_its_processor(demo_embedder: JinaEmb
 
 @pytest.fixture(scope="module")
 def exact(demo_embedder: JinaEmbedder) -> tuple[np.ndarray, np.ndarray]:
-    rows = demo_embedder.embed([item.content for item in CORPUS])
-    asked = demo_embedder.embed([query.content for query in QUERIES], prompt_name="query")
+    rows = demo_embedder.embed([item.content for item in corpus_items()])
+    asked = demo_embedder.embed([query.content for query in questions()], prompt_name="query")
     return rows, np.argsort(-(asked @ rows.T), axis=1)[:, :10]
 
 
@@ -181,9 +190,9 @@ def test_smaller_types_find_what_float32_finds(
     rows, best = exact
     ranges = calibrated(rows) if dtype in ("int8", "uint8") else None
     for given in (None, ranges) if ranges is not None else (None,):
-        items = demo_embedder.embed([item.content for item in CORPUS], output_dtype=dtype, ranges=given)
+        items = demo_embedder.embed([item.content for item in corpus_items()], output_dtype=dtype, ranges=given)
         queries = demo_embedder.embed(
-            [query.content for query in QUERIES], prompt_name="query", output_dtype=dtype, ranges=given
+            [query.content for query in questions()], prompt_name="query", output_dtype=dtype, ranges=given
         )
         if "binary" in dtype:
             least = 128 if dtype == "binary" else 0
