@@ -84,7 +84,6 @@ class Columns:
         keep: Columns to keep; ``text`` and ``image`` are those of every item.
         pages: One of ``PAGES``.
         dpi: Pixels per inch of a rendered page.
-        dated: Whether a file with another date is another file: one of the same size may hold something else.
         media: Limits for images.
     """
 
@@ -95,7 +94,6 @@ class Columns:
     keep: tuple[str, ...] = ("text",)
     pages: str = "image"
     dpi: float = DPI
-    dated: bool = False
     media: MediaPolicy = field(default_factory=MediaPolicy)
 
     def __post_init__(self) -> None:

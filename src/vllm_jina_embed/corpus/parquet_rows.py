@@ -9,8 +9,8 @@ from typing import Any
 
 from .._extras import require
 from .entries import Columns, Content, Entry, bad, item_error
-from .folders import regular_size
-from .rows import content_of, id_of
+from .folders import regular_size, version_of
+from .rows import content_of, id_of, image_version
 from .tables import needs_columns
 
 PARQUET = (".parquet", ".pq")
@@ -33,31 +33,49 @@ def parquet_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry
     names = file.schema_arrow.names
     needs_columns(names, columns)
     key = columns.id or "id"
+    version = version_of(path)
     content = _Contents(path, [name for name in (columns.text, columns.image, *columns.kept) if name in names])
     number, rows = 0, max(1, file.metadata.num_rows)
     for row_group in range(file.num_row_groups):
         count = file.metadata.row_group(row_group).num_rows
-        for batch, ids in enumerate(_ids(file, row_group, count, key if key in names else None)):
-            for at, value in enumerate(ids):
+        for batch, rows_read in enumerate(_short_columns(file, row_group, count, _cheap(file, key, columns.image))):
+            for at, values in enumerate(rows_read):
                 place, number = f"{source}#row={number}", number + 1
                 try:
-                    name = id_of({key: value}, place, columns)
+                    name = id_of(values, place, columns)
                 except Exception as error:
                     yield bad(place, source, item_error(error, "row"), size=size // rows)
                     continue
                 row = _Row(content, (row_group, batch, at), columns, path.parent)
-                yield Entry(id=name, source=source, size=size // rows, load=row.load, prepare=row.prepare)
+                signature = version + image_version(values.get(columns.image), columns, path.parent)
+                yield Entry(
+                    id=name,
+                    source=source,
+                    signature=signature,
+                    size=size // rows,
+                    load=row.load,
+                    prepare=row.prepare,
+                )
 
 
-def _ids(file: Any, row_group: int, count: int, key: str | None) -> Iterator[list[Any]]:
-    """Yield the ids of each batch of a row group; None where the table has no such column."""
-    if key is None:
+def _cheap(file: Any, key: str, image: str) -> list[str]:
+    """Return the columns that are read twice: the ids, and names of images."""
+    import pyarrow as pa
+
+    schema = file.schema_arrow
+    named = image in schema.names and pa.types.is_string(schema.field(image).type)
+    return [name for name in dict.fromkeys((key, *[image] * named)) if name in schema.names]
+
+
+def _short_columns(file: Any, row_group: int, count: int, names: list[str]) -> Iterator[list[dict[str, Any]]]:
+    """Yield these columns of each batch of a row group."""
+    if not names:
         for start in range(0, count, BATCH):
-            yield [None] * min(BATCH, count - start)
+            yield [{} for _ in range(min(BATCH, count - start))]
         return
-    waiting: list[Any] = []
-    for batch in file.iter_batches(BATCH, row_groups=[row_group], columns=[key]):
-        waiting += batch.column(0).to_pylist()
+    waiting: list[dict[str, Any]] = []
+    for batch in file.iter_batches(BATCH, row_groups=[row_group], columns=names):
+        waiting += batch.to_pylist()
         while len(waiting) >= BATCH:
             yield waiting[:BATCH]
             waiting = waiting[BATCH:]
