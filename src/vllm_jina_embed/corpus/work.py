@@ -221,7 +221,7 @@ def _rows(items: list[Checked], results: list[Result], vectors: Vectors, *, mult
     outcome = vectors.embedder.outcome(items, vectors.prompt_name, multi_vector=multi, show_progress=False)
     for error in outcome.errors:
         (position,) = error.positions
-        results[position].error = ItemError(error.reason, kind="embedding")
+        results[position].error = ItemError(error.reason, kind=error.kind or "embedding")
     for position in outcome.truncated:
         results[position].was_cut = True
     return outcome.embeddings
