@@ -10,14 +10,14 @@ import numpy as np
 
 from .._extras import require
 from ..errors import ConfigError
-from .batched import BatchedTable
+from .batched import JSON_BYTES, BatchedTable
 from .documents import document_of
 from .parquet_parts import Shape
 from .store_errors import WritingStore
 from .work import Result
 
 BATCH = 256
-"""Rows that are written together."""
+"""Rows that are written together at most."""
 SHARD = "shard"
 """Key of the metadata with the number of a row's shard."""
 SETTINGS = {"hnsw": {"space": "cosine", "ef_construction": 200, "ef_search": 200, "max_neighbors": 32}}
@@ -52,7 +52,7 @@ class ChromaCollection(BatchedTable):
         if SHARD in shape.kept:
             raise ConfigError(f"keep={SHARD!r}: the metadata has a key of that name. Rename it in the source.")
         self.place = f"chroma://{path or address}/{name}"
-        super().__init__(shape, most=BATCH)
+        super().__init__(shape, most=BATCH, number_bytes=JSON_BYTES)
         self._name = name
         self._collection: Any = None
         with WritingStore(self.place):
