@@ -98,15 +98,22 @@ class ChromaCollection(BatchedTable):
         documents = [document_of(row, self._shape) for row in rows]
         with WritingStore(self.place):
             if self._collection is None:
-                self._collection = self._client.get_or_create_collection(  # other processes make it too
-                    self._name, embedding_function=None, configuration=SETTINGS
-                )
+                self._collection = self._made()
             self._collection.upsert(
                 ids=[row.entry.id for row in rows],
                 embeddings=np.stack([np.asarray(row.embedding, dtype=np.float32) for row in rows]),
                 documents=[content for content, _ in documents],
                 metadatas=[{**flat(metadata), SHARD: self._number} for _, metadata in documents],
             )
+
+    def _made(self) -> Any:
+        options: dict[str, Any] = {"embedding_function": None, "configuration": SETTINGS}
+        try:
+            return self._client.get_or_create_collection(self._name, **options)
+        except Exception:
+            if self._name not in names_of(self._client):
+                raise
+            return self._client.get_collection(self._name, embedding_function=None)  # another process made it meanwhile
 
 
 def client_of(path: str | None, address: str | None) -> Any:

@@ -110,5 +110,14 @@ class LanceTable(BatchedTable):
             table = table.append_column(METADATA, pa.StructArray.from_arrays(columns, fields=list(kind))).cast(schema)
         with WritingStore(self.place):
             if self._table is None:
-                self._table = self._database.create_table(self._name, schema=schema, exist_ok=True)
+                self._table = self._made(schema)
             self._table.add(table)
+
+    def _made(self, schema: Any) -> Any:
+        try:
+            return self._database.create_table(self._name, schema=schema, exist_ok=True)
+        except Exception as error:
+            try:
+                return self._database.open_table(self._name)  # another process with --shard K/N made it meanwhile
+            except Exception:
+                raise error from None

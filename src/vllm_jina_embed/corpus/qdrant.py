@@ -104,7 +104,11 @@ class QdrantPoints(BatchedTable):
                 hnsw_config=models.HnswConfigDiff(m=0),  # it ranks candidates; a graph over tokens is never asked
                 multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
             )
-        self._call("create_collection", collection_name=self._name, vectors_config=vectors)
+        try:
+            self._call("create_collection", collection_name=self._name, vectors_config=vectors)
+        except WriteError:
+            if not self._exists():  # another process with --shard K/N made it
+                raise
         if self._has_indexes:
             index = models.PayloadSchemaType.INTEGER
             self._call("create_payload_index", collection_name=self._name, field_name=SHARD, field_schema=index)
