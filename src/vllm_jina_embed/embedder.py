@@ -19,6 +19,7 @@ from .checkpoints.registry import row_given
 from .embedding.calls import Calls
 from .embedding.engine_backend import EngineBackend
 from .embedding.prompt_builders import Loader, from_checkpoint, from_same_checkpoint, from_servers, served_builder
+from .engine.config import RemoteConfig
 from .engine.pool import POOL, EnginePool
 from .engine.remote import discover
 from .errors import ConfigError
@@ -128,7 +129,6 @@ class JinaEmbedder(Calls):
 
     def _take(self, checked: settings.Settings, builder: Builder | None = None, load: Loader = from_checkpoint) -> None:
         self.settings = checked
-        self._is_told = builder is not None  # by the servers, what they serve
         self.backend = EngineBackend(checked, self._pool, owner=repr(self), builder=builder, load=load)
 
     @classmethod
@@ -212,12 +212,13 @@ class JinaEmbedder(Calls):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings, the servers among them; their API key stays behind unless ``pickle_api_key`` is set."""
-        return {"settings": self.settings, "is_told": self._is_told}
+        return {"settings": self.settings}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the settings; nothing is looked at or asked before the first call, since errors here hang a Pool."""
-        self._take(state["settings"], load=from_servers if state["is_told"] else from_same_checkpoint)
-        self._is_told = state["is_told"]
+        engine = state["settings"].engine
+        is_told = isinstance(engine, RemoteConfig) and engine.is_told
+        self._take(state["settings"], load=from_servers if is_told else from_same_checkpoint)
 
     def __repr__(self) -> str:
         """Return the model, the task and the dimensions as in a call."""

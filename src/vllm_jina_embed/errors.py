@@ -39,6 +39,7 @@ class InputError(VllmJinaError, ValueError):
     Attributes:
         where: The item that the message begins with, for example ``items[3]``; empty where there is none.
         image: Which image of an item of several is bad; None where the item has one.
+        kind: ``long`` where a text is over a limit; empty elsewhere, and for several items.
         reason: What is wrong, without the place.
         positions: Indices of the bad items in the caller's list, ascending.
         problems: One sentence per bad item, same order as ``positions``.
@@ -48,12 +49,18 @@ class InputError(VllmJinaError, ValueError):
     """
 
     def __init__(
-        self, reason: str, *, where: str = "", image: int | None = None, positions: Sequence[int] = ()
+        self,
+        reason: str,
+        *,
+        where: str = "",
+        image: int | None = None,
+        positions: Sequence[int] = (),
+        kind: str = "",
     ) -> None:
         place = where if image is None else f"{where}[{image}]"
         message = f"{place}: {reason}" if place else reason
         super().__init__(message)
-        self.where, self.image, self.reason = where, image, reason
+        self.where, self.image, self.reason, self.kind = where, image, reason, kind
         self.positions = tuple(positions)
         self.problems: tuple[str, ...] = (message,)
         self.reasons: tuple[str, ...] = (reason,)
@@ -68,7 +75,7 @@ class InputError(VllmJinaError, ValueError):
             image: Which of its images is bad; None keeps the error's own.
         """
         number = self.image if image is None else image
-        return InputError(self.reason, where=where, image=number, positions=[position])
+        return InputError(self.reason, where=where, image=number, positions=[position], kind=self.kind)
 
     @classmethod
     def collect(cls, errors: Sequence[InputError], *, total: int) -> InputError:

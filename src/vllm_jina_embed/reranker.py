@@ -13,6 +13,7 @@ from ._extras import require
 from ._keywords import one_of
 from .checkpoints.rankers import ranker_given
 from .checkpoints.ranking import RankingCheckpoint, RankingModel
+from .engine.config import RemoteConfig
 from .engine.pool import POOL, EnginePool
 from .engine.remote import discover
 from .errors import ConfigError
@@ -101,7 +102,6 @@ class JinaReranker(Closing):
         self, checked: settings.RankingSettings, builder: PairBuilder | None = None, load: Loader = from_checkpoint
     ) -> None:
         self.settings = checked
-        self._is_told = builder is not None  # by the servers, what they serve
         self.backend = RankingBackend(checked, self._pool, owner=repr(self), builder=builder, load=load)
 
     @classmethod
@@ -266,12 +266,13 @@ class JinaReranker(Closing):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings, the servers among them; their API key stays behind unless ``pickle_api_key`` is set."""
-        return {"settings": self.settings, "is_told": self._is_told}
+        return {"settings": self.settings}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the settings; nothing is looked at or asked before the first call, since errors here hang a Pool."""
-        self._take(state["settings"], load=from_servers if state["is_told"] else from_same_checkpoint)
-        self._is_told = state["is_told"]
+        engine = state["settings"].engine
+        is_told = isinstance(engine, RemoteConfig) and engine.is_told
+        self._take(state["settings"], load=from_servers if is_told else from_same_checkpoint)
 
     def __repr__(self) -> str:
         """Return the model as in a call."""

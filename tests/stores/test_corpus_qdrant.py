@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from tests.support.corpus_files import Expected, Failing, write_corpus
 from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import ConfigError, JinaEmbedder
 from vllm_jina_embed.corpus import Columns, Summary, embed_corpus, open_corpus, work
-from vllm_jina_embed.errors import EngineError
+from vllm_jina_embed.corpus.entries import Content, Entry
+from vllm_jina_embed.corpus.parquet_parts import Shape
+from vllm_jina_embed.corpus.qdrant import SERVER_BYTES, QdrantPoints
+from vllm_jina_embed.corpus.work import Result
+from vllm_jina_embed.errors import EngineError, WriteError
 from vllm_jina_embed.inputs.images import open_image
 from vllm_jina_embed.inputs.policy import MediaPolicy
 
@@ -120,3 +124,42 @@ def test_a_password_is_not_taken(run: Callable[..., Summary]) -> None:
     with pytest.raises(ConfigError, match="QDRANT_API_KEY") as error:
         run("qdrants://me:secret@host/pages")
     assert "secret" not in str(error.value)
+
+
+def test_a_request_is_shorter_than_what_a_server_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of 1,000 tokens, and images of 6 MB, in JSON as the client sends them; Qdrant's own limit is 32 MB."""
+    sizes: list[int] = []
+
+    def noted(self: QdrantPoints, method: str, **arguments: Any) -> Any:
+        if method == "upsert":
+            sizes.append(len(models.PointsList(points=arguments["points"]).model_dump_json()))
+
+    monkeypatch.setattr(QdrantPoints, "_call", noted)
+    table = QdrantPoints("pages", Shape(dimensions=None, token_dimensions=128, image=True, kept={}), path=str(tmp_path))
+    tokens = np.random.default_rng(0).standard_normal((1000, 128)).astype(np.float32) / 1000
+    pages = [Content(text="a" * 1000)] * 12 + [Content(file=b"x" * 6_000_000)] * 4
+    table.begin(0)
+    table.add(
+        [
+            Result(entry=Entry(id=str(at), source="a"), content=content, multi_vector=tokens, kind="image")
+            for at, content in enumerate(pages)
+        ]
+    )
+    table.finish()
+    table.close()
+    assert max(sizes) < SERVER_BYTES
+    assert len(sizes) == 7  # 5, 5, 2 of tokens, and each image alone
+
+
+def test_an_item_that_no_request_holds_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: QdrantPoints, method: str, **arguments: Any) -> Any:
+        if method == "upsert":
+            raise WriteError("Qdrant: 413 Payload Too Large.")
+
+    monkeypatch.setattr(QdrantPoints, "_call", refused)
+    table = QdrantPoints("pages", Shape(dimensions=4, token_dimensions=None, image=True, kept={}), path=str(tmp_path))
+    table.begin(0)
+    table.add([Result(entry=Entry(id="scan.png", source="a"), content=Content(file=b"x" * 30_000_000))])
+    with pytest.raises(WriteError, match=r"item 'scan\.png' has about 40 MB .* takes 34 MB .*413 Payload"):
+        table.finish()
+    table.close()

@@ -63,7 +63,7 @@ class Runs:
     def embedded(self) -> int:
         """Return how many items the finished shards gave to the embedder."""
         records = [json.loads(path.read_text()) for path in self.journal.glob("done/*.json")]
-        return sum(record["rows"] + record["kinds"].get("embedding", 0) for record in records)
+        return sum(record["rows"] + record["kinds"].get("long", 0) for record in records)
 
     def errors(self) -> dict[tuple[str, str], list[str]]:
         """Return the reasons of the bad items by id and kind."""

@@ -105,7 +105,7 @@ def _lines(number: int, before: int, reasons: Reasons) -> list[bytes]:
         ("broken data URI", {"id": f"uri-{number}", "image": "data:image/png;base64,AAA"}, "image", "base64"),
         ("NUL bytes", {"id": f"nul-{number}", "image": "one\0.png"}, "image", "null byte"),
         ("outside", {"id": f"root-{number}", "image": "../../../etc/hostname"}, "image", "lies outside"),
-        ("too long", {"id": f"long-{number}", "text": "word " * LONGEST}, "embedding", f"max_length is {LONGEST}"),
+        ("too long", {"id": f"long-{number}", "text": "word " * LONGEST}, "long", f"max_length is {LONGEST}"),
         ("another type", {"id": f"year-{number}", "text": "a", "year": "last"}, "column", "'year' is 'last'"),
     ]
     lines = [json.dumps(row).encode() for _, row, _, _ in rows]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import errors
 from vllm_jina_embed.errors import ClosedError, EmbeddingWarning, InputError, MissingExtraError, VllmJinaError
 
@@ -86,6 +88,19 @@ def test_a_missing_extra_names_the_pip_line() -> None:
     error = MissingExtraError("langchain", "langchain-core")
     assert "pip install 'vllm-jina-embed[langchain]'" in str(error)
     assert (error.extra, error.name) == ("langchain", "langchain-core")
+
+
+def test_a_text_that_is_too_long_says_so_in_a_field(tmp_path: Path) -> None:
+    """Wherever the error goes: to another place, and to another process."""
+    folder = write_folder(tmp_path / "model")
+    with in_memory([])(folder, dimensions=32, max_length=20, truncate="error") as embedder:
+        with pytest.raises(InputError, match="max_length is 20") as caught:
+            embedder.embed_passages(["word " * 30])
+        with pytest.raises(InputError) as empty:
+            embedder.embed_passages([""])
+    error = caught.value
+    assert [one.kind for one in (error, pickle.loads(pickle.dumps(error)), error.at("nodes[1]", 1))] == ["long"] * 3
+    assert empty.value.kind == ""
 
 
 def test_errors_cross_processes() -> None:

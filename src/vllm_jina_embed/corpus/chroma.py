@@ -10,14 +10,14 @@ import numpy as np
 
 from .._extras import require
 from ..errors import ConfigError
-from .batched import BatchedTable
+from .batched import JSON_BYTES, BatchedTable
 from .documents import document_of
 from .parquet_parts import Shape
 from .store_errors import WritingStore
 from .work import Result
 
 BATCH = 256
-"""Rows that are written together."""
+"""Rows that are written together at most."""
 SHARD = "shard"
 """Key of the metadata with the number of a row's shard."""
 SETTINGS = {"hnsw": {"space": "cosine", "ef_construction": 200, "ef_search": 200, "max_neighbors": 32}}
@@ -52,7 +52,7 @@ class ChromaCollection(BatchedTable):
         if SHARD in shape.kept:
             raise ConfigError(f"keep={SHARD!r}: the metadata has a key of that name. Rename it in the source.")
         self.place = f"chroma://{path or address}/{name}"
-        super().__init__(shape, most=BATCH)
+        super().__init__(shape, most=BATCH, number_bytes=JSON_BYTES)
         self._name = name
         self._collection: Any = None
         with WritingStore(self.place):
@@ -98,15 +98,22 @@ class ChromaCollection(BatchedTable):
         documents = [document_of(row, self._shape) for row in rows]
         with WritingStore(self.place):
             if self._collection is None:
-                self._collection = self._client.get_or_create_collection(  # other processes make it too
-                    self._name, embedding_function=None, configuration=SETTINGS
-                )
+                self._collection = self._made()
             self._collection.upsert(
                 ids=[row.entry.id for row in rows],
                 embeddings=np.stack([np.asarray(row.embedding, dtype=np.float32) for row in rows]),
                 documents=[content for content, _ in documents],
                 metadatas=[{**flat(metadata), SHARD: self._number} for _, metadata in documents],
             )
+
+    def _made(self) -> Any:
+        options: dict[str, Any] = {"embedding_function": None, "configuration": SETTINGS}
+        try:
+            return self._client.get_or_create_collection(self._name, **options)
+        except Exception:
+            if self._name not in names_of(self._client):
+                raise
+            return self._client.get_collection(self._name, embedding_function=None)  # another process made it meanwhile
 
 
 def client_of(path: str | None, address: str | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ from .folders import PdfEntries
 from .job import Job, Kinds, Stop, checked_shard, checked_vectors, positive
 from .journal import Journal
 from .kept import Check
-from .locking import locked
+from .locking import locked, starting
 from .manifest import check_manifest, is_other, manifest_of
+from .parquet_parts import Destination
 from .plan import Plan
 from .ray_shards import RayActors, write_on_ray
 from .reports import Report, Silent, Summary
@@ -108,21 +109,13 @@ def _run(job: Job, *, overwrite: bool | Literal["others"], ray: RayActors | None
     check_extras(job.sources, skip=folder)
     journal = Journal(folder)
     with ExitStack() as stack:
-        stack.enter_context(locked(folder, job.shard))
+        share = stack.enter_context(locked(folder, job.shard, alone=bool(overwrite)))
         shape = job.shape()
-        own = manifest_of(job, shape)
-        destination = job.place.open(shape)
-        stack.callback(destination.close)
-        if overwrite == "others":
-            overwrite = is_other(journal.manifest(), own)
-        if overwrite and journal.manifest() is not None:
-            with journal.writing():
-                destination.clear()
-            journal.clear()
-        stored = journal.manifest()
-        check_manifest(stored, own, folder)
-        destination.check(is_known=stored is not None)
-        journal.start(own)
+        with starting(folder):
+            destination = job.place.open(shape)
+            stack.callback(destination.close)
+            _start(destination, journal, manifest_of(job, shape), overwrite=overwrite)
+        share()
         pdfs = stack.enter_context(PdfEntries())
         stack.enter_context(journal)
         stack.callback(job.report.close)
@@ -132,6 +125,30 @@ def _run(job: Job, *, overwrite: bool | Literal["others"], ray: RayActors | None
             Writer(job, journal, destination).write(planned, Check(shape.kept))
         else:
             write_on_ray(planned, pdfs, job, shape, ray)
+    return _summary(job)
+
+
+def _start(
+    destination: Destination, journal: Journal, own: Mapping[str, Any], *, overwrite: bool | Literal["others"]
+) -> None:
+    """Go on with the corpus that is there, or begin a new one.
+
+    Raises:
+        ConfigError: It was made with other settings, or what is there is not a corpus.
+    """
+    if overwrite == "others":
+        overwrite = is_other(journal.manifest(), own)
+    if overwrite and journal.manifest() is not None:
+        with journal.writing():
+            destination.clear()
+        journal.clear()
+    stored = journal.manifest()
+    check_manifest(stored, own, journal.folder)
+    destination.check(is_known=stored is not None)
+    journal.start(own)
+
+
+def _summary(job: Job) -> Summary:
     return Summary(
         rows=job.progress.rows,
         known=job.progress.known,

@@ -38,6 +38,11 @@ class Content:
     embeds_text: bool = True
 
     @property
+    def held_bytes(self) -> int:
+        """About how many bytes its text, its image as a file and its kept columns have."""
+        return _held(self.text) + _held(self.file) + _held(self.kept)
+
+    @property
     def kind(self) -> str:
         """``text``, ``image`` or ``both``."""
         if self.image is None:
@@ -84,7 +89,6 @@ class Columns:
         keep: Columns to keep; ``text`` and ``image`` are those of every item.
         pages: One of ``PAGES``.
         dpi: Pixels per inch of a rendered page.
-        dated: Whether a file with another date is another file: one of the same size may hold something else.
         media: Limits for images.
     """
 
@@ -95,7 +99,6 @@ class Columns:
     keep: tuple[str, ...] = ("text",)
     pages: str = "image"
     dpi: float = DPI
-    dated: bool = False
     media: MediaPolicy = field(default_factory=MediaPolicy)
 
     def __post_init__(self) -> None:
@@ -120,6 +123,14 @@ class Columns:
     def kept(self) -> tuple[str, ...]:
         """The columns of tables to keep, without ``text`` and ``image``, which are of every item."""
         return tuple(name for name in self.keep if name not in ("text", "image"))
+
+
+def _held(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, Mapping):
+        return _held(list(value.values()))
+    return sum(map(_held, value)) if isinstance(value, list | tuple) else 0
 
 
 def image_parts(loaded: LoadedImage, columns: Columns) -> dict[str, Any]:

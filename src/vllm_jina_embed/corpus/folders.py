@@ -32,8 +32,7 @@ OPEN_PDFS = 4
 def image_entry(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
     """Yield the entry of an image file."""
     size = regular_size(path, columns.media)
-    signature = b"%d" % size + _date(path, columns)
-    yield Entry(id=source, source=source, signature=signature, size=size, load=partial(_image, path, columns))
+    yield Entry(id=source, source=source, signature=version_of(path), size=size, load=partial(_image, path, columns))
 
 
 def _image(path: Path, columns: Columns) -> Content:
@@ -65,9 +64,14 @@ def text_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
         raise ItemError("the file has no text.", kind="empty")
 
 
-def _date(path: Path, columns: Columns) -> bytes:
-    """Return the rest of a file's signature: the time of its last change, where that counts."""
-    return b" %d" % path.stat().st_mtime_ns if columns.dated else b""
+def version_of(path: Path) -> bytes:
+    """Return what is another once a file was written again: its size and the time of its last change.
+
+    Raises:
+        OSError: There is none.
+    """
+    facts = path.stat()
+    return b"%d %d" % (facts.st_size, facts.st_mtime_ns)
 
 
 def text_entry(id_: str, source: str, text: str) -> Entry:
@@ -99,7 +103,7 @@ class PdfEntries(Closing):
         count = len(pdf)
         self._put(path, pdf)
         kinds = {"both": ("image", "text"), "pieces": ("image",)}.get(columns.pages, (columns.pages,))
-        signature = b"%d %g" % (size, columns.dpi) + _date(path, columns)
+        signature = version_of(path)
         missing = 0
         for number in range(1, count + 1):
             missing = 0 if self._has(path, number) else missing + 1

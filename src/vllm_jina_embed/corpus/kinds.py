@@ -19,7 +19,7 @@ KINDS = {
     "pdf": "a PDF cannot be read",
     "locked": "a PDF has a password",
     "page": "a page of a PDF cannot be read",
-    "long": "a text, row or file is over a limit",
+    "long": "a text is over max_length, or a row, page or file over its limit",
     "embedding": "the model has no vector for it",
 }
 """Each kind, and what it means."""

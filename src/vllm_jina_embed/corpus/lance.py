@@ -9,13 +9,13 @@ from typing import Any
 
 from .._extras import require
 from ..errors import ConfigError
-from .batched import BatchedTable
+from .batched import BATCH_BYTES, BatchedTable
 from .parquet_parts import Shape
 from .store_errors import WritingStore
 from .work import Result
 
 BATCH = 1024
-"""Rows that are added together; each time is a version of the table."""
+"""Rows that are added together at most; each time is a version of the table."""
 SHARD = "shard"
 """Column with the number of a row's shard, by which a shard is written again."""
 METADATA = "metadata"
@@ -39,7 +39,7 @@ class LanceTable(BatchedTable):
         import lancedb
 
         self.place = f"lancedb://{os.fspath(folder)}/{name}"
-        super().__init__(shape, most=BATCH)
+        super().__init__(shape, most=BATCH, most_bytes=4 * BATCH_BYTES)
         self._name = name
         self._table: Any = None
         with WritingStore(self.place):
@@ -110,5 +110,14 @@ class LanceTable(BatchedTable):
             table = table.append_column(METADATA, pa.StructArray.from_arrays(columns, fields=list(kind))).cast(schema)
         with WritingStore(self.place):
             if self._table is None:
-                self._table = self._database.create_table(self._name, schema=schema, exist_ok=True)
+                self._table = self._made(schema)
             self._table.add(table)
+
+    def _made(self, schema: Any) -> Any:
+        try:
+            return self._database.create_table(self._name, schema=schema, exist_ok=True)
+        except Exception as error:
+            try:
+                return self._database.open_table(self._name)  # another process with --shard K/N made it meanwhile
+            except Exception:
+                raise error from None

@@ -70,8 +70,6 @@ def _items(job: Job) -> dict[str, Any]:
         "pages": columns.pages,
         "dpi": columns.dpi,
         "rows_per_file": job.rows_per_file,
-        # Not at their defaults: a corpus of before them is gone on with.
-        **({"dated": True} if columns.dated else {}),
     }
 
 

@@ -25,7 +25,7 @@ DTYPES = ("float32", "float16", "int8", "binary")
 GROUP_BYTES = 16 * 1024 * 1024
 """Bytes of embeddings in a row group: 2048 rows of 2048 numbers in float32; five times that while it is written."""
 HELD_BYTES = 64 * 1024 * 1024
-"""Bytes of multi-vectors and kept images after which a row group ends."""
+"""Bytes of vectors in float32, texts, kept columns and images after which a row group ends."""
 GROUP_ROWS, MULTI_ROWS = 4096, 512
 """Most rows of a row group, and those with a multi-vector."""
 EMBEDDING, BITS, MULTI_VECTOR = "embedding", "embedding_bits", "multi_vector"
@@ -228,7 +228,7 @@ class ParquetParts:
         """See ``Destination``."""
         begin = 0
         for end, result in enumerate(results, 1):
-            self._held += result.large_bytes
+            self._held += result.held_bytes
             self._count += 1
             if self._count == self._shape.group_rows or self._held >= self._most:
                 self._tables.append(self._shape.table(results[begin:end]))

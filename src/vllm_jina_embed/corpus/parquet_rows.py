@@ -9,13 +9,13 @@ from typing import Any
 
 from .._extras import require
 from .entries import Columns, Content, Entry, bad, item_error
-from .folders import regular_size
-from .rows import content_of, id_of
+from .folders import regular_size, version_of
+from .rows import content_of, id_of, image_version
 from .tables import needs_columns
 
 PARQUET = (".parquet", ".pq")
-BATCH = 64
-"""Rows that are read at a time."""
+BATCH, BATCH_BYTES = 64, 32 * 1024 * 1024
+"""Rows that are read at a time at most, and about their bytes."""
 
 
 def parquet_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
@@ -33,36 +33,65 @@ def parquet_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry
     names = file.schema_arrow.names
     needs_columns(names, columns)
     key = columns.id or "id"
+    version = version_of(path)
     content = _Contents(path, [name for name in (columns.text, columns.image, *columns.kept) if name in names])
     number, rows = 0, max(1, file.metadata.num_rows)
     for row_group in range(file.num_row_groups):
-        count = file.metadata.row_group(row_group).num_rows
-        for batch, ids in enumerate(_ids(file, row_group, count, key if key in names else None)):
-            for at, value in enumerate(ids):
+        for batch, rows_read in enumerate(_short_columns(file, row_group, _cheap(file, key, columns.image))):
+            for at, values in enumerate(rows_read):
                 place, number = f"{source}#row={number}", number + 1
                 try:
-                    name = id_of({key: value}, place, columns)
+                    name = id_of(values, place, columns)
                 except Exception as error:
                     yield bad(place, source, item_error(error, "row"), size=size // rows)
                     continue
                 row = _Row(content, (row_group, batch, at), columns, path.parent)
-                yield Entry(id=name, source=source, size=size // rows, load=row.load, prepare=row.prepare)
+                signature = version + image_version(values.get(columns.image), columns, path.parent)
+                yield Entry(
+                    id=name,
+                    source=source,
+                    signature=signature,
+                    size=size // rows,
+                    load=row.load,
+                    prepare=row.prepare,
+                )
 
 
-def _ids(file: Any, row_group: int, count: int, key: str | None) -> Iterator[list[Any]]:
-    """Yield the ids of each batch of a row group; None where the table has no such column."""
-    if key is None:
-        for start in range(0, count, BATCH):
-            yield [None] * min(BATCH, count - start)
+def _cheap(file: Any, key: str, image: str) -> list[str]:
+    """Return the columns that are read twice: the ids, and names of images."""
+    import pyarrow as pa
+
+    schema = file.schema_arrow
+    named = image in schema.names and pa.types.is_string(schema.field(image).type)
+    return [name for name in dict.fromkeys((key, *[image] * named)) if name in schema.names]
+
+
+def _short_columns(file: Any, row_group: int, names: list[str]) -> Iterator[list[dict[str, Any]]]:
+    """Yield these columns of each batch of a row group."""
+    if names:
+        yield from _batches(file, row_group, names)
         return
-    waiting: list[Any] = []
-    for batch in file.iter_batches(BATCH, row_groups=[row_group], columns=[key]):
-        waiting += batch.column(0).to_pylist()
-        while len(waiting) >= BATCH:
-            yield waiting[:BATCH]
-            waiting = waiting[BATCH:]
+    count, size = file.metadata.row_group(row_group).num_rows, _batch_rows(file, row_group)
+    for start in range(0, count, size):
+        yield [{} for _ in range(min(size, count - start))]
+
+
+def _batches(file: Any, row_group: int, names: list[str]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of a row group, so many at a time that they fit into the memory whatever they hold."""
+    size = _batch_rows(file, row_group)
+    waiting: list[dict[str, Any]] = []
+    for batch in file.iter_batches(size, row_groups=[row_group], columns=names):
+        waiting += batch.to_pylist()
+        while len(waiting) >= size:
+            yield waiting[:size]
+            waiting = waiting[size:]
     if waiting:
         yield waiting
+
+
+def _batch_rows(file: Any, row_group: int) -> int:
+    facts = file.metadata.row_group(row_group)
+    return int(max(1, min(BATCH, BATCH_BYTES * facts.num_rows // max(1, facts.total_byte_size))))
 
 
 class _Contents:
@@ -95,17 +124,7 @@ class _Contents:
         if self._file is None:
             self._file = pq.ParquetFile(self._path)
         self._place = (row_group, -1)
-        self._batches = self._read(row_group)
-
-    def _read(self, row_group: int) -> Iterator[list[dict[str, Any]]]:
-        waiting: list[dict[str, Any]] = []
-        for batch in self._file.iter_batches(BATCH, row_groups=[row_group], columns=self._names):
-            waiting += batch.to_pylist()
-            while len(waiting) >= BATCH:
-                yield waiting[:BATCH]
-                waiting = waiting[BATCH:]
-        if waiting:
-            yield waiting
+        self._batches = _batches(self._file, row_group, self._names)
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,6 @@ from PIL import Image
 from .._closing import Closing
 from .._extras import require
 from .._forks import fork_safe_lock
-from ..errors import InputError
 from .kinds import ItemError
 
 DPI = 72
@@ -125,14 +124,15 @@ class Pdf(Closing):
         """Return the text of a page, without white space around it.
 
         Raises:
-            InputError: It is longer than ``PAGE_CHARACTERS``.
+            ItemError: It is longer than ``PAGE_CHARACTERS``.
         """
         with _PDFIUM.lock:
             page = self._pdf[number - 1]
             try:
                 textpage = page.get_textpage()
                 if (count := textpage.count_chars()) > PAGE_CHARACTERS:
-                    raise InputError(f"the page has {count} characters; a page may have {PAGE_CHARACTERS}.")
+                    message = f"the page has {count} characters; a page may have {PAGE_CHARACTERS}."
+                    raise ItemError(message, kind="long")
                 text = textpage.get_text_range().replace("\r\n", "\n").strip()
             finally:
                 page.close()

@@ -71,7 +71,7 @@ class Plan:
             if digest.text() == record.get("digest"):
                 self._skip(record, listed)
                 return
-            self._job.report.tell(f"shard {number}: its items are others now; it is computed again.")
+            self._job.report.tell(f"shard {number}: its items or their files are others now; it is computed again.")
             shard = iter(listed)
         digest, count = Digest(), 0
         yield Begin(number)

@@ -24,7 +24,7 @@ from .store_errors import WritingStore
 from .work import Result
 
 BATCH = 256
-"""Rows that are written together."""
+"""Rows that are written together at most."""
 TYPES = {"float32": "vector", "float16": "halfvec", "binary": "bit"}
 """Types of pgvector, and of PostgreSQL, for each dtype."""
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,57}")

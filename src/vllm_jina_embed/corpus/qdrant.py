@@ -11,14 +11,15 @@ import numpy as np
 
 from ..errors import ConfigError, EngineError, WriteError
 from ..late_interaction.qdrant_client import Caller
-from .batched import BatchedTable
+from .batched import JSON_BYTES, BatchedTable
 from .documents import document_of
 from .parquet_parts import EMBEDDING, MULTI_VECTOR, Shape
 from .work import Result
 
 BATCH = 256
-"""Points that are written together; with a multi-vector 16."""
-MULTI_BATCH = 16
+"""Points that are written together at most."""
+SERVER_BYTES = 32 * 1024 * 1024
+"""Longest request of a server, as Qdrant sets it by default."""
 SHARD = "shard"
 CONTENT, METADATA = "page_content", "metadata"
 """Keys of the payload, the same as langchain-qdrant's; filters use names such as ``metadata.source``."""
@@ -46,7 +47,7 @@ class QdrantPoints(BatchedTable):
         key = os.environ.get("QDRANT_API_KEY") if url is not None else None
         self._caller = Caller(client=None, async_client=None, path=path, url=url, api_key=key)
         self._has_indexes = url is not None
-        super().__init__(shape, most=BATCH if shape.token_dimensions is None else MULTI_BATCH)
+        super().__init__(shape, most=BATCH, number_bytes=JSON_BYTES)
         self._name = name
 
     def check(self, *, is_known: bool) -> None:
@@ -103,7 +104,11 @@ class QdrantPoints(BatchedTable):
                 hnsw_config=models.HnswConfigDiff(m=0),  # it ranks candidates; a graph over tokens is never asked
                 multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
             )
-        self._call("create_collection", collection_name=self._name, vectors_config=vectors)
+        try:
+            self._call("create_collection", collection_name=self._name, vectors_config=vectors)
+        except WriteError:
+            if not self._exists():  # another process with --shard K/N made it
+                raise
         if self._has_indexes:
             index = models.PayloadSchemaType.INTEGER
             self._call("create_payload_index", collection_name=self._name, field_name=SHARD, field_schema=index)
@@ -115,7 +120,16 @@ class QdrantPoints(BatchedTable):
             models.PointStruct(id=point_id(row.entry.id), vector=_vectors(row), payload=self._payload(row))
             for row in rows
         ]
-        self._call("upsert", collection_name=self._name, points=points, wait=True)
+        try:
+            self._call("upsert", collection_name=self._name, points=points, wait=True)
+        except WriteError as error:
+            if (size := self.written_bytes(rows[0])) < SERVER_BYTES or len(rows) > 1:
+                raise
+            raise WriteError(
+                f"item {rows[0].entry.id!r} has about {size / 1e6:.0f} MB with its vectors, and Qdrant's server takes "
+                f"{SERVER_BYTES / 1e6:.0f} MB unless its max_request_size_mb says more: raise that, leave --keep image "
+                f"out, or shorten multi-vectors by --pool-factor. {error}"
+            ) from error
 
     def _payload(self, row: Result) -> dict[str, Any]:
         content, metadata = document_of(row, self._shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from ..inputs.images import LoadedImage, load_image
 from ..inputs.references import image_string
 from .entries import Columns, Content, image_parts
+from .folders import version_of
 from .kinds import ItemError
 
 
@@ -70,11 +72,27 @@ def _image(value: Any, columns: Columns, folder: Path) -> LoadedImage:
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
     if not isinstance(value, str | bytes):
         raise ItemError(f"column {columns.image!r} is {_short(value)}; expected bytes, a path or a URI.", kind="column")
-    root = Path(columns.image_root) if columns.image_root is not None else folder
+    root = _root(columns, folder)
     media = replace(columns.media, allowed_root=root.resolve())
     if isinstance(value, str) and image_string(value) is None:
         value = root / value
     return load_image(value, media)
+
+
+def image_version(value: Any, columns: Columns, folder: Path) -> bytes:
+    """Return what is another once the file of a row's image was written again; empty where the row names no file."""
+    if isinstance(value, Mapping) and value.get("bytes") is None:
+        value = value.get("path")
+    if isinstance(value, str) and value:
+        with suppress(OSError, ValueError):  # there is no such file, or the name is none: loading it says so
+            if image_string(value) is None:
+                return version_of(_root(columns, folder) / value)
+    return b""
+
+
+def _root(columns: Columns, folder: Path) -> Path:
+    """Return the folder that images of a table are in."""
+    return Path(columns.image_root) if columns.image_root is not None else folder
 
 
 def _unicode(text: str, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from .entries import Columns, Content, Entry, bad, item_error
 from .folders import regular_size
 from .kinds import ItemError
-from .rows import content_of, id_of
+from .rows import content_of, id_of, image_version
 
 JSON_LINES = (".jsonl", ".ndjson")
 CSV = {".csv": ",", ".tsv": "\t"}
@@ -54,7 +54,8 @@ def _json_entry(path: Path, source: str, place: str, line: bytes, start: int, co
         else partial(content_of, row, columns, path.parent)
     )
     quick = not is_long and not row.get(columns.image)
-    return Entry(id=name, source=source, signature=_short(line), size=size, load=load, quick=quick)
+    signature = _short(line + image_version(row.get(columns.image), columns, path.parent))
+    return Entry(id=name, source=source, signature=signature, size=size, load=load, quick=quick)
 
 
 def parsed(line: bytes) -> dict[str, Any]:
@@ -116,6 +117,7 @@ def _csv_entry(
     except Exception as error:
         return bad(place, source, item_error(error, "row"), size=size)
     signature = "\0".join(values).encode("utf-8", "surrogateescape")
+    signature += image_version(row.get(columns.image), columns, path.parent)
     return Entry(
         id=name,
         source=source,

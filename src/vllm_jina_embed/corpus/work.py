@@ -23,6 +23,10 @@ WINDOW = 256
 """Items that are embedded together."""
 WINDOW_PIXELS = 64_000_000
 """Pixels of a window after which no further item joins: 192 MB."""
+WINDOW_BYTES = 256 * 1024 * 1024
+"""Bytes of texts, and about of multi-vectors, after which no further item joins."""
+BYTES_A_TOKEN, PIXELS_A_TOKEN = 4, 28 * 28
+"""About what one token of a text or an image stands for."""
 AT_ONCE = 2
 """Windows that are in the engine at the same time, so that it never waits for the next one."""
 
@@ -49,6 +53,11 @@ class Vectors:
     pool_factor: int = 1
     prompt_name: str = "passage"
 
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of a token's vector; 0 where multi-vectors are not computed."""
+        return 4 * int(self.embedder.settings.checkpoint.token_dimensions or 0) if self.multi_vector else 0
+
 
 @dataclass(slots=True, kw_only=True)
 class Result:
@@ -73,10 +82,14 @@ class Result:
     was_cut: bool = False
 
     @property
-    def large_bytes(self) -> int:
-        """Bytes of its multi-vector and of its image as a file."""
-        file = None if self.content is None else self.content.file
-        return len(file or b"") + (0 if self.multi_vector is None else self.multi_vector.nbytes)
+    def numbers(self) -> int:
+        """How many numbers its vectors have."""
+        return sum(rows.size for rows in (self.embedding, self.multi_vector) if rows is not None)
+
+    @property
+    def held_bytes(self) -> int:
+        """About how many bytes it takes to hold it until it is written."""
+        return 4 * self.numbers + (0 if self.content is None else self.content.held_bytes)
 
 
 @dataclass(slots=True)
@@ -86,6 +99,23 @@ class _Window(Generic[Mark]):
     parts: list[Result | Mark] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     pixels: int = 0
+    held_bytes: int = 0
+
+    def add(self, result: Result, content: Content, token_bytes: int) -> None:
+        """Add an item that is embedded."""
+        result.content = content
+        self.results.append(result)
+        pixels = content.image.pixel_count if content.image is not None else 0
+        text = len(content.text.encode("utf-8", "surrogatepass")) if content.embeds_text else 0
+        self.pixels += pixels
+        self.held_bytes += content.held_bytes
+        self.held_bytes += token_bytes * (text // BYTES_A_TOKEN + pixels // PIXELS_A_TOKEN)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further item joins."""
+        is_large = self.pixels >= WINDOW_PIXELS or self.held_bytes >= WINDOW_BYTES
+        return is_large or len(self.results) == WINDOW or len(self.parts) >= 4 * WINDOW
 
 
 def loaded(
@@ -158,7 +188,7 @@ def embedded(
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="corpus-embed") as pool:
         waiting: deque[tuple[_Window[Mark], Future[None]]] = deque()
         try:
-            for window in _windows(parts):
+            for window in _windows(parts, vectors.token_bytes):
                 waiting.append((window, pool.submit(_embed, window.results, vectors)))
                 if len(waiting) > AT_ONCE:
                     yield from _done(*waiting.popleft())
@@ -176,7 +206,7 @@ def _done(window: _Window[Mark], future: Future[None]) -> Iterator[Result | Mark
     yield from window.parts
 
 
-def _windows(parts: Iterable[tuple[Entry, Loaded] | Mark]) -> Iterator[_Window[Mark]]:
+def _windows(parts: Iterable[tuple[Entry, Loaded] | Mark], token_bytes: int) -> Iterator[_Window[Mark]]:
     window: _Window[Mark] = _Window()
     for part in parts:
         if not isinstance(part, tuple):
@@ -188,10 +218,8 @@ def _windows(parts: Iterable[tuple[Entry, Loaded] | Mark]) -> Iterator[_Window[M
         if isinstance(content, ItemError):
             result.error = content
         elif content is not None:
-            result.content = content
-            window.results.append(result)
-            window.pixels += content.image.pixel_count if content.image is not None else 0
-        if len(window.results) == WINDOW or len(window.parts) >= 4 * WINDOW or window.pixels >= WINDOW_PIXELS:
+            window.add(result, content, token_bytes)
+        if window.is_full:
             yield window
             window = _Window()
     if window.parts:
@@ -221,7 +249,7 @@ def _rows(items: list[Checked], results: list[Result], vectors: Vectors, *, mult
     outcome = vectors.embedder.outcome(items, vectors.prompt_name, multi_vector=multi, show_progress=False)
     for error in outcome.errors:
         (position,) = error.positions
-        results[position].error = ItemError(error.reason, kind="embedding")
+        results[position].error = ItemError(error.reason, kind=error.kind or "embedding")
     for position in outcome.truncated:
         results[position].was_cut = True
     return outcome.embeddings

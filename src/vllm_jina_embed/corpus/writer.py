@@ -15,8 +15,8 @@ from .parquet_parts import Destination
 from .plan import Begin, End, Part
 from .work import Result, embedded, loaded
 
-BATCH = 256
-"""Rows that go to the destination together."""
+BATCH, BATCH_BYTES = 256, 32 * 1024 * 1024
+"""Rows that go to the destination together, and their bytes after which no further one joins."""
 
 
 class Writer:
@@ -26,7 +26,7 @@ class Writer:
         self._job, self._journal, self._destination = job, journal, destination
         self._began = time.monotonic()
         self._kinds: Counter[str] = Counter()
-        self._rows = self._cut = 0
+        self._rows = self._cut = self._held = 0
 
     def write(self, planned: Iterable[Part], check: Check) -> None:
         """Embed and write the shards of a plan."""
@@ -38,7 +38,7 @@ class Writer:
             for part in parts:
                 if isinstance(part, Result):
                     self._take(part, waiting)
-                    if len(waiting) == BATCH:
+                    if len(waiting) == BATCH or self._held >= BATCH_BYTES:
                         self._add(waiting)
                         waiting = []
                 elif isinstance(part, Begin):
@@ -67,8 +67,10 @@ class Writer:
             self._cut += result.was_cut
             job.progress.rows += 1
             waiting.append(result)
+            self._held += result.held_bytes
 
     def _add(self, results: list[Result]) -> None:
+        self._held = 0
         with self._journal.writing():
             self._destination.add(results)
 

@@ -94,6 +94,7 @@ class RemoteConfig(EngineConfig):
         timeout: Seconds that a server may take for one request.
         ranks: Whether they must serve a reranker; else a model that embeds items.
         checkpoint: What the servers must serve; None asks them.
+        is_told: Whether they said what they serve; else the caller named it.
     """
 
     servers: tuple[str, ...]
@@ -102,6 +103,7 @@ class RemoteConfig(EngineConfig):
     timeout: float = 60.0
     ranks: bool = False
     checkpoint: Checkpoint | RankingCheckpoint | None = field(default=None, compare=False)
+    is_told: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         """Make the key secret."""

@@ -6,7 +6,7 @@ Needs pydantic, which each framework brings along.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from .._arrays import Floats
 from ..cache.embedder import CachedEmbedder
 from ..embedder import JinaEmbedder
 from ..embedding.calls import Calls
+from ..inputs.images import MediaPolicy
 from ..late_interaction.reranker import MaxSimReranker
 from ..pooling.output_type import Ranges
 from ..pooling.quantization import OutputDtype
@@ -142,6 +143,29 @@ class Adapter(EngineFields):
         if self.embedder is not None:
             self._is_owner = True
             self._embedder = self.__dict__["embedder"] = own_copy(self.embedder)
+
+    @classmethod
+    def over_servers(cls, servers: Mapping[str, Any], fields: Mapping[str, Any], *, api_key: str | None) -> Self:
+        """Return an adapter over the servers of ``servers_of``, which are asked what they serve; close it.
+
+        Args:
+            servers: What ``servers_of`` returned.
+            fields: The adapter's fields.
+            api_key: What the servers want to be shown.
+
+        Raises:
+            ConfigError: They do not support a setting.
+            EngineDeadError: No server answers.
+        """
+        given = {name: fields[name] for name in SETTINGS if name in fields and name != "engine_kwargs"}
+        if isinstance(media := given.get("media"), Mapping):
+            given["media"] = MediaPolicy(**media)
+        place = {"model": servers["model"], "timeout": servers["timeout"], "api_key": api_key}
+        embedder = JinaEmbedder.from_server(servers["urls"], **place, **given)
+        rest = {name: value for name, value in fields.items() if name not in {*MODEL_SPELLINGS, *SETTINGS}}
+        made = cls(embedder=embedder, **rest)
+        made._is_owner = True
+        return made
 
     # --- life -------------------------------------------------------------------------------------------------------
 

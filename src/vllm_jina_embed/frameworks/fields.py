@@ -24,7 +24,7 @@ from pydantic import (
 
 from .._closing import Closing
 from ..checkpoints import row as rows
-from ..engine.config import LocalConfig
+from ..engine.config import LocalConfig, RemoteConfig
 from ..errors import ConfigError
 from ..inputs.images import MediaPolicy
 from ..prompts.base import Truncate, spelled
@@ -171,3 +171,12 @@ def keywords(settings: Settings) -> dict[str, Any]:
         "output_dtype": settings.output.dtype,
         "ranges": settings.output.ranges,
     }
+
+
+def servers_of(settings: Settings) -> dict[str, Any]:
+    """Return which servers an embedder asks, for JSON: no key and no password. Empty where it starts an engine."""
+    engine = settings.engine
+    if not isinstance(engine, RemoteConfig):
+        return {}
+    model = None if engine.is_told else settings.checkpoint.name
+    return {"servers": {"urls": list(engine.servers), "timeout": engine.timeout, "model": model}}

@@ -97,7 +97,7 @@ def checked_text(value: object, *, name: str = "text") -> str:
     try:
         return _text(value, 0, name).text
     except InputError as error:
-        raise InputError(error.reason, where=name) from None
+        raise InputError(error.reason, where=name, kind=error.kind) from None
 
 
 def images(values: Iterable[object], *, name: str = "images") -> list[Checked]:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr
 
@@ -14,7 +14,7 @@ from ..checkpoints.description import DEMO
 from ..engine.config import LocalConfig
 from ..errors import EngineError
 from ..frameworks.base import Adapter
-from ..frameworks.fields import MODEL_SPELLINGS, ModelName
+from ..frameworks.fields import MODEL_SPELLINGS, ModelName, servers_of
 from ..frameworks.protocol import Embedder
 from ..frameworks.skipping import Answer, answering, single, stored
 from ..inputs.images import MediaPolicy
@@ -22,7 +22,7 @@ from ..inputs.metadata import names_an_image
 from ..prompts.base import PromptName
 from .cache import as_store, refuse_embeddings_cache
 from .misread import misread
-from .transformation import NodeTransformation
+from .transformation import RUN_KEY, NodeTransformation
 
 
 class VllmJinaEmbedding(Adapter, NodeTransformation):
@@ -145,6 +145,27 @@ class VllmJinaEmbedding(Adapter, NodeTransformation):
     @staticmethod
     def _as_store(store: Any) -> Any:
         return as_store(store)
+
+    # --- JSON -------------------------------------------------------------------------------------------------------
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """Return the keywords and, of an embedder over servers, where they are: no key, no password, no cache."""
+        return {**super().to_dict(**kwargs), **servers_of(self._embedder.settings)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], *, api_key: str | None = None, **kwargs: Any) -> Self:
+        """Return a new embedding from the result of ``to_dict``; it asks the same servers, if there were any.
+
+        Args:
+            data: The result.
+            api_key: What the servers want to be shown.
+            **kwargs: Fields that replace those of ``data``.
+        """
+        fields = {name: value for name, value in data.items() if name not in ("servers", RUN_KEY)}
+        if "servers" not in data:
+            return super().from_dict(fields, **kwargs)
+        fields.pop("class_name", None)
+        return cls.over_servers(data["servers"], {**fields, **kwargs}, api_key=api_key)
 
     # --- processes --------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from llama_index.core.schema import BaseNode
@@ -87,11 +87,6 @@ class NodeTransformation(ImageMethods):
         """
         fields = super().to_dict(**kwargs)
         return {**fields, RUN_KEY: uuid.uuid4().hex} if self._mode == "skip" else fields
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
-        """Return a new embedding from the result of ``to_dict``."""
-        return super().from_dict({name: value for name, value in data.items() if name != RUN_KEY}, **kwargs)
 
 
 @contextmanager

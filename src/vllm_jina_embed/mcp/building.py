@@ -36,7 +36,7 @@ from .proof import is_proved
 
 ROWS_PER_FILE = 256
 """Items of a shard, which a run that fails computes again."""
-COLUMNS = Columns(keep=("text", "image"), pages="pieces", dated=True)
+COLUMNS = Columns(keep=("text", "image"), pages="pieces")
 NEW, OLD = "index", "old"
 """The index that is built and the one that it replaces, in the folder beside it."""
 

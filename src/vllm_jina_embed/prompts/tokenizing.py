@@ -98,6 +98,8 @@ def tokenize(
 
 SPLIT = "Split the text, or pass truncate='end'."
 """What to do about a text that is too long."""
+LONG = "long"
+"""The kind of its error."""
 
 
 def too_long(item: TextItem | BothItem, count: int | str, max_length: int) -> InputError:
@@ -106,6 +108,7 @@ def too_long(item: TextItem | BothItem, count: int | str, max_length: int) -> In
         f"got {count} tokens; max_length is {max_length}. {SPLIT}",
         where=item.where,
         positions=[item.position],
+        kind=LONG,
     )
 
 

@@ -187,7 +187,7 @@ class EmbedPath:
             failure = translated(error)
             if not isinstance(failure, InputError):
                 raise failure from error
-            raise InputError(failure.reason, where=one.where) from error
+            raise InputError(failure.reason, where=one.where, kind=failure.kind) from error
         vector: Floats = output.outputs.data.float().numpy()
         return vector, len(output.prompt_token_ids)
 

@@ -16,7 +16,10 @@ from vllm_jina_embed import JinaEmbedder
 collect_ignore = (
     []
     if find_spec("pyarrow")
-    else ["test_embed.py", "test_parts.py", "test_search.py", "test_kills.py", "test_index_settings.py", "test_plan.py"]
+    else [
+        *("test_changed_files.py", "test_embed.py", "test_index_settings.py", "test_kills.py", "test_parts.py"),
+        *("test_plan.py", "test_search.py"),
+    ]
 )
 
 

@@ -237,6 +237,16 @@ def test_a_limit_is_kept_and_can_be_lifted(run: Callable[..., Summary], whole: d
     assert rows(tmp_path / "out") == whole
 
 
+def test_a_text_that_is_too_long_is_counted_as_long(tmp_path: Path) -> None:
+    """Not with what the model has no vector for: other texts are what helps."""
+    (tmp_path / "in.jsonl").write_text(json.dumps({"text": "word " * 30}) + '\n{"text": "short"}\n')
+    settings = {"dimensions": 32, "max_length": 20, "truncate": "error"}
+    with in_memory([])(write_folder(tmp_path / "model"), **settings) as embedder:
+        summary = embed_corpus(tmp_path / "in.jsonl", tmp_path / "out", embedder=embedder)
+    assert (summary.rows, summary.errors) == (1, {"long": 1})
+    assert errors(tmp_path / "out") == {("in.jsonl#L1", "long"): 1}
+
+
 def test_bad_items_are_tried_again_where_asked(embedder: JinaEmbedder, tmp_path: Path) -> None:
     """Only the shards that have some."""
     for number in range(8):

@@ -1,8 +1,7 @@
-"""What the index of ``mcp`` asks of a corpus: pages with the pieces of their texts, dates of files, other settings."""
+"""What the index of ``mcp`` asks of a corpus: pages with the pieces of their texts, other settings."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -43,22 +42,6 @@ def test_a_page_is_an_image_and_the_pieces_of_its_text(embedder: JinaEmbedder, t
     assert {row["page"] for row in found.values()} == {1, 2, 3}
     expected = embedder.embed_passages(pieces)
     assert np.array_equal(expected, [found[f"a.pdf#page=1/text{end}"]["embedding"] for end in ("", ".2", ".3")])
-
-
-@pytest.mark.parametrize("dated", [True, False])
-def test_a_file_of_another_date_is_another_file(embedder: JinaEmbedder, tmp_path: Path, dated: bool) -> None:
-    """Though it has the same size; where dates do not count, the corpus is what it was before there were any."""
-    (tmp_path / "a.bmp").write_bytes(encoded(noise(20, 20, seed=1), "BMP"))
-    (tmp_path / "b.pdf").write_bytes(text_pdf("old"))
-    run = {"embedder": embedder, "columns": Columns(dated=dated), "rows_per_file": 1}
-    embed_corpus([tmp_path / "a.bmp", tmp_path / "b.pdf"], tmp_path / "out", **run)
-    assert ("dated" in json.loads((tmp_path / "out" / "manifest.json").read_text())["items"]) == dated
-    for name, data in (("a.bmp", encoded(noise(20, 20, seed=2), "BMP")), ("b.pdf", text_pdf("new"))):
-        assert len(data) == (tmp_path / name).stat().st_size
-        (tmp_path / name).write_bytes(data)
-        os.utime(tmp_path / name, (1, 1))
-        summary = embed_corpus([tmp_path / "a.bmp", tmp_path / "b.pdf"], tmp_path / "out", **run)
-        assert summary.rows == dated
 
 
 def test_only_a_corpus_with_other_settings_is_begun_anew(embedder: JinaEmbedder, tmp_path: Path) -> None:

@@ -30,6 +30,12 @@ def test_the_time_left_is_that_of_the_bytes_that_are_left() -> None:
     assert Progress(total=5).seconds_left is None
 
 
+def test_the_table_of_kinds_is_that_of_the_docs() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "corpus.md").read_text().replace("`", "")
+    lines = page.partition("| kind | meaning |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    assert lines == [f"| {kind} | {meaning} |" for kind, meaning in KINDS.items()]
+
+
 def test_a_terminal_gets_one_line() -> None:
     file = StringIO()
     report = TerminalReport(file)

@@ -15,7 +15,7 @@ from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.schema import NodeWithScore, TextNode
 
 from tests.support.fake_servers import FakeServers, RawServer
-from vllm_jina_embed import ConfigError, JinaEmbedder, langchain, llama_index
+from vllm_jina_embed import ConfigError, JinaEmbedder, MediaPolicy, langchain, llama_index
 from vllm_jina_embed.engine.config import RemoteConfig
 from vllm_jina_embed.engine.pool import EnginePool
 from vllm_jina_embed.engine.remote.engine import RemoteEngine
@@ -187,3 +187,40 @@ def test_a_pipeline_in_processes_asks_the_server(monkeypatch: pytest.MonkeyPatch
     finally:
         server.close()
     assert {node.get_content(): node.embedding for node in found} == dict(zip(TEXTS, expected, strict=True))
+
+
+def test_json_keeps_the_servers(servers: FakeServers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came back as an embedding with an engine of its own before; a key is passed anew."""
+    monkeypatch.setattr(JinaEmbedder, "_pool", Remote._pool)
+    settings = {"dimensions": 64, "media": MediaPolicy(allowed_root=Path("images")), "on_error": "skip"}
+    with Remote.from_server(["http://a", "http://b"], timeout=7, api_key=KEY, **settings) as embedder:
+        made = llama_index.VllmJinaEmbedding(embedder=embedder, embed_batch_size=9)
+        expected, text, fields = query(made), made.to_json(), made.to_dict()
+        fingerprint = made.fingerprint
+    assert KEY not in text
+    sent: set[str] = set()
+    servers.fail = lambda request: sent.add(request.headers["authorization"])
+    for twin in (
+        llama_index.VllmJinaEmbedding.from_dict(fields, api_key=KEY),
+        llama_index.VllmJinaEmbedding.from_json(text, api_key=KEY),
+    ):
+        with twin:
+            engine = twin._embedder.settings.engine
+            assert isinstance(engine, RemoteConfig)
+            assert (engine.servers, engine.timeout) == (("http://a", "http://b"), 7)
+            assert (twin.embed_batch_size, twin.on_error, twin.fingerprint) == (9, "skip", fingerprint)
+            assert query(twin) == expected
+            assert {name: value for name, value in twin.to_dict().items() if name != "run"} == {
+                name: value for name, value in fields.items() if name != "run"
+            }
+        assert twin._embedder.closed
+    assert sent == {f"Bearer {KEY}"}
+
+
+def test_json_keeps_a_plain_server(servers: FakeServers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JinaEmbedder, "_pool", Remote._pool)
+    with Remote.from_server("http://plain", model="demo") as embedder:
+        made = llama_index.VllmJinaEmbedding(embedder=embedder)
+        expected = query(made)
+    with llama_index.VllmJinaEmbedding.from_dict(made.to_dict()) as twin:
+        assert query(twin) == expected

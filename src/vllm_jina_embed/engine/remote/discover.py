@@ -62,6 +62,7 @@ class Remote:
             row=checkpoint.row,
             ranks=isinstance(checkpoint, RankingCheckpoint),
             checkpoint=checkpoint,
+            is_told=self.facts is not None,
             **self._place(),
         )
 
