@@ -17,6 +17,7 @@ from vllm.model_executor.layers.pooler.abstract import Pooler
 from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
 
 from vllm_jina_embed.errors import EngineError
+from vllm_jina_embed.plugin.both_pooler import BothPooler
 from vllm_jina_embed.plugin.jina_v4_native import MultiVectorProjector
 from vllm_jina_embed.plugin.span_pooler import SpanPooler
 from vllm_jina_embed.plugin.token_states_pooler import TokenVectors
@@ -137,6 +138,10 @@ def token_pooler(device: str = "cpu") -> TokenVectors:
     return TokenVectors(made, tasks=made.of_task)
 
 
+def both_pooler(device: str = "cpu") -> BothPooler:
+    return BothPooler(token_pooler(device), span_pooler(device))
+
+
 def sizes(index: int) -> dict[str, Any]:
     return {
         "task": "embed",
@@ -156,12 +161,30 @@ def tasks(index: int) -> dict[str, Any]:
     }
 
 
+def both(index: int) -> dict[str, Any]:
+    """The same with embeddings of several sizes before the rows, among rows alone and one told in other words."""
+    asked = tasks(index)
+    kinds: list[object] = [
+        {"dimensions": 8, "normalize": True},
+        {"dimensions": None, "normalize": False},
+        {},
+        None,
+        {"dimensions": 16},
+        {"dimensions": "many"},
+        ["nobody knows"],
+    ]
+    if (kind := kinds[index // 3 % len(kinds)]) is not None:
+        asked["extra_kwargs"] = {**(asked["extra_kwargs"] or {}), "jina_embedding": kind}
+    return asked
+
+
 MAKERS = {
     "span": (span_pooler, sizes),
     "mean": (mean_with_norm, sizes),
     "first": (first_pooler, sizes),
     "last": (last_pooler, sizes),
     "tokens": (token_pooler, tasks),
+    "both": (both_pooler, both),
 }
 EACH = pytest.mark.parametrize(("make", "asks"), MAKERS.values(), ids=MAKERS.keys())
 
