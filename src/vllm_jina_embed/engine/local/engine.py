@@ -176,7 +176,8 @@ class LocalEngine:
         self._slots, self._fewer_slots = asyncio.Semaphore(2 * step), asyncio.Semaphore(step)
         self.places = Places(config.told, self.in_flight)
         hf_config = settings.model_config.hf_config
-        await check(self, config, self._location, hf_config=hf_config, adapters=self._adapters)
+        options: dict[str, Any] = {"adapters": self._adapters, "dimensions": self._dimensions}
+        await check(self, config, self._location, hf_config=hf_config, **options)
 
     async def _stop(self) -> None:
         """Shut vLLM down, on the loop: a restart that is under way there has ended."""
