@@ -124,6 +124,8 @@ class Outcome:
             if fails:
                 raise error
             rows = "multi-vectors are empty" if isinstance(self.embeddings, list) else "rows are NaN"
+            if isinstance(self.embeddings, BothKinds):
+                rows = "rows are NaN, and multi-vectors empty"
             warn_of_items(f"{skipped or rows}: {error}", self.embeddings, stacklevel=4)
         return self.embeddings
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..checkpoints.description import Model
 from ..errors import EngineError
 from ..prompts.base import Builder
@@ -27,8 +29,9 @@ async def check_both(engine: Engine, builder: Builder, *, row: Model, task: str,
     Raises:
         EngineError: They differ.
     """
-    prompt = prompts_of_row(builder, row, task, max_tokens)[-1]
-    options = {"dimensions": shortest(row, full), "task": task}
+    prompts = prompts_of_row(builder, row, task, max_tokens)
+    prompt = next((one for one in prompts if one.images), prompts[-1])
+    options: dict[str, Any] = {"dimensions": shortest(row, full), "task": task}
     for got, expected in zip(await engine.both(prompt, **options), await both(engine, prompt, **options), strict=True):
         if not distance(got, expected) <= LIMIT:
             raise EngineError(

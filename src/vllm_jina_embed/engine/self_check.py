@@ -264,6 +264,7 @@ def distance(got: Floats, expected: Floats) -> float:
 
 
 def described(got: Floats, expected: Floats) -> str:
+    """Return in words how far ``got`` is from ``expected``, to stand before "to ..." in an error."""
     if got.shape != expected.shape:
         return f"shape {got.shape}, not {expected.shape},"
     norms = np.linalg.norm(got.astype(np.float64), axis=-1)
