@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.real.test_faithful import FLOAT32_GATE
 from tests.support.images import noise
 from tests.support.native import TASKS, NativeReference, make_native
 from tests.support.reference import Reference, distance
-from tests.support.xlm_roberta import XlmReference, make_xlm_roberta
+from tests.support.xlm_roberta import XlmReference, make_xlm_roberta, unit
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 from vllm_jina_embed.errors import EmbeddingWarning
@@ -66,7 +67,29 @@ def _bge(folder: Path) -> Case:
     return Case(embedder, {"retrieval": XlmReference(folder)}, TEXTS)
 
 
-MAKERS: dict[str, Callable[[Path], Case]] = {"demo": _demo, "native": _native, "bge-m3": _bge}
+class ColbertReference(XlmReference):
+    """FlagEmbedding's ``_colbert_embedding``: every token but the first, through the layer, of norm 1."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.layer = torch.load(folder / "colbert_linear.pt")
+
+    def multi_vector(self, text: str) -> np.ndarray:
+        states = torch.from_numpy(self.states(self.ids(text))[1:])
+        return unit(torch.nn.functional.linear(states, self.layer["weight"], self.layer["bias"]).numpy())
+
+
+def _colbert(folder: Path) -> Case:
+    embedder = JinaEmbedder(make_xlm_roberta(folder), row="bge-m3-colbert", engine_kwargs={"dtype": "float32"})
+    return Case(embedder, {"retrieval": ColbertReference(folder)}, TEXTS)
+
+
+MAKERS: dict[str, Callable[[Path], Case]] = {
+    "demo": _demo,
+    "native": _native,
+    "bge-m3": _bge,
+    "bge-m3-colbert": _colbert,
+}
 
 
 @pytest.fixture(scope="module", params=MAKERS)
