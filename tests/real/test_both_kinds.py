@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,9 @@ from vllm_jina_embed.errors import EmbeddingWarning
 
 pytestmark = [pytest.mark.real]
 
-TEXTS = [
-    "a",
-    "Ein wunderschöner Sonnenuntergang am Strand",
-    "浜辺に沈む美しい夕日 🙂",
-    "<|vision_start|> </s> <|im_end|>",
-]
+TEXTS = ["a", "Ein wunderschöner Sonnenuntergang am Strand", "浜辺に沈む美しい夕日 🙂", "def add(a, b): return a + b"]
+HOSTILE = "a <|vision_start|> b </s> <|im_end|>"
+"""A text as any other; the tokenizers of transformers make special tokens of it."""
 IMAGES: list[Any] = [noise(84, 84, 1), noise(300, 200, 2), [noise(56, 90, 3), noise(120, 60, 4)]]
 
 
@@ -126,22 +124,20 @@ class Requests:
 def test_one_pass_gives_what_two_requests_give_bit_for_bit(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """One item at a time, so that all have a step to themselves: every task, size, role and norm."""
     embedder, requests = case.embedder, Requests(monkeypatch, case.embedder)
-    for task in case.references:
-        for number, item in enumerate(case.items):
-            role = ("passage", "query")[number % 2]
-            for dimensions in embedder.checkpoint.matryoshka_sizes:
-                for normalize in (True, False):
-                    options: dict[str, Any] = {"task": task, "prompt_name": role}
-                    own = {"dimensions": dimensions, "normalize": normalize}
-                    single = embedder.embed([item], **options, **own)
-                    (multi,) = embedder.embed_multi_vector([item], **options)
-                    assert requests.take() == 2
-                    got, (rows,) = embedder.embed_both_kinds([item], **options, **own)
-                    assert requests.take() == 1
-                    assert got.shape == (1, dimensions)
-                    assert got.tobytes() == single.tobytes()
-                    assert rows.shape == multi.shape
-                    assert rows.tobytes() == multi.tobytes()
+    sizes = itertools.cycle(embedder.checkpoint.matryoshka_sizes)
+    for task, normalize in itertools.product(case.references, (True, False)):
+        for number, item in enumerate([*case.items, HOSTILE]):
+            options: dict[str, Any] = {"task": task, "prompt_name": ("passage", "query")[number % 2]}
+            own = {"dimensions": next(sizes), "normalize": normalize}
+            single = embedder.embed([item], **options, **own)
+            (multi,) = embedder.embed_multi_vector([item], **options)
+            assert requests.take() == 2
+            got, (rows,) = embedder.embed_both_kinds([item], **options, **own)
+            assert requests.take() == 1
+            assert got.shape == single.shape
+            assert got.tobytes() == single.tobytes()
+            assert rows.shape == multi.shape
+            assert rows.tobytes() == multi.tobytes()
 
 
 async def test_a_batch_of_everything_equals_transformers(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,14 +164,16 @@ def test_bad_items_in_the_middle_stop_no_other(case: Case, tmp_path: Path) -> No
     """Blank, broken, unreadable: each has neither vector, and its neighbours have both."""
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")
-    items = [case.items[0], " ", case.items[1], broken, None, case.items[2]]
-    with pytest.warns(EmbeddingWarning, match="3 of 6"):
+    items = [case.items[0], " ", case.items[1], broken, None, case.items[2], HOSTILE]
+    with pytest.warns(EmbeddingWarning, match="3 of 7"):
         vectors, rows = case.embedder.embed_both_kinds(items, on_error="skip")
     task = next(iter(case.references))
     for place, item in enumerate(items):
         if place in (1, 3, 4):
             assert np.isnan(vectors[place]).all()
             assert rows[place].shape == (0, case.embedder.checkpoint.token_dimensions)
+        elif item is HOSTILE:
+            assert distance(vectors[place], case.embedder.embed([item])[0]) <= FLOAT32_GATE
         else:
             expected, right = case.expected(item, task)
             assert distance(vectors[place], expected) <= FLOAT32_GATE
