@@ -15,7 +15,7 @@ from ..prompts.base import check_role
 from ..prompts.build import role_of
 from ..settings import Settings
 from . import keys
-from .parts import Kind, Lookup, Part
+from .parts import Kind, Lookup, Part, Question
 from .safety import ForgivingStore
 from .stores import Store
 
@@ -51,7 +51,7 @@ class CacheBackend:
         outcome = _empty(request, settings)
         for part in self._parts(request, settings):
             for question in part.questions(jointly=_is_joint(settings)):
-                self._keep(part.take(question, self._backend.run(part.request(question, request))))
+                self._take(part, question, self._backend.run(part.request(question, request)))
             part.fill(outcome)
         return outcome
 
@@ -65,8 +65,8 @@ class CacheBackend:
         while (part := await asyncio.to_thread(next, parts, None)) is not None:
             for question in part.questions(jointly=_is_joint(settings)):
                 computed = await self._backend.arun(part.request(question, request))
-                await asyncio.to_thread(lambda part, *given: self._keep(part.take(*given)), part, question, computed)
-            part.fill(outcome)
+                await asyncio.to_thread(self._take, part, question, computed)
+            await asyncio.to_thread(part.fill, outcome)
         return outcome
 
     def _begin(self, request: Request) -> Settings:
@@ -95,7 +95,7 @@ class CacheBackend:
     def _parts(self, request: Request, settings: Settings) -> Iterator[Part]:
         """Yield all items in order, in parts of bounded size, looked up in the store."""
         kinds, items = self._kinds(request, settings), request.items
-        start, most = 0, MULTI_ITEMS if kinds[-1].multi else ITEMS
+        start, most = 0, MULTI_ITEMS if kinds[-1].multi and kinds[-1].kept else ITEMS
         while start < len(items):
             part = Part(start=start, lookups=tuple(Lookup(kind=kind) for kind in kinds))
             pixels = 0
@@ -127,9 +127,9 @@ class CacheBackend:
         hits = sum(key in lookup.found for key in lookup.keys)
         add_lookups(hits, sum(key is not None for key in lookup.keys) - hits)
 
-    def _keep(self, new: dict[str, bytes]) -> None:
-        """Store new vectors."""
-        if new:
+    def _take(self, part: Part, question: Question, computed: Outcome) -> None:
+        """Take what was computed, and store it."""
+        if new := part.take(question, computed):
             self._safe.put_many(new)
 
 

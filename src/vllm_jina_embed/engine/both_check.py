@@ -8,7 +8,7 @@ from ..checkpoints.description import Model
 from ..errors import EngineError
 from ..prompts.base import Builder
 from .protocol import Engine
-from .self_check import LIMIT, described, distance, prompts_of_row, shortest
+from .self_check import LIMIT, described, distance, prompts_of_row, shortest, together
 from .two_requests import both
 
 
@@ -32,7 +32,8 @@ async def check_both(engine: Engine, builder: Builder, *, row: Model, task: str,
     prompts = prompts_of_row(builder, row, task, max_tokens)
     prompt = next((one for one in prompts if one.images), prompts[-1])
     options: dict[str, Any] = {"dimensions": shortest(row, full), "task": task}
-    for got, expected in zip(await engine.both(prompt, **options), await both(engine, prompt, **options), strict=True):
+    found = await together([engine.both(prompt, **options), both(engine, prompt, **options)])
+    for got, expected in zip(*found, strict=True):
         if not distance(got, expected) <= LIMIT:
             raise EngineError(
                 f"vLLM gives another vector where it computes both kinds together (got {described(got, expected)} to "
