@@ -1,10 +1,12 @@
 """What the command embed costs beside the embedding itself: its rate against ``embed_stream``, and its memory.
 
     python -m benchmarks.corpus [--checkpoint demo 45M] [--items 2000] [--rounds 5]
+    python -m benchmarks.corpus --both [--checkpoint demo 45M] [--items 2000] [--rounds 5]
     python -m benchmarks.corpus --memory [--counts 5000 50000] [--dimensions 2048] [--rows-per-file 8192]
 
 The rate: one engine for both, in turns; ``embed_stream`` gets the items that ``embed`` reads from a folder, decoded
 before the clock starts. Beside other work no clock says anything: then compare the CPU time of all processes of both.
+With ``--both``: one pass of the engine for embeddings and multi-vectors against one for each, by the same function.
 The memory: the peak of the command's own process, with an engine in memory that answers at
 once and keeps nothing, since vLLM's processes are others.
 """
@@ -19,6 +21,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +40,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", nargs="+", choices=["demo", "45M"], default=["demo", "45M"])
     parser.add_argument("--items", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--both", action="store_true")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--counts", type=int, nargs="+", default=[5000, 50000])
     parser.add_argument("--dimensions", type=int, default=2048)
@@ -48,38 +54,83 @@ def main() -> None:
     if chosen.memory:
         memory(chosen.counts, chosen.dimensions, chosen.rows_per_file)
     for name in () if chosen.memory else chosen.checkpoint:
-        rate(name, chosen.items, chosen.rounds)
+        (both if chosen.both else rate)(name, chosen.items, chosen.rounds)
 
 
 def rate(name: str, count: int, rounds: int) -> None:
     """Print items a second of both, each round's ratio, and the median ratio."""
-    from benchmarks import checkpoints
     from vllm_jina_embed import JinaEmbedder
     from vllm_jina_embed.corpus import embed_corpus
     from vllm_jina_embed.inputs.images import open_image
     from vllm_jina_embed.inputs.policy import MediaPolicy
 
+    with _written(name, count) as (source, items, keywords), JinaEmbedder(**keywords) as embedder:
+        decoded = [open_image(item, MediaPolicy()) if isinstance(item, bytes) else item for item in items]
+
+        def stream(turn: int) -> None:
+            for _ in embedder.embed_stream(decoded):
+                pass
+
+        def embed(turn: int) -> None:
+            embed_corpus(source, source.parent / f"out{turn}", embedder=embedder)
+
+        _compare(name, count, rounds, {"embed_stream": stream, "embed": embed})
+
+
+def both(name: str, count: int, rounds: int) -> None:
+    """Print the same of a corpus with both kinds of vectors, by two passes of the engine and by one."""
+    from vllm_jina_embed import JinaEmbedder
+    from vllm_jina_embed.corpus import embed_corpus
+    from vllm_jina_embed.embedding.both_kinds import joined
+    from vllm_jina_embed.embedding.outcomes import Outcome
+
+    class Twice(JinaEmbedder):
+        """Asks for one kind after the other."""
+
+        def outcome(self, items: list[Any], prompt_name: str, *, both: bool = False, **options: Any) -> Outcome:
+            assert both
+            single = super().outcome(items, prompt_name, **options)
+            multi = super().outcome(items, prompt_name, multi_vector=True, **options)
+            return joined(single, multi, items, self.checkpoint.token_dimensions)
+
+    with (
+        _written(name, count) as (source, _, keywords),
+        JinaEmbedder(**keywords) as once,
+        Twice(**keywords) as twice,  # on the same engine
+    ):
+
+        def embed(turn: int, by: JinaEmbedder) -> None:
+            embed_corpus(source, source.parent / f"{type(by).__name__}{turn}", embedder=by, vectors="both")
+
+        _compare(name, count, rounds, {"two passes": partial(embed, by=twice), "one pass": partial(embed, by=once)})
+
+
+@contextmanager
+def _written(name: str, count: int) -> Iterator[tuple[Path, list[str | bytes], dict[str, Any]]]:
+    """Write items; yield their folder, the items, and the keywords of an embedder."""
+    from benchmarks import checkpoints
+
     options = {"dtype": checkpoints.dtype(name), "kv_cache_memory_bytes": 2**28, "max_num_seqs": 64}
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         source = Path(work, "in")
         items = _write(source, count)
-        decoded = [open_image(item, MediaPolicy()) if isinstance(item, bytes) else item for item in items]
-        with JinaEmbedder(checkpoints.folder(name, Path(work)), engine_kwargs=options) as embedder:
-            seconds: dict[str, list[float]] = {"embed_stream": [], "embed": []}
-            work_done: dict[str, list[float]] = {"embed_stream": [], "embed": []}
-            for turn in range(-1, rounds):  # the first is not counted
-                for way in ("embed_stream", "embed") if turn % 2 else ("embed", "embed_stream"):
-                    began, worked = time.perf_counter(), _cpu_seconds()
-                    if way == "embed":
-                        embed_corpus(source, Path(work, f"out{turn}"), embedder=embedder)
-                    else:
-                        for _ in embedder.embed_stream(decoded):
-                            pass
-                    if turn >= 0:
-                        seconds[way].append(time.perf_counter() - began)
-                        work_done[way].append(_cpu_seconds() - worked)
+        yield source, items, {"model": checkpoints.folder(name, Path(work)), "engine_kwargs": options}
+
+
+def _compare(name: str, count: int, rounds: int, ways: dict[str, Callable[[int], None]]) -> None:
+    """Run two ways in turns; print items a second of each, and how much less time the second takes."""
+    first, second = ways
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    work_done: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(-1, rounds):  # the first is not counted
+        for way in (first, second) if turn % 2 else (second, first):
+            began, worked = time.perf_counter(), _cpu_seconds()
+            ways[way](turn)
+            if turn >= 0:
+                seconds[way].append(time.perf_counter() - began)
+                work_done[way].append(_cpu_seconds() - worked)
     for what, times in (("clock", seconds), ("cpu", work_done)):
-        ratios = [stream / own for stream, own in zip(times["embed_stream"], times["embed"], strict=True)]
+        ratios = [one / other for one, other in zip(times[first], times[second], strict=True)]
         rates = {way: round(count / statistics.median(values), 1) for way, values in times.items()}
         shown = {"ratios": [round(ratio, 3) for ratio in ratios], "ratio": round(statistics.median(ratios), 3)}
         print(json.dumps({"checkpoint": name, "by": what, "items_a_second": rates, **shown}), flush=True)

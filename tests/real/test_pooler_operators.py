@@ -17,6 +17,7 @@ from vllm.model_executor.layers.pooler.abstract import Pooler
 from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
 
 from vllm_jina_embed.errors import EngineError
+from vllm_jina_embed.plugin.both_pooler import BothPooler
 from vllm_jina_embed.plugin.jina_v4_native import MultiVectorProjector
 from vllm_jina_embed.plugin.span_pooler import SpanPooler
 from vllm_jina_embed.plugin.token_states_pooler import TokenVectors
@@ -137,6 +138,10 @@ def token_pooler(device: str = "cpu") -> TokenVectors:
     return TokenVectors(made, tasks=made.of_task)
 
 
+def both_pooler(device: str = "cpu") -> BothPooler:
+    return BothPooler(token_pooler(device), span_pooler(device))
+
+
 def sizes(index: int) -> dict[str, Any]:
     return {
         "task": "embed",
@@ -156,12 +161,30 @@ def tasks(index: int) -> dict[str, Any]:
     }
 
 
+def both(index: int) -> dict[str, Any]:
+    """The same with embeddings of several sizes before the rows, among rows alone and one told in other words."""
+    asked = tasks(index)
+    kinds: list[object] = [
+        {"dimensions": 8, "normalize": True},
+        {"dimensions": None, "normalize": False},
+        {},
+        None,
+        {"dimensions": 16},
+        {"dimensions": "many"},
+        ["nobody knows"],
+    ]
+    if (kind := kinds[index // 3 % len(kinds)]) is not None:
+        asked["extra_kwargs"] = {**(asked["extra_kwargs"] or {}), "jina_embedding": kind}
+    return asked
+
+
 MAKERS = {
     "span": (span_pooler, sizes),
     "mean": (mean_with_norm, sizes),
     "first": (first_pooler, sizes),
     "last": (last_pooler, sizes),
     "tokens": (token_pooler, tasks),
+    "both": (both_pooler, both),
 }
 EACH = pytest.mark.parametrize(("make", "asks"), MAKERS.values(), ids=MAKERS.keys())
 
@@ -405,6 +428,60 @@ def test_mixed_means_equal_the_reference() -> None:
             mean = single_vector.mean(one.states.numpy(), mask)[: one.params.dimensions]
             expected = mean if one.params.use_activation is False else single_vector.normalize(mean)
             np.testing.assert_allclose(output.numpy(), expected, atol=1e-6)
+
+
+def test_both_kinds_are_those_of_the_pooler_of_each_bit_for_bit() -> None:
+    """Of whole prompts and chunks, images and texts, sizes, tasks and faults, beside requests for rows alone."""
+    pooler, rows, means = both_pooler(), token_pooler(), span_pooler()
+    batch = requests(210, both)
+    alone = copy.deepcopy(batch)
+    told = [(one.params.extra_kwargs or {}).get("jina_embedding") for one in batch]
+    embeddings = copy.deepcopy(batch)
+    for one, wish in zip(embeddings, told, strict=True):
+        asked = wish if isinstance(wish, dict) else {}
+        size = asked.get("dimensions")
+        one.params = PoolingParams(
+            task="embed",
+            dimensions=size if isinstance(size, int) else None,
+            use_activation=asked.get("normalize") is not False,
+        )
+    outputs = run(pooler, with_earlier_chunks(pooler, batch))[0]
+    right = run(rows, with_earlier_chunks(rows, alone))[0]
+    vectors = run(means, with_earlier_chunks(means, embeddings))[0]
+    joined = 0
+    for wish, got, multi, vector in zip(told, outputs, right, vectors, strict=True):
+        if multi is None or not isinstance(wish, dict):
+            assert bits([got]) == bits([multi])
+            continue
+        joined += 1
+        assert bits([got]) == bits([torch.cat([vector, multi.flatten()])])
+    assert joined > 60
+    for wish, one, row, vector in zip(told, batch, alone, embeddings, strict=True):  # what is kept as well
+        assert bits(one.kept.hidden_states_cache) == bits(row.kept.hidden_states_cache)
+        sums = vector.kept.hidden_states_cache if isinstance(wish, dict) else []
+        assert bits(getattr(one.kept, "jina_sums", [])) == bits(sums)
+
+
+@pytest.mark.parametrize("first", [span_pooler, mean_with_norm, first_pooler, last_pooler])
+def test_both_kinds_in_steps_of_any_size(first: Callable[[], SpanPooler]) -> None:
+    """Rows without the first token beside an embedding of any pooling, a preemption in between."""
+    made = projector()
+    for size in (1, 7, 100):
+        whole, parts = (request(5, image(40), task="token_embed", use_activation=True) for _ in range(2))
+        for one in (whole, parts):
+            one.params.extra_kwargs = {"jina_task": "code", "jina_embedding": {"dimensions": 8}}
+        pooler = BothPooler(TokenVectors(made, tasks=made.of_task, skips_first=("code",)), first())
+        ((expected,), _) = run(pooler, [whole])
+        assert expected is not None
+        assert len(expected) == 8 + (len(whole.ids) - 1) * ROWS
+        got = None
+        for begin in (0, size, *range(0, len(whole.ids), size)):  # two steps, and again from the first token on
+            count = min(size, len(whole.ids) - begin)
+            if count > 0:
+                chunk = Request(parts.ids, parts.params, parts.states, begin, count, parts.kept)
+                ((got,), _) = run(pooler, [chunk])
+        assert got is not None
+        np.testing.assert_allclose(got.detach(), expected.detach(), atol=1e-6)
 
 
 # --- what vLLM is handed ----------------------------------------------------------------------------------------------

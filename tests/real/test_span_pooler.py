@@ -157,8 +157,8 @@ def test_a_token_is_taken_as_it_is(pooling: Pooling) -> None:
 class OneBefore(SpanPooler):
     """Takes the token before the right one."""
 
-    def _spans(self, metadata: Any) -> Spans:
-        spans = super()._spans(metadata)
+    def spans(self, metadata: Any, requests: Any) -> Spans:
+        spans = super().spans(metadata, requests)
         return Spans(spans.owners, spans.firsts - 1, spans.lasts - 1, spans.paired)
 
 

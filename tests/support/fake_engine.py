@@ -117,6 +117,13 @@ class FakeEngine:
         rows = [vector_of(replace(prompt, token_ids=(number,)), self.token_dimensions) for number in prompt.token_ids]
         return np.stack(rows)
 
+    async def both(
+        self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False, normalize: bool = True
+    ) -> tuple[Floats, Floats]:
+        """Wait, fail, or return what ``embed`` and ``multi_vector`` do; one prompt."""
+        rows = await self.multi_vector(prompt, task=task, urgent=urgent)
+        return vector_of(prompt, dimensions) if normalize else raw_of(prompt, dimensions), rows
+
     async def token_weights(self, prompt: Prompt, *, task: str) -> Floats:
         """Wait, fail, or return the place of each token, a third of them with no weight."""
         await self._work(prompt, task, False)

@@ -117,16 +117,18 @@ def test_a_call_of_every_modality(embedder: JinaEmbedder, engines: list[FakeEngi
 
 @pytest.mark.parametrize("awaited", [False, True])
 async def test_each_call_has_its_kind(embedder: JinaEmbedder, sdk: Sdk, awaited: bool) -> None:
-    """Late chunks, multi-vectors, a stream of two windows, and a score, which is made of two calls."""
+    """Late chunks, multi-vectors, both kinds, a stream of two windows, and a score, which is made of two calls."""
     image = noise(40, 40)
     if awaited:
         await embedder.aembed_late_chunks([["a tree", " and a house"]])
         await embedder.aembed_multi_vector([image])
+        await embedder.aembed_both_kinds(["a tree", image, image])
         assert len([row async for row in embedder.aembed_stream(["a tree"] * 300)]) == 300
         await embedder.ascore(["a tree"], ["a house", image])
     else:
         embedder.embed_late_chunks([["a tree", " and a house"]])
         embedder.embed_multi_vector([image])
+        embedder.embed_both_kinds(["a tree", image, image])
         assert len(list(embedder.embed_stream(["a tree"] * 300))) == 300
         embedder.score(["a tree"], ["a house", image])
     told = sorted(
@@ -135,6 +137,7 @@ async def test_each_call_has_its_kind(embedder: JinaEmbedder, sdk: Sdk, awaited:
         if (attributes := dict(span.attributes or {}))
     )
     assert told == [
+        ("both_kinds", 3),
         ("embed", 1), ("embed", 2), ("embed", 44), ("embed", 256), ("late_chunks", 1), ("multi_vector", 1),
         ("score", None),
     ]  # fmt: skip

@@ -231,12 +231,13 @@ def _embed(results: list[Result], vectors: Vectors) -> None:
     if not results:
         return
     items = [_item(position, result.content) for position, result in enumerate(results) if result.content is not None]
+    rows = _rows(items, results, vectors)
     if vectors.embedding:
-        for position, row in enumerate(_rows(items, results, vectors, multi=False)):
-            results[position].embedding = row
+        for result, row in zip(results, rows.embeddings if vectors.multi_vector else rows, strict=True):
+            result.embedding = row
     if vectors.multi_vector:
-        for position, row in enumerate(_rows(items, results, vectors, multi=True)):
-            results[position].multi_vector = pool_tokens(row, vectors.pool_factor)
+        for result, row in zip(results, rows.multi_vectors if vectors.embedding else rows, strict=True):
+            result.multi_vector = pool_tokens(row, vectors.pool_factor)
     for result in results:
         if result.error is not None:
             result.embedding = result.multi_vector = None
@@ -245,8 +246,9 @@ def _embed(results: list[Result], vectors: Vectors) -> None:
             result.content = replace(result.content, image=None)  # its pixels are not needed any more
 
 
-def _rows(items: list[Checked], results: list[Result], vectors: Vectors, *, multi: bool) -> Any:
-    outcome = vectors.embedder.outcome(items, vectors.prompt_name, multi_vector=multi, show_progress=False)
+def _rows(items: list[Checked], results: list[Result], vectors: Vectors) -> Any:
+    kind = {"both": True} if vectors.embedding and vectors.multi_vector else {"multi_vector": vectors.multi_vector}
+    outcome = vectors.embedder.outcome(items, vectors.prompt_name, **kind, show_progress=False)
     for error in outcome.errors:
         (position,) = error.positions
         results[position].error = ItemError(error.reason, kind=error.kind or "embedding")

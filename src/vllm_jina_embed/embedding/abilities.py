@@ -21,10 +21,11 @@ def check_request(checkpoint: Checkpoint, request: Request) -> None:
                 f"{checkpoint.row.name!r} leaves them out. Rows that have some: {', '.join(_weighing())}."
             )
         return
-    if request.multi_vector:
+    if request.multi_vector or request.both:
         if request.ends is not None:
             raise ConfigError("multi_vector=True: late chunks have one embedding each. Leave it out.")
         check_multi_vectors(checkpoint)
+    if request.multi_vector:
         return
     if checkpoint.row.pooling is None:
         raise ConfigError(

@@ -21,6 +21,7 @@ class Request:
         items: Checked texts, images and both.
         prompt_name: ``query`` or ``passage``.
         multi_vector: Whether to return one vector per token, or one per item.
+        both: Instead, whether to return both, from one pass of the engine where the model allows.
         weights: Instead, whether to return what each token id weighs, as a dict per item.
         dimensions: Matryoshka size; None takes the embedder's. Multi-vectors have none.
         task: None takes the embedder's.
@@ -32,6 +33,7 @@ class Request:
     items: list[Item]
     prompt_name: str
     multi_vector: bool = False
+    both: bool = False
     weights: bool = False
     dimensions: int | None = None
     task: str | None = None

@@ -13,12 +13,12 @@ from ..inputs.images import ImageInput
 from ..inputs.items import EmbedInput
 from ..prompts.base import PromptName
 from . import scoring
+from .both_calls import BothKindsCalls
 from .progress import progress_bar
 from .streams import astream, stream
-from .token_weights import TokenWeightCalls
 
 
-class Calls(TokenWeightCalls):
+class Calls(BothKindsCalls):
     """The calls of an embedder."""
 
     def embed_queries(self, texts: Iterable[str], **overrides: Any) -> Floats:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ..engine.pool import EnginePool
 from ..prompts.base import Builder, check_role
 from ..settings import Settings
 from .abilities import check_request
 from .backend import Request
+from .both_kinds import embed_both_kinds
 from .engine_user import EngineUser
 from .fusion import embed_fused
 from .outcomes import Outcome
@@ -88,6 +91,8 @@ class EngineBackend(EngineUser[Builder]):
             layer_norm=checkpoint.row.layer_norm,
             urgent=request.prompt_name == "query",
             multi=request.multi_vector,
+            both=request.both,
+            token_dimensions=checkpoint.token_dimensions,
             weights=request.weights,
         )
 
@@ -95,5 +100,7 @@ class EngineBackend(EngineUser[Builder]):
         engine, builder = self.ready()
         plan = replace(plan, unweighted=builder.unweighted) if plan.weights else plan
         is_plain = self.settings.fusion is None or plan.ends is not None or plan.weights
-        embed = embed_items if is_plain else embed_fused
+        embed: Callable[..., Coroutine[Any, Any, Outcome]] = embed_items if is_plain else embed_fused
+        if plan.both:
+            embed = partial(embed_both_kinds, is_fused=not is_plain)
         return engine.run(embed(request.items, engine=engine, builder=builder, plan=plan, progress=progress))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from .._arrays import Floats
 from ..errors import EmbeddingWarning, InputError, warn_of_items
 from ..inputs.items import BadItem, Checked
 from ..prompts.base import Truncate
@@ -28,13 +29,53 @@ class Reporting(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BothKinds:
+    """Both kinds of vectors of the same items; a row is a pair of an embedding and a multi-vector.
+
+    Attributes:
+        embeddings: float32 ``(n, dimensions)``; NaN where there is none.
+        multi_vectors: For each item float32 ``(n_tokens, token_dimensions)``; without tokens where there is none.
+        token_dimensions: Length of their rows.
+    """
+
+    embeddings: Floats
+    multi_vectors: list[Floats]
+    token_dimensions: int
+
+    @classmethod
+    def empty(cls, count: int, dimensions: int, token_dimensions: int) -> BothKinds:
+        """Return the rows of ``count`` items without vectors."""
+        return cls(
+            embeddings=empty_rows(count, dimensions, multi=False),
+            multi_vectors=empty_rows(count, token_dimensions, multi=True),
+            token_dimensions=token_dimensions,
+        )
+
+    def like(self, count: int) -> BothKinds:
+        """Return the rows of ``count`` items without vectors, of the same lengths."""
+        return self.empty(count, self.embeddings.shape[1], self.token_dimensions)
+
+    def __len__(self) -> int:
+        """Return how many items there are."""
+        return len(self.multi_vectors)
+
+    def __iter__(self) -> Iterator[tuple[Floats, Floats]]:
+        """Return both vectors of each item."""
+        return zip(self.embeddings, self.multi_vectors, strict=True)
+
+    def __setitem__(self, row: int, pair: tuple[Floats, Floats]) -> None:
+        """Set both vectors of an item."""
+        self.embeddings[row], self.multi_vectors[row] = pair
+
+
 @dataclass(slots=True, kw_only=True)
 class Outcome:
     """The result of one call.
 
     Attributes:
         embeddings: Shape ``(n, dimensions)``, float32; rows of items with an error are NaN. For multi-vectors a list
-            of ``(n_tokens, dimensions)``, with no tokens where there was an error.
+            of ``(n_tokens, dimensions)``, with no tokens where there was an error; or ``BothKinds``.
         errors: One error per bad item, ascending by position.
         truncated: Positions of texts that were cut.
     """
@@ -48,7 +89,10 @@ class Outcome:
         bad = [item.error for item in items if isinstance(item, BadItem)]
         if not bad:
             return self
-        rows = empty_rows(len(items), length, multi=isinstance(self.embeddings, list))
+        if isinstance(self.embeddings, BothKinds):
+            rows: Any = self.embeddings.like(len(items))
+        else:
+            rows = empty_rows(len(items), length, multi=isinstance(self.embeddings, list))
         places = [row for row, item in enumerate(items) if not isinstance(item, BadItem)]
         for place, row in zip(places, self.embeddings, strict=True):
             rows[place] = row
@@ -80,6 +124,8 @@ class Outcome:
             if fails:
                 raise error
             rows = "multi-vectors are empty" if isinstance(self.embeddings, list) else "rows are NaN"
+            if isinstance(self.embeddings, BothKinds):
+                rows = "rows are NaN, and multi-vectors empty"
             warn_of_items(f"{skipped or rows}: {error}", self.embeddings, stacklevel=4)
         return self.embeddings
 

@@ -24,7 +24,7 @@ from ..prompts.base import Builder, Chunks, Prompt, Spans, Truncate
 from ..settings import LongText
 from .building import Build, Built, built_prompts, is_quick
 from .means import of_chunks, of_spans
-from .outcomes import Outcome, empty_rows
+from .outcomes import BothKinds, Outcome, empty_rows
 from .token_weights import of_ids
 
 Progress = Callable[[int], object]
@@ -74,6 +74,8 @@ class Plan:
         layer_norm: Whether the row has a layer norm; of late chunks it is computed here.
         urgent: Whether a short list overtakes bulk work.
         multi: Whether to compute multi-vectors.
+        both: Instead, whether to compute both kinds.
+        token_dimensions: Of both kinds, the length of each row of a multi-vector.
         weights: Whether to compute the weights of token ids instead of vectors.
         unweighted: Token ids that have no weight.
     """
@@ -89,6 +91,8 @@ class Plan:
     layer_norm: bool = False
     urgent: bool = False
     multi: bool = False
+    both: bool = False
+    token_dimensions: int = 0
     weights: bool = False
     unweighted: Set[int] = frozenset()
 
@@ -96,6 +100,8 @@ class Plan:
         """Return the rows of ``count`` items that have no vector yet."""
         if self.weights:
             return [{} for _ in range(count)]
+        if self.both:
+            return BothKinds.empty(count, self.dimensions, self.token_dimensions)
         return empty_rows(count, self.dimensions, multi=self.multi or self.ends is not None)
 
     def build(self, builder: Builder, max_tokens: int) -> Build:
@@ -130,26 +136,26 @@ class Plan:
             return await self.ask_once(engine, prompt, urgent=urgent)
         slots = asyncio.Semaphore(engine.in_flight)
 
-        async def ask(one: Prompt) -> Floats:
+        async def ask(one: Prompt) -> Any:
             async with slots:
                 return await self.ask_once(engine, one, urgent=urgent)
 
         vectors = await together(map(ask, prompt.prompts))
         return of_chunks(np.stack(vectors), prompt.weights, normalized=self.normalize)
 
-    async def ask_once(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Floats:
-        """Return the rows that ``engine`` computes for one prompt.
+    async def ask_once(self, engine: Engine, prompt: Prompt, *, urgent: bool) -> Any:
+        """Return the rows that ``engine`` computes for one prompt, or a pair of both kinds.
 
         Raises:
             InputError: The engine refuses the prompt, or its answer holds NaN or infinity.
         """
         if self.multi:
-            rows = await engine.multi_vector(prompt, task=self.task, urgent=urgent)
-        else:
-            rows = await engine.embed(
-                prompt, dimensions=self.dimensions, task=self.task, urgent=urgent, normalize=self.normalize
-            )
-        return _finite(rows)
+            return _finite(await engine.multi_vector(prompt, task=self.task, urgent=urgent))
+        ask = engine.both if self.both else engine.embed
+        rows: Any = await ask(
+            prompt, dimensions=self.dimensions, task=self.task, urgent=urgent, normalize=self.normalize
+        )
+        return tuple(map(_finite, rows)) if self.both else _finite(rows)
 
 
 def _finite(rows: Floats) -> Floats:

@@ -30,7 +30,7 @@ def observed(settings: Settings, items: Sequence[Checked], overrides: dict[str, 
         yield
         return
     kind, own = kind_of(overrides), dict(address_of(settings.engine))
-    if kind in ("embed", "late_chunks"):
+    if kind in ("embed", "late_chunks", "both_kinds"):
         own[DIMENSIONS] = overrides.get("dimensions") or settings.dimensions
     call = counted(common("embeddings", settings.checkpoint.name, **{CALL: kind}), items, own)
     with told(call):
@@ -70,6 +70,8 @@ def kind_of(overrides: dict[str, Any]) -> str:
         return "sparse"
     if overrides.get("ends") is not None:
         return "late_chunks"
+    if overrides.get("both"):
+        return "both_kinds"
     return "multi_vector" if overrides.get("multi_vector") else "embed"
 
 

@@ -66,6 +66,13 @@ TASK_KEY = "jina_task"
 """Key of a request's ``extra_kwargs``: the task of its multi-vectors."""
 
 
+EMBEDDING_KEY = "jina_embedding"
+"""Key of a request's ``extra_kwargs``: its rows come with the embedding, ``{"dimensions": ..., "normalize": ...}``.
+
+The answer is one line of numbers: the embedding, then all rows.
+"""
+
+
 URGENT, PATIENT = -1, 0
 """Priorities of requests, lower first: questions that somebody waits for, and everything else.
 

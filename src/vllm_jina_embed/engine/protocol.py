@@ -67,6 +67,19 @@ class VectorSource(Protocol):
 class Engine(VectorSource, Protocol):
     """One running checkpoint. Its async methods are awaited inside a coroutine passed to ``run``."""
 
+    async def both(
+        self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False, normalize: bool = True
+    ) -> tuple[Floats, Floats]:
+        """Return what ``embed`` and ``multi_vector`` return for a prompt, from one pass where the engine has one.
+
+        The arguments are those of ``embed``.
+
+        Raises:
+            InputError: The engine refuses this prompt.
+            EngineDeadError: The engine's process ended, and its restart did not help.
+        """
+        ...
+
     async def token_weights(self, prompt: Prompt, *, task: str) -> Floats:
         """Return what each token of the prompt weighs, float32 ``(n_tokens,)``, none of them negative.
 

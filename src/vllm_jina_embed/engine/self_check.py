@@ -30,7 +30,7 @@ from .protocol import TokenStates, VectorSource
 Result = TypeVar("Result")
 
 LIMIT = 1e-3
-"""Largest ``_distance``; bfloat16 rounding stays under 1e-4, another pooling or attention is over 1e-2."""
+"""Largest ``distance``; bfloat16 rounding stays under 1e-4, another pooling or attention is over 1e-2."""
 LONGEST = 256
 """Most tokens of a text's prompt here, unless prompts are filled up to the length of the model."""
 TEXTS = ("a check of the engine", "a check of the engine, which begins like the other text and then ends otherwise")
@@ -96,21 +96,21 @@ async def check_engine(
 
     async def check_pooling(prompt: Prompt, tokens: TokenStates, pooling: Pooling) -> None:
         pooled = _pooled(tokens, row, config)
-        for size in (len(pooled), _shortest(row, len(pooled))):  # the second time a prefix cache would answer
+        for size in (len(pooled), shortest(row, len(pooled))):  # the second time a prefix cache would answer
             expected = single_vector.finish(pooled, size)
             got = await engine.embed(prompt, dimensions=size, task=task)
-            if not _distance(got, expected) <= LIMIT:
+            if not distance(got, expected) <= LIMIT:
                 raise EngineError(
-                    f"vLLM {NOT_POOLED[pooling]} as this checkpoint needs (got {_described(got, expected)} to the "
+                    f"vLLM {NOT_POOLED[pooling]} as this checkpoint needs (got {described(got, expected)} to the "
                     "right vector). Was the plugin 'vllm_jina_embed' loaded? Check VLLM_PLUGINS, and that this package "
                     "is installed in the environment that vLLM runs in."
                 )
 
-    checked = await together(map(check, _of_row(builder, row, task, max_tokens)))
+    checked = await together(map(check, prompts_of_row(builder, row, task, max_tokens)))
     check_attention(checked, row)
 
 
-def _shortest(row: Model, full: int) -> int:
+def shortest(row: Model, full: int) -> int:
     """Return the shortest length that the row names."""
     return min(*row.matryoshka_sizes, row.min_dimensions or full, full)
 
@@ -172,16 +172,16 @@ def check_attention(checked: Sequence[TokenStates], row: Row) -> None:
     count = 0 if len(checked) == 1 else _first_difference(checked[0].token_ids, checked[1].token_ids)
     if row.attention is None or count == 0:
         return
-    distance = apart(*(tokens.states[:count] for tokens in checked[:2]))
-    if row.attention == "causal" and not distance <= LIMIT:
+    gap = apart(*(tokens.states[:count] for tokens in checked[:2]))
+    if row.attention == "causal" and not gap <= LIMIT:
         raise EngineError(
-            f"vLLM lets the first tokens of a prompt see what follows (their states are {distance:.4f} apart), but "
+            f"vLLM lets the first tokens of a prompt see what follows (their states are {gap:.4f} apart), but "
             "this checkpoint was trained with causal attention. If its config.json has is_causal=false, set it to "
             "true, or give the row overrides={'is_causal': True}."
         )
-    if row.attention == "both" and not distance > LIMIT:
+    if row.attention == "both" and not gap > LIMIT:
         raise EngineError(
-            f"vLLM does not let the first tokens of a prompt see what follows (their states are {distance:.4f} apart), "
+            f"vLLM does not let the first tokens of a prompt see what follows (their states are {gap:.4f} apart), "
             "but this checkpoint was trained with attention to both sides. Give the row overrides={'is_causal': "
             "False}; where vLLM's class does not read it, it cannot serve this checkpoint."
         )
@@ -194,10 +194,10 @@ def apart(states: Floats, others: Floats) -> float:
         states: Of one prompt's first tokens, ``(n_tokens, hidden_size)``, not normalised.
         others: Of the other's.
     """
-    return _distance(single_vector.normalize(states), single_vector.normalize(others))
+    return distance(single_vector.normalize(states), single_vector.normalize(others))
 
 
-def _of_row(builder: Builder, row: Model, task: str, max_tokens: int) -> list[Prompt]:
+def prompts_of_row(builder: Builder, row: Model, task: str, max_tokens: int) -> list[Prompt]:
     """Return the different prompts of ``row``: first a query's texts of two lengths, then passages and images.
 
     Raises:
@@ -236,38 +236,39 @@ async def check_multi_vector(
 async def _check_rows(engine: VectorSource, prompt: Prompt, rows: Floats, task: str) -> None:
     """Compare the engine's multi-vector of a prompt with ``rows``."""
     got = await engine.multi_vector(prompt, task=task)
-    if not _distance(got, rows) <= LIMIT:
+    if not distance(got, rows) <= LIMIT:
         raise EngineError(
             f"vLLM does not project multi-vectors of task {task!r} as this checkpoint needs (got "
-            f"{_described(got, rows)} to the right rows). Was the plugin 'vllm_jina_embed' loaded?"
+            f"{described(got, rows)} to the right rows). Was the plugin 'vllm_jina_embed' loaded?"
         )
 
 
 async def _check_weights(engine: Any, prompt: Prompt, weights: Floats, task: str) -> None:
     """Compare the engine's token weights of a prompt with ``weights`` ``(n_tokens,)``, over their L2 norm."""
     got, norm = await engine.token_weights(prompt, task=task), np.float32(np.linalg.norm(weights) or 1)
-    if not _distance(got / norm, weights / norm) <= LIMIT:
+    if not distance(got / norm, weights / norm) <= LIMIT:
         raise EngineError(
-            f"vLLM does not weigh tokens as this checkpoint needs (got {_described(got / norm, weights / norm)} to the "
+            f"vLLM does not weigh tokens as this checkpoint needs (got {described(got / norm, weights / norm)} to the "
             "right weights, over their norm). Was the plugin 'vllm_jina_embed' loaded?"
         )
 
 
-def _distance(got: Floats, expected: Floats) -> float:
+def distance(got: Floats, expected: Floats) -> float:
     """Return the largest half squared distance between rows: 1 - cosine where both have L2 norm 1, more where not.
 
-    It is NaN where a number is NaN, so only ``not _distance(...) <= LIMIT`` catches every wrong result.
+    It is NaN where a number is NaN, so only ``not distance(...) <= LIMIT`` catches every wrong result.
     """
     if got.shape != expected.shape:
         return math.inf
     return float(np.square(got.astype(np.float64) - expected).sum(-1).max() / 2)
 
 
-def _described(got: Floats, expected: Floats) -> str:
+def described(got: Floats, expected: Floats) -> str:
+    """Return in words how far ``got`` is from ``expected``, to stand before "to ..." in an error."""
     if got.shape != expected.shape:
         return f"shape {got.shape}, not {expected.shape},"
     norms = np.linalg.norm(got.astype(np.float64), axis=-1)
-    return f"L2 norms {norms.min():.4f} to {norms.max():.4f} and a distance of {_distance(got, expected):.4f}"
+    return f"L2 norms {norms.min():.4f} to {norms.max():.4f} and a distance of {distance(got, expected):.4f}"
 
 
 def _prompts(config: Any) -> tuple[Prompt, Prompt]:

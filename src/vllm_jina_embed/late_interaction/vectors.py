@@ -6,9 +6,7 @@ MaxSim ranks. Source: "Scaling PDF Retrieval with Qdrant" (qdrant.tech), mean po
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._arrays import Floats
@@ -27,7 +25,7 @@ Asked = tuple[Floats | None, Floats | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwoKinds:
-    """Computes both kinds; an engine gives one kind per request, so each item passes through it twice."""
+    """Computes both kinds, from one pass of the engine where it has one."""
 
     embedder: Calls
     dimensions: int
@@ -35,25 +33,11 @@ class TwoKinds:
 
     def embed(self, items: list[Checked], prompt_name: str, *, on_error: OnError | None = None) -> Pair:
         """Return both; an item is bad if either kind fails, and one error names all bad items."""
-        if self._is_alone:
-            multi = self.embedder.outcome(items, prompt_name, **self._multi)
-            return self._both(self._means(multi), multi, on_error)
-        with ThreadPoolExecutor(1) as pool:
-            single = pool.submit(self.embedder.outcome, items, prompt_name, **self._single)
-            multi = self.embedder.outcome(items, prompt_name, **self._multi)
-            return self._both(single.result(), multi, on_error)
+        return self._both(self.embedder.outcome(items, prompt_name, **self._asked), on_error)
 
     async def aembed(self, items: list[Checked], prompt_name: str, *, on_error: OnError | None = None) -> Pair:
         """Await ``embed``."""
-        if self._is_alone:
-            multi = await self.embedder.aoutcome(items, prompt_name, **self._multi)
-            return self._both(self._means(multi), multi, on_error)
-        single = asyncio.create_task(self.embedder.aoutcome(items, prompt_name, **self._single))
-        try:
-            multi = await self.embedder.aoutcome(items, prompt_name, **self._multi)
-            return self._both(await single, multi, on_error)
-        finally:
-            single.cancel()
+        return self._both(await self.embedder.aoutcome(items, prompt_name, **self._asked), on_error)
 
     def query(self, items: list[Checked], *, embedding: bool, multi: bool) -> Asked:
         """Return the vectors of a query, of the kinds that are asked for; a bad one is an error whatever is set."""
@@ -75,29 +59,25 @@ class TwoKinds:
         (row,) = outcome.checked(self.embedder.settings, on_error="raise")
         return (row, None) if embedding else (None, row)
 
-    def _both(self, single: Outcome, multi: Outcome, on_error: OnError | None) -> Pair:
-        """Join the errors of both kinds; an error that occurs in both is reported once."""
-        errors = {error.positions: error for error in [*single.errors, *multi.errors]}
-        both = Outcome(
-            embeddings=multi.embeddings,
-            errors=[errors[positions] for positions in sorted(errors)],
-            truncated=multi.truncated,
-        )
-        both.checked(self.embedder.settings, on_error=on_error, skipped="left out")
-        return single.embeddings, multi.embeddings
+    def _both(self, outcome: Outcome, on_error: OnError | None) -> Pair:
+        """Return both kinds; errors are those of multi-vectors."""
+        rows = outcome.embeddings
+        multi = rows if self._is_alone else rows.multi_vectors
+        replace(outcome, embeddings=multi).checked(self.embedder.settings, on_error=on_error, skipped="left out")
+        return self._means(multi) if self._is_alone else rows.embeddings, multi
 
     @property
     def _is_alone(self) -> bool:
         """Whether the model has multi-vectors alone."""
         return self.embedder.checkpoint.row.pooling is None
 
-    def _means(self, multi: Outcome) -> Outcome:
+    def _means(self, multi: list[Floats]) -> Floats:
         """Return the mean of each multi-vector's rows, of norm 1, for the first stage; NaN where there is none."""
-        means = empty_rows(len(multi.embeddings), self.dimensions, multi=False)
-        for row, vectors in enumerate(multi.embeddings):
+        means: Floats = empty_rows(len(multi), self.dimensions, multi=False)
+        for row, vectors in enumerate(multi):
             if len(vectors):
                 means[row] = normalize(vectors.mean(0))
-        return Outcome(embeddings=means)
+        return means
 
     @property
     def _single(self) -> dict[str, Any]:
@@ -106,3 +86,8 @@ class TwoKinds:
     @property
     def _multi(self) -> dict[str, Any]:
         return {"multi_vector": True, "task": self.task, "show_progress": False}
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """What both kinds are asked with; a model that has multi-vectors alone gives those."""
+        return self._multi if self._is_alone else {"both": True, **self._single}

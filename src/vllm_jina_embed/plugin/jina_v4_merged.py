@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vllm.model_executor.models.adapters import as_embedding_model
 from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 
+from .both_pooler import BothPooler
 from .kept_memory import keep_after_loading
 from .span_pooler import SpanPooler
 from .token_states_pooler import TokenVectors
@@ -31,8 +32,7 @@ class JinaV4VisionSpanModel(as_embedding_model(Qwen2_5_VLForConditionalGeneratio
     def _init_pooler(self, vllm_config: VllmConfig, prefix: str = "") -> Pooler:
         pooler = super()._init_pooler(vllm_config, prefix=prefix)
         config = vllm_config.model_config.hf_config
-        pooler.poolers_by_task["token_embed"] = TokenVectors()
-        pooler.poolers_by_task["embed"] = SpanPooler(
-            "vision_span_mean", config.vision_start_token_id, config.vision_end_token_id
-        )
+        embed = SpanPooler("vision_span_mean", config.vision_start_token_id, config.vision_end_token_id)
+        pooler.poolers_by_task["embed"] = embed
+        pooler.poolers_by_task["token_embed"] = BothPooler(TokenVectors(), embed)
         return pooler

@@ -15,6 +15,7 @@ import torch
 from ..checkpoints.table.jina_v4 import TOKEN_DIMENSIONS
 from ..checkpoints.weights.projector import projector_adapters
 from ..engine.plugin_contract import ADAPTERS_KEY, DEFAULT_TASK_KEY, TASKS_KEY
+from .both_pooler import BothPooler
 from .jina_v4_merged import JinaV4VisionSpanModel
 from .token_states_pooler import TokenVectors
 
@@ -56,11 +57,12 @@ class JinaEmbeddingsV4Model(JinaV4VisionSpanModel):
         config = vllm_config.model_config.hf_config
         dimensions = getattr(config, "multi_vector_projector_dim", TOKEN_DIMENSIONS)
         self.multi_vector_projector = MultiVectorProjector(config.get_text_config().hidden_size, dimensions)
-        self.pooler.poolers_by_task["token_embed"] = TokenVectors(
+        rows = TokenVectors(
             self.multi_vector_projector,
             default_task=getattr(config, DEFAULT_TASK_KEY, None),
             tasks=self.multi_vector_projector.of_task,
         )
+        self.pooler.poolers_by_task["token_embed"] = BothPooler(rows, self.pooler.poolers_by_task["embed"])
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
         """Load the base weights, then add the projector's adapters."""

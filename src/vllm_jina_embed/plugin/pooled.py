@@ -19,6 +19,7 @@ from vllm.model_executor.models.adapters import as_embedding_model
 
 from ..checkpoints.row import Pooling
 from ..engine.plugin_contract import LAYER_NORM_KEY, LINE_KEY, POOLED_PREFIX, POOLING_KEY, PROJECTOR_KEY, REVERSED_KEY
+from .both_pooler import BothPooler
 from .kept_memory import keep_after_loading
 from .span_pooler import SpanPooler
 from .token_layers import token_vectors
@@ -61,7 +62,7 @@ def pooler_of(model: Any) -> Pooler:
     with_markers = pooling == "vision_span_mean"
     markers = (config.vision_start_token_id, config.vision_end_token_id) if with_markers else (-1, -1)
     embed = SpanPooler(pooling, *markers, layer_norm=bool(getattr(config, LAYER_NORM_KEY, False)))
-    return DispatchPooler({"token_embed": token_vectors(model), "embed": embed})
+    return DispatchPooler({"token_embed": BothPooler(token_vectors(model), embed), "embed": embed})
 
 
 def in_line(input_tokens: Sequence[int], *_: object, **__: object) -> tuple[torch.Tensor, int]:

@@ -1,4 +1,4 @@
-"""One step of the engine on the host, for both poolers: which rows belong to which request, and how to gather them.
+"""One step of the engine on the host, for all poolers: which rows belong to which request, and how to gather them.
 
 A pooler launches the same few operators whether a step holds 1 request or 1024. So everything that depends on the
 requests is computed here with numpy, and goes to the device as one array of indices; nothing comes back.
@@ -48,6 +48,15 @@ class Step:
         ends = cursor.seq_lens_cpu.numpy().astype(np.int64)
         finished = ends == cursor.prompt_lens_cpu.numpy()
         return cls(counts=counts, offsets=before(counts), begins=ends - counts, finished=finished)
+
+    def among(self, requests: Integers) -> Step:
+        """Return what was computed of some requests alone; their rows stay where they are."""
+        return Step(
+            counts=self.counts[requests],
+            offsets=self.offsets[requests],
+            begins=self.begins[requests],
+            finished=self.finished[requests],
+        )
 
 
 def before(counts: Integers) -> Integers:

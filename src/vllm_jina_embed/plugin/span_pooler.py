@@ -14,6 +14,7 @@ Source: get_single_vector_embeddings in modeling_jina_embeddings_v4.py; sentence
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,19 @@ from .token_choice import Spans, find_spans, one_span
 if TYPE_CHECKING:
     from vllm.tasks import PoolingTask
     from vllm.v1.pool.metadata import PoolingMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request says of its embedding.
+
+    Attributes:
+        dimensions: Its length; None for the full one.
+        normalized: Whether it gets L2 norm 1.
+    """
+
+    dimensions: int | None
+    normalized: bool
 
 
 class SpanPooler(Pooler):
@@ -80,21 +94,50 @@ class SpanPooler(Pooler):
         if not pooling_metadata.pooling_params:
             return []
         step = Step.of(pooling_metadata)
+        asked = [
+            Asked(params.dimensions, params.use_activation is not False) for params in pooling_metadata.pooling_params
+        ]
         caches = [state.hidden_states_cache for state in pooling_metadata.pooling_states]
+        spans = self.spans(pooling_metadata, np.arange(len(caches)))
+        vectors, sizes = self.pooled(hidden_states, step, spans, caches, asked)
+        return _outputs(vectors, np.flatnonzero(step.finished), sizes, len(caches))
+
+    def spans(self, metadata: PoolingMetadata, requests: Integers) -> Spans:
+        """Return what is averaged of the prompts of some requests."""
+        lengths = metadata.prompt_lens.numpy().astype(np.int64)[requests]
+        if self.pooling != "vision_span_mean":
+            return one_span(self.pooling, lengths)
+        ids = metadata.prompt_token_ids_cpu.numpy()
+        prompts = [ids[request][:length] for request, length in zip(requests, lengths.tolist(), strict=True)]
+        return find_spans(prompts, vision_start=self.vision_start, vision_end=self.vision_end)
+
+    def pooled(
+        self,
+        hidden_states: torch.Tensor,
+        step: Step,
+        spans: Spans,
+        caches: Sequence[list[torch.Tensor]],
+        asked: Sequence[Asked],
+    ) -> tuple[torch.Tensor, list[int]]:
+        """Return the embeddings of the requests that a step finished, ``(n_finished, largest size)``, and their sizes.
+
+        Args:
+            hidden_states: All states of the step.
+            step: What it computed of some requests; these are those of the other arguments.
+            spans: What is averaged of their prompts.
+            caches: Where the sum of a prompt's earlier chunks is kept.
+            asked: How the embedding of each is shaped.
+        """
         for cache, begin in zip(caches, step.begins.tolist(), strict=True):
             if begin == 0:
                 cache.clear()  # new, or started again after a preemption: what was summed before does not count
         seen = np.array([bool(cache) for cache in caches])
-        spans = self._spans(pooling_metadata)
         ends_alone = self.pooling == "last_token"  # the last step of a prompt holds all that is pooled
         sound = spans.paired & (seen | (step.begins == 0) | ends_alone)  # else the first tokens were never seen
         finished, going_on = np.flatnonzero(step.finished), np.flatnonzero(sound & ~step.finished & (not ends_alone))
         divisors = np.where(sound, np.maximum(spans.tokens(), 1), 0)[finished]  # 0 gives NaN
-
-        width = hidden_states.shape[-1]
-        asked = [pooling_metadata.pooling_params[index] for index in finished]
-        sizes = [len(range(width)[: params.dimensions]) for params in asked]
-        active = np.array([params.use_activation is not False for params in asked], dtype=np.int64)
+        sizes = [len(range(hidden_states.shape[-1])[: asked[index].dimensions]) for index in finished]
+        active = np.array([asked[index].normalized for index in finished], dtype=np.int64)
         levels = sum_plan(*spans.rows(step))
         own = 2 * len(levels)
         if seen.any():
@@ -108,18 +151,9 @@ class SpanPooler(Pooler):
             totals = sums(torch.cat([totals, *(cache[0] for cache in caches if cache)]), plan[own:])
         _keep(totals, caches, finished, going_on, left)
         if len(finished) == 0:
-            return [None] * len(caches)
+            return totals[:0], []
         means = totals.index_select(0, taken) / by[:, None]
-        vectors = self._embeddings(means, sizes, cut, None if active.all() else marks)
-        return _outputs(vectors, finished, sizes, len(caches))
-
-    def _spans(self, metadata: PoolingMetadata) -> Spans:
-        """Return what is averaged of each prompt."""
-        if self.pooling != "vision_span_mean":
-            return one_span(self.pooling, metadata.prompt_lens.numpy().astype(np.int64))
-        ids = metadata.prompt_token_ids_cpu.numpy()
-        prompts = [row[:length] for row, length in zip(ids, metadata.prompt_lens.tolist(), strict=True)]
-        return find_spans(prompts, vision_start=self.vision_start, vision_end=self.vision_end)
+        return self._embeddings(means, sizes, cut, None if active.all() else marks), sizes
 
     def _embeddings(
         self, means: torch.Tensor, sizes: Sequence[int], cut: torch.Tensor, active: torch.Tensor | None
@@ -153,7 +187,11 @@ def _plan_with_earlier(seen: npt.NDArray[np.bool_]) -> tuple[Integers, Integers]
 
 
 def _keep(
-    totals: torch.Tensor, caches: list[list[torch.Tensor]], finished: Integers, going_on: Integers, left: torch.Tensor
+    totals: torch.Tensor,
+    caches: Sequence[list[torch.Tensor]],
+    finished: Integers,
+    going_on: Integers,
+    left: torch.Tensor,
 ) -> None:
     """Keep a copy of each sum that later chunks are added to, and no sum of another request with it for long."""
     for index in finished:

@@ -10,7 +10,7 @@ As in ``span_pooler.py``, nothing that a request holds may raise here; rows that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence, Set
+from collections.abc import Callable, Container, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,11 +80,13 @@ class TokenVectors(Pooler):
             groups.setdefault(self._task(params), []).append(index)
         outputs: list[torch.Tensor | None] = [None] * len(step.counts)
         own: list[str | None] = [None, *self.apart]  # raw states and rows differ in width
-        for tasks in (*([task] for task in own), [task for task in groups if task not in own]):
-            members = {task: np.array(groups[task]) for task in tasks if task in groups}
-            if members:
-                rows = self._rows(hidden_states, step, members)
-                _collect(rows, np.concatenate([*members.values()]), step, pooling_metadata, outputs)
+        alike = [*([task] for task in own), [task for task in groups if task not in own]]
+        sets = [{task: np.array(groups[task]) for task in tasks if task in groups} for tasks in alike]
+        sets = [members for members in sets if members]
+        chosen = _chosen(step, sets, hidden_states.device)
+        for members in sets:
+            rows = self._rows(hidden_states, members, chosen)
+            _collect(rows, np.concatenate([*members.values()]), step, pooling_metadata, outputs)
         for index in (index for task in groups if task in self.skips_first for index in groups[task]):
             whole = outputs[index]
             outputs[index] = None if whole is None else whole[1:]
@@ -98,17 +100,28 @@ class TokenVectors(Pooler):
         known = isinstance(task, str) and (self.tasks is None or task in self.tasks)
         return task if known else UNKNOWN
 
-    def _rows(self, hidden_states: torch.Tensor, step: Step, members: dict[str | None, Integers]) -> torch.Tensor:
+    def _rows(
+        self, hidden_states: torch.Tensor, members: dict[str | None, Integers], chosen: Iterator[torch.Tensor] | None
+    ) -> torch.Tensor:
         """Return the rows of each task's requests, one request after the other; raw ones may be the states' own."""
         parts = [hidden_states]
-        if sum(map(len, members.values())) < len(step.counts) or len(members) > 1:
-            chosen = [ranges(step.offsets[requests], step.counts[requests]) for requests in members.values()]
-            parts = [hidden_states.index_select(0, rows) for rows in to_device(chosen, hidden_states.device)]
+        if chosen is not None:
+            parts = [hidden_states.index_select(0, next(chosen)) for _ in members]
         if self.project is not None:
             parts = [
                 part if task is None else self.project(part, task) for task, part in zip(members, parts, strict=True)
             ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _chosen(
+    step: Step, sets: Sequence[dict[str | None, Integers]], device: torch.device
+) -> Iterator[torch.Tensor] | None:
+    """Return which rows of the step belong to each task of each set in turn; None where all of them are one task's."""
+    if sum(map(len, sets)) <= 1:
+        return None
+    requests = [places for members in sets for places in members.values()]
+    return iter(to_device([ranges(step.offsets[places], step.counts[places]) for places in requests], device))
 
 
 def _collect(

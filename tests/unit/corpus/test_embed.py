@@ -90,6 +90,21 @@ def test_every_item_is_there_or_is_an_error(
     assert left_over(tmp_path / "out") == []
 
 
+def test_both_kinds_take_one_prompt_an_item(
+    run: Callable[..., Summary], made: tuple[Path, Expected], engines: list[FakeEngine], tmp_path: Path
+) -> None:
+    """And are those of two runs of one kind each; the same items are bad."""
+    summary = run(vectors="both", dtype="float32")
+    expected, found = made[1], rows(tmp_path / "out")
+    assert set(found) == expected.good
+    assert dict(summary.errors) == expected.kinds
+    assert len(engines[0].prompts) == len(found)
+    for kind, column in (("embedding", "embedding"), ("multi-vector", "multi_vector")):
+        run(vectors=kind, dtype="float32", overwrite=True)
+        alone = rows(tmp_path / "out")
+        assert {name: row[column] for name, row in alone.items()} == {name: row[column] for name, row in found.items()}
+
+
 def test_a_vector_is_that_of_its_item(run: Callable[..., Summary], embedder: JinaEmbedder, tmp_path: Path) -> None:
     """Of texts and images, by the embedder's own calls."""
     run()

@@ -12,6 +12,7 @@ from ...checkpoints.weights.projector import projections
 from ...checkpoints.weights.token_layers import token_layers
 from ...inputs.policy import MediaPolicy
 from ...prompts.build import row_builder
+from ..both_check import check_both
 from ..config import LocalConfig
 from ..protocol import Engine
 from ..ranking_check import check_ranker
@@ -19,7 +20,13 @@ from ..self_check import check_engine, check_multi_vector, together
 
 
 async def check(
-    engine: Engine, config: LocalConfig, location: Location, *, hf_config: Any, adapters: Adapters | None
+    engine: Engine,
+    config: LocalConfig,
+    location: Location,
+    *,
+    hf_config: Any,
+    adapters: Adapters | None,
+    dimensions: int,
 ) -> None:
     """Run the self-checks of a row.
 
@@ -29,6 +36,7 @@ async def check(
         location: Where its checkpoint is.
         hf_config: The checkpoint's configuration, as vLLM has read it.
         adapters: The adapters of a checkpoint that has one per task.
+        dimensions: The full length of an embedding.
 
     Raises:
         EngineError: The engine does something else.
@@ -41,9 +49,11 @@ async def check(
     layers = token_layers(location, row)
     builder = row_builder(row, location, policy=MediaPolicy(), length=config.max_tokens)
     options: dict[str, Any] = {"row": row, "max_tokens": engine.max_tokens, "layers": layers}
-    checks = [
-        check_engine(engine, builder, hf_config, task=task, **options) for task in config.tasks or row.checked_tasks
-    ]
+    tasks = config.tasks or row.checked_tasks
+    checks = [check_engine(engine, builder, hf_config, task=task, **options) for task in tasks]
+    if row.pooling is not None and row.token_vectors:
+        of_row: dict[str, Any] = {"row": row, "max_tokens": engine.max_tokens, "full": dimensions}
+        checks += [check_both(engine, builder, task=task, **of_row) for task in tasks]
     if adapters is not None and adapters.has_projector:
         checks += [
             check_multi_vector(engine, hf_config, task=task, expected=projection.multi_vector)

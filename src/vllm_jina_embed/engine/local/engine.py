@@ -12,15 +12,12 @@ import contextlib
 import gc
 import itertools
 import logging
-import math
 import multiprocessing
 import os
 import shutil
 import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
-
-import numpy as np
 
 from ..._arrays import Floats
 from ..._extras import require
@@ -30,13 +27,13 @@ from ...checkpoints.description import Model
 from ...checkpoints.files import locate
 from ...checkpoints.weights.lora import Adapters
 from ...checkpoints.weights.task_adapters import adapters_of
-from ...errors import ClosedError, EngineDeadError, EngineError, InputError
-from ...pooling.single_vector import NORM_LIMIT
+from ...errors import ClosedError, EngineDeadError, EngineError
 from ...prompts.base import Prompt
 from ..config import LocalConfig
 from ..loop import LoopThread
 from ..plugin_contract import PATIENT, QUESTION_SECONDS, ROWS_TASK, URGENT, WEIGHTS_TASK
 from ..protocol import TokenStates
+from .answers import finite, parted, unit
 from .arguments import TOKENIZERS, check_remote_code, engine_arguments, environment, memory_kept, variables
 from .checks import check
 from .image_threads import ImageThreads
@@ -55,6 +52,8 @@ class LocalEngine:
         check_process(config.options)
         check_remote_code(config)
         self._config = config
+        self._projector = config.row.projector if isinstance(config.row, Model) else None
+        self._skipped = int(self._projector is not None and self._projector.skips_first)
         self._location = locate(config.location, config.revision)
         self._pid = os.getpid()
         self._while_open = contextlib.ExitStack()
@@ -95,32 +94,46 @@ class LocalEngine:
         shorter = dimensions if dimensions < self._dimensions else None  # vLLM checks any other value slowly
         params = vllm_params("embed", dimensions=shorter, use_activation=None if normalize else False)
         vector: Floats = (await self._answer(prompt, task, urgent, params)).outputs.data.numpy()
-        return _unit(vector) if normalize else _finite(vector)
+        return unit(vector) if normalize else finite(vector)
 
     async def multi_vector(self, prompt: Prompt, *, task: str, urgent: bool = False) -> Floats:
         """See ``Engine.multi_vector``."""
-        row = self._config.row
-        own = ROWS_TASK if isinstance(row, Model) and row.projector is not None else None
-        projected = task if self._adapters is not None and self._adapters.has_projector else own
-        params = vllm_params("token_embed", use_activation=True, projected_for=projected)
+        params = vllm_params("token_embed", use_activation=True, projected_for=self._projected_for(task))
         output = await self._answer(prompt, task, urgent, params)
-        return _finite(output.outputs.data.float().numpy())
+        return finite(output.outputs.data.float().numpy())
+
+    async def both(
+        self, prompt: Prompt, *, dimensions: int, task: str, urgent: bool = False, normalize: bool = True
+    ) -> tuple[Floats, Floats]:
+        """See ``Engine.both``; one request."""
+        own = {"projected_for": self._projected_for(task), "embedding": (dimensions, normalize)}
+        params = vllm_params("token_embed", use_activation=True, **own)
+        output = await self._answer(prompt, task, urgent, params)
+        count = len(output.prompt_token_ids) - self._skipped
+        vector, rows = parted(output.outputs.data.float().numpy(), dimensions, count)
+        return unit(vector) if normalize else finite(vector), finite(rows)
 
     async def token_weights(self, prompt: Prompt, *, task: str) -> Floats:
         """See ``Engine.token_weights``."""
         params = vllm_params("token_embed", use_activation=False, projected_for=WEIGHTS_TASK)
-        return _finite((await self._answer(prompt, task, False, params)).outputs.data.float().numpy()[:, 0])
+        return finite((await self._answer(prompt, task, False, params)).outputs.data.float().numpy()[:, 0])
 
     async def logit(self, prompt: Prompt, *, urgent: bool = False) -> float:
         """See ``Engine.logit``."""
         output = await self._answer(prompt, "", urgent, vllm_params("classify", use_activation=False))
-        return float(_finite(output.outputs.data.float().numpy().reshape(-1))[0])
+        return float(finite(output.outputs.data.float().numpy().reshape(-1))[0])
 
     async def token_states(self, prompt: Prompt, *, task: str) -> TokenStates:
         """See ``Engine.token_states``."""
         # Raw states: normalised tokens must not be averaged.
         output = await self._answer(prompt, task, False, vllm_params("token_embed", use_activation=False))
         return TokenStates(token_ids=tuple(output.prompt_token_ids), states=output.outputs.data.float().numpy())
+
+    def _projected_for(self, task: str) -> str | None:
+        """Return what the plugin is to project the rows of a multi-vector for; None where states are the rows."""
+        if self._adapters is not None and self._adapters.has_projector:
+            return task
+        return None if self._projector is None else ROWS_TASK
 
     def close(self) -> None:
         """See ``Engine.close``; in a forked child there is nothing to close."""
@@ -163,7 +176,8 @@ class LocalEngine:
         self._slots, self._fewer_slots = asyncio.Semaphore(2 * step), asyncio.Semaphore(step)
         self.places = Places(config.told, self.in_flight)
         hf_config = settings.model_config.hf_config
-        await check(self, config, self._location, hf_config=hf_config, adapters=self._adapters)
+        options: dict[str, Any] = {"adapters": self._adapters, "dimensions": self._dimensions}
+        await check(self, config, self._location, hf_config=hf_config, **options)
 
     async def _stop(self) -> None:
         """Shut vLLM down, on the loop: a restart that is under way there has ended."""
@@ -270,26 +284,3 @@ def _from_arguments(config: LocalConfig, adapters: Adapters | None) -> Any:
             f"vLLM could not start on {config.location!r}: {type(error).__name__}: {error} "
             f"(set VLLM_LOGGING_LEVEL=INFO to see its log).{guard_advice()}"
         ) from error
-
-
-def _finite(values: Floats) -> Floats:
-    """Return ``values`` themselves.
-
-    Raises:
-        InputError: Some values are not finite.
-    """
-    if not np.isfinite(values).all():
-        raise InputError("the model's numbers overflowed on this item; use dtype bfloat16 or float32.")
-    return values
-
-
-def _unit(vector: Floats) -> Floats:
-    """Return ``vector`` itself.
-
-    Raises:
-        InputError: Its norm is not 1, for example because the average is 0, or is not finite.
-    """
-    if not abs(math.sqrt(vector.dot(vector)) - 1) <= NORM_LIMIT:  # linalg.norm takes a tenth of a request's time here
-        _finite(vector)
-        raise InputError(f"the model's vector of this item has norm {np.linalg.norm(vector):g} instead of 1.")
-    return vector

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import EngineError, InputError
 from ...prompts.base import Prompt
-from ..plugin_contract import TASK_KEY
+from ..plugin_contract import EMBEDDING_KEY, TASK_KEY
 from .image_threads import ImageThreads
 
 
@@ -30,7 +30,12 @@ async def rendered(llm: Any, prompt: Prompt, threads: ImageThreads) -> dict[str,
 
 @cache
 def vllm_params(
-    kind: str, *, dimensions: int | None = None, use_activation: bool | None = None, projected_for: str | None = None
+    kind: str,
+    *,
+    dimensions: int | None = None,
+    use_activation: bool | None = None,
+    projected_for: str | None = None,
+    embedding: tuple[int, bool] | None = None,
 ) -> Any:
     """Return vLLM's parameters for a prompt, one object for all equal ones.
 
@@ -39,13 +44,17 @@ def vllm_params(
         dimensions: Length of an embedding; None for the full one.
         use_activation: Whether an embedding, or each token's vector, is normalised; None takes the default: it is.
         projected_for: The task whose projector makes the multi-vectors.
+        embedding: With multi-vectors, the length of the embedding that comes before them, and whether it is normalised.
     """
+    told: dict[str, Any] = {} if projected_for is None else {TASK_KEY: projected_for}
+    if embedding is not None:
+        told[EMBEDDING_KEY] = {"dimensions": embedding[0], "normalize": embedding[1]}
     return _params_class()(
         task=kind,
         dimensions=dimensions,
         use_activation=use_activation,
         skip_reading_prefix_cache=True,
-        extra_kwargs=None if projected_for is None else {TASK_KEY: projected_for},
+        extra_kwargs=told or None,
     )
 
 

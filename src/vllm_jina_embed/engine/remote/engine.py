@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from ..._arrays import Floats
 from ..._secrets import HIDDEN, Hider, Secret, basic, shown_by, without_login
@@ -20,8 +20,9 @@ from ..._telemetry import trace_headers
 from ...errors import ConfigError, EngineError, InputError, MissingExtraError
 from ...prompts.base import Prompt
 from ..config import RemoteConfig
-from ..loop import LoopThread
+from ..loop import LoopThread, Result
 from ..protocol import TokenStates
+from ..two_requests import both
 from . import http, messages
 from .any_server import AT_ONCE, AnyServer
 from .balancer import Balancer, LostError
@@ -40,8 +41,6 @@ except ModuleNotFoundError as error:
     if error.name != "httpx":
         raise
     raise MissingExtraError("client", "httpx") from None
-
-Result = TypeVar("Result")
 
 CONNECT = 10.0
 """Seconds for a connection to come up."""
@@ -106,6 +105,7 @@ class RemoteEngine:
     """One or several vLLM servers as one ``Engine``. Start-up waits until one of them answers."""
 
     in_flight = 512
+    both = both
 
     def __init__(self, config: RemoteConfig, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         """Meet the servers.

@@ -265,6 +265,22 @@ def test_multi_vectors_have_a_row_per_token(start: Start) -> None:
     assert servers.bodies[-1][1]["use_activation"] is True
 
 
+def test_both_kinds_are_two_requests(start: Start) -> None:
+    """Each to a server that can; where none can answer one of them, no half is given."""
+    prompt = text(5, 6, 7)
+    servers = FakeServers(a="token_embed", b="embed")
+    engine = start(servers)
+    servers.bodies.clear()
+    vector, rows = result(engine, engine.both(prompt, dimensions=64, task="retrieval"))
+    assert len(servers.bodies) == 2
+    (expected,) = embed(engine, prompt, dimensions=64)
+    np.testing.assert_array_equal(vector, expected)
+    np.testing.assert_array_equal(rows, result(engine, engine.multi_vector(prompt, task="retrieval")))
+    alone = start(FakeServers(a="embed"))
+    with pytest.raises(ConfigError):
+        result(alone, alone.both(prompt, dimensions=64, task="retrieval"))
+
+
 def test_a_row_whose_first_token_has_no_row_is_told_by_its_row(start: Start) -> None:
     """One row fewer than tokens is right there, and wrong elsewhere; a plain server cannot project."""
     layer = TokenLayer(names=("proj",), skips_first=True)
