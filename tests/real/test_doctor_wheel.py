@@ -171,10 +171,9 @@ def no_such_model(place: Place) -> None:
     place.arguments += ["--model", str(place.folder / "no-model")]
 
 
-def no_such_server(place: Place) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    place.arguments += ["--server", f"http://127.0.0.1:{port}"]
+def no_client(place: Place) -> None:
+    """The wheel alone asks no server."""
+    place.arguments += ["--server", "http://127.0.0.1:9"]
 
 
 def old_langchain(place: Place) -> None:
@@ -222,7 +221,7 @@ PLANTS: list[tuple[Plant, list[str], str]] = [
     (torch_for_gpus, ["torch"], f"pip install --force-reinstall {INDEX} torch==2.13.0"),
     (port_taken, ["port"], r"vllm-jina-embed serve CHECKPOINT --port \d+"),
     (no_such_model, ["model"], ""),
-    (no_such_server, ["server"], r"curl -sSI --max-time 10 http://127.0.0.1:\d+/health"),
+    (no_client, ["server"], r"pip install 'vllm-jina-embed\[client\]'"),
 ]
 """What is planted, the checks that see it, and the line that mends it."""
 
