@@ -5,6 +5,7 @@
 - An SVG image becomes part of its page, so that its colours follow the light and the dark scheme.
 """
 
+import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -76,10 +77,18 @@ def with_drawings(markdown: str, folder: Path) -> str:
     return SVG.sub(drawn, markdown)
 
 
+def notebook(text: str) -> str:
+    """Return the cells of a notebook as Markdown; it is committed without outputs."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(source if kind == "markdown" else f"``````python\n{source}\n``````" for kind, source in cells)
+
+
 def shown(path: str) -> str:
     """Return a page that shows a file of the repository; the search leaves it out."""
     text = (ROOT / path).read_text("utf-8").rstrip("\n")
     meta = f"---\ntitle: {path}\nsearch: {{exclude: true}}\nhide: [toc]\n---\n"
+    if path.endswith(".ipynb"):
+        return f"{meta}\n{notebook(text)}\n\n`{path}`\n"
     language = LANGUAGES.get(Path(path).suffix, "text")
     return f"{meta}\n# {posixpath.basename(path)}\n\n`{path}`\n\n``````{language}\n{text}\n``````\n"
 

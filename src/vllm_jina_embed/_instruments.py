@@ -1,7 +1,8 @@
 """Instruments and spans of the OpenTelemetry API: the only file that imports it, and only where an SDK may be set up.
 
-Names follow the GenAI semantic conventions 1.37 (``opentelemetry.semconv`` 0.66b2); what they have no name for begins
-with ``vllm_jina_embed``. Source: github.com/open-telemetry/semantic-conventions, docs/gen-ai.
+Names follow the GenAI semantic conventions 0.1.0, which left the repository of the others; what they have no name for
+begins with ``vllm_jina_embed``. Source: github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai,
+client-embeddings.md and gen-ai-metrics.md.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ from weakref import ref
 
 NAME = "vllm_jina_embed"
 OPERATION, PROVIDER, MODEL = "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model"
-DIMENSIONS, TOKENS, TOKEN_TYPE = "gen_ai.embeddings.dimension.count", "gen_ai.usage.input_tokens", "gen_ai.token.type"
+DIMENSIONS, TOKENS, EMBEDDINGS = "gen_ai.embeddings.dimension.count", "gen_ai.usage.input_tokens", "embeddings"
 ADDRESS, PORT, ERROR, STATUS = "server.address", "server.port", "error.type", "http.response.status_code"
 CALL, MODALITY, RESULT = f"{NAME}.call", f"{NAME}.modality", f"{NAME}.cache.result"
 ITEMS, FAILED, IMAGES = f"{NAME}.items", f"{NAME}.items.failed", f"{NAME}.images"
 HITS, MISSES = f"{NAME}.cache.hits", f"{NAME}.cache.misses"
 ENGINE, ROW, RESTART, STATE = f"{NAME}.engine", f"{NAME}.row", f"{NAME}.engine.restart", f"{NAME}.engine.state"
 
-SCHEMA = "https://opentelemetry.io/schemas/1.37.0"
 SECONDS = [0.01 * 2**step for step in range(14)]
 """Bounds of durations, as the conventions have them."""
 COUNTS = [4**step for step in range(14)]
@@ -47,7 +47,7 @@ def instruments() -> SimpleNamespace:
     """Return the instruments; they do nothing before an SDK is set up."""
     from opentelemetry import metrics
 
-    meter = metrics.get_meter(NAME, version("vllm-jina-embed"), schema_url=SCHEMA)
+    meter = metrics.get_meter(NAME, version("vllm-jina-embed"))
 
     def histogram(name: str, unit: str, about: str, bounds: Sequence[float]) -> Any:
         return meter.create_histogram(name, unit, about, explicit_bucket_boundaries_advisory=bounds)
@@ -56,9 +56,13 @@ def instruments() -> SimpleNamespace:
         return meter.create_observable_up_down_counter(name, [_observing(*states)], "{request}", about)
 
     return SimpleNamespace(
-        duration=histogram("gen_ai.client.operation.duration", "s", "Duration of calls.", SECONDS),
+        embeddings=histogram("gen_ai.client.embeddings.duration", "s", "Duration of embeddings.", SECONDS),
+        duration=histogram("gen_ai.client.operation.duration", "s", "Duration of other calls.", SECONDS),
         served=histogram("gen_ai.server.request.duration", "s", "Duration of requests to a server.", SECONDS),
-        tokens=histogram("gen_ai.client.token.usage", "{token}", "Tokens of a call's prompts.", COUNTS),
+        embeddings_tokens=histogram(
+            "gen_ai.client.embeddings.operation.input_tokens", "{token}", "Tokens of the prompts of embeddings.", COUNTS
+        ),
+        tokens=histogram(f"{NAME}.operation.input_tokens", "{token}", "Tokens of the prompts of other calls.", COUNTS),
         start=histogram(f"{NAME}.engine.start.duration", "s", "Time until an engine has started.", START_SECONDS),
         items=meter.create_counter(ITEMS, "{item}", "Items of calls; with error.type those without a result."),
         images=meter.create_counter(IMAGES, "{image}", "Images of calls."),
@@ -138,7 +142,7 @@ def extracted(headers: Mapping[str, str]) -> Any:
 def _tracer() -> Any:
     from opentelemetry import trace
 
-    return trace.get_tracer(NAME, version("vllm-jina-embed"), schema_url=SCHEMA)
+    return trace.get_tracer(NAME, version("vllm-jina-embed"))
 
 
 class Places:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from ._instruments import (
     ADDRESS,
+    EMBEDDINGS,
     ERROR,
     FAILED,
     HITS,
@@ -32,7 +33,6 @@ from ._instruments import (
     RESTART,
     RESULT,
     STATUS,
-    TOKEN_TYPE,
     TOKENS,
     Attributes,
     extracted,
@@ -104,7 +104,8 @@ class Call:
         if self.images:
             to.images.add(self.images, self.common)
         if self.tokens:
-            to.tokens.record(self.tokens, {**self.common, TOKEN_TYPE: "input"})
+            tokens = to.embeddings_tokens if self.common[OPERATION] == EMBEDDINGS else to.tokens
+            tokens.record(self.tokens, self.common)
         for result, count in (("hit", self.hits), ("miss", self.misses)):
             if count:
                 to.lookups.add(count, {**self.common, RESULT: result})
@@ -151,7 +152,7 @@ def told(call: Call) -> Iterator[Call]:
     token = _CALL.set(call)
     try:
         attributes = {**call.common, **call.kind}
-        with timed(call.name, "duration", attributes, own=call.own, kind="CLIENT") as span:
+        with timed(call.name, _duration(attributes), attributes, own=call.own, kind="CLIENT") as span:
             try:
                 yield call
             except BaseException as error:
@@ -170,7 +171,8 @@ def compared(attributes: Attributes) -> Iterator[None]:
     if not is_on():
         yield
         return
-    with timed(f"{attributes[OPERATION]} {attributes[MODEL]}", "duration", attributes, own={}, kind="INTERNAL"):
+    name = f"{attributes[OPERATION]} {attributes[MODEL]}"
+    with timed(name, _duration(attributes), attributes, own={}, kind="INTERNAL"):
         yield
 
 
@@ -230,6 +232,11 @@ def server_lost(url: str) -> None:
 def trace_headers() -> dict[str, str]:
     """Return the headers that carry the trace of this context to a server; none without a trace."""
     return injected()
+
+
+def _duration(attributes: Attributes) -> str:
+    """Return the histogram of a call: the conventions have one for embeddings, and one for operations without."""
+    return EMBEDDINGS if attributes[OPERATION] == EMBEDDINGS else "duration"
 
 
 def _modality(modality: str) -> dict[str, str]:

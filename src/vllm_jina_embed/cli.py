@@ -86,13 +86,21 @@ def _add_doctor(commands: argparse._SubParsersAction[Parser]) -> None:
     doctor.add_argument("--json", action="store_true", help="write JSON, for reports; it holds no secrets")
     doctor.add_argument("--quick", action="store_true", help="start no engine on the demo checkpoint")
     doctor.add_argument("--port", type=int, help="port that serve should use, which must be free (8000: only a note)")
+    doctor.add_argument(
+        "--model", metavar="NAME", help="model that should be found: a folder, in the cache, on the hub"
+    )
+    doctor.add_argument(
+        "--server", metavar="URL", help="server that should answer, and serve --model where it is given"
+    )
+    doctor.add_argument("--api-key", help="key of the server")
     doctor.set_defaults(command=_doctor)
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from .doctor.command import doctor
+    from .doctor.command import Wanted, doctor
 
-    return doctor(as_json=options.json, quick=options.quick, port=options.port)
+    names = ("quick", "port", "model", "server", "api_key")
+    return doctor(Wanted(**{name: getattr(options, name) for name in names}), as_json=options.json)
 
 
 def _add_serve(commands: argparse._SubParsersAction[Parser]) -> None:

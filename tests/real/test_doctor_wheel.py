@@ -30,6 +30,8 @@ from tests.support import installed
 pytestmark = [pytest.mark.wide, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[2]
+ON_HUB = "jinaai/jina-embeddings-v4"
+"""A model that is in no cache here."""
 INDEX = "--index-url https://download.pytorch.org/whl/cpu"
 FULL = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=64k full "$0" && exec "$@"']
 """Runs a command with a full disk in the folder that is named first; needs user namespaces, and no rights."""
@@ -157,10 +159,21 @@ def small_files(place: Place) -> None:
 
 def hub_offline(place: Place) -> None:
     place.environment["HF_HUB_OFFLINE"] = "1"
+    place.arguments += ["--model", ON_HUB]
 
 
 def hub_unreachable(place: Place) -> None:
     place.environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    place.arguments += ["--model", ON_HUB]
+
+
+def no_such_model(place: Place) -> None:
+    place.arguments += ["--model", str(place.folder / "no-model")]
+
+
+def no_client(place: Place) -> None:
+    """The wheel alone asks no server."""
+    place.arguments += ["--server", "http://127.0.0.1:9"]
 
 
 def old_langchain(place: Place) -> None:
@@ -207,6 +220,8 @@ PLANTS: list[tuple[Plant, list[str], str]] = [
     (wrong_torch, ["torch"], f"pip install --force-reinstall {INDEX} torch==2.13.0"),
     (torch_for_gpus, ["torch"], f"pip install --force-reinstall {INDEX} torch==2.13.0"),
     (port_taken, ["port"], r"vllm-jina-embed serve CHECKPOINT --port \d+"),
+    (no_such_model, ["model"], ""),
+    (no_client, ["server"], r"pip install 'vllm-jina-embed\[client\]'"),
 ]
 """What is planted, the checks that see it, and the line that mends it."""
 
@@ -223,6 +238,17 @@ def test_nothing_is_wrong_where_nothing_is_planted(command: Path, place: Place) 
     done = place.run(command)
     assert problems(done) == []
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("variable", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}], ids=str)
+def test_a_silent_hub_alone_is_a_note(command: Path, place: Place, variable: dict[str, str]) -> None:
+    """The demo and folders need none."""
+    place.environment |= variable
+    place.arguments += ["--json", "--model", "demo"]
+    done = place.run(command)
+    assert problems(done) == []
+    found = {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert (found["hub"]["status"], found["model"]["status"]) == ("note", "ok")
 
 
 @pytest.mark.parametrize(("plant", "checks", "line"), PLANTS, ids=[plant.__name__ for plant, _, _ in PLANTS])

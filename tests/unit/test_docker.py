@@ -45,6 +45,8 @@ def faults(found: list[Instruction]) -> Iterator[str]:
         return
     if by_name["USER"].rest in ("root", "0") or names.index("USER") < max(place(names, "RUN")):
         yield "it runs as root, or builds as somebody else"
+    elif not any(f"--uid {by_name['USER'].rest} " in one.rest for one in found if one.name == "RUN"):
+        yield f"USER {by_name['USER'].rest} is not the number of the user that is made"
     yield from command_faults(by_name)
 
 
@@ -101,7 +103,8 @@ def test_both_builds_are_there() -> None:
     ("old", "new", "fault"),
     [
         ("FROM python:3.12-slim-bookworm", "FROM python:latest", "not pinned"),
-        ("USER embed", "USER root", "runs as root"),
+        ("USER 10001", "USER root", "runs as root"),
+        ("USER 10001", "USER embed", "is not the number"),
         ("COPY src src", "COPY sources src", "not there"),
         ("COPY src src", "COPY tests tests", "is ignored"),
         ("EXPOSE 8000 8001", "EXPOSE 8000", "listens on"),

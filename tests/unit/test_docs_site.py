@@ -154,6 +154,13 @@ def test_a_file_that_is_shown_keeps_its_fences() -> None:
     assert "exclude: true" in text
 
 
+def test_a_notebook_is_shown_as_its_cells() -> None:
+    text = site_hooks.shown("examples/19_images_to_answers.ipynb")
+    assert text.count("\n# From a folder of images to answers with citations\n") == 1
+    assert text.count("``````python\n") == text.count("\n``````\n") > 5
+    assert "cell_type" not in text
+
+
 def test_drawings_become_part_of_their_page() -> None:
     text = site_hooks.with_drawings("![The way](picture.svg)\n\n![a photo](sunset.png)", DOCS)
     assert text.startswith('<figure class="drawing"><svg')

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.support.sdk import Sdk
 
 SECRET = "xylophone of the minister"
-DURATION, USAGE = "gen_ai.client.operation.duration", "gen_ai.client.token.usage"
+DURATION, USAGE = "gen_ai.client.embeddings.duration", "gen_ai.client.embeddings.operation.input_tokens"
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_call_of_every_modality(embedder: JinaEmbedder, engines: list[FakeEngi
     assert tokens(engines) > 20
     assert without_times(sdk.numbers()) == {
         (DURATION, common | {(modality, "mixed")}): 1,
-        (USAGE, common | {("gen_ai.token.type", "input")}): (1, tokens(engines)),
+        (USAGE, common): (1, tokens(engines)),
         ("vllm_jina_embed.items", common | {(modality, "text")}): 2,
         ("vllm_jina_embed.items", common | {(modality, "image")}): 2,
         ("vllm_jina_embed.items", common | {(modality, "both")}): 1,
@@ -155,8 +155,8 @@ def test_a_reranker(engines: list[FakeEngine], sdk: Sdk, tmp_path: Path) -> None
         start = {"vllm_jina_embed.engine": "local", "vllm_jina_embed.row": row, "vllm_jina_embed.engine.restart": False}
         assert without_times(sdk.numbers()) == {
             ("vllm_jina_embed.engine.start.duration", frozenset(start.items())): 1,
-            (DURATION, common | {("vllm_jina_embed.modality", "text")}): 1,
-            (USAGE, common | {("gen_ai.token.type", "input")}): (1, tokens(engines)),
+            ("gen_ai.client.operation.duration", common | {("vllm_jina_embed.modality", "text")}): 1,
+            ("vllm_jina_embed.operation.input_tokens", common): (1, tokens(engines)),
             ("vllm_jina_embed.items", common | {("vllm_jina_embed.modality", "text")}): 3,
         }
         rerank = next(span for span in sdk.spans if span.name == f"rerank {reranker.model}")

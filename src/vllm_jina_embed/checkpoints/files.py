@@ -194,6 +194,19 @@ class Hub:
         folders = sorted(self.folder.glob("models--*"))
         return [path.name for path in folders if any((path / "snapshots").glob("*/*"))]
 
+    def holds(self, repository: str) -> bool:
+        """Return whether the cache has a whole model, in its newest revision: config.json and all of its weights."""
+        folder = self.folder / f"models--{repository.replace('/', '--')}"
+        try:
+            commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
+            found = Folder(folder / "snapshots" / commit)
+            index = optional_json(found, "model.safetensors.index.json") or {}
+            shards = set(index.get("weight_map", {}).values())
+            names = shards or {path.name for path in found.path.glob("*") if path.suffix in (".safetensors", ".bin")}
+        except (OSError, ConfigError, AttributeError, TypeError):  # no such folder, or files that nobody can read
+            return False
+        return bool(names) and all(found.find(name) for name in ("config.json", *names))
+
 
 def hub() -> Hub:
     """Return the hub as huggingface_hub's environment variables have it."""

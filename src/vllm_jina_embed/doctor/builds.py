@@ -17,9 +17,16 @@ NO_OPERATOR = "torchvision::nms does not exist"
 """What torchvision's build for CUDA says beside a torch for the CPU."""
 
 
-def check_vllm(around: Surroundings) -> Finding:
-    """Check which build of vLLM is installed, whether it is in range, fits the machine and can be imported."""
+def check_vllm(around: Surroundings, *, is_client: bool = False) -> Finding:
+    """Check which build of vLLM is installed, whether it is in range, fits the machine and can be imported.
+
+    Args:
+        around: What to look at.
+        is_client: Whether a server is asked, so that no engine need start here.
+    """
     site, builds = around.site, around.site.vllm_builds()
+    if not builds and is_client:
+        return Finding(check="vllm", status="absent", summary="not installed; a client of a server does not need it.")
     if not builds:
         summary = "not installed. Engines need it in this environment; clients of a server do not."
         command = vllm_line(cpu=not around.has_gpu)

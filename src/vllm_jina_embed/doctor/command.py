@@ -6,7 +6,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 
 from ..checkpoints.files import hub
@@ -18,24 +19,50 @@ from .disk import check_cache, check_temp
 from .engine import check_engine
 from .finding import Finding, Surroundings
 from .installed import Site
-from .network import check_hub, check_serve_port
+from .model import check_model, needs_hub
+from .network import HubAnswer, ask_hub, check_hub, check_serve_port
 from .plugin import check_plugin, check_runner
 from .probe import COMPANIONS
 from .probing import probe
 from .report import cleaned, count, write
+from .server import check_server
 
 Check = Callable[[], Finding]
 GPU_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 """Devices of NVIDIA's and AMD's drivers."""
+SLOW = {
+    "model": "Looking for the model ...",
+    "server": "Asking the server ...",
+    "engine": "Starting an engine on the demo checkpoint, 20 to 60 s (--quick leaves it out) ...",
+}
+"""What is shown while a check takes long."""
 
 
-def doctor(*, as_json: bool = False, quick: bool = False, port: int | None = None) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What somebody means to do with this installation, which is checked too.
+
+    Attributes:
+        quick: Whether to leave out the start of an engine.
+        port: Port of ``serve`` that should be free; None for its default, about which there is only a note.
+        model: A model that should be found.
+        server: URL of a server that should answer; with ``model``, what it should serve.
+        api_key: Key of the server.
+    """
+
+    quick: bool = False
+    port: int | None = None
+    model: str | None = None
+    server: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+
+def doctor(wanted: Wanted, *, as_json: bool = False) -> int:
     """Check this installation, write what was found to stdout, and return the exit code.
 
     Args:
+        wanted: What to check beside the installation.
         as_json: Whether to write JSON.
-        quick: Whether to leave out the start of an engine.
-        port: Port of ``serve`` that should be free; None for its default, about which there is only a note.
 
     Returns:
         0 where nothing is wrong, 1 where there is a problem.
@@ -43,11 +70,12 @@ def doctor(*, as_json: bool = False, quick: bool = False, port: int | None = Non
     site = Site()
     _progress("Importing torch and vLLM, if they are installed ...")
     around = Surroundings(site=site, probe=probe(stages(site)), environment=os.environ, has_gpu=has_gpu())
+    secrets = {**around.environment, "--api-key (API_KEY)": wanted.api_key or ""}
     findings = []
-    for name, check in checks(around, quick=quick, port=port):
-        if name == "engine":
-            _progress("Starting an engine on the demo checkpoint, 20 to 60 s (--quick leaves it out) ...")
-        findings.append(cleaned(run(name, check), around.environment))
+    for name, check in checks(around, wanted):
+        if name in SLOW:
+            _progress(SLOW[name])
+        findings.append(cleaned(run(name, check), secrets))
     _progress("")
     write(findings, sys.stdout, as_json=as_json)
     return 1 if count(findings, "problem") else 0
@@ -59,13 +87,19 @@ def stages(site: Site) -> list[str]:
     return [*torch, *(["vllm", "plugin", "runner"] if site.vllm_builds() else [])]
 
 
-def checks(around: Surroundings, *, quick: bool, port: int | None) -> Iterator[tuple[str, Check]]:
+def checks(around: Surroundings, wanted: Wanted) -> Iterator[tuple[str, Check]]:
     """Yield the checks with their names, in the order in which they are shown."""
+    model, server = wanted.model, wanted.server
+
+    @cache
+    def answer() -> HubAnswer:
+        return ask_hub(hub())
+
     yield "python", partial(check_python, around)
     yield "package", partial(check_package, around)
     for extra in extras_of(around):
         yield f"extra {extra}", partial(check_extra, around, extra)
-    yield "vllm", partial(check_vllm, around)
+    yield "vllm", partial(check_vllm, around, is_client=server is not None)
     yield "torch", partial(check_torch, around)
     yield "device", partial(check_device, around)
     yield "memory", partial(check_memory, around)
@@ -74,9 +108,15 @@ def checks(around: Surroundings, *, quick: bool, port: int | None) -> Iterator[t
     yield "compiler", partial(check_compiler, around)
     yield "cache", lambda: check_cache(around, hub().folder)
     yield "temp", partial(check_temp, around)
-    yield "hub", lambda: check_hub(around, hub())
-    yield "port", partial(check_serve_port, around, port)
-    if not quick:
+    if model is None or server is not None:  # a server has the files of what it serves itself
+        yield "hub", lambda: check_hub(around, answer())
+    else:
+        yield "hub", lambda: check_hub(around, answer(), is_needed=needs_hub(model, answer().hub))
+        yield "model", lambda: check_model(around, model, answer())
+    yield "port", partial(check_serve_port, around, wanted.port)
+    if server is not None:
+        yield "server", partial(check_server, around, server, api_key=wanted.api_key, model=model)
+    if not wanted.quick:
         yield "engine", partial(check_engine, around)
 
 

@@ -6,12 +6,13 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 
 from .._secrets import Secret, basic, split_login
 from ..checkpoints.files import Hub
 from ..errors import ConfigError
 from ..serve.command import check_port
-from .finding import Finding, Surroundings
+from .finding import Finding, Status, Surroundings
 
 SECONDS = 4.0
 """How long the hub may take to answer, name and connection included."""
@@ -19,40 +20,74 @@ HOST, PORT = "127.0.0.1", 8000
 """Defaults of ``serve``."""
 
 
-def check_hub(around: Surroundings, hub: Hub, *, seconds: float = SECONDS) -> Finding:
-    """Check that models can be had from the hub, or are in its cache.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubAnswer:
+    """What the hub answered, asked once.
+
+    Attributes:
+        hub: The hub as huggingface_hub has it.
+        endpoint: Its address without a login; "" where it is not a URL.
+        reason: Why it does not answer; "" where it does, or was not asked.
+        error: What is wrong with its address.
+    """
+
+    hub: Hub
+    endpoint: str
+    reason: str = ""
+    error: str = ""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing can be downloaded."""
+        return bool(self.hub.is_offline or self.reason or self.error)
+
+
+def ask_hub(hub: Hub, *, seconds: float = SECONDS) -> HubAnswer:
+    """Ask the hub, unless it is switched off.
 
     Args:
-        around: What to look at.
         hub: The hub as huggingface_hub has it.
         seconds: How long it may take to answer.
     """
-    cached = len(hub.cached())
-    held = f"{cached} model{'' if cached == 1 else 's'} in {hub.folder}"
     try:
         endpoint, login = split_login(hub.endpoint)
     except ConfigError as error:
-        return Finding(check="hub", status="problem", summary=f"HF_ENDPOINT: {error}", command="unset HF_ENDPOINT")
-    details = {"endpoint": endpoint, "is_offline": hub.is_offline, "cached": cached}
+        return HubAnswer(hub=hub, endpoint="", error=str(error))
+    reason = "" if hub.is_offline else unreachable(endpoint, login, seconds)
+    return HubAnswer(hub=hub, endpoint=endpoint, reason=reason)
+
+
+def check_hub(around: Surroundings, answer: HubAnswer, *, is_needed: bool = False) -> Finding:
+    """Say whether models can be had from the hub: a problem only where one is needed that nothing else has.
+
+    Args:
+        around: What to look at.
+        answer: What the hub answered.
+        is_needed: Whether a model was named that only the hub has.
+    """
+    hub = answer.hub
+    cached = len(hub.cached())
+    held = f"{cached} model{'' if cached == 1 else 's'} in {hub.folder}"
+    if answer.error:
+        summary = f"HF_ENDPOINT: {answer.error}"
+        return Finding(check="hub", status="problem", summary=summary, command="unset HF_ENDPOINT")
+    details = {"endpoint": answer.endpoint, "is_offline": hub.is_offline, "cached": cached}
+    if not answer.is_silent:
+        return Finding(check="hub", status="ok", summary=f"{answer.endpoint} answers; {held}.", details=details)
     if hub.is_offline:
-        summary = f"switched off by HF_HUB_OFFLINE; {held}."
-        command = "" if cached else "unset HF_HUB_OFFLINE"
-        mend = "" if cached else "Only the demo and folders work so: allow downloads, or copy models into the cache."
-        return Finding(
-            check="hub", status="note" if cached else "problem", summary=summary, mend=mend, command=command,
-            details=details,
-        )  # fmt: skip
-    reason = unreachable(endpoint, login, seconds)
-    if not reason:
-        return Finding(check="hub", status="ok", summary=f"{endpoint} answers; {held}.", details=details)
-    summary = f"{endpoint} cannot be reached: {reason}; {held}."
-    if cached:
-        mend = "What is in the cache works; this spares each start the wait for the hub."
-        command = "export HF_HUB_OFFLINE=1"
-        return Finding(check="hub", status="note", summary=summary, mend=mend, command=command, details=details)
-    mend = "Only the demo and folders work so: set HTTPS_PROXY, or HF_ENDPOINT for a mirror, or copy models there."
-    command = f"curl -sSI --max-time 10 {endpoint}"
-    return Finding(check="hub", status="problem", summary=summary, mend=mend, command=command, details=details)
+        summary, command = f"switched off by HF_HUB_OFFLINE; {held}.", "unset HF_HUB_OFFLINE"
+        ways = "allow downloads"
+    else:
+        summary = f"{answer.endpoint} cannot be reached: {answer.reason}; {held}."
+        command = f"curl -sSI --max-time 10 {answer.endpoint}"
+        ways = "set HTTPS_PROXY, or HF_ENDPOINT for a mirror"
+    status: Status = "problem" if is_needed else "note"
+    mend = f"Only the demo, folders and what is in the cache work so: {ways}, or copy models into the cache."
+    if cached and not is_needed:
+        mend, command = "What is in the cache works; doctor --model NAME says whether yours is there.", ""
+        if not hub.is_offline:
+            mend, command = f"{mend} This spares each start the wait for the hub.", "export HF_HUB_OFFLINE=1"
+    return Finding(check="hub", status=status, summary=summary, mend=mend, command=command, details=details)
 
 
 def unreachable(url: str, login: Secret | None, seconds: float) -> str:

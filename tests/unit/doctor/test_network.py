@@ -14,7 +14,7 @@ import pytest
 from vllm_jina_embed.checkpoints.files import Hub
 from vllm_jina_embed.doctor.finding import Surroundings
 from vllm_jina_embed.doctor.installed import Site
-from vllm_jina_embed.doctor.network import check_hub, check_serve_port
+from vllm_jina_embed.doctor.network import ask_hub, check_hub, check_serve_port
 from vllm_jina_embed.doctor.probing import Probe
 
 AROUND = Surroundings(site=Site([]), probe=Probe(), environment={})
@@ -68,44 +68,46 @@ def hub(endpoint: str, folder: Path, *, is_offline: bool = False) -> Hub:
 
 
 def test_a_hub_that_answers(endpoint: str, filled: Path) -> None:
-    finding = check_hub(AROUND, hub(endpoint, filled))
+    finding = check_hub(AROUND, ask_hub(hub(endpoint, filled)))
     assert (finding.status, finding.summary) == ("ok", f"{endpoint} answers; 1 model in {filled}.")
 
 
-@pytest.mark.parametrize(("status", "found"), [(404, "ok"), (401, "ok"), (407, "problem"), (503, "problem")])
+@pytest.mark.parametrize(("status", "found"), [(404, "ok"), (401, "ok"), (407, "note"), (503, "note")])
 def test_an_error_of_the_hub_itself_is_an_answer(
     answer: type[_Answer], endpoint: str, tmp_path: Path, status: int, found: str
 ) -> None:
     answer.status = status
-    assert check_hub(AROUND, hub(endpoint, tmp_path)).status == found
+    assert check_hub(AROUND, ask_hub(hub(endpoint, tmp_path))).status == found
 
 
 def test_a_login_is_used_and_not_shown(answer: type[_Answer], endpoint: str, tmp_path: Path) -> None:
-    finding = check_hub(AROUND, hub(endpoint.replace("://", "://me:hunter2secret@"), tmp_path))
+    finding = check_hub(AROUND, ask_hub(hub(endpoint.replace("://", "://me:hunter2secret@"), tmp_path)))
     assert finding.status == "ok"
     assert answer.seen == ["Basic bWU6aHVudGVyMnNlY3JldA=="]
     assert "hunter2secret" not in repr(finding)
 
 
 def test_an_endpoint_that_is_not_a_url(tmp_path: Path) -> None:
-    finding = check_hub(AROUND, hub("me:hunter2secret@mirror", tmp_path))
+    finding = check_hub(AROUND, ask_hub(hub("me:hunter2secret@mirror", tmp_path)))
     assert (finding.status, finding.command) == ("problem", "unset HF_ENDPOINT")
     assert "hunter2secret" not in repr(finding)
 
 
 @pytest.mark.parametrize("name", ["http://127.0.0.1:9", "http://no-such-name.invalid"])
 def test_a_hub_that_cannot_be_reached(name: str, tmp_path: Path, filled: Path) -> None:
-    """A problem where nothing is in the cache; else a note, with how not to wait for it."""
-    finding = check_hub(AROUND, hub(name, tmp_path / "empty"))
-    assert finding.status == "problem"
-    assert finding.command == f"curl -sSI --max-time 10 {name}"
-    note = check_hub(AROUND, hub(name, filled))
+    """A note: the demo and folders need none. A problem where a model was named that only the hub has."""
+    empty = ask_hub(hub(name, tmp_path / "empty"))
+    for is_needed, status in ((False, "note"), (True, "problem")):
+        finding = check_hub(AROUND, empty, is_needed=is_needed)
+        assert (finding.status, finding.command) == (status, f"curl -sSI --max-time 10 {name}")
+    note = check_hub(AROUND, ask_hub(hub(name, filled)))
     assert (note.status, note.command) == ("note", "export HF_HUB_OFFLINE=1")
+    assert check_hub(AROUND, ask_hub(hub(name, filled)), is_needed=True).status == "problem"
 
 
 def test_a_hub_that_says_nothing_is_not_waited_for(silent: str, tmp_path: Path) -> None:
     began = time.monotonic()
-    finding = check_hub(AROUND, hub(silent, tmp_path), seconds=0.3)
+    finding = check_hub(AROUND, ask_hub(hub(silent, tmp_path), seconds=0.3), is_needed=True)
     assert finding.status == "problem"
     assert time.monotonic() - began < 30
 
@@ -115,18 +117,24 @@ def test_a_name_that_is_looked_up_for_ever_is_not_waited_for(tmp_path: Path, mon
     done = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: done.wait(300))
     try:
-        finding = check_hub(AROUND, hub("http://slow-name.invalid", tmp_path), seconds=0.3)
+        finding = check_hub(AROUND, ask_hub(hub("http://slow-name.invalid", tmp_path), seconds=0.3))
         assert not done.is_set()
     finally:
         done.set()
-    assert finding.status == "problem"
+    assert finding.status == "note"
     assert "no answer within 0.3 s" in finding.summary
 
 
 def test_a_hub_that_is_switched_off(tmp_path: Path, filled: Path) -> None:
-    finding = check_hub(AROUND, hub("http://127.0.0.1:9", tmp_path / "empty", is_offline=True))
-    assert (finding.status, finding.command) == ("problem", "unset HF_HUB_OFFLINE")
-    assert check_hub(AROUND, hub("http://127.0.0.1:9", filled, is_offline=True)).status == "note"
+    """It is not asked."""
+    empty = ask_hub(hub("http://127.0.0.1:9", tmp_path / "empty", is_offline=True))
+    assert empty.is_silent
+    assert empty.reason == ""
+    for is_needed, status in ((False, "note"), (True, "problem")):
+        finding = check_hub(AROUND, empty, is_needed=is_needed)
+        assert (finding.status, finding.command) == (status, "unset HF_HUB_OFFLINE")
+    note = check_hub(AROUND, ask_hub(hub("http://127.0.0.1:9", filled, is_offline=True)))
+    assert (note.status, note.command) == ("note", "")
 
 
 def test_a_port_that_is_taken_and_one_that_is_free() -> None:

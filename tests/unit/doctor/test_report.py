@@ -11,6 +11,8 @@ import pytest
 
 from vllm_jina_embed.doctor import command
 from vllm_jina_embed.doctor.finding import Finding, Surroundings
+from vllm_jina_embed.doctor.installed import Site
+from vllm_jina_embed.doctor.probing import Probe
 from vllm_jina_embed.doctor.report import cleaned, plain, write
 
 FINDINGS = [
@@ -117,13 +119,34 @@ def test_a_check_that_fails_itself_hides_no_other() -> None:
 
 
 def test_quick_starts_no_engine(tmp_path: Path) -> None:
-    from vllm_jina_embed.doctor.installed import Site
-    from vllm_jina_embed.doctor.probing import Probe
-
     around = Surroundings(site=Site([str(tmp_path)]), probe=Probe(), environment={})
-    names = [name for name, _ in command.checks(around, quick=False, port=None)]
-    assert [name for name, _ in command.checks(around, quick=True, port=None)] == names[:-1]
+    names = [name for name, _ in command.checks(around, command.Wanted())]
+    assert [name for name, _ in command.checks(around, command.Wanted(quick=True))] == names[:-1]
     assert names[-1] == "engine"
+
+
+def test_a_model_and_a_server_are_checked_where_they_are_named(tmp_path: Path) -> None:
+    """What a server serves is looked for there, and neither on the hub nor in the cache of this machine."""
+    around = Surroundings(site=Site([str(tmp_path)]), probe=Probe(), environment={})
+
+    def added(**wanted: str) -> list[str]:
+        without = {name for name, _ in command.checks(around, command.Wanted())}
+        return [name for name, _ in command.checks(around, command.Wanted(**wanted)) if name not in without]
+
+    assert added() == []
+    assert added(model="demo") == ["model"]
+    assert added(server="http://a") == ["server"]
+    assert added(model="demo", server="http://a") == ["server"]
+
+
+def test_a_key_is_shown_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where a server's answer repeats it."""
+    wanted = command.Wanted(server="http://me:planted-word@127.0.0.1:9/planted-key", api_key="planted-key", quick=True)
+    assert "planted" not in repr(wanted).replace(repr(wanted.server), "")
+    command.doctor(wanted, as_json=True)
+    shown = capsys.readouterr().out
+    assert "planted" not in shown
+    assert '"check": "server"' in shown
 
 
 def test_a_gpu_is_seen_by_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
