@@ -17,6 +17,7 @@ from ._usage import SHELLS, Parser, PrintCompletion
 from .corpus.arguments import add_embed, add_search
 from .errors import ConfigError, EngineError, InputError, MissingExtraError, WriteError
 from .mcp.arguments import add_index, add_mcp
+from .ui.arguments import add_ui
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +62,7 @@ def _add_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     add_index(commands).set_defaults(command=_index)
     add_mcp(commands).set_defaults(command=_mcp)
     _add_serve(commands)
+    add_ui(commands).set_defaults(command=_ui)
 
 
 def _add_demo(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -153,6 +155,12 @@ def _mcp(options: argparse.Namespace) -> int:
     from .mcp.command import serve
 
     return serve(options)
+
+
+def _ui(options: argparse.Namespace) -> int:
+    from .ui.command import ui
+
+    return ui(options)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ pytestmark = [
 SOURCE = Path(sys.modules["vllm_jina_embed"].__file__ or "").parent
 SAFE = {
     "_forks.py", "late_interaction/qdrant_client.py", "engine/loop.py", "inputs/budget.py",
-    "mcp/server.py", "serve/renderer.py", "serve/command.py",
+    "mcp/server.py", "serve/renderer.py", "serve/command.py", "ui/searching.py",
 }  # fmt: skip
 """The helper itself, files whose tests of this are their own, and what only a server's process runs."""
 

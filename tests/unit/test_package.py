@@ -27,6 +27,7 @@ HEAVY = (
     "qdrant_client",
     "mteb",
     "mcp",
+    "nicegui",
 )
 
 

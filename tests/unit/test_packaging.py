@@ -67,7 +67,7 @@ def test_the_metadata_says_what_is_so() -> None:
 @pytest.mark.parametrize(
     ("is_", "planted", "fault"),
     [
-        ("chroma,postgres,mteb,mcp,telemetry,cli]", "chroma,postgres,mteb,telemetry,cli]", "extra all holds"),
+        ("chroma,postgres,mteb,mcp,ui,telemetry,cli]", "chroma,postgres,mteb,ui,telemetry,cli]", "extra all holds"),
         ("[langchain,llama-index,", "[vllm,langchain,llama-index,", "extra all holds"),
         ('qdrant = ["', 'store = ["', "extra qdrant is named"),
         ('server = ["vllm-jina-embed[client]"]', 'server = ["httpx"]', "extra server is not client"),

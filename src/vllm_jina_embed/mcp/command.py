@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TextIO
 
+from .._addresses import check_address
 from ..corpus.reports import Report, TerminalReport
 from ..embedder import JinaEmbedder
 from ..errors import ConfigError
@@ -39,7 +40,7 @@ def index(options: argparse.Namespace) -> int:
 
 def serve(options: argparse.Namespace) -> int:
     """Run the command mcp and return its exit code."""
-    from .http import check_address, serve_http
+    from .http import serve_http
     from .server import server_of
 
     given = [name for name in ("host", "port", "api_key", "allow_host") if getattr(options, name) not in (None, [])]
@@ -49,7 +50,7 @@ def serve(options: argparse.Namespace) -> int:
     host, port = options.host or "127.0.0.1", 8000 if options.port is None else options.port
     key = options.api_key if options.api_key is not None else os.environ.get(KEY_VARIABLE) or None
     if options.http:
-        check_address(host, key)
+        check_address(host, key, KEY_VARIABLE)
     bounds = {name: getattr(options, name) for name in BOUNDS if getattr(options, name) is not None}
     given_too = {name: getattr(options, name) for name in ("journal", "engine_kwargs", "read_files")}
     server = server_of(options.corpus, **given_too, **bounds)

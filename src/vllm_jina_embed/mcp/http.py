@@ -8,19 +8,15 @@ client reads at most 1 MiB of an event, and images may be more. No session is ke
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import secrets
-import socket
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
-from .._secrets import check_key
-from ..errors import ConfigError
+from .._addresses import check_address, is_local, listening, names_of, url_of
+from .arguments import KEY_VARIABLE
 
 PATH = "/mcp"
-LOCAL = ("127.0.0.1", "localhost", "[::1]")
-"""This machine, as a URL names it."""
 BODY_BYTES = 96 * 1024 * 1024
 """Longest body of a request: an image of 64 MiB as a data URI, and words."""
 SECONDS_TO_END = 5
@@ -56,27 +52,6 @@ class KeyCheck:
         return is_own and scheme.lower() == b"bearer"
 
 
-def check_address(host: str, api_key: str | None) -> None:
-    """Check that only this machine is served without a key.
-
-    Raises:
-        ConfigError: Others would be, or the key cannot stand in a header.
-    """
-    if check_key(api_key) is None and not is_local(host):
-        raise ConfigError(
-            f"host={host!r} can be reached from other machines, which needs a key: pass --api-key, or set "
-            "VLLM_JINA_EMBED_MCP_KEY."
-        )
-
-
-def is_local(host: str) -> bool:
-    """Tell whether an address to listen on is this machine's own, which no other reaches."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name, which leads wherever it leads
-        return False
-
-
 def app_of(server: Any, *, host: str = "127.0.0.1", api_key: str | None = None, allow_hosts: Sequence[str] = ()) -> Any:
     """Return the ASGI app of a server, which answers at ``/mcp``.
 
@@ -92,9 +67,8 @@ def app_of(server: Any, *, host: str = "127.0.0.1", api_key: str | None = None, 
     """
     from mcp.server.transport_security import TransportSecuritySettings
 
-    check_address(host, api_key)
-    names = [*LOCAL, *allow_hosts, *([host] if is_local(host) and ":" not in host else [])]
-    hosts = [pattern for name in names for pattern in (name, f"{name}:*")]
+    check_address(host, api_key, KEY_VARIABLE)
+    hosts = [pattern for name in names_of(host, tuple(allow_hosts)) for pattern in (name, f"{name}:*")]
     security = TransportSecuritySettings(
         enable_dns_rebinding_protection=is_local(host) or bool(allow_hosts),
         allowed_hosts=hosts,
@@ -134,25 +108,11 @@ def serve_http(
     import uvicorn
 
     app = app_of(server, host=host, api_key=api_key, allow_hosts=allow_hosts)
-    with _listening(host, port) as listening:
-        name = f"[{host}]" if ":" in host else host
+    with listening(host, port) as opened:
         told = "with a key" if api_key is not None else "this machine alone"
-        sys.stderr.write(f"Serving at http://{name}:{listening.getsockname()[1]}{PATH} ({told})\n")
+        sys.stderr.write(f"Serving at {url_of(host, opened.getsockname()[1])}{PATH} ({told})\n")
         sys.stderr.flush()
         config = uvicorn.Config(
             app, log_level="warning", timeout_graceful_shutdown=SECONDS_TO_END, ws="none", server_header=False
         )
-        uvicorn.Server(config).run(sockets=[listening])
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise ConfigError(f"host={host!r}, port={port} cannot be listened on ({error}).") from None
+        uvicorn.Server(config).run(sockets=[opened])

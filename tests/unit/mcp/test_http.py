@@ -27,9 +27,10 @@ from tests.support.images import encoded, noise
 from tests.support.in_memory import in_memory
 from tests.support.indexes import indexed
 from vllm_jina_embed import ConfigError
+from vllm_jina_embed._addresses import is_local
 from vllm_jina_embed.cli import main
 from vllm_jina_embed.mcp import server as server_module
-from vllm_jina_embed.mcp.http import app_of, is_local, serve_http
+from vllm_jina_embed.mcp.http import app_of, serve_http
 
 pytestmark = [pytest.mark.fire, pytest.mark.timeout(300)]
 
