@@ -104,7 +104,7 @@ STORES = {
     "parquet": Store("{folder}/out", "out", lambda folder: rows_of_files(folder / "out")),
     "lancedb": Store("lancedb://{folder}/db/pages", "db/pages.journal", lancedb_rows),
     "qdrant": Store("qdrant://{folder}/db/pages", "db/pages.journal", qdrant_rows, atol=1e-6),
-    "chroma": Store("chroma://{folder}/db/pages", "db/pages.journal", chroma_rows),
+    "chroma": Store("chroma://{folder}/db/pages", "db/pages.journal", chroma_rows, atol=1e-6),
     "postgres": Store(postgres_table, "journal", postgres_rows),
 }
 

@@ -12,7 +12,7 @@ from .destinations import Place, place_of
 from .entries import Columns
 from .folders import PdfEntries
 from .job import Job, Kinds, Stop, checked_shard, checked_vectors, positive
-from .journal import Journal
+from .journal import ERRORS, Journal
 from .kept import Check
 from .locking import locked, starting
 from .manifest import check_manifest, is_other, manifest_of
@@ -158,4 +158,5 @@ def _summary(job: Job) -> Summary:
         seconds=round(job.progress.seconds, 3),
         complete=job.complete,
         out=job.place.name,
+        errors_in=str(job.place.folder / ERRORS),
     )

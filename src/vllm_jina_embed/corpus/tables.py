@@ -160,7 +160,7 @@ def needs_columns(names: list[str], columns: Columns) -> None:
     Raises:
         ItemError: It has neither a column for texts nor one for images, or none for the ids that was named.
     """
-    shown = ", ".join(map(repr, names[:20]))
+    shown = ", ".join(repr(name[:60]) for name in names[:20])
     if columns.text not in names and columns.image not in names:
         raise ItemError(
             f"there is neither a column {columns.text!r} nor {columns.image!r}; there are {shown}. "
