@@ -55,7 +55,7 @@ def embed_corpus(
     Args:
         sources: Folders, files (images, texts, PDFs, JSONL, CSV, Parquet) and patterns.
         out: The folder of the corpus; or ``lancedb://DIR/TABLE``, ``qdrant://HOST:PORT/COLLECTION`` or
-            ``chroma://HOST:PORT/COLLECTION`` (servers), ``qdrant:///DIR/COLLECTION`` or ``chroma://DIR/COLLECTION``
+            ``chroma://HOST:PORT/COLLECTION`` (servers), ``qdrant://./DIR/COLLECTION`` or ``chroma://DIR/COLLECTION``
             (embedded), or ``postgresql://USER@HOST:PORT/DATABASE/TABLE``, each with a folder ``NAME.journal``.
         embedder: A ``JinaEmbedder``; it stays open.
         columns: How tables and PDFs are read, and what is kept of them.
