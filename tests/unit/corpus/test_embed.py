@@ -307,6 +307,16 @@ def test_another_setting_is_refused_by_name(
     assert list(rows(tmp_path / "out")) == ["a.txt#L1-1"]
 
 
+def test_a_table_without_the_columns_is_told_in_a_line(embedder: JinaEmbedder, tmp_path: Path) -> None:
+    """However long its first line is, which may be the text itself."""
+    (tmp_path / "a.csv").write_text("word " * 5000 + ",b\n1,2\n")
+    embed_corpus(tmp_path / "a.csv", tmp_path / "out", embedder=embedder)
+    (line,) = (tmp_path / "out" / "errors" / "part-00000.jsonl").read_text().splitlines()
+    message = json.loads(line)["message"]
+    assert len(message) < 300
+    assert message.endswith(" 'b'. Name one: --text COLUMN or --image COLUMN.")
+
+
 def test_a_default_that_is_passed_is_no_other_setting(embedder: JinaEmbedder, tmp_path: Path) -> None:
     """It was refused by the name of a type that no embedding has."""
     (tmp_path / "a.txt").write_text("a")
