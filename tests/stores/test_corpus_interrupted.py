@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 
 from tests.support import interrupted
+from tests.support.corpus_stores import one_server
 from tests.support.counted_run import FAULTS
 from tests.support.in_memory import write_folder
 from tests.support.interrupted import Rows, Runs, check_equal, check_errors, rows_of_files, unique
 from tests.support.large_corpus import Reasons, write_large
+from tests.support.postgres import table
 
 pytestmark = [pytest.mark.fire, pytest.mark.wide]
 
@@ -26,13 +29,13 @@ class Store:
     """A store.
 
     Attributes:
-        out: Its place, ``{folder}`` being a folder for it.
+        out: Its place, ``{folder}`` being a folder for it; or what makes one on a server.
         journal: Folder of the journal in that folder.
         rows: Returns what it holds.
         atol: How far the numbers of an embedding may be from those of the files: a store may make unit vectors anew.
     """
 
-    out: str
+    out: str | Callable[[], str]
     journal: str
     rows: Callable[[Path], Rows]
     atol: float = 0.0
@@ -69,10 +72,40 @@ def _payload(payload: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     return payload["id"], payload["page_content"], payload["metadata"]
 
 
+def chroma_rows(folder: Path) -> Rows:
+    chromadb = pytest.importorskip("chromadb")
+    collection = chromadb.PersistentClient(str(folder / "db")).get_collection("pages", embedding_function=None)
+    found = collection.get(include=["documents", "metadatas", "embeddings"])
+    columns = zip(found["ids"], found["documents"], found["metadatas"], found["embeddings"], strict=True)
+    return unique(
+        [
+            (name, text, {key: value for key, value in metadata.items() if key != "shard"}, np.array(rows, np.float32))
+            for name, text, metadata, rows in columns
+        ]
+    )
+
+
+def postgres_rows(folder: Path) -> Rows:
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(one_server().get_uri()) as connection:
+        rows = connection.execute("SELECT id, content, metadata, embedding::text FROM interrupted").fetchall()
+    return unique([(*row[:3], np.array(json.loads(row[3]), np.float32)) for row in rows])
+
+
+def postgres_table() -> str:
+    """Return a table of the tests' server that is not there yet."""
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(one_server().get_uri(), autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS interrupted CASCADE")
+    return table(one_server(), "interrupted")
+
+
 STORES = {
     "parquet": Store("{folder}/out", "out", lambda folder: rows_of_files(folder / "out")),
     "lancedb": Store("lancedb://{folder}/db/pages", "db/pages.journal", lancedb_rows),
     "qdrant": Store("qdrant://{folder}/db/pages", "db/pages.journal", qdrant_rows, atol=1e-6),
+    "chroma": Store("chroma://{folder}/db/pages", "db/pages.journal", chroma_rows, atol=1e-6),
+    "postgres": Store(postgres_table, "journal", postgres_rows),
 }
 
 
@@ -91,14 +124,14 @@ def reasons(folder: Path) -> Reasons:
 def runs_into(folder: Path, work: Path, store: Store) -> Runs:
     return Runs(
         source=folder / "corpus",
-        out=store.out.format(folder=work),
+        out=store.out.format(folder=work) if isinstance(store.out, str) else store.out(),
         journal=work / store.journal,
         model=str(folder / "model"),
         work=work,
         shard=SHARD,
         window=WINDOW,
         fake=True,
-        more=("--dimensions", "32"),
+        more=("--dimensions", "32", *(() if isinstance(store.out, str) else ("--journal", str(work / store.journal)))),
     )
 
 

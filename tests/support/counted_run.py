@@ -87,7 +87,7 @@ def _double(parts: ParquetParts, results: Any) -> None:
 
 def _be_silent(journal: Journal, result: Any) -> None:
     """Do not note a bad item that the embedder found."""
-    if result.error.kind != "long":
+    if result.error.kind != "long" or "max_length is" not in str(result.error):
         _NOTE(journal, result)
 
 

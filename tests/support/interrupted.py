@@ -62,8 +62,15 @@ class Runs:
 
     def embedded(self) -> int:
         """Return how many items the finished shards gave to the embedder."""
-        records = [json.loads(path.read_text()) for path in self.journal.glob("done/*.json")]
-        return sum(record["rows"] + record["kinds"].get("long", 0) for record in records)
+        total = 0
+        for path in self.journal.glob("done/*.json"):
+            record = json.loads(path.read_text())
+            lines = (self.journal / "errors" / f"part-{path.stem}.jsonl").read_text("utf-8").splitlines()
+            files = [
+                line for line in map(json.loads, lines) if line["kind"] == "long" and not of_tokens(line["message"])
+            ]
+            total += record["rows"] + record["kinds"].get("long", 0) - len(files)
+        return total
 
     def errors(self) -> dict[tuple[str, str], list[str]]:
         """Return the reasons of the bad items by id and kind."""
@@ -72,6 +79,11 @@ class Runs:
             for line in map(json.loads, path.open(encoding="utf-8")):
                 found.setdefault((line["id"], line["kind"]), []).append(line["message"])
         return found
+
+
+def of_tokens(message: str) -> bool:
+    """Tell whether an error of the kind ``long`` is the embedder's, not that of a file which is not read."""
+    return "max_length is" in message
 
 
 class Run:

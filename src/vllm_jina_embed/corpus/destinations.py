@@ -25,7 +25,7 @@ from .stored import RowStore
 _PLACE = re.compile(r"([a-z][a-z0-9+]*)://(.+)/([^/]+)")
 _SERVER = re.compile(r"[A-Za-z0-9.-]+:[0-9]+")
 FORMS = (
-    "a folder, lancedb://DIR/TABLE, qdrant://HOST:PORT/COLLECTION, qdrant:///DIR/COLLECTION, "
+    "a folder, lancedb://DIR/TABLE, qdrant://HOST:PORT/COLLECTION, qdrant://./DIR/COLLECTION, "
     "chroma://HOST:PORT/COLLECTION, chroma://DIR/COLLECTION or postgresql://USER@HOST:PORT/DATABASE/TABLE"
 )
 
@@ -80,6 +80,11 @@ def place_of(out: str | os.PathLike[str], journal: str | os.PathLike[str] | None
     if kind in ("qdrant", "qdrants") and (kind == "qdrants" or not where.startswith(("/", ".", "~"))):
         if "@" in where:
             raise ConfigError("out=... names a user, and a place is written down. Put the key in QDRANT_API_KEY.")
+        if kind == "qdrant" and ":" not in where.partition("/")[0]:
+            raise ConfigError(
+                f"out={name!r} names no port: a server is qdrant://HOST:PORT/{table}, Qdrant's own port being 6333; a "
+                f"folder is qdrant://./{where}/{table}."
+            )
         return _server(name, table, journal, url=f"{'https' if kind == 'qdrants' else 'http'}://{where}")
     if kind == "chroma" and _SERVER.fullmatch(where):
         return _server(name, table, journal, address=where)

@@ -12,7 +12,7 @@ from .destinations import Place, place_of
 from .entries import Columns
 from .folders import PdfEntries
 from .job import Job, Kinds, Stop, checked_shard, checked_vectors, positive
-from .journal import Journal
+from .journal import ERRORS, Journal
 from .kept import Check
 from .locking import locked, starting
 from .manifest import check_manifest, is_other, manifest_of
@@ -55,7 +55,7 @@ def embed_corpus(
     Args:
         sources: Folders, files (images, texts, PDFs, JSONL, CSV, Parquet) and patterns.
         out: The folder of the corpus; or ``lancedb://DIR/TABLE``, ``qdrant://HOST:PORT/COLLECTION`` or
-            ``chroma://HOST:PORT/COLLECTION`` (servers), ``qdrant:///DIR/COLLECTION`` or ``chroma://DIR/COLLECTION``
+            ``chroma://HOST:PORT/COLLECTION`` (servers), ``qdrant://./DIR/COLLECTION`` or ``chroma://DIR/COLLECTION``
             (embedded), or ``postgresql://USER@HOST:PORT/DATABASE/TABLE``, each with a folder ``NAME.journal``.
         embedder: A ``JinaEmbedder``; it stays open.
         columns: How tables and PDFs are read, and what is kept of them.
@@ -158,4 +158,5 @@ def _summary(job: Job) -> Summary:
         seconds=round(job.progress.seconds, 3),
         complete=job.complete,
         out=job.place.name,
+        errors_in=str(job.place.folder / ERRORS),
     )

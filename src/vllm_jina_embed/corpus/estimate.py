@@ -21,6 +21,7 @@ from .entries import Columns, Content, Entry, item_error
 from .folders import PdfEntries
 from .hours import hours_of
 from .job import Kinds, checked_vectors
+from .kinds import ItemError
 from .reports import duration, table
 from .sources import check_extras, entries, sources_of
 from .work import Vectors
@@ -102,10 +103,11 @@ def estimate_corpus(
     count = _Tokens(embedder)
     with PdfEntries() as pdfs:
         for entry in islice(entries(found, columns, pdfs, skip=skip), limit):
-            if entry.error is None and (items < STRIDE or items % STRIDE == 0) and len(tokens) < SAMPLE:
-                _sample(entry, count, tokens, loaded, errors)
-            if entry.error is not None:
-                errors[entry.error.kind] += 1
+            error = entry.error
+            if error is None and (items < STRIDE or items % STRIDE == 0) and len(tokens) < SAMPLE:
+                error = _sample(entry, count, tokens, loaded)
+            if error is not None:
+                errors[error.kind] += 1
             else:
                 items += 1
     mean = image_mean = None
@@ -147,9 +149,8 @@ def _sample(
     count: _Tokens,
     tokens: list[tuple[int, int] | None],
     loaded: Counter[str],
-    errors: Counter[str],
-) -> None:
-    """Load one entry, and note its tokens or its error."""
+) -> ItemError | None:
+    """Load one entry, and note its tokens or return its error."""
     assert entry.load is not None
     try:
         if entry.prepare is not None:
@@ -159,7 +160,8 @@ def _sample(
             tokens.append(count(content))
             loaded[content.kind] += 1
     except Exception as error:  # of one item
-        errors[item_error(error, "image").kind] += 1
+        return item_error(error, "image")
+    return None
 
 
 class _Tokens:

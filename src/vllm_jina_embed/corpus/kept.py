@@ -69,7 +69,7 @@ def _types(path: Path, kept: Iterable[str]) -> dict[str, Any]:
         schema = pq.read_schema(path)
         return dict(zip(schema.names, schema.types, strict=True))
     if suffix in CSV:
-        return dict.fromkeys(next(csv_rows(path))[2], pa.string())
+        return dict.fromkeys(next(csv_rows(path))[3], pa.string())
     rows: list[Mapping[str, Any]] = []
     with path.open("rb") as file:
         for line in file:

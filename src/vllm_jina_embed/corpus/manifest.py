@@ -44,7 +44,7 @@ def _vectors(embedder: Any, vectors: Vectors, shape: Shape) -> dict[str, Any]:
         "token_dimensions": shape.token_dimensions,
         "pool_factor": vectors.pool_factor,
         "dtype": shape.dtype,
-        "token_dtype": shape.token_dtype,
+        "token_dtype": shape.token_dtype if shape.token_dimensions is not None else None,
         "prompt_name": vectors.prompt_name,
         "normalize": settings.normalize,
         "truncate": settings.truncate,
@@ -86,6 +86,19 @@ def is_other(stored: Mapping[str, Any] | None, own: Mapping[str, Any]) -> bool:
     return stored is not None and any(stored.get(part) != own[part] for part in parts)
 
 
+def as_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a manifest under the names of what is passed: ``vectors`` and ``dtype`` stand for several."""
+    if "token_dimensions" not in values:
+        return dict(values)
+    shown = {name: value for name, value in values.items() if name not in ("token_dimensions", "token_dtype")}
+    has_embedding, has_tokens = (values.get(name) is not None for name in ("dimensions", "token_dimensions"))
+    kinds = "both" if has_embedding and has_tokens else "multi-vector" if has_tokens else "embedding"
+    dtype = values.get("dtype")
+    if has_tokens and dtype == "float32":  # of embeddings; multi-vectors are float16 unless it was passed
+        dtype = "float32" if values.get("token_dtype") == "float32" else None
+    return {"vectors": kinds, **shown, "dtype": dtype}
+
+
 def check_manifest(stored: Mapping[str, Any] | None, own: Mapping[str, Any], out: Path) -> None:
     """Check that a run would go on with the corpus that is there.
 
@@ -102,7 +115,9 @@ def check_manifest(stored: Mapping[str, Any] | None, own: Mapping[str, Any], out
         theirs, ours = stored.get(part), own[part]
         if not isinstance(theirs, dict):
             raise ConfigError(f"{str(out / MANIFEST)!r} is broken: {part} is not an object.")
-        if others := differences(theirs, ours, ours):
+        theirs, ours = as_options(theirs), as_options(ours)
+        names = [name for name in ours if name != "dtype" or theirs.get("vectors") == ours.get("vectors")]
+        if others := differences(theirs, ours, names):  # a type of other vectors says nothing
             raise ConfigError(
                 f"the corpus {str(out)!r} {what} {others}. Give another folder, pass its settings, or begin anew with "
                 "--overwrite."

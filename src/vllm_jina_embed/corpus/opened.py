@@ -46,7 +46,7 @@ def open_corpus(corpus: str | os.PathLike[str], *, journal: str | os.PathLike[st
     manifest = found.manifest()
     if manifest is None:
         missing = f"{str(place.folder)!r} is not a corpus: it has no {MANIFEST}"
-        raise ConfigError(f"{missing}. Make it: vllm-jina-embed embed --out {os.fspath(corpus)}")
+        raise ConfigError(f"{missing}. Make it: vllm-jina-embed embed SOURCE --out {os.fspath(corpus)}")
     table = manifest["items"].get("out")
     if place.table is None and table:
         raise ConfigError(f"{str(corpus)!r} is the journal of {table}: open that.")

@@ -62,7 +62,7 @@ class Pdf(Closing):
                 raise ItemError("the PDF has no page.", kind="empty") from None
             is_locked = "password" in str(error).lower()
             raise ItemError(
-                f"it cannot be read as a PDF ({error}).{' Unlock it first.' if is_locked else ''}",
+                f"it cannot be read as a PDF ({str(error).rstrip('.')}).{' Unlock it first.' if is_locked else ''}",
                 kind="locked" if is_locked else "pdf",
             ) from None
         except BaseException:

@@ -177,6 +177,7 @@ class Summary:
         seconds: How long it took.
         complete: Whether every shard is done that this run was to do.
         out: The corpus.
+        errors_in: Folder of the files that say of each item without a vector why.
     """
 
     rows: int
@@ -187,6 +188,7 @@ class Summary:
     seconds: float
     complete: bool
     out: str
+    errors_in: str
 
     def json(self) -> str:
         """Return it as a line of JSON."""
@@ -195,11 +197,12 @@ class Summary:
     def text(self) -> str:
         """Return it as lines for people, with a table of the errors."""
         rate = f" ({self.rows / self.seconds:.1f}/s)" if self.rows and self.seconds else ""
-        lines = [f"{self.rows} items embedded in {duration(self.seconds)}{rate}, {self.known} known: {self.out}"]
+        earlier = f", {self.known} by earlier runs" if self.known else ""
+        lines = [f"{self.rows} items embedded in {duration(self.seconds)}{rate}{earlier}: {self.out}"]
         if self.cut:
             lines.append(f"{self.cut} texts were longer than max_length and were cut.")
         if total := sum(self.errors.values()):
-            lines += [f"{total} items have no vector; errors/ says why:", table(self.errors)]
+            lines += [f"{total} items have no vector; {self.errors_in} says why:", table(self.errors)]
         if not self.complete:
             lines.append("Not everything is done. Run the same command again to go on.")
         return "\n".join(lines)

@@ -135,8 +135,11 @@ def search_corpus(
     item: Any = {"text": query} if image is None else {"image": os.fspath(image) if isinstance(image, Path) else image}
     has_embedding, has_tokens = (corpus.settings[name] is not None for name in ("dimensions", "token_dimensions"))
     embedding = tokens = None
-    if has_embedding:
-        (embedding,) = embedder.embed([item], prompt_name="query", on_error="raise", show_progress=False)
-    if has_tokens:
-        (tokens,) = embedder.embed_multi_vector([item], prompt_name="query", show_progress=False)
+    try:
+        if has_embedding:
+            (embedding,) = embedder.embed([item], prompt_name="query", on_error="raise", show_progress=False)
+        if has_tokens:
+            (tokens,) = embedder.embed_multi_vector([item], prompt_name="query", show_progress=False)
+    except InputError as error:  # about items[0], which the caller has not passed
+        raise error.at("query" if image is None else "image", 0) from None
     return corpus.search(embedding, multi_vector=tokens, count=count)

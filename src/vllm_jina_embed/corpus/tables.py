@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,9 @@ CSV = {".csv": ",", ".tsv": "\t"}
 LINE_BYTES = 128 * 1024 * 1024
 """Longest row of a table, which may hold an image."""
 KEPT_BYTES = 64 * 1024
-"""A longer row of JSON is read again when it is its turn, so that a shard of them does not fill the memory."""
+"""A longer row is read again when it is its turn, so that a shard of them does not fill the memory."""
+
+_RETURN = re.compile(rb"(?<=\r)(?!\n)")
 
 
 def json_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
@@ -90,26 +95,23 @@ def _short(data: bytes) -> bytes:
 
 def csv_entries(path: Path, source: str, columns: Columns) -> Iterator[Entry]:
     """Yield the rows of a CSV or TSV file, whose first line names the columns."""
-    size = regular_size(path, columns.media)
-    done = 0
+    regular_size(path, columns.media)
     rows = csv_rows(path)
     header = next(rows, None)
     if header is None:
         raise ItemError("the table is empty.", kind="empty")
-    names = header[2]
+    names = header[3]
     needs_columns(names, columns)
-    for number, end, values in rows:
-        place, part = f"{source}#L{number}", min(size, end) - done
-        done += part
-        if not any(values):
-            continue
-        yield _csv_entry(path, source, place, names, values, part, columns)
+    for number, start, end, values in rows:
+        if any(values):
+            yield _csv_entry(path, source, f"{source}#L{number}", names, values, (start, end), columns)
 
 
 def _csv_entry(
-    path: Path, source: str, place: str, names: list[str], values: list[str], size: int, columns: Columns
+    path: Path, source: str, place: str, names: list[str], values: list[str], span: tuple[int, int], columns: Columns
 ) -> Entry:
     row: Mapping[str, Any] = dict(zip(names, values, strict=False))
+    size = span[1] - span[0]
     try:
         if len(values) != len(names):
             raise ItemError(f"the row has {len(values)} fields; the first line has {len(names)}.", kind="row")
@@ -123,35 +125,59 @@ def _csv_entry(
         source=source,
         signature=_short(signature),
         size=size,
-        load=partial(content_of, row, columns, path.parent),
-        quick=not row.get(columns.image),
+        load=partial(_csv_again, path, *span, names, columns)
+        if size > KEPT_BYTES
+        else partial(content_of, row, columns, path.parent),
+        quick=size <= KEPT_BYTES and not row.get(columns.image),
     )
 
 
-def csv_rows(path: Path) -> Iterator[tuple[int, int, list[str]]]:
-    """Yield the number of the last line of each row, about where it ends in the file, and its fields."""
-    with path.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(_lines(file), delimiter=CSV[path.suffix.lower()])
-        end = 0
-        while True:
-            before = csv.field_size_limit(LINE_BYTES)  # of the whole process, so for this row alone
-            try:
-                values = next(reader, None)
-            except csv.Error as error:
-                raise ItemError(f"line {reader.line_num} is not CSV ({error}).", kind="row") from None
-            finally:
-                csv.field_size_limit(before)
-            if values is None:
-                return
-            end += sum(map(len, values)) + len(values)
-            yield reader.line_num, end, values
+def _csv_again(path: Path, start: int, end: int, names: list[str], columns: Columns) -> Content:
+    with path.open("rb") as file:
+        file.seek(start)
+        data = file.read(end - start)
+    (*_, values) = (row[3] for row in _csv_rows(BytesIO(data), CSV[path.suffix.lower()]))
+    return content_of(dict(zip(names, values, strict=False)), columns, path.parent)
 
 
-def _lines(file: Any) -> Iterator[str]:
-    while line := file.readline(LINE_BYTES + 1):
-        if len(line) > LINE_BYTES:
-            raise ItemError(f"a line has over {LINE_BYTES} characters.", kind="long")
-        yield line
+def csv_rows(path: Path) -> Iterator[tuple[int, int, int, list[str]]]:
+    """Yield the number of the last line of each row, where it begins and ends in the file, and its fields."""
+    with path.open("rb") as file:
+        yield from _csv_rows(file, CSV[path.suffix.lower()])
+
+
+def _csv_rows(file: Any, delimiter: str) -> Iterator[tuple[int, int, int, list[str]]]:
+    lines = _Lines(file)
+    reader = csv.reader(lines, delimiter=delimiter)
+    while True:
+        start = lines.end
+        before = csv.field_size_limit(LINE_BYTES)  # of the whole process, so for this row alone
+        try:
+            values = next(reader, None)
+        except csv.Error as error:
+            raise ItemError(f"line {reader.line_num} is not CSV ({error}).", kind="row") from None
+        finally:
+            csv.field_size_limit(before)
+        if values is None:
+            return
+        yield reader.line_num, start, lines.end, values
+
+
+class _Lines:
+    """Yields the lines of a file as text, whatever their ends are, and says where in the file the last one ended."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self.end = file, 0
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._file.readline(LINE_BYTES + 1):
+            if len(line) > LINE_BYTES:
+                raise ItemError(f"a line has over {LINE_BYTES} bytes.", kind="long")
+            for part in _RETURN.split(line):
+                text = part.removeprefix(codecs.BOM_UTF8) if self.end == 0 else part
+                self.end += len(part)
+                if part:
+                    yield text.decode("utf-8", "surrogateescape")
 
 
 def needs_columns(names: list[str], columns: Columns) -> None:
@@ -160,7 +186,7 @@ def needs_columns(names: list[str], columns: Columns) -> None:
     Raises:
         ItemError: It has neither a column for texts nor one for images, or none for the ids that was named.
     """
-    shown = ", ".join(map(repr, names[:20]))
+    shown = ", ".join(repr(name[:60]) for name in names[:20])
     if columns.text not in names and columns.image not in names:
         raise ItemError(
             f"there is neither a column {columns.text!r} nor {columns.image!r}; there are {shown}. "

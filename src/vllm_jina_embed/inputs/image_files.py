@@ -177,7 +177,7 @@ def unless_broken(name: str, step: Callable[..., Any], *values: Any, **options: 
     try:
         return step(*values, **options)
     except UnidentifiedImageError:
-        raise InputError(f"{name} is not an image that can be read; expected PNG, JPEG or WebP.") from None
+        raise InputError(f"{name} is not an image that can be read; expected one such as PNG, JPEG or WebP.") from None
     except InputError:
         raise
     except Exception as error:

@@ -50,6 +50,8 @@ def test_the_journal_and_the_table_of_each_form(
         ('postgresql://host/library/pages"; DROP', "a table's name has letters, digits and _"),
         ("postgresql://me:secret@host/library/pages", "PGPASSWORD"),
         ("qdrant://me:secret@host/pages", "QDRANT_API_KEY"),
+        ("qdrant://database/pages", r"a folder is qdrant://\./database/pages\."),
+        ("qdrant://a/b/pages", r"a folder is qdrant://\./a/b/pages\."),
     ],
 )
 def test_other_forms_and_passwords_are_refused(name: str, message: str) -> None:

@@ -299,7 +299,7 @@ def test_what_changed_is_computed_again_and_nothing_else(embedder: JinaEmbedder,
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"vectors": "both"}, "token_dimensions=None (here 64)"),
+        ({"vectors": "both"}, "vectors='embedding' (here 'both'). Give"),
         ({"dtype": "float16"}, "dtype='float32' (here 'float16')"),
         ({"prompt_name": "query"}, "prompt_name='passage' (here 'query')"),
         ({"rows_per_file": 3}, "rows_per_file=2 (here 3)"),
@@ -320,6 +320,32 @@ def test_another_setting_is_refused_by_name(
     assert rows(tmp_path / "out") == before
     embed_corpus(tmp_path / "a.txt", tmp_path / "out", **{**run, **options}, overwrite=True)
     assert list(rows(tmp_path / "out")) == ["a.txt#L1-1"]
+
+
+def test_a_table_without_the_columns_is_told_in_a_line(embedder: JinaEmbedder, tmp_path: Path) -> None:
+    """However long its first line is, which may be the text itself."""
+    (tmp_path / "a.csv").write_text("word " * 5000 + ",b\n1,2\n")
+    embed_corpus(tmp_path / "a.csv", tmp_path / "out", embedder=embedder)
+    (line,) = (tmp_path / "out" / "errors" / "part-00000.jsonl").read_text().splitlines()
+    message = json.loads(line)["message"]
+    assert len(message) < 300
+    assert message.endswith(" 'b'. Name one: --text COLUMN or --image COLUMN.")
+
+
+def test_a_default_that_is_passed_is_no_other_setting(embedder: JinaEmbedder, tmp_path: Path) -> None:
+    """It was refused by the name of a type that no embedding has."""
+    (tmp_path / "a.txt").write_text("a")
+    for options in ({}, {"dtype": "float32"}, {"vectors": "embedding"}):
+        summary = embed_corpus(tmp_path / "a.txt", tmp_path / "out", embedder=embedder, **options)  # type: ignore[arg-type]
+    assert (summary.rows, summary.known) == (0, 1)
+
+
+def test_the_type_of_multi_vectors_is_refused_as_it_was_passed(embedder: JinaEmbedder, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    run = {"embedder": embedder, "vectors": "both"}
+    embed_corpus(tmp_path / "a.txt", tmp_path / "out", **run)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"was made with dtype=None \(here 'float32'\)\. Give"):
+        embed_corpus(tmp_path / "a.txt", tmp_path / "out", **run, dtype="float32")  # type: ignore[arg-type]
 
 
 def test_another_model_is_refused_by_name(embedder: JinaEmbedder, tmp_path: Path) -> None:

@@ -46,9 +46,11 @@ def test_a_folder_is_counted(tmp_path: Path) -> None:
     rows = [{"id": str(number), "text": "the same text"} for number in range(100)]
     (tmp_path / "in" / "rows.jsonl").write_text("\n".join([*map(json.dumps, rows), "no row"]))
     (tmp_path / "in" / "a.png").write_bytes(encoded(noise(280, 280)))
+    (tmp_path / "in" / "broken.png").write_bytes(b"no image")  # found when it is loaded, and no item then
     embedder = JinaEmbedder("demo", dimensions=64)
     found = estimate_corpus(tmp_path / "in", tmp_path / "out", embedder=embedder, vectors="both")
-    assert (found.kinds["image"], found.errors) == (1, {"row": 1})
+    assert (found.kinds["image"], found.errors) == (1, {"row": 1, "image": 1})
+    assert found.items == 101
     assert found.bytes == pytest.approx((64 * 4 + 2 * 128 * found.tokens / 101) * 101, rel=0.02)
     assert found.hours is not None
     assert 0 < found.hours < 1e-3

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +127,18 @@ def test_a_table_of_large_rows_is_read_a_few_at_a_time(tmp_path: Path, monkeypat
         found = [part[1].text for part in loaded(listed) if isinstance(part, tuple)]  # type: ignore[union-attr]
     assert found == texts
     assert max(read) < 120_000
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_long_row_of_csv_is_not_kept_until_it_is_its_turn(end: str, tmp_path: Path) -> None:
+    """A shard of them would fill the memory of a run that goes on; quotes and line breaks stay what they are."""
+    long = 'He said "no", twice;' + end + "x" * 300_000 + " Größe "
+    rows = [["a", "short"], ["b", long], ["c", "two" + end + "lines"], ["d", long]]
+    with (tmp_path / "a.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, lineterminator=end).writerows([["id", "text"], *rows])
+    with PdfEntries() as pdfs:
+        listed = list(entries(sources_of(tmp_path / "a.csv"), Columns(), pdfs))
+        found = [[part[0].id, part[1].text] for part in loaded(listed) if isinstance(part, tuple)]  # type: ignore[union-attr]
+    assert found == rows
+    assert all(len(pickle.dumps(entry)) < 2000 for entry in listed)
+    assert abs(sum(entry.size for entry in listed) - (tmp_path / "a.csv").stat().st_size) < 20

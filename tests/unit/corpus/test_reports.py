@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -63,17 +64,27 @@ def test_elsewhere_there_are_lines_of_json() -> None:
 
 def test_the_end_has_a_table_of_errors() -> None:
     summary = Summary(
-        rows=90, known=7, errors={"empty": 3, "locked": 12}, cut=2, shards=1, seconds=9, complete=False, out="corpus"
+        rows=90,
+        known=7,
+        errors={"empty": 3, "locked": 12},
+        cut=2,
+        shards=1,
+        seconds=9,
+        complete=False,
+        out="lancedb://db/pages",
+        errors_in="db/pages.journal/errors",
     )
     assert summary.text().splitlines() == [
-        "90 items embedded in 9.0 s (10.0/s), 7 known: corpus",
+        "90 items embedded in 9.0 s (10.0/s), 7 by earlier runs: lancedb://db/pages",
         "2 texts were longer than max_length and were cut.",
-        "15 items have no vector; errors/ says why:",
+        "15 items have no vector; db/pages.journal/errors says why:",
         f"  locked  12  {KINDS['locked']}",
         f"  empty    3  {KINDS['empty']}",
         "Not everything is done. Run the same command again to go on.",
     ]
     assert json.loads(summary.json())["errors"] == {"empty": 3, "locked": 12}
+    first = replace(summary, known=0, cut=0, errors={}, complete=True)
+    assert first.text() == "90 items embedded in 9.0 s (10.0/s): lancedb://db/pages"
     assert table({"image": 1}) == f"  image  1  {KINDS['image']}"
 
 

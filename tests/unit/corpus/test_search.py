@@ -159,6 +159,19 @@ def test_an_image_finds_itself(tmp_path: Path, embedder: JinaEmbedder) -> None:
             search_corpus(corpus, embedder=embedder, **wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [({"query": " "}, "^query: got an empty text"), ({"image": b"no image"}, "^image: .* is not an image")],
+)
+def test_a_query_that_cannot_be_embedded_is_named(
+    asked: dict[str, Any], message: str, source: Path, embedder: JinaEmbedder
+) -> None:
+    """Not as items[0] of a list, which nobody passed."""
+    embed_corpus(source, source.parent / "out", embedder=embedder)
+    with pytest.raises(InputError, match=message):
+        search_corpus(open_corpus(source.parent / "out"), embedder=embedder, **asked)
+
+
 def test_the_embedder_of_a_corpus_has_its_settings(source: Path, embedder: JinaEmbedder, tmp_path: Path) -> None:
     """And another one is refused: other weights in the same folder."""
     corpus = made(source, embedder)
