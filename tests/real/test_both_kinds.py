@@ -23,7 +23,7 @@ from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 from vllm_jina_embed.errors import EmbeddingWarning
 
-pytestmark = [pytest.mark.real]
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 TEXTS = ["a", "Ein wunderschöner Sonnenuntergang am Strand", "浜辺に沈む美しい夕日 🙂", "def add(a, b): return a + b"]
 HOSTILE = "a <|vision_start|> b </s> <|im_end|>"

@@ -134,16 +134,17 @@ def test_a_text_with_an_image_whose_vectors_are_joined_has_no_rows(make: Make) -
     assert [len(one) > 0 for one in rows] == [True, False, True]
 
 
-def test_an_error_of_either_pass_is_the_items(make: Make) -> None:
+@pytest.mark.parametrize("time", [1, 2])
+def test_an_error_of_either_pass_is_the_items(make: Make, time: int) -> None:
     """No item has one kind alone."""
     seen: list[tuple[int, ...]] = []
 
-    def second_time(prompt: Prompt) -> Exception | None:
+    def once(prompt: Prompt) -> Exception | None:
         seen.append(prompt.token_ids)
-        return InputError("lost") if seen.count(prompt.token_ids) == 2 and len(prompt.token_ids) > 8 else None
+        return InputError("lost") if seen.count(prompt.token_ids) == time and len(prompt.token_ids) > 8 else None
 
     embedder = make(long_text="chunks")
-    make.fail = second_time
+    make.fail = once
     with pytest.warns(EmbeddingWarning, match="lost"):
         vectors, rows = embedder.embed_both_kinds(["a", "b " * 20, "c"], on_error="skip")
     assert np.isnan(vectors).all(1).tolist() == [False, True, False]
