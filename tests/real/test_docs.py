@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,11 +16,14 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from PIL import Image
 
 from tests.support.servers import RealServer, served
+from tests.support.shell_blocks import commands
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.rankers import RANKERS
 from vllm_jina_embed.checkpoints.registry import ROWS
+from vllm_jina_embed.cli import main
 
 pytestmark = pytest.mark.real
 
@@ -108,6 +112,44 @@ def test_the_curl_line_gives_a_vector(documented_server: RealServer) -> None:
     question = urllib.request.Request(url, data=body.encode(), headers={name: value})
     with urllib.request.urlopen(question, timeout=60) as answer:
         assert len(json.load(answer)["data"][0]["embedding"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("page", "starts", "written"),
+    [
+        ("quickstart", ["embed ~/documents --out corpus", "search corpus"], ["results.html"]),
+        ("corpus", ["embed ~/documents --out corpus", "search corpus"], ["corpus/manifest.json", "results.html"]),
+        ("corpus", ["embed ~/documents --out lancedb:", "search lancedb:"], ["database/pages.lance"]),
+        ("corpus", ["embed ~/documents --out chroma:"], ["database/chroma.sqlite3"]),
+        ("mcp", ["index ~/documents"], ["home/documents-index"]),
+    ],
+)
+def test_lines_of_a_shell_that_need_no_network_run(
+    page: str,
+    starts: list[str],
+    written: list[str],
+    demo_embedder: JinaEmbedder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As they stand, with the demo's model, on the engine that runs; ``tests/unit/test_shell_blocks.py`` reads all."""
+    documents = tmp_path / "home" / "documents"
+    documents.mkdir(parents=True)
+    (documents / "invoice.txt").write_text("The invoice from May. A shard is a part of a corpus.")
+    shutil.copy(ROOT / "docs" / "sunset.png", documents)
+    with Image.open(ROOT / "docs" / "sunset.png") as image:
+        image.convert("RGB").save(tmp_path / "photo.jpg")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    here = {"jinaai/jina-embeddings-v4-vllm-retrieval": "demo", "512": "128"}
+    found = list(commands(ROOT / "docs" / f"{page}.md"))
+    for start in starts:
+        lines = [words for words in found if " ".join(words).startswith(start)]
+        assert lines, start
+        for words in lines:
+            line = [os.path.expanduser(here.get(word, word)) for word in words]  # noqa: PTH111
+            assert main(line) == 0, words
+    assert [name for name in written if not (tmp_path / name).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from scripts.known_vectors import computed
 from tests.support.reference import distance
+from tests.support.servers import RealServer, served
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.doctor import known
 
@@ -49,3 +52,33 @@ def test_the_command_starts_an_engine_and_finds_nothing_wrong_with_it() -> None:
     assert findings["plugin"]["summary"] == "vLLM loads it."
     assert "Model Runner V1" in findings["runner"]["summary"]
     assert done.stderr == ""
+
+
+KEY = "open-sesame-01"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    with served("demo", tmp_path_factory.mktemp("server") / "log", "--api-key", KEY) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--api-key", KEY], "ok", "serves demo in float32; 1 - cosine to transformers' vectors is "),
+        (["--api-key", KEY, "--model", "demo"], "ok", "serves demo in float32"),
+        (["--api-key", KEY, "--model", "BAAI/bge-m3"], "problem", "expected BAAI/bge-m3"),
+        (["--api-key", "another-key"], "problem", "refuses the API key"),
+    ],
+)
+def test_the_command_asks_a_server(server: RealServer, arguments: list[str], status: str, said: str) -> None:
+    """And shows neither key."""
+    command = [sys.executable, "-m", "vllm_jina_embed.cli", "doctor", "--json", "--quick", "--server", server.url]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=1100)
+    findings: dict[str, Any] = {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert findings["server"]["status"] == status, findings["server"]
+    assert said in findings["server"]["summary"]
+    assert arguments[1] not in done.stdout
+    if status == "ok":
+        assert max(findings["server"]["details"]["distances"]) < 1e-5
