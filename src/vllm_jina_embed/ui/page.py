@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 STYLE = (Path(__file__).parent / "style.css").read_text("utf-8")
 MESSAGES = 5
 """Problems that are shown at the same time."""
+QUERY_CHARACTERS = 2000
 PICKED = 20
 """Files that are taken at once."""
 
@@ -35,7 +36,7 @@ class Page:
     def __init__(self, searcher: Searcher, shelf: Shelf, ready: asyncio.Task[None]) -> None:
         """Build the page in the client that is open."""
         self._searcher, self._shelf, self._ready = searcher, shelf, ready
-        self._busy = 0
+        self._busy = self._asked = 0
         ui.add_css(STYLE)
         ui.page_title("vllm-jina-embed")
         ui.query("html").props("lang=en")
@@ -69,7 +70,8 @@ class Page:
 
     def _search(self) -> None:
         with section("Search"):
-            self._query = ui.input(label="Search by words, in any language").props("outlined maxlength=2000")
+            self._query = ui.input(label="Search by words, in any language").props("outlined")
+            self._query.props["maxlength"] = QUERY_CHARACTERS
             self._query.classes("wide").on("keydown.enter", self._search_by_words)
             with ui.element("div").classes("line"):
                 button("Search", self._search_by_words, icon="search", main=True)
@@ -123,7 +125,7 @@ class Page:
         with self._list, ui.element("li") as row:
             if item.thumbnail is not None:
                 ui.element("img").props["src"] = data_of(item.thumbnail)
-            text("span", item.name if item.kind == "image" else f"{item.name}").classes("name")
+            text("span", item.name).classes("name")
 
             def remove() -> None:
                 self._shelf.remove(item.key)
@@ -138,7 +140,7 @@ class Page:
         self._count.set_text(f"{count} {'item' if count == 1 else 'items'}." if count else "")
 
     async def _search_by_words(self) -> None:
-        words = (self._query.value or "").strip()
+        words = (self._query.value or "").strip()[:QUERY_CHARACTERS]
         if not words:
             self.problem("Type what to search for first.")
             return
@@ -156,9 +158,11 @@ class Page:
         if self._searcher.corpus is None and not self._shelf.items:
             self.problem("There is nothing to search yet. Drop some texts and images first.")
             return
+        self._asked = number = self._asked + 1
         async with self.guarded("Searching ...", name):
             answer = await self._searcher.search(question, self._shelf, second_look=bool(self._look.value))
-            await self._results.show(answer, question, name)
+            if number == self._asked:  # nothing else was searched for meanwhile
+                await self._results.show(answer, question.text, name)
 
     # --- what is said -----------------------------------------------------------------------------------------------
 
