@@ -48,7 +48,8 @@ class Results:
             for number, (hit, image) in enumerate(zip(hits, images, strict=True), 1):
                 self._show(number, hit, image, words)
         best = f" The best: {name_of(hits[0])}." if hits else ""
-        self._told.set_text(f"{len(hits)} results for {name}.{best}")
+        count = "1 result" if len(hits) == 1 else f"{len(hits)} results"
+        self._told.set_text(f"{count} for {name}.{best}")
 
     async def _image(self, hit: Hit) -> bytes | InputError | None:
         if kind_of(hit) == "text":

@@ -65,7 +65,7 @@ def app_of(
             await searcher.aclose()
 
     async def page() -> None:
-        await _page(searcher, opened, ready[0])
+        await build(searcher, opened, ready[0])
 
     app = FastAPI(openapi_url=None, lifespan=lifespan)
     ui.run_with(
@@ -82,7 +82,7 @@ def app_of(
     return Guard(app, names=names, login=None if api_key is None else Login(api_key))
 
 
-async def _page(searcher: Searcher, shelves: Shelves, ready: asyncio.Task[None]) -> None:
+async def build(searcher: Searcher, shelves: Shelves, ready: asyncio.Task[None]) -> None:
     """Build the page of one person, who has items of their own."""
     from nicegui import context
 
