@@ -51,10 +51,12 @@ class Page:
         try:
             await asyncio.shield(self._ready)
         except Exception as error:
-            self._status.set_text("The engine could not start.")
             self.problem(self.told(error))
-            return
-        self._status.set_text("Ready.")
+        self._idle()
+
+    def _idle(self) -> None:
+        has_failed = self._ready.done() and (self._ready.cancelled() or self._ready.exception() is not None)
+        self._status.set_text("The engine could not start." if has_failed else "Ready.")
 
     # --- its parts --------------------------------------------------------------------------------------------------
 
@@ -101,6 +103,7 @@ class Page:
             on_rejected=lambda: self.problem(f"Not taken: at most {most} files at once, of at most 32 MiB each."),
         )
         upload.classes(f"wide upload {name}").props("flat bordered")
+        upload.on("failed", lambda: self.problem("A file could not be sent. Try again in a moment."), args=[])
 
     # --- what is done -----------------------------------------------------------------------------------------------
 
@@ -108,7 +111,7 @@ class Page:
         name = shown_name(str(event.file.name))
         async with self.guarded(f"Adding {name} ...", name):
             await self._put(await item_of(str(event.file.name), await event.file.read(), self._shelf.bounds))
-        event.sender.reset()
+        event.sender.run_method("removeUploadedFiles")  # reset would stop those that are still on their way
 
     async def _add_text(self) -> None:
         async with self.guarded("Adding the text ...", "Your text"):
@@ -124,7 +127,8 @@ class Page:
     def _show(self, item: Item) -> None:
         with self._list, ui.element("li") as row:
             if item.thumbnail is not None:
-                ui.element("img").props["src"] = data_of(item.thumbnail)
+                image = ui.element("img")
+                image.props["src"], image.props["alt"] = data_of(item.thumbnail), ""  # its name stands beside it
             text("span", item.name).classes("name")
 
             def remove() -> None:
@@ -149,7 +153,7 @@ class Page:
     async def _dropped_question(self, event: Any) -> None:
         name = shown_name(str(event.file.name))
         await self._ask(Question(image=await event.file.read()), name)
-        event.sender.reset()
+        event.sender.run_method("removeUploadedFiles")  # reset would stop those that are still on their way
 
     async def _search_by(self, hit: Any, name: str) -> None:
         await self._ask(Question(image=hit), name)
@@ -181,7 +185,7 @@ class Page:
         finally:
             self._busy -= 1
             if not self._busy:
-                self._status.set_text("Ready.")
+                self._idle()
 
     def told(self, error: Exception) -> str:
         """Return what a person is told: no path of this machine, and of a fault of ours its kind alone."""

@@ -187,6 +187,7 @@ async def test_an_engine_that_does_not_start_is_said(user: User, faults: Faults)
     await seen(client, "there is no memory.")
     await given(client, "a.txt", b"a text")
     await seen(client, "a.txt: there is no memory.")
+    await seen(client, "The engine could not start.")
 
 
 async def test_names_and_texts_are_never_html(user: User) -> None:
