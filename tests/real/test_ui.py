@@ -270,8 +270,10 @@ async def test_the_keyboard_alone_is_enough(chrome: Any, url: str) -> None:
 async def test_it_fits_and_can_be_read(
     chrome: Any, url: str, images: dict[str, Path], scheme: str, width: int, tmp_path: Path
 ) -> None:
-    """Nothing stands out to the right, and letters differ from the paper as WCAG AA asks; the temporary folder keeps
-    screenshots to look at."""
+    """Nothing stands out to the right, and letters differ from the paper as WCAG AA asks.
+
+    The temporary folder keeps screenshots to look at.
+    """
     options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
     someone = await (await person(chrome, url, **options)).open()
     await someone.pick(images["forest"])
