@@ -64,13 +64,13 @@ def app_of(
                 await ready[0]
             await searcher.aclose()
 
+    @ui.page("/")  # a root page would answer every unknown path
     async def page() -> None:
         await build(searcher, opened, ready[0])
 
     app = FastAPI(openapi_url=None, lifespan=lifespan)
     ui.run_with(
         app,
-        root=page,
         title="vllm-jina-embed",
         dark=None,
         tailwind=False,
