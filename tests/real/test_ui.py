@@ -267,8 +267,13 @@ async def test_the_keyboard_alone_is_enough(chrome: Any, url: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1280])
-async def test_it_fits_and_can_be_read(chrome: Any, url: str, images: dict[str, Path], scheme: str, width: int) -> None:
-    """Nothing stands out to the right, and letters differ from the paper as WCAG AA asks."""
+async def test_it_fits_and_can_be_read(
+    chrome: Any, url: str, images: dict[str, Path], scheme: str, width: int, tmp_path: Path
+) -> None:
+    """Nothing stands out to the right, and letters differ from the paper as WCAG AA asks.
+
+    The temporary folder keeps screenshots to look at.
+    """
     options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
     someone = await (await person(chrome, url, **options)).open()
     await someone.pick(images["forest"])
@@ -277,9 +282,11 @@ async def test_it_fits_and_can_be_read(chrome: Any, url: str, images: dict[str, 
     await someone.pick({"name": f"{'x' * 200}.png", "mimeType": "image/png", "buffer": b"no"})
     await someone.problem("xxx")
     await someone.search("a forest")
+    await someone.page.screenshot(path=tmp_path / "page.png", full_page=True)
     await check_size(someone.page, scheme)
     await someone.page.get_by_role("button", name="Where forest.png matches").click()
     await someone.page.get_by_role("dialog").locator("img").wait_for()
+    await someone.page.screenshot(path=tmp_path / "map.png", animations="disabled")
     await check_size(someone.page, scheme)
 
 

@@ -61,13 +61,15 @@ def command_faults(by_name: dict[str, Instruction]) -> Iterator[str]:
     except SystemExit:
         yield "the command does not know its options"
         return
-    ports = {str(options.port), str(options.health_port)}
+    probed = getattr(options, "health_port", None)
+    ports = {str(port) for port in (options.port, probed) if port is not None}
     if ports != set(by_name["EXPOSE"].rest.split()):
         yield f"EXPOSE {by_name['EXPOSE'].rest}, and it listens on {sorted(ports)}"
     if options.host != "0.0.0.0":
         yield f"nobody reaches {options.host} from outside"
     probe = by_name["HEALTHCHECK"].rest
-    if f":{options.health_port}/ready" not in probe or "--start-period" not in probe:
+    asked = f":{options.port}/favicon.ico" if probed is None else f":{probed}/ready"
+    if asked not in probe or "--start-period" not in probe:
         yield "HEALTHCHECK asks elsewhere, or does not wait for a start"
 
 
@@ -95,8 +97,8 @@ def test_a_dockerfile(path: Path) -> None:
     assert list(faults(found)) == []
 
 
-def test_both_builds_are_there() -> None:
-    assert [path.name for path in DOCKERFILES] == ["Dockerfile.cpu", "Dockerfile.gpu"]
+def test_every_image_is_there() -> None:
+    assert [path.name for path in DOCKERFILES] == ["Dockerfile.cpu", "Dockerfile.gpu", "Dockerfile.ui"]
 
 
 @pytest.mark.parametrize(
@@ -145,24 +147,33 @@ def services() -> dict[str, Any]:
 
 def test_every_service_of_the_compose_file(services: dict[str, Any]) -> None:
     """Each has a health check, a pinned image, and ports on this machine alone; volumes are declared."""
-    assert sorted(services["services"]) == ["qdrant", "server"]
+    assert sorted(services["services"]) == ["qdrant", "server", "ui"]
     for name, service in services["services"].items():
         assert service["healthcheck"]["test"][0] == "CMD", name
         assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
-        assert {volume.partition(":")[0] for volume in service["volumes"]} <= services["volumes"].keys()
+        assert {volume.partition(":")[0] for volume in service.get("volumes", ())} <= services["volumes"].keys()
         if "build" in service:
             assert (COMPOSE.parent / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
         else:
             assert PINNED.fullmatch(service["image"]), name
 
 
-def test_the_server_of_the_compose_file_is_the_image_of_the_dockerfile(services: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("name", "file"), [("server", "Dockerfile.cpu"), ("ui", "Dockerfile.ui")])
+def test_a_service_of_the_compose_file_is_the_image_of_its_dockerfile(
+    services: dict[str, Any], name: str, file: str
+) -> None:
     """The same ports and the same question to its health."""
-    found = {one.name: one for one in instructions(ROOT / "docker" / "Dockerfile.cpu")}
-    server = services["services"]["server"]
-    assert [port.rpartition(":")[2] for port in server["ports"]] == found["EXPOSE"].rest.split()
+    found = {one.name: one for one in instructions(ROOT / "docker" / file)}
+    service = services["services"][name]
+    assert [port.rpartition(":")[2] for port in service["ports"]] == found["EXPOSE"].rest.split()
     probe = found["HEALTHCHECK"].rest.partition("CMD ")[2]
-    assert ["CMD", *Instruction("CMD", probe).words] == server["healthcheck"]["test"]
+    assert ["CMD", *Instruction("CMD", probe).words] == service["healthcheck"]["test"]
+
+
+def test_the_page_of_the_compose_file_asks_its_server(services: dict[str, Any]) -> None:
+    (line,) = [one.words for one in instructions(ROOT / "docker" / "Dockerfile.ui") if one.name == "CMD"]
+    assert line == ["--server", "http://server:8000"]
+    assert services["services"]["ui"]["depends_on"] == {"server": {"condition": "service_healthy"}}
 
 
 def test_the_gpu_file_changes_services_that_are_there(services: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """ASGI middleware before the page: who may ask for what, and how much may be sent.
 
 A browser runs pages of others too, which may send requests here. So the ``Host`` must be a name of this server (DNS
-rebinding), and a request with an ``Origin`` must come from this page itself: a form, a script, a websocket. Only the
+rebinding), and a request with an ``Origin`` must come from this page itself: a form, a script, a websocket. Another
+site may link here, and embed nothing of the page. Only the
 paths of the page are passed on, and bodies are cut off at a bound before anything reads them.
 """
 
@@ -86,6 +87,8 @@ class Guard:
             return 421, "This page is not served by that name. See --allow-host."
         if len(origins) > 1 or (origins and not is_same(origins[0], hosts[0])):
             return 403, "Another page may not ask this one."
+        if is_embedded(scope):
+            return 403, "Another page may not show this one or parts of it."
         if scope["type"] == "websocket" and not origins:
             return 403, "A websocket must say where it comes from."
         path = scope["path"]
@@ -157,6 +160,13 @@ def is_same(origin: str, host: str) -> bool:
     except ValueError:  # half an IPv6 address
         return False
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+
+
+def is_embedded(scope: Scope) -> bool:
+    """Tell whether a browser says that another site asks, and not because somebody followed a link."""
+    site, mode, kind = (values(scope, name) for name in (b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"))
+    is_foreign = any(value in ("cross-site", "same-site") for value in site)
+    return is_foreign and (mode, kind) != (["navigate"], ["document"])
 
 
 async def refuse(scope: Scope, send: Send, status: int, reason: str) -> None:

@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 STYLE = (Path(__file__).parent / "style.css").read_text("utf-8")
 MESSAGES = 5
 """Problems that are shown at the same time."""
+QUERY_CHARACTERS = 2000
 PICKED = 20
 """Files that are taken at once."""
 
@@ -35,7 +36,7 @@ class Page:
     def __init__(self, searcher: Searcher, shelf: Shelf, ready: asyncio.Task[None]) -> None:
         """Build the page in the client that is open."""
         self._searcher, self._shelf, self._ready = searcher, shelf, ready
-        self._busy = 0
+        self._busy = self._asked = 0
         ui.add_css(STYLE)
         ui.page_title("vllm-jina-embed")
         ui.query("html").props("lang=en")
@@ -50,10 +51,12 @@ class Page:
         try:
             await asyncio.shield(self._ready)
         except Exception as error:
-            self._status.set_text("The engine could not start.")
             self.problem(self.told(error))
-            return
-        self._status.set_text("Ready.")
+        self._idle()
+
+    def _idle(self) -> None:
+        has_failed = self._ready.done() and (self._ready.cancelled() or self._ready.exception() is not None)
+        self._status.set_text("The engine could not start." if has_failed else "Ready.")
 
     # --- its parts --------------------------------------------------------------------------------------------------
 
@@ -69,7 +72,8 @@ class Page:
 
     def _search(self) -> None:
         with section("Search"):
-            self._query = ui.input(label="Search by words, in any language").props("outlined maxlength=2000")
+            self._query = ui.input(label="Search by words, in any language").props("outlined")
+            self._query.props["maxlength"] = QUERY_CHARACTERS
             self._query.classes("wide").on("keydown.enter", self._search_by_words)
             with ui.element("div").classes("line"):
                 button("Search", self._search_by_words, icon="search", main=True)
@@ -99,6 +103,7 @@ class Page:
             on_rejected=lambda: self.problem(f"Not taken: at most {most} files at once, of at most 32 MiB each."),
         )
         upload.classes(f"wide upload {name}").props("flat bordered")
+        upload.on("failed", lambda: self.problem("A file could not be sent. Try again in a moment."), args=[])
 
     # --- what is done -----------------------------------------------------------------------------------------------
 
@@ -106,7 +111,7 @@ class Page:
         name = shown_name(str(event.file.name))
         async with self.guarded(f"Adding {name} ...", name):
             await self._put(await item_of(str(event.file.name), await event.file.read(), self._shelf.bounds))
-        event.sender.reset()
+        event.sender.run_method("removeUploadedFiles")  # reset would stop those that are still on their way
 
     async def _add_text(self) -> None:
         async with self.guarded("Adding the text ...", "Your text"):
@@ -122,8 +127,9 @@ class Page:
     def _show(self, item: Item) -> None:
         with self._list, ui.element("li") as row:
             if item.thumbnail is not None:
-                ui.element("img").props["src"] = data_of(item.thumbnail)
-            text("span", item.name if item.kind == "image" else f"{item.name}").classes("name")
+                image = ui.element("img")
+                image.props["src"], image.props["alt"] = data_of(item.thumbnail), ""  # its name stands beside it
+            text("span", item.name).classes("name")
 
             def remove() -> None:
                 self._shelf.remove(item.key)
@@ -138,7 +144,7 @@ class Page:
         self._count.set_text(f"{count} {'item' if count == 1 else 'items'}." if count else "")
 
     async def _search_by_words(self) -> None:
-        words = (self._query.value or "").strip()
+        words = (self._query.value or "").strip()[:QUERY_CHARACTERS]
         if not words:
             self.problem("Type what to search for first.")
             return
@@ -147,7 +153,7 @@ class Page:
     async def _dropped_question(self, event: Any) -> None:
         name = shown_name(str(event.file.name))
         await self._ask(Question(image=await event.file.read()), name)
-        event.sender.reset()
+        event.sender.run_method("removeUploadedFiles")  # reset would stop those that are still on their way
 
     async def _search_by(self, hit: Any, name: str) -> None:
         await self._ask(Question(image=hit), name)
@@ -156,9 +162,11 @@ class Page:
         if self._searcher.corpus is None and not self._shelf.items:
             self.problem("There is nothing to search yet. Drop some texts and images first.")
             return
+        self._asked = number = self._asked + 1
         async with self.guarded("Searching ...", name):
             answer = await self._searcher.search(question, self._shelf, second_look=bool(self._look.value))
-            await self._results.show(answer, question, name)
+            if number == self._asked:  # nothing else was searched for meanwhile
+                await self._results.show(answer, question.text, name)
 
     # --- what is said -----------------------------------------------------------------------------------------------
 
@@ -177,7 +185,7 @@ class Page:
         finally:
             self._busy -= 1
             if not self._busy:
-                self._status.set_text("Ready.")
+                self._idle()
 
     def told(self, error: Exception) -> str:
         """Return what a person is told: no path of this machine, and of a fault of ours its kind alone."""

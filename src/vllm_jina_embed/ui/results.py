@@ -14,7 +14,7 @@ from ..inputs.encoding import jpeg
 from ..late_interaction import MaxSimMap
 from .parts import button, data_of, section, text
 from .ranking import Hit
-from .searching import MAP_SIDE, Answer, Question, Searcher
+from .searching import MAP_SIDE, Answer, Searcher
 from .shelf import Item
 
 SHOWN = 10
@@ -35,7 +35,7 @@ class Results:
             self._hits = ui.element("ol").classes("hits")
         self._dialog = ui.dialog()
 
-    async def show(self, answer: Answer, question: Question, name: str) -> None:
+    async def show(self, answer: Answer, words: str, name: str) -> None:
         """Show what a search found."""
         hits = answer.hits[:SHOWN]
         images = await asyncio.gather(*map(self._image, hits))
@@ -46,9 +46,10 @@ class Results:
                 text("li", stage)
         with self._hits:
             for number, (hit, image) in enumerate(zip(hits, images, strict=True), 1):
-                self._show(number, hit, image, question)
+                self._show(number, hit, image, words)
         best = f" The best: {name_of(hits[0])}." if hits else ""
-        self._told.set_text(f"{len(hits)} results for {name}.{best}")
+        count = "1 result" if len(hits) == 1 else f"{len(hits)} results"
+        self._told.set_text(f"{count} for {name}.{best}")
 
     async def _image(self, hit: Hit) -> bytes | InputError | None:
         if kind_of(hit) == "text":
@@ -58,7 +59,7 @@ class Results:
         except InputError as error:
             return error
 
-    def _show(self, number: int, hit: Hit, image: bytes | InputError | None, question: Question) -> None:
+    def _show(self, number: int, hit: Hit, image: bytes | InputError | None, words: str) -> None:
         name = name_of(hit)
         with ui.element("li").classes("hit"):
             text("h3", f"{number}. {name}")
@@ -68,14 +69,12 @@ class Results:
                 shown.props["src"], shown.props["alt"] = data_of(image), name
             elif image is not None:
                 text("p", f"The image cannot be shown: {image.reason}").classes("note")
-            words = hit.source.text
-            if words:
-                text("p", words[:CHARACTERS] + (" ..." if len(words) > CHARACTERS else "")).classes("words")
+            content = hit.source.text
+            if content:
+                text("p", content[:CHARACTERS] + (" ..." if len(content) > CHARACTERS else "")).classes("words")
             with ui.element("div").classes("line"):
-                if isinstance(image, bytes) and question.text and self._searcher.has_tokens:
-                    button(
-                        "Where it matches", lambda: self._open_map(hit, question.text), label=f"Where {name} matches"
-                    )
+                if isinstance(image, bytes) and words and self._searcher.has_tokens:
+                    button("Where it matches", lambda: self._open_map(hit, words), label=f"Where {name} matches")
                 button("Search by this", lambda: self._search_by(hit, name), label=f"Search by {name}")
 
     async def _open_map(self, hit: Hit, words: str) -> None:

@@ -64,13 +64,13 @@ def app_of(
                 await ready[0]
             await searcher.aclose()
 
+    @ui.page("/")  # a root page would answer every unknown path
     async def page() -> None:
-        await _page(searcher, opened, ready[0])
+        await build(searcher, opened, ready[0])
 
     app = FastAPI(openapi_url=None, lifespan=lifespan)
     ui.run_with(
         app,
-        root=page,
         title="vllm-jina-embed",
         dark=None,
         tailwind=False,
@@ -82,25 +82,27 @@ def app_of(
     return Guard(app, names=names, login=None if api_key is None else Login(api_key))
 
 
-async def _page(searcher: Searcher, shelves: Shelves, ready: asyncio.Task[None]) -> None:
+async def build(searcher: Searcher, shelves: Shelves, ready: asyncio.Task[None]) -> None:
     """Build the page of one person, who has items of their own."""
-    from nicegui import context, ui
+    from nicegui import context
 
     from .page import Page
 
     shelf = shelves.new()
-    if shelf is None:
-        ui.label(f"{shelves.most} pages are open, which is the most. Close one and load this page again.")
-        return
-
-    def close() -> None:
-        searcher.forget(shelf)
-        shelves.close(shelf)
-
-    client = context.client
-    client.on_delete(close)
     page = Page(searcher, shelf, ready)
-    client.on_connect(page.wait)
+
+    async def connected() -> None:
+        if shelves.enter(shelf):
+            await page.wait()
+        else:
+            page.problem(f"{shelves.most} pages are open, which is the most. Close one and load this page again.")
+
+    def left() -> None:
+        searcher.forget(shelf)
+        shelves.leave(shelf)
+
+    context.client.on_connect(connected)
+    context.client.on_delete(left)
 
 
 def serve(

@@ -79,21 +79,20 @@ class Shelf:
         bounds: How much there may be.
         items: What is there.
         embeddings: float32 ``(dimensions,)`` by the items' keys.
+        is_open: Whether its page is connected; else nothing is taken.
     """
 
     bounds: Bounds = field(default_factory=Bounds)
     items: dict[str, Item] = field(default_factory=dict)
     embeddings: dict[str, Floats] = field(default_factory=dict)
-    _is_closed: bool = False
+    is_open: bool = False
 
     def put(self, item: Item, embedding: Floats | None) -> None:
         """Add an item.
 
         Raises:
-            InputError: There is no room for it, or the page was closed meanwhile.
+            InputError: As ``check_room``.
         """
-        if self._is_closed:
-            raise InputError("the page was closed.")
         self.check_room(item.size)
         self.items[item.key] = item
         if embedding is not None:
@@ -103,8 +102,10 @@ class Shelf:
         """Check that there is room for one more item.
 
         Raises:
-            InputError: There is not; says how much there may be.
+            InputError: There is not, or the page is not open; says how much there may be.
         """
+        if not self.is_open:
+            raise InputError("the page is not open any more. Load it again.")
         if len(self.items) >= self.bounds.items:
             raise InputError(f"there are {len(self.items)} items; at most {self.bounds.items} are kept. Remove some.")
         held = sum(item.size for item in self.items.values())
@@ -119,7 +120,7 @@ class Shelf:
 
     def close(self) -> None:
         """Let go of everything; nothing can be added any more."""
-        self._is_closed = True
+        self.is_open = False
         self.items.clear()
         self.embeddings.clear()
 
@@ -172,7 +173,7 @@ def _thumbnail(data: bytes) -> bytes:
 
 @dataclass(slots=True, eq=False)
 class Shelves:
-    """The shelves of all pages that are open.
+    """The shelves of all pages that are connected; a page that was only loaded does not count.
 
     Attributes:
         most: How many there may be.
@@ -184,15 +185,19 @@ class Shelves:
     bounds: Bounds = field(default_factory=Bounds)
     open: set[Shelf] = field(default_factory=set)
 
-    def new(self) -> Shelf | None:
-        """Return an empty shelf for a page, or None if too many are open."""
-        if len(self.open) >= self.most:
-            return None
-        shelf = Shelf(self.bounds)
-        self.open.add(shelf)
-        return shelf
+    def new(self) -> Shelf:
+        """Return an empty shelf for a page that is loaded."""
+        return Shelf(self.bounds)
 
-    def close(self, shelf: Shelf) -> None:
+    def enter(self, shelf: Shelf) -> bool:
+        """Open the shelf of a page that is connected, and tell whether there was room for it."""
+        if shelf not in self.open and len(self.open) >= self.most:
+            return False
+        self.open.add(shelf)
+        shelf.is_open = True
+        return True
+
+    def leave(self, shelf: Shelf) -> None:
         """Let go of a page's items."""
         shelf.close()
         self.open.discard(shelf)

@@ -16,7 +16,7 @@ from vllm_jina_embed.ui.arguments import KEY_VARIABLE, SERVER_KEY_VARIABLE
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "gpu-box", "localhost.example"])
 def test_other_machines_need_a_key(host: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ui", "--host", host, "--no-open"]) == 2
+    assert main(["ui", "nowhere", "--host", host, "--no-open"]) == 2  # the corpus is not even looked for
     assert f"host={host!r} can be reached from other machines" in (said := capsys.readouterr().err)
     assert KEY_VARIABLE in said
 

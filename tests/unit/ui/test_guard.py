@@ -123,6 +123,24 @@ async def test_a_websocket_from_nowhere_is_closed() -> None:
     assert behind.seen == []
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "kind", "expected"),
+    [
+        ("none", "navigate", "document", 200),
+        ("same-origin", "cors", "empty", 200),
+        ("cross-site", "navigate", "document", 200),
+        ("cross-site", "navigate", "iframe", 403),
+        ("cross-site", "no-cors", "image", 403),
+        ("same-site", "no-cors", "script", 403),
+        ("cross-site", "cors", "document", 403),
+    ],
+)
+async def test_another_site_may_link_here_and_embed_nothing(site: str, mode: str, kind: str, expected: int) -> None:
+    """Each page that is loaded costs something, and a site could load many unseen."""
+    headers = {"sec_fetch_site": site, "sec_fetch_mode": mode, "sec_fetch_dest": kind}
+    assert status(await asked(Guard(Behind(), names=NAMES), **headers)) == expected
+
+
 async def test_any_name_is_good_where_a_key_is_all_that_counts() -> None:
     """The origin must still be the same page."""
     guard = Guard(Behind(), names=None)

@@ -24,7 +24,7 @@ def names(hits: list[Hit]) -> list[str]:
 
 def test_every_dropped_item_has_its_cosine() -> None:
     """Of vectors of any length; an item without an embedding is left out."""
-    shelf = Shelf()
+    shelf = Shelf(is_open=True)
     for name, vector in (("same", array(3, 4)), ("across", array(-4, 3)), ("against", array(-6, -8))):
         shelf.put(item(name), vector)
     shelf.put(item("none"), None)

@@ -40,7 +40,7 @@ def embedder(tmp_path: Path, engines: list[FakeEngine]) -> Iterator[JinaEmbedder
 
 @pytest.fixture
 async def shelf(embedder: JinaEmbedder) -> Shelf:
-    shelf = Shelf()
+    shelf = Shelf(is_open=True)
     for item in (await item_of("own.png", OTHER, Bounds()), text_item("my own words", Bounds())):
         shelf.put(item, (await embedder.aembed([item.content]))[0])
     return shelf
@@ -132,7 +132,7 @@ async def test_no_file_outside_the_corpus_is_read(embedder: JinaEmbedder, tmp_pa
 
 async def test_the_best_of_many_are_looked_at_again(embedder: JinaEmbedder, engines: list[FakeEngine]) -> None:
     """And what was computed for them once is kept."""
-    shelf, searcher = Shelf(), Searcher(embedder)
+    shelf, searcher = Shelf(is_open=True), Searcher(embedder)
     for number in range(CANDIDATES + 5):
         item = text_item(f"text number {number}", Bounds())
         shelf.put(item, (await embedder.aembed([item.content]))[0])

@@ -105,7 +105,7 @@ def item(number: int, size: int = 10) -> Item:
 
 
 def test_a_page_has_room_for_so_many_items_and_bytes() -> None:
-    shelf = Shelf(BOUNDS)
+    shelf = Shelf(BOUNDS, is_open=True)
     for number in range(2):
         shelf.put(item(number), np.ones(2, dtype=np.float32))
     with pytest.raises(InputError, match="1001 bytes"):
@@ -121,29 +121,33 @@ def test_a_page_has_room_for_so_many_items_and_bytes() -> None:
 
 
 def test_a_page_that_was_closed_takes_nothing_any_more() -> None:
-    """What was being embedded when it was closed is not kept."""
+    """Nor before it is connected; what was being embedded when it was closed is not kept."""
     shelves = Shelves(most=1)
     shelf = shelves.new()
-    assert shelf is not None
+    with pytest.raises(InputError, match="not open"):
+        shelf.put(item(1), None)
+    assert shelves.enter(shelf)
     shelf.put(item(1), np.ones(2, dtype=np.float32))
-    shelves.close(shelf)
+    shelves.leave(shelf)
     assert (shelf.items, shelf.embeddings, shelves.open) == ({}, {}, set())
-    with pytest.raises(InputError, match="was closed"):
+    with pytest.raises(InputError, match="not open any more"):
         shelf.put(item(2), None)
 
 
 def test_so_many_pages_are_open_and_each_has_its_own_items() -> None:
+    """Pages that are only loaded do not count, so that nobody keeps others out by loading many."""
     shelves = Shelves(most=2, bounds=BOUNDS)
-    first, second = shelves.new(), shelves.new()
-    assert first is not None
-    assert second is not None
-    assert shelves.new() is None
+    loaded = [shelves.new() for _ in range(100)]
+    first, second, third = loaded[:3]
+    assert [shelves.enter(shelf) for shelf in (first, second, third, first)] == [True, True, False, True]
     first.put(item(1), None)
     assert second.items == {}
     assert first.bounds == BOUNDS
-    shelves.close(first)
-    shelves.close(first)
-    assert shelves.new() is not None
+    shelves.leave(third)
+    assert not shelves.enter(third)
+    shelves.leave(first)
+    shelves.leave(first)
+    assert shelves.enter(third)
 
 
 def test_a_text_that_is_written_is_named_by_its_beginning() -> None:
