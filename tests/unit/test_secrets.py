@@ -165,9 +165,9 @@ def test_secrets_that_overlap_leave_nothing(secrets: list[str], text: str, hidde
 @pytest.mark.parametrize("unit", ["a", "\\", "%25", "&amp;", "\\u0061", "%&"])
 def test_hiding_takes_no_time(secret: str, unit: str) -> None:
     """Whatever a server sends: nothing in the pattern can match in many ways."""
-    begin = time.monotonic()
+    begin = time.thread_time()  # other work counts for nothing
     Hider([secret])(unit * (8000 // len(unit)))
-    assert time.monotonic() - begin < 5
+    assert time.thread_time() - begin < 5
 
 
 def test_an_answer_that_is_not_http_shows_no_key() -> None:

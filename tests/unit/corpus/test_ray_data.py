@@ -24,6 +24,8 @@ from vllm_jina_embed.corpus.entries import Columns
 from vllm_jina_embed.corpus.kinds import ItemError
 from vllm_jina_embed.corpus.ray_data import _tell, content, embed_dataset
 
+pytestmark = pytest.mark.wide  # each starts workers of Ray
+
 ROWS = 300
 BAD = {10: "empty", 20: "empty", 30: "image", 40: "image"}
 IMAGES = set(range(0, ROWS, 25)) - set(BAD)

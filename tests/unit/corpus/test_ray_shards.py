@@ -25,6 +25,8 @@ from vllm_jina_embed.corpus.entries import Columns
 from vllm_jina_embed.corpus.reports import Summary
 from vllm_jina_embed.errors import EngineError, WriteError
 
+pytestmark = pytest.mark.wide  # each starts workers of Ray
+
 COLUMNS = Columns(keep=("text", "year"))
 ROWS = 64
 TWO = RayActors(actors=2, num_gpus=0, num_cpus=1)

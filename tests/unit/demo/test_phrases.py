@@ -29,6 +29,7 @@ def test_a_name_splits_into_colour_and_thing() -> None:
         colour_and_thing("mauve star")
 
 
+@pytest.mark.wide  # hundreds of thousands of sentences
 @pytest.mark.parametrize("code", ["en", "de", "ja", "es", "zh"])
 def test_every_concept_has_texts_in_every_language(code: str) -> None:
     language = LANGUAGES[code]
@@ -41,6 +42,7 @@ def test_every_concept_has_texts_in_every_language(code: str) -> None:
             assert not [text for text in found if "{" in text or text != text.strip() or "  " in text]
 
 
+@pytest.mark.wide  # hundreds of thousands of sentences
 @pytest.mark.parametrize("code", list(LANGUAGES))
 def test_training_never_sees_a_held_out_text(code: str) -> None:
     trained = {text for c in CONCEPTS for texts in (training_queries, training_passages) for text in texts(c, code)}
@@ -48,6 +50,7 @@ def test_training_never_sees_a_held_out_text(code: str) -> None:
     assert not trained & held_out
 
 
+@pytest.mark.wide  # hundreds of thousands of sentences
 @pytest.mark.parametrize("code", list(LANGUAGES))
 def test_no_text_belongs_to_two_concepts(code: str) -> None:
     for texts in (training_queries, training_passages, new_queries, new_passages):
@@ -130,6 +133,7 @@ def test_a_word_brings_no_two_scenes_to_mind(code: str) -> None:
     assert len(words) == len(set(words))
 
 
+@pytest.mark.wide  # hundreds of thousands of sentences
 @pytest.mark.parametrize("code", list(LANGUAGES))
 def test_training_never_sees_40_of_the_phrases_by_hand(code: str) -> None:
     phrases = phrases_by_hand(code)
