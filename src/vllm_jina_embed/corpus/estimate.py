@@ -106,10 +106,8 @@ def estimate_corpus(
             error = entry.error
             if error is None and (items < STRIDE or items % STRIDE == 0) and len(tokens) < SAMPLE:
                 error = _sample(entry, count, tokens, loaded)
-            if error is not None:
-                errors[error.kind] += 1
-            else:
-                items += 1
+            errors.update([] if error is None else [error.kind])
+            items += error is None
     mean = image_mean = None
     if tokens and None not in tokens:
         mean, image_mean = (sum(numbers) / len(tokens) for numbers in zip(*filter(None, tokens), strict=True))
