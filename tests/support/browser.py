@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import re
@@ -117,8 +118,12 @@ class Person:
             return transfer;
         }"""
         transfer = await self.page.evaluate_handle(script, [name, kind, base64.b64encode(data).decode()])
-        await self.page.dispatch_event(f".upload.{to}", "dragover", {"dataTransfer": transfer})
-        await self.page.locator(f".upload.{to} .q-uploader__dnd").wait_for(state="attached")
+        place = self.page.locator(f".upload.{to} .q-uploader__dnd")
+        for _ in range(LIMIT // 100):  # it is not there while another file is on its way
+            await self.page.dispatch_event(f".upload.{to}", "dragover", {"dataTransfer": transfer})
+            if await place.count():
+                break
+            await asyncio.sleep(0.1)
         await self.page.dispatch_event(f".upload.{to} .q-uploader__dnd", "drop", {"dataTransfer": transfer})
 
     async def has_items(self, count: int) -> list[str]:

@@ -6,6 +6,7 @@ Images reach the browser inside the page's own messages, so no URL leads to any 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -103,6 +104,11 @@ class Page:
             on_rejected=lambda: self.problem(f"Not taken: at most {most} files at once, of at most 32 MiB each."),
         )
         upload.classes(f"wide upload {name}").props("flat bordered")
+        # Its button is an icon without a name. Remove when Quasar's uploader names it.
+        ui.run_javascript(
+            f"getElement({upload.id}).$el.querySelectorAll('.q-uploader__header .q-btn')"
+            f".forEach(one => one.setAttribute('aria-label', {json.dumps(label)}))"
+        )
         upload.on("failed", lambda: self.problem("A file could not be sent. Try again in a moment."), args=[])
 
     # --- what is done -----------------------------------------------------------------------------------------------

@@ -94,6 +94,16 @@ async def test_another_form_lets_nobody_in(body: bytes) -> None:
     assert behind.seen == []
 
 
+async def test_a_browser_says_where_the_form_comes_from() -> None:
+    """Under the policy no-referrer it says "null", which the guard takes for another page."""
+    guard, _ = guarded()
+    headers = dict((await asked(guard))[0]["headers"])
+    assert headers[b"referrer-policy"] == b"same-origin"
+    body, own = urlencode({"key": KEY}).encode(), "http://127.0.0.1:8080"
+    assert status(await asked(guard, "/key", method="POST", body=(body,), origin=own)) == 303
+    assert status(await asked(guard, "/key", method="POST", body=(body,), origin="null")) == 403
+
+
 async def test_another_page_cannot_send_the_form() -> None:
     guard, _ = guarded()
     body = urlencode({"key": KEY}).encode()
