@@ -27,6 +27,16 @@ STYLE = (Path(__file__).parent / "style.css").read_text("utf-8")
 MESSAGES = 5
 """Problems that are shown at the same time."""
 QUERY_CHARACTERS = 2000
+NAMED = """((upload, label) => upload.querySelectorAll('.q-uploader__header .q-btn').forEach(one => {
+    one.setAttribute('aria-label', label);
+    one.addEventListener('keydown', event => {
+        if (event.key !== 'Enter' && event.key !== ' ') return;
+        event.preventDefault();
+        event.stopPropagation();
+        one.querySelector('input[type=file]').click();
+    }, true);
+}))"""
+"""The button of Quasar's uploader has no name and no key opens it. Remove when Quasar does both."""
 PICKED = 20
 """Files that are taken at once."""
 
@@ -104,11 +114,7 @@ class Page:
             on_rejected=lambda: self.problem(f"Not taken: at most {most} files at once, of at most 32 MiB each."),
         )
         upload.classes(f"wide upload {name}").props("flat bordered")
-        # Its button is an icon without a name. Remove when Quasar's uploader names it.
-        ui.run_javascript(
-            f"getElement({upload.id}).$el.querySelectorAll('.q-uploader__header .q-btn')"
-            f".forEach(one => one.setAttribute('aria-label', {json.dumps(label)}))"
-        )
+        ui.run_javascript(f"{NAMED}(getElement({upload.id}).$el, {json.dumps(label)})")
         upload.on("failed", lambda: self.problem("A file could not be sent. Try again in a moment."), args=[])
 
     # --- what is done -----------------------------------------------------------------------------------------------
