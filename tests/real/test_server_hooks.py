@@ -24,8 +24,8 @@ from tests.support.image_files import image_files
 from tests.support.images import encoded, noise
 from vllm_jina_embed import ConfigError, InputError, settings
 from vllm_jina_embed.checkpoints.resolve import resolve
+from vllm_jina_embed.engine.local.answers import unit
 from vllm_jina_embed.engine.local.arguments import engine_arguments
-from vllm_jina_embed.engine.local.engine import _unit
 from vllm_jina_embed.engine.local.image_threads import ImageThreads
 from vllm_jina_embed.engine.plugin_contract import ROW_KEY, TOKENIZER_MODE
 from vllm_jina_embed.inputs.images import MediaPolicy, open_image
@@ -396,8 +396,8 @@ def test_a_vector_of_another_norm_is_refused() -> None:
     """Zeros among them, which are finite."""
     for vector in (np.zeros(4, np.float32), np.full(4, 0.6, np.float32)):
         with pytest.raises(InputError, match="norm"):
-            _unit(vector)
-    assert _unit(np.full(4, 0.5, np.float32)).sum() == 2
+            unit(vector)
+    assert unit(np.full(4, 0.5, np.float32)).sum() == 2
 
 
 def test_a_second_checkpoint_is_refused() -> None:
