@@ -1,5 +1,5 @@
 # make demo   text and images in one ranking, through LangChain and LlamaIndex on one vLLM engine; sets itself up
-# make test   lint, types, all tests without an engine, and those on the two engines that they share; sets itself up
+# make test   lint, types, tests without an engine, and those on the demo's, which they share; sets itself up
 # make test-wide  the light job, and tests with an engine or a server of their own: models, servers, kills, bfloat16
 # make test-models  every model of the table, and servers of it; an hour or more, for releases
 # make test-fire  every row of docs/security.md and docs/reliability.md: hostile input, kills, forks, full disks
@@ -38,7 +38,7 @@ $(DOCS)/.setup-docs: locks/docs.txt scripts/setup.py pyproject.toml
 demo: setup
 	@$(VENV)/bin/vllm-jina-embed demo
 
-# Two processes, each with its engines: most of a test run is waiting for engines that start.
+# Two processes, each with one engine: most of a test run is waiting for engines that start.
 test: lint types
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not wide and not models and not siege"
 

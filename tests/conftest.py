@@ -38,6 +38,12 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave what needs a second engine to the wide tests: ``make test`` shares that of the demo."""
+    if "random_embedder" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.wide)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run what takes long first, so that two processes end at the same time; with ``--cells`` what records alone."""

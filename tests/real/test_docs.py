@@ -33,6 +33,8 @@ CHAPTERS = [
     "Install", "First vectors", "Images", "One ranking", "Text and image together", "Queries by image", "Stores",
     "Caches", "Agents", "Errors", "Closing",
 ]  # fmt: skip
+FIRST = ("README", "quickstart", "langchain", "llama-index")
+"""Pages that everybody begins with; the others run in the wide tests."""
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^\s*(```|~~~)\s*(py|python)", re.MULTILINE | re.IGNORECASE)
 
@@ -90,7 +92,7 @@ def documented_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=pytest.mark.wide if page.stem in ("server", "scale") else (), id=page.stem)
+        pytest.param(page, marks=() if page.stem in FIRST else pytest.mark.wide, id=page.stem)
         for page in PAGES
         if blocks(page)
     ],

@@ -104,7 +104,8 @@ SAYS = {
         "the sum is the score: True",
     ],
 }
-WITH_SERVERS = ("12_served", "16_any_client")
+FIRST = tuple(name for name in EXAMPLES if name < "05")
+"""Those of the frameworks that everybody begins with; the others run in the wide tests."""
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def run(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.wide if name in WITH_SERVERS else ()) for name in EXAMPLES]
+    "name", [pytest.param(name, marks=() if name in FIRST else pytest.mark.wide) for name in EXAMPLES]
 )
 def test_an_example_shows_what_it_promises(
     name: str,

@@ -36,7 +36,7 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="session", params=["demo", "random"])
+@pytest.fixture(scope="session", params=["demo", pytest.param("random", marks=pytest.mark.wide)])
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[JinaEmbedder, Reference]]:
     """Each checkpoint's embedder with its reference."""
     if request.param == "demo":

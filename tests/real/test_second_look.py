@@ -29,7 +29,7 @@ from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
 from vllm_jina_embed.late_interaction import maxsim_map
 from vllm_jina_embed.pooling.quantization import DTYPES, calibrated
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600), pytest.mark.wide]  # thousands of comparisons
 
 SHORT = 4
 """Numbers of an embedding that the first stage keeps: too few to tell 77 concepts apart."""

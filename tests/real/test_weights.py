@@ -19,7 +19,7 @@ from tests.support.weights import check_weights
 from tests.support.xlm_roberta import make_xlm_roberta
 from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]  # each task in transformers too
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.support.corpus_stores import STORES
 from tests.support.in_memory import write_folder
 from vllm_jina_embed.corpus import open_corpus
 
-pytestmark = pytest.mark.fire
+pytestmark = [pytest.mark.fire, pytest.mark.wide]  # processes that are ended
 
 ROWS, SHARD = 200, 16
 

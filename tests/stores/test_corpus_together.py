@@ -21,6 +21,8 @@ from vllm_jina_embed.corpus.parquet_parts import Shape
 from vllm_jina_embed.corpus.qdrant import QdrantPoints
 from vllm_jina_embed.errors import WriteError
 
+pytestmark = pytest.mark.wide  # processes of their own
+
 ROWS, SHARD = 120, 8
 
 

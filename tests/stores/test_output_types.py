@@ -22,6 +22,8 @@ from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, unified_retriever
 
+pytestmark = pytest.mark.wide  # every store of both frameworks
+
 TEXTS = [f"text number {number} of twenty" for number in range(20)]
 QUESTION = "which of them"
 TYPES = ("float16", "int8", "uint8", "binary", "ubinary")

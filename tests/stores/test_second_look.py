@@ -31,6 +31,8 @@ from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
 from vllm_jina_embed.scoring.ranking import Ranked
 
+pytestmark = pytest.mark.wide  # every store of both frameworks
+
 SHOWN = [concept for concept in CONCEPTS if concept.startswith(("red", "blue"))][:10]
 TOLD = [f"A {concept}." for concept in SHOWN[5:] + [name for name in CONCEPTS if name.startswith("green")][:5]]
 CAPTIONS = [f"A {concept} is what nobody drew here." for concept in reversed(SHOWN)]

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.in_memory import write_folder
 
-pytestmark = pytest.mark.fire
+pytestmark = [pytest.mark.fire, pytest.mark.wide]  # processes that are ended
 
 ROWS, SHARD = 400, 16
 
