@@ -17,7 +17,8 @@ collect_ignore = (
     []
     if find_spec("pyarrow")
     else [
-        *("test_changed_files.py", "test_embed.py", "test_index_settings.py", "test_kills.py", "test_parts.py"),
+        *("test_changed_files.py", "test_embed.py", "test_index_settings.py", "test_kills.py"),
+        *("test_large_rows.py", "test_parts.py"),
         *("test_plan.py", "test_search.py"),
     ]
 )
