@@ -90,7 +90,14 @@ MAKERS: dict[str, Callable[[Path], Case]] = {
 }
 
 
-@pytest.fixture(scope="module", params=MAKERS)
+IN_EVERY_RUN = ("demo", "bge-m3")
+"""Both poolers; the others start an engine each for the same code, in ``make test-fire``."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in IN_EVERY_RUN else pytest.mark.siege) for name in MAKERS],
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     folder = tmp_path_factory.mktemp("both-kinds")
     with pytest.MonkeyPatch.context() as patch:
@@ -202,6 +209,7 @@ def test_what_the_cache_has_of_either_kind_is_not_asked_again(
     assert requests.take() == 0
 
 
+@pytest.mark.siege
 def test_prompts_in_chunks_and_questions_between_them(random_checkpoint: Path, random_reference: Reference) -> None:
     """Steps of 64 tokens cut long texts and images; questions overtake, and all have the vectors of transformers."""
     options = {"dtype": "float32", "max_num_batched_tokens": 64, "max_num_seqs": 8}

@@ -169,7 +169,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGTERM, marks=pytest.mark.siege), signal.SIGKILL])
 def test_no_process_outlives_the_application(
     how: signal.Signals, random_checkpoint: Path, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:

@@ -63,7 +63,7 @@ def out_of(name: str, folder: Path) -> str:
     return str(folder / "corpus") if name == "parquet" else f"{name}://{folder}/database/pages"
 
 
-@pytest.mark.parametrize("name", ["parquet", *STORES])
+@pytest.mark.parametrize("name", ["parquet", *(pytest.param(name, marks=pytest.mark.siege) for name in STORES)])
 def test_a_newcomer_finds_an_image_every_way(
     name: str, documents: Path, demo_embedder: JinaEmbedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -142,12 +142,14 @@ def run(installed: Path, work: Path, *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=1500)
 
 
+@pytest.mark.siege
 def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     done = run(installed, tmp_path, "demo", "--output", "out")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "out" / "report.html").stat().st_size > 100_000
 
 
+@pytest.mark.siege  # test_doctor_wheel.py plants its problems in every run
 def test_doctor_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     """The plugin that vLLM loads is the wheel's, and the engine gives the known vectors."""
     done = run(installed, tmp_path, "doctor", "--json", "--model", "demo")
