@@ -21,7 +21,7 @@ from vllm_jina_embed import JinaEmbedder, Placeholder, Slot
 from vllm_jina_embed.checkpoints.table.qwen_vl import END_OF_TEXT, GME
 from vllm_jina_embed.errors import ConfigError, InputError
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 FLOAT32 = {"engine_kwargs": {"dtype": "float32"}}
 LONG = "the quick brown fox " * 60

@@ -18,7 +18,7 @@ from vllm_jina_embed import JinaEmbedder, Slot, Special
 from vllm_jina_embed.checkpoints.table.encoders import MULTILINGUAL_E5_SMALL
 from vllm_jina_embed.engine.plugin_contract import POOLING_KEY
 
-pytestmark = [pytest.mark.real, pytest.mark.wide]
+pytestmark = [pytest.mark.real, pytest.mark.models]
 
 START, END = Special("<s>"), Special("</s>")
 
