@@ -27,21 +27,15 @@ STYLE = (Path(__file__).parent / "style.css").read_text("utf-8")
 MESSAGES = 5
 """Problems that are shown at the same time."""
 QUERY_CHARACTERS = 2000
-NAMED = """((upload, label) => {
-    const picks = '.q-uploader__header .q-btn:has(input[type=file])';
-    const name = () => upload.querySelectorAll(`${picks}, ${picks} input`).forEach(one => {
-        if (one.getAttribute('aria-label') !== label) one.setAttribute('aria-label', label);
-    });
-    name();
-    new MutationObserver(name).observe(upload, {childList: true, subtree: true});  // it is made anew at an upload
-    upload.addEventListener('keydown', event => {
-        const button = event.target.closest(picks);
-        if (!button || (event.key !== 'Enter' && event.key !== ' ')) return;
+NAMED = """((upload, label) => upload.querySelectorAll('.q-uploader__header .q-btn').forEach(one => {
+    one.setAttribute('aria-label', label);
+    one.addEventListener('keydown', event => {
+        if (event.key !== 'Enter' && event.key !== ' ') return;
         event.preventDefault();
         event.stopPropagation();
-        button.querySelector('input[type=file]').click();
+        one.querySelector('input[type=file]').click();
     }, true);
-})"""
+}))"""
 """The button of Quasar's uploader has no name and no key opens it. Remove when Quasar does both."""
 PICKED = 20
 """Files that are taken at once."""
