@@ -227,6 +227,7 @@ async def tab_to(page: Any, words: str) -> list[dict[str, Any]]:
     return passed
 
 
+@pytest.mark.siege  # fails: after a file was picked, Quasar's hidden input takes the focus, which is not seen
 async def test_the_keyboard_alone_is_enough(chrome: Any, url: str) -> None:
     """From the page's top to the map and back; every stop has a label and is seen."""
     someone = await (await person(chrome, url)).open()
