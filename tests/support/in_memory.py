@@ -41,3 +41,18 @@ def in_memory(
         _pool: ClassVar[EnginePool] = EnginePool(start)
 
     return InMemory
+
+
+class Make:
+    """Makes embedders whose engines live in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.engines: list[FakeEngine] = []
+        self.made: list[JinaEmbedder] = []
+        self.fail: Any = lambda prompt: None
+
+    def __call__(self, **settings: Any) -> JinaEmbedder:
+        embedder = in_memory(self.engines, fail=lambda prompt: self.fail(prompt))(self.folder, **settings)
+        self.made.append(embedder)
+        return embedder

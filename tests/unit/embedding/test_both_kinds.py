@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.fake_engine import FakeEngine
 from tests.support.images import noise
-from tests.support.in_memory import in_memory, write_folder
+from tests.support.in_memory import Make, write_folder
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.checkpoints.token_layer import TokenLayer
@@ -24,19 +23,8 @@ BOTH = {"text": "a fox", "image": noise(30, 40, 9)}
 ITEMS: list[Any] = ["a", noise(40, 30, 1), "b " * 20, [noise(30, 30, 2), noise(30, 30, 3)], "a"]
 
 
-class Make:
-    """Makes embedders whose engines live in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.engines: list[FakeEngine] = []
-        self.made: list[JinaEmbedder] = []
-        self.fail: Any = lambda prompt: None
-
-    def __call__(self, **settings: Any) -> JinaEmbedder:
-        embedder = in_memory(self.engines, fail=lambda prompt: self.fail(prompt))(self.folder, **settings)
-        self.made.append(embedder)
-        return embedder
+class Counting(Make):
+    """Counts what their engines are asked."""
 
     def take(self) -> int:
         """Return how many prompts there were since the last time."""
@@ -47,8 +35,8 @@ class Make:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    maker = Make(write_folder(tmp_path / "checkpoint"))
+def make(tmp_path: Path) -> Iterator[Counting]:
+    maker = Counting(write_folder(tmp_path / "checkpoint"))
     yield maker
     for embedder in maker.made:
         embedder.close()
@@ -77,7 +65,7 @@ def check(embedder: JinaEmbedder, items: list[Any], **options: Any) -> None:
         {"output_dtype": "ubinary"},
     ],
 )
-def test_both_kinds_are_those_of_two_calls(make: Make, options: dict[str, Any]) -> None:
+def test_both_kinds_are_those_of_two_calls(make: Counting, options: dict[str, Any]) -> None:
     embedder = make()
     check(embedder, ITEMS, **options)
     make.take()
@@ -85,7 +73,7 @@ def test_both_kinds_are_those_of_two_calls(make: Make, options: dict[str, Any]) 
     assert make.take() == len(ITEMS)
 
 
-async def test_a_call_can_be_awaited(make: Make) -> None:
+async def test_a_call_can_be_awaited(make: Counting) -> None:
     embedder = make()
     vectors, rows = await embedder.aembed_both_kinds(ITEMS)
     assert make.take() == len(ITEMS)
@@ -94,12 +82,12 @@ async def test_a_call_can_be_awaited(make: Make) -> None:
     assert [one.tobytes() for one in rows] == [one.tobytes() for one in right]
 
 
-def test_no_items_have_the_shapes_of_none(make: Make) -> None:
+def test_no_items_have_the_shapes_of_none(make: Counting) -> None:
     vectors, rows = make().embed_both_kinds([])
     assert (vectors.shape, rows) == ((0, 64), [])
 
 
-def test_bad_items_have_neither(make: Make) -> None:
+def test_bad_items_have_neither(make: Counting) -> None:
     """Those that cannot be read, and those that the engine refuses."""
     embedder = make()
     make.fail = lambda prompt: InputError("the engine refuses this item") if len(prompt.token_ids) > 15 else None
@@ -114,14 +102,14 @@ def test_bad_items_have_neither(make: Make) -> None:
     check(embedder, ["a", "b", "c"])
 
 
-def test_a_text_in_chunks_has_two_prompts(make: Make) -> None:
+def test_a_text_in_chunks_has_two_prompts(make: Counting) -> None:
     """The embedding of its chunks, and the rows of what is left when it is cut; the same as by two calls."""
     embedder = make(long_text="chunks", max_length=24)
     with pytest.warns(EmbeddingWarning, match="1 of 3"):
         check(embedder, ["a", LONG, "b"])
 
 
-def test_a_text_with_an_image_whose_vectors_are_joined_has_no_rows(make: Make) -> None:
+def test_a_text_with_an_image_whose_vectors_are_joined_has_no_rows(make: Counting) -> None:
     """And the others have both, of one pass where there is none of them."""
     embedder = make(fusion="mean")
     check(embedder, ITEMS)
@@ -135,7 +123,7 @@ def test_a_text_with_an_image_whose_vectors_are_joined_has_no_rows(make: Make) -
 
 
 @pytest.mark.parametrize("time", [1, 2])
-def test_an_error_of_either_pass_is_the_items(make: Make, time: int) -> None:
+def test_an_error_of_either_pass_is_the_items(make: Counting, time: int) -> None:
     """No item has one kind alone."""
     seen: list[tuple[int, ...]] = []
 
@@ -151,7 +139,7 @@ def test_an_error_of_either_pass_is_the_items(make: Make, time: int) -> None:
     assert [len(one) > 0 for one in rows] == [True, False, True]
 
 
-def test_questions_are_urgent(make: Make) -> None:
+def test_questions_are_urgent(make: Counting) -> None:
     embedder = make()
     embedder.embed_both_kinds(["a"], prompt_name="query")
     embedder.embed_both_kinds(["a"])
@@ -168,7 +156,7 @@ ONE_KIND = {
 
 
 @pytest.mark.parametrize(("fields", "message"), ONE_KIND.values(), ids=ONE_KIND.keys())
-def test_a_model_of_one_kind_is_refused(make: Make, fields: dict[str, Any], message: str) -> None:
+def test_a_model_of_one_kind_is_refused(make: Counting, fields: dict[str, Any], message: str) -> None:
     row = replace(JINA_V4, name="one kind", vectors_before={}, **fields)
     with pytest.raises(ConfigError, match=message):
         make(row=row).embed_both_kinds(["a"])

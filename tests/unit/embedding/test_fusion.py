@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.fake_engine import FakeEngine
 from tests.support.images import encoded, noise
-from tests.support.in_memory import in_memory, write_folder
+from tests.support.in_memory import Make, write_folder
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.checkpoints.description import Model
 from vllm_jina_embed.checkpoints.prompt_pieces import Slot, Special
@@ -29,21 +29,6 @@ TOGETHER: Model = replace(
     templates={**JINA_V4.templates, ("any", "both"): (Slot.TEXT, Special("<|im_end|>"), Slot.IMAGES)},
     vectors_before={},
 )
-
-
-class Make:
-    """Makes embedders whose engines live in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.engines: list[FakeEngine] = []
-        self.made: list[JinaEmbedder] = []
-        self.fail: Any = lambda prompt: None
-
-    def __call__(self, **settings: Any) -> JinaEmbedder:
-        embedder = in_memory(self.engines, fail=lambda prompt: self.fail(prompt))(self.folder, **settings)
-        self.made.append(embedder)
-        return embedder
 
 
 @pytest.fixture
