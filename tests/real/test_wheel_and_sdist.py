@@ -19,8 +19,8 @@ import pytest
 pytestmark = [pytest.mark.real, pytest.mark.wide, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
-PACKAGED = {".py", ".json", ".safetensors", ".tmpl", ".txt"}
-"""Kinds of files that the package has: modules, the demo's checkpoint and phrases, its report."""
+PACKAGED = {".py", ".json", ".safetensors", ".tmpl", ".txt", ".css"}
+"""Kinds of files that the package has: modules, the demo's checkpoint and phrases, its report, the page's style."""
 LOCAL = {"__pycache__", ".git", ".venv", ".env", ".pytest_cache", ".mypy_cache", ".ruff_cache", "demo-output", "site"}
 
 
