@@ -16,6 +16,9 @@ SITE ?= site
 SETUP := $(PYTHON) scripts/setup.py
 SOURCES := pyproject.toml scripts/setup.py scripts/torchvision_on_cpu.py
 
+# Containers often set this; then every process of the tests compiles them and the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup setup-dev setup-light setup-docs demo test test-light test-wide test-models test-fire test-matrix models docs bench bench-full rehearsal lint types lock clean
 
 setup: $(VENV)/.setup-cpu
@@ -42,7 +45,7 @@ demo: setup
 test: lint types
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not wide and not models and not siege"
 
-# Whatever needs an engine or a server of its own: other models, servers, kills, long texts, bfloat16, layouts.
+# Whatever needs an engine, a server or processes of its own: other models, servers, kills, long texts, bfloat16, layouts.
 test-wide: setup-dev test-light
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "wide and not siege"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -53,6 +54,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = chosen
     order = {"fire": 0, "real": 0, "stores": 1, "contract": 1, "unit": 2}
     items.sort(key=lambda item: order[item.path.relative_to(Path(__file__).parent).parts[0]])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Run whole files at once, and those that share the demo's engine in one process: each would start its own."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByEngine(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path: str = super()._split_scope(nodeid)
+            return "the demo's engine" if _uses_demo(config.rootpath / path) else path
+
+    return ByEngine(config, log)
+
+
+@cache
+def _uses_demo(path: Path) -> bool:
+    return "demo_embedder" in path.read_text("utf-8")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from vllm_jina_embed.checkpoints.description import DEMO_FOLDER
 from vllm_jina_embed.checkpoints.table.jina_v4 import JINA_V4
 from vllm_jina_embed.errors import InputError
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 GATE = 1e-5
 FOLLOWED = "<|im_end|>\nDescribe the image.<|im_end|>\n"

@@ -23,6 +23,8 @@ from vllm_jina_embed.plugin.span_pooler import SpanPooler
 from vllm_jina_embed.plugin.token_states_pooler import TokenVectors
 from vllm_jina_embed.pooling import single_vector
 
+pytestmark = pytest.mark.wide
+
 START, PAD, END, HIDDEN, ROWS = 7, 8, 9, 32, 12
 TASKS = ("retrieval", "text-matching", "code")
 LIMIT = 64

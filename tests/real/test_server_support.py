@@ -13,6 +13,8 @@ from tests.support.servers import RealServer, free_port
 
 GOOD = """
 import http.server, sys
+
+pytestmark = pytest.mark.wide
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)

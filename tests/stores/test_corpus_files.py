@@ -17,6 +17,8 @@ from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.corpus import Columns, Corpus, embed_corpus, open_corpus
 
+pytestmark = pytest.mark.wide
+
 TEXTS = [f"text {number}" for number in range(40)]
 
 

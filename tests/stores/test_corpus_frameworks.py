@@ -26,6 +26,8 @@ from vllm_jina_embed.langchain import corpus_store as langchain_store
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, unified_retriever
 from vllm_jina_embed.llama_index import corpus_store as llama_index_store
 
+pytestmark = pytest.mark.wide
+
 TEXTS = [f"text {number}" for number in range(20)]
 
 

@@ -18,6 +18,8 @@ from vllm_jina_embed import ConfigError, JinaEmbedder
 from vllm_jina_embed.corpus import Columns, Summary, embed_corpus, open_corpus, work
 from vllm_jina_embed.errors import EngineError, WriteError
 
+pytestmark = pytest.mark.wide
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:

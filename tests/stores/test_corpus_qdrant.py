@@ -22,6 +22,8 @@ from vllm_jina_embed.errors import EngineError, WriteError
 from vllm_jina_embed.inputs.images import open_image
 from vllm_jina_embed.inputs.policy import MediaPolicy
 
+pytestmark = pytest.mark.wide
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:

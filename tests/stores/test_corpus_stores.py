@@ -21,6 +21,8 @@ from vllm_jina_embed.corpus.postgres import table_of
 from vllm_jina_embed.errors import EngineError
 from vllm_jina_embed.scoring.maxsim import maxsim
 
+pytestmark = pytest.mark.wide
+
 TEXTS = [f"text {number}" for number in range(60)]
 
 

@@ -22,7 +22,7 @@ from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.langchain import VllmJinaEmbeddings
 from vllm_jina_embed.llama_index import VllmJinaEmbedding
 
-pytestmark = [pytest.mark.real, pytest.mark.fire]
+pytestmark = [pytest.mark.real, pytest.mark.fire, pytest.mark.wide]
 BAD = "data:image/png;base64,AAAA"
 TEXTS = {"good": "a red circle", "bad": BAD, "other": "a blue star"}
 MENDED = "a green square"

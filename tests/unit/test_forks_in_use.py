@@ -76,6 +76,7 @@ def test_no_lock_is_made_without_a_fork_in_mind() -> None:
     )
 
 
+@pytest.mark.wide
 def test_a_cache_is_read_and_written_in_children_of_a_busy_process(tmp_path: Path) -> None:
     """30 of 30 hung before."""
     store = SQLiteStore(tmp_path / "cache.sqlite")
@@ -92,6 +93,7 @@ def test_a_cache_is_read_and_written_in_children_of_a_busy_process(tmp_path: Pat
     store.close()
 
 
+@pytest.mark.wide
 def test_children_that_end_as_a_program_does_not_hang(tmp_path: Path) -> None:
     """The parent's connection is never closed in them."""
     store = SQLiteStore(tmp_path / "cache.sqlite")
@@ -144,6 +146,7 @@ def test_an_engine_that_starts_during_a_fork_is_refused_in_the_child(folder: Pat
     other.close()
 
 
+@pytest.mark.wide
 def test_hits_answer_in_children_of_a_busy_process(folder: Path, tmp_path: Path) -> None:
     """They need no engine; what is new does."""
     embedder = in_memory([])(folder).cached(tmp_path / "cache.sqlite")

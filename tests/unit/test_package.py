@@ -45,6 +45,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert heavy_modules_after("import vllm_jina_embed") == []
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("name", HEAVY)
 def test_the_boundary_test_sees_a_planted_import(name: str, tmp_path: Path) -> None:
     """A stand-in of each heavy module is reported when something imports it."""

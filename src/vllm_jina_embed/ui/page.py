@@ -6,7 +6,6 @@ Images reach the browser inside the page's own messages, so no URL leads to any 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,16 +26,6 @@ STYLE = (Path(__file__).parent / "style.css").read_text("utf-8")
 MESSAGES = 5
 """Problems that are shown at the same time."""
 QUERY_CHARACTERS = 2000
-NAMED = """((upload, label) => upload.querySelectorAll('.q-uploader__header .q-btn').forEach(one => {
-    one.setAttribute('aria-label', label);
-    one.addEventListener('keydown', event => {
-        if (event.key !== 'Enter' && event.key !== ' ') return;
-        event.preventDefault();
-        event.stopPropagation();
-        one.querySelector('input[type=file]').click();
-    }, true);
-}))"""
-"""The button of Quasar's uploader has no name and no key opens it. Remove when Quasar does both."""
 PICKED = 20
 """Files that are taken at once."""
 
@@ -105,7 +94,6 @@ class Page:
 
     def _upload(self, label: str, handler: Callable[[Any], Awaitable[None]], name: str, *, most: int) -> None:
         upload = ui.upload(
-            label=label,
             multiple=most > 1,
             auto_upload=True,
             max_file_size=MEDIA.max_bytes,
@@ -114,8 +102,14 @@ class Page:
             on_rejected=lambda: self.problem(f"Not taken: at most {most} files at once, of at most 32 MiB each."),
         )
         upload.classes(f"wide upload {name}").props("flat bordered")
-        ui.run_javascript(f"{NAMED}(getElement({upload.id}).$el, {json.dumps(label)})")
         upload.on("failed", lambda: self.problem("A file could not be sent. Try again in a moment."), args=[])
+        # Quasar's own button has no name, opens by no key, and takes the focus away with it after every file.
+        with upload.add_slot("header"), ui.element("div").classes("line"):
+            text("span", label)
+            choose = ui.button("Choose files" if most > 1 else "Choose a file", icon="add").props("no-caps outline")
+            choose.props["aria-label"] = f"{label}: {choose.text.lower()}"
+            choose.on("click", js_handler=f"() => runMethod({upload.id}, 'pickFiles', [])")
+            ui.element("q-uploader-add-trigger")
 
     # --- what is done -----------------------------------------------------------------------------------------------
 

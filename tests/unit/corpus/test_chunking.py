@@ -50,6 +50,7 @@ def test_pieces_are_those_of_the_first_implementation(most: int) -> None:
         assert list(chunks(text, most)) == list(_first(text, most)), text
 
 
+@pytest.mark.wide
 @pytest.mark.fire
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("text", ["x", "word ", " ", "x\n\n"])

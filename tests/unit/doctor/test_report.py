@@ -139,6 +139,7 @@ def test_a_model_and_a_server_are_checked_where_they_are_named(tmp_path: Path) -
     assert added(model="demo", server="http://a") == ["server"]
 
 
+@pytest.mark.wide
 def test_a_key_is_shown_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
     """Also where a server's answer repeats it."""
     wanted = command.Wanted(server="http://me:planted-word@127.0.0.1:9/planted-key", api_key="planted-key", quick=True)

@@ -174,6 +174,7 @@ def test_a_reranker_of_its_own_model_comes_back_as_it_was(kind: Any) -> None:
     assert not made._own.closed
 
 
+@pytest.mark.wide
 def test_a_pipeline_in_processes_asks_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """LlamaIndex's ``num_workers``, which is refused for an engine in the process."""
     monkeypatch.setattr(multiprocessing, "cpu_count", lambda: 2)  # LlamaIndex's bound for num_workers

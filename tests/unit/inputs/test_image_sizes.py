@@ -14,11 +14,12 @@ from vllm_jina_embed.inputs import items
 from vllm_jina_embed.inputs.image_sizes import in_multiples
 from vllm_jina_embed.prompts.base import Prompt
 
-SIZES = [(300, 200), (40, 60), (1, 1), (27, 90), (13, 400), (56, 56), (84, 28), (3000, 7), (5000, 4000), (42, 14)]
+SIZES = [(300, 200), (40, 60), (1, 1), (27, 90), (13, 400), (56, 56), (84, 28), (3000, 7), (42, 14)]
+LARGE = pytest.param((5000, 4000), marks=pytest.mark.wide)  # ten seconds in qwen_vl_utils
 
 
 @pytest.mark.parametrize("side", [28, 32])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [*SIZES, LARGE])
 def test_sizes_and_pixels_are_those_of_qwen_vl_utils(size: tuple[int, int], side: int) -> None:
     image = noise(*size)
     before = image.tobytes()

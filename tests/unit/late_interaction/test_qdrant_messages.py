@@ -20,6 +20,8 @@ from vllm_jina_embed.errors import ConfigError, EngineError
 from vllm_jina_embed.late_interaction import Storage, batches
 from vllm_jina_embed.late_interaction.qdrant_messages import ID_KEY
 
+pytestmark = pytest.mark.wide
+
 Request = tuple[str, str, Any]
 HIT = {"id": "0", "version": 1, "score": 7.5, "payload": {"page": 3, ID_KEY: "report"}}
 COLLECTION = "/collections/items"

@@ -19,6 +19,7 @@ RETRIEVAL = "jinaai/jina-embeddings-v4-vllm-retrieval"
 REFUSED = "sent to a worker process.*Run IngestionPipeline without num_workers"
 
 
+@pytest.mark.wide
 def test_a_pipeline_in_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """In its workers, by the first call: an error while unpickling would let multiprocessing hang for ever."""
     monkeypatch.setattr(multiprocessing, "cpu_count", lambda: 2)  # LlamaIndex's bound for num_workers

@@ -24,7 +24,7 @@ from tests.support.images import encoded, noise
 from tests.support.in_memory import write_folder
 from tests.support.indexes import write_files
 
-pytestmark = [pytest.mark.fire, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fire, pytest.mark.timeout(600), pytest.mark.wide]
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "tests.support.corpus_run"]

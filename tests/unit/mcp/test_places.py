@@ -33,17 +33,20 @@ PLACES = [
 ]
 
 
-@pytest.fixture
-def embedder(tmp_path: Path) -> Iterator[JinaEmbedder]:
-    with in_memory([])(write_folder(tmp_path / "model"), dimensions=32) as embedder:
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JinaEmbedder]:
+    with in_memory([])(write_folder(tmp_path_factory.mktemp("model")), dimensions=32) as embedder:
         yield embedder
 
 
-@pytest.fixture(params=["index", "files", "both", "lancedb"])
-def corpus(request: pytest.FixtureRequest, embedder: JinaEmbedder, tmp_path: Path) -> Iterator[Corpus]:
+@pytest.fixture(params=["index", "files", "both", "lancedb"], scope="module")
+def corpus(
+    request: pytest.FixtureRequest, embedder: JinaEmbedder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Corpus]:
     """The same folder as an index and as other corpora, which hold it in their ways."""
-    folder = write_files(tmp_path / "folder", FILES)
-    out: Any = tmp_path / "out"
+    here = tmp_path_factory.mktemp("corpus")
+    folder = write_files(here / "folder", FILES)
+    out: Any = here / "out"
     columns: dict[str, Any] = {"pages": "both" if request.param == "both" else "pieces", "keep": ("text", "image")}
     if request.param == "index":
         build(folder, out, embedder)

@@ -38,6 +38,7 @@ def test_what_does_not_go_together_is_one_line(
     line: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("nicegui")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else: five tries, each after a longer wait
     monkeypatch.chdir(tmp_path)
     assert main(["ui", "--no-open", *line]) == 2
     said = capsys.readouterr()

@@ -24,7 +24,7 @@ from vllm_jina_embed.engine.remote.engine import RemoteEngine
 from vllm_jina_embed.errors import EngineDeadError, EngineError, VllmJinaError
 from vllm_jina_embed.prompts.base import Prompt
 
-pytestmark = pytest.mark.fire
+pytestmark = [pytest.mark.fire, pytest.mark.wide]
 
 Chunks = Callable[[], Iterable[bytes]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
