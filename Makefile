@@ -47,7 +47,7 @@ test: lint types
 
 # Whatever needs an engine, a server or processes of its own: other models, servers, kills, long texts, bfloat16, layouts.
 test-wide: setup-dev test-light
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "wide and not siege"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "wide and not siege and not models"
 
 # All further models of the table: as long as `make test` and `make test-wide` together.
 test-models: setup-dev
