@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
-from tests.support.fake_engine import FakeEngine
-from tests.support.in_memory import in_memory, write_folder
 from tests.support.ray_runs import Notes, small_ray
-from vllm_jina_embed import JinaEmbedder
 
 collect_ignore = (
     []
@@ -22,17 +18,6 @@ collect_ignore = (
         *("test_plan.py", "test_search.py"),
     ]
 )
-
-
-@pytest.fixture
-def engines() -> list[FakeEngine]:
-    return []
-
-
-@pytest.fixture
-def embedder(tmp_path: Path, engines: list[FakeEngine]) -> Iterator[JinaEmbedder]:
-    with in_memory(engines)(write_folder(tmp_path / "model"), dimensions=32) as embedder:
-        yield embedder
 
 
 @pytest.fixture(scope="session")

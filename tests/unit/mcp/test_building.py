@@ -35,17 +35,6 @@ pytestmark = pytest.mark.fire
 
 
 @pytest.fixture
-def engines() -> list[FakeEngine]:
-    return []
-
-
-@pytest.fixture
-def embedder(tmp_path: Path, engines: list[FakeEngine]) -> Iterator[JinaEmbedder]:
-    with in_memory(engines)(write_folder(tmp_path / "model"), dimensions=32) as embedder:
-        yield embedder
-
-
-@pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every second item is a shard of its own, so that few items make many."""
     monkeypatch.setattr(building, "ROWS_PER_FILE", 2)

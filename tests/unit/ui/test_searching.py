@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import pytest
 
 from tests.support.fake_engine import FakeEngine
 from tests.support.images import encoded, noise
-from tests.support.in_memory import in_memory, write_folder
 from tests.support.indexes import write_files
 from vllm_jina_embed import ConfigError, InputError, JinaEmbedder
 from vllm_jina_embed.corpus import Columns, embed_corpus
@@ -25,17 +24,6 @@ from vllm_jina_embed.ui.shelf import Bounds, Item, Shelf, item_of, text_item
 
 PHOTO, OTHER = encoded(noise(60, 40, seed=1)), encoded(noise(60, 40, seed=2))
 FILES: dict[str, str | bytes] = {"photo.png": PHOTO, "note.md": "a note on trees", "other.md": "something else"}
-
-
-@pytest.fixture
-def engines() -> list[FakeEngine]:
-    return []
-
-
-@pytest.fixture
-def embedder(tmp_path: Path, engines: list[FakeEngine]) -> Iterator[JinaEmbedder]:
-    with in_memory(engines)(write_folder(tmp_path / "model"), dimensions=32) as embedder:
-        yield embedder
 
 
 @pytest.fixture
