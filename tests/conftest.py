@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from tests.support.cells import Cells
     from tests.support.reference import Reference
     from tests.support.rerankers import Judged
+
+
+# Bound to cores, as alone is fastest, the engines of two test processes all start on the first core and wait for it.
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
