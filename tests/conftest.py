@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # Bound to cores, as alone is fastest, the engines of two test processes all start on the first core and wait for it.
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
+WIDE = re.compile(r"^pytestmark = .*\bwide\b", re.MULTILINE)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the benchmark end more applications than a test run does, and real weights be checked where they are."""
@@ -42,6 +45,12 @@ def pytest_configure() -> None:
     """Let Ctrl-C reach the programs that tests start: a shell starts jobs in the background with SIGINT ignored."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import files of wide tests alone where these are left out: half a minute in each process."""
+    is_left_out = "not wide" in config.getoption("markexpr") and collection_path.match("test_*.py")
+    return True if is_left_out and WIDE.search(collection_path.read_text("utf-8")) else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

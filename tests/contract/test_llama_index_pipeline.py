@@ -78,7 +78,8 @@ def names(nodes: Any) -> list[str]:
     return [node.get_content(MetadataMode.ALL) for node in nodes]
 
 
-@pytest.mark.parametrize("mode", ["sync", pytest.param("async", marks=pytest.mark.wide)])
+@pytest.mark.wide
+@pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_a_thousand_nodes_are_computed_once(
     embedding: VllmJinaEmbedding, engine: CountingEngine, files: list[Path], tmp_path: Path, mode: str
 ) -> None:

@@ -140,6 +140,7 @@ def test_an_example_shows_what_it_promises(
         assert place >= 0, f"{text!r} is missing or too early in:\n{said}"
 
 
+@pytest.mark.wide
 def test_the_evaluation_finds_the_images(
     demo_embedder: JinaEmbedder, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +149,7 @@ def test_the_evaluation_finds_the_images(
     assert float(said.split("DemoImages: ")[1].split()[0]) >= 0.95
 
 
+@pytest.mark.wide
 def test_the_answer_shows_its_page(
     demo_embedder: JinaEmbedder, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,7 +110,9 @@ def xlm_roberta(folder: Path) -> Case:
 MAKE: dict[str, Callable[[Path], Case]] = {"demo": demo, "qwen3": qwen3, "xlm-roberta": xlm_roberta}
 
 
-@pytest.fixture(scope="module", params=MAKE)
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.models] * (name == "qwen3")) for name in MAKE]
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     """The model, whose engine runs as long."""
     made = MAKE[request.param](tmp_path_factory.mktemp("long") / "checkpoint")

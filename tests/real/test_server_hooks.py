@@ -35,7 +35,7 @@ from vllm_jina_embed.serve.media_connector import OwnImages
 from vllm_jina_embed.serve.request_checks import check_requests, position_of
 from vllm_jina_embed.serve.server_process import _parsed
 
-pytestmark = [pytest.mark.real, pytest.mark.fire]
+pytestmark = [pytest.mark.real, pytest.mark.fire, pytest.mark.wide]
 
 
 @pytest.mark.parametrize("kind", image_files())

@@ -11,10 +11,10 @@ import pytest
 
 from tests.support.servers import RealServer, free_port
 
+pytestmark = pytest.mark.wide
+
 GOOD = """
 import http.server, sys
-
-pytestmark = pytest.mark.wide
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)

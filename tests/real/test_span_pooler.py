@@ -33,6 +33,8 @@ from vllm_jina_embed.plugin.span_pooler import SpanPooler
 from vllm_jina_embed.plugin.token_choice import Spans
 from vllm_jina_embed.pooling import single_vector
 
+pytestmark = pytest.mark.wide
+
 POOLINGS: tuple[Pooling, ...] = ("vision_span_mean", "mean", "first_token", "last_token")
 EACH = pytest.mark.parametrize("pooling", POOLINGS)
 NORMED = pytest.mark.parametrize("layer_norm", [False, True], ids=["plain", "layer norm"])

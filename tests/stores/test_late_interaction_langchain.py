@@ -23,7 +23,7 @@ from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.langchain import LateInteractionRetriever, image_document, image_retriever_tool
 from vllm_jina_embed.late_interaction import LateInteractionIndex
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 SHOWN = [concept for concept in CONCEPTS if concept.startswith(("red", "blue"))][:10]
 TOLD = SHOWN[5:] + [concept for concept in CONCEPTS if concept.startswith("green")][:5]

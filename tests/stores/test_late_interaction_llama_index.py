@@ -28,7 +28,7 @@ from vllm_jina_embed.inputs.encoding import data_uri
 from vllm_jina_embed.late_interaction import LateInteractionIndex
 from vllm_jina_embed.llama_index import LateInteractionRetriever, image_document, image_retriever_tool
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 SHOWN = [concept for concept in CONCEPTS if concept.startswith(("red", "blue"))][:10]
 TOLD = SHOWN[5:] + [concept for concept in CONCEPTS if concept.startswith("green")][:5]

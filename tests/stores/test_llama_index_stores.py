@@ -21,7 +21,7 @@ from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.drawing import UNSEEN_SEED, draw
 from vllm_jina_embed.llama_index import VllmJinaEmbedding, image_document, unified_retriever
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 SHOWN = [concept for concept in CONCEPTS if concept.startswith(("red", "blue"))][:10]
 TOLD = SHOWN[5:] + [concept for concept in CONCEPTS if concept.startswith("green")][:5]

@@ -185,6 +185,7 @@ def test_what_this_checkpoint_cannot_honour_is_refused(checkpoint: Path, embedde
         embedder.embed([noise(20, 20, 1)])
 
 
+@pytest.mark.models
 def test_a_folder_without_its_other_files_is_served_by_name(tmp_path: Path) -> None:
     """It looks as every chat model does."""
     folder = make_qwen3_embedding(tmp_path / "chat", sentence_transformers=False, seed=1)
@@ -195,6 +196,7 @@ def test_a_folder_without_its_other_files_is_served_by_name(tmp_path: Path) -> N
         assert distance(embedder.embed_queries(TEXTS), expected(reference, "query", TEXTS)) <= FLOAT32_GATE
 
 
+@pytest.mark.models
 def test_a_checkpoint_that_sentence_transformers_saved(tmp_path: Path) -> None:
     """Its architecture is Qwen3Model, and its tensors have other names."""
     folder = make_qwen3_embedding(tmp_path / "trained", head=False, seed=2)
@@ -204,6 +206,7 @@ def test_a_checkpoint_that_sentence_transformers_saved(tmp_path: Path) -> None:
         assert distance(embedder.embed_queries(TEXTS), expected(reference, "query", TEXTS)) <= FLOAT32_GATE
 
 
+@pytest.mark.models
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [({POOLING_KEY: "mean"}, "does not pool by the last token"), ({"is_causal": False}, "lets the first tokens")],
@@ -219,6 +222,7 @@ def test_an_engine_that_does_something_else_does_not_start(
         embedder.embed(["a"])
 
 
+@pytest.mark.models
 def test_served_vectors_are_the_same(checkpoint: Path, reference: Qwen3Reference, tmp_path: Path) -> None:
     """By this package's server of either kind, and by a plain one that gives raw token states."""
     made = [

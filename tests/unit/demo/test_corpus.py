@@ -3,6 +3,8 @@
 from collections import Counter
 from itertools import pairwise
 
+import pytest
+
 from vllm_jina_embed.demo.concepts import CONCEPTS
 from vllm_jina_embed.demo.corpus import DemoItem, demo_corpus
 from vllm_jina_embed.demo.phrases import LANGUAGES, new_passages, new_queries
@@ -37,6 +39,7 @@ def test_names_are_unique() -> None:
         assert len({entry.name for entry in entries}) == len(entries)
 
 
+@pytest.mark.wide
 def test_the_same_seed_gives_the_same_corpus_and_another_seed_another() -> None:
     first, again, other = (demo_corpus(seed) for seed in (1, 1, 2))
     assert [_key(item) for item in first.items + first.queries] == [_key(item) for item in again.items + again.queries]

@@ -21,7 +21,7 @@ from vllm_jina_embed.errors import InputError
 from vllm_jina_embed.inputs.budget import Budget
 from vllm_jina_embed.inputs.images import MediaPolicy, open_image
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.fire]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.fire, pytest.mark.wide]
 
 POLICY = MediaPolicy()
 THREADS, CALLS = 8, 48

@@ -31,7 +31,7 @@ from vllm_jina_embed.mcp.building import build
 from vllm_jina_embed.mcp.opening import embedder_for, opened
 from vllm_jina_embed.prompts.base import Prompt
 
-pytestmark = pytest.mark.fire
+pytestmark = [pytest.mark.fire, pytest.mark.wide]
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from vllm_jina_embed.cli import main
 from vllm_jina_embed.mcp import server as server_module
 from vllm_jina_embed.mcp.http import app_of, serve_http
 
-pytestmark = [pytest.mark.fire, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fire, pytest.mark.timeout(300), pytest.mark.wide]
 
 KEY = "a-key-that-nobody-guesses"
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}

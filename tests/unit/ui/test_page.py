@@ -23,6 +23,8 @@ from vllm_jina_embed.ui.searching import Searcher
 from vllm_jina_embed.ui.serving import build
 from vllm_jina_embed.ui.shelf import Bounds, Shelves
 
+pytestmark = pytest.mark.wide
+
 PHOTO = encoded(noise(60, 40, seed=1))
 BOUNDS = Bounds(items=3, bytes=100_000, characters=50)
 Fail = Callable[[Prompt], Exception | None]

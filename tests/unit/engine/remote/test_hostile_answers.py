@@ -22,7 +22,7 @@ from vllm_jina_embed.engine.remote.http import message, retry_after
 from vllm_jina_embed.errors import EngineError, InputError
 from vllm_jina_embed.prompts.base import Prompt
 
-pytestmark = pytest.mark.fire
+pytestmark = [pytest.mark.fire, pytest.mark.wide]
 
 Start = Callable[..., RemoteEngine]
 UNIT = np.full(WIDTH, WIDTH**-0.5, dtype="<f4")
