@@ -117,7 +117,7 @@ def test_a_model_of_the_last_token_is_refused(tmp_path: Path) -> None:
         embedder.embed_late_chunks([CHUNKS])
 
 
-@pytest.mark.wide
+@pytest.mark.siege
 def test_a_server_of_token_states_gives_them_and_another_says_so(demo: Reference, tmp_path: Path) -> None:
     counts = spans(demo.tokenizer, "Passage: ", CHUNKS, ends=0)
     expected = means(demo.token_states("Passage: " + "".join(CHUNKS))[1].numpy(), counts)

@@ -177,7 +177,7 @@ def test_a_text_longer_than_the_model_itself(tmp_path: Path) -> None:
         assert distance(chunked.embed([text])[0], made.mean(text, 128)) <= FLOAT32_GATE
 
 
-@pytest.mark.wide
+@pytest.mark.siege
 def test_a_server_is_asked_for_the_chunks(tmp_path: Path) -> None:
     """Of each kind; it needs to know nothing of it."""
     made = qwen3(tmp_path / "checkpoint")

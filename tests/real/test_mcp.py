@@ -248,7 +248,7 @@ async def served(index: Path, folder: Path, *arguments: str, **environment: str)
     pytest.fail(f"processes are left: {with_mark(mark)}")
 
 
-@pytest.mark.parametrize("key", ["a-key", None])
+@pytest.mark.parametrize("key", ["a-key", pytest.param(None, marks=pytest.mark.siege)])
 async def test_two_clients_search_over_http(index: Path, tmp_path: Path, key: str | None) -> None:
     """The command itself, with a key of the environment and without; every process ends with it."""
     environment = {} if key is None else {"VLLM_JINA_EMBED_MCP_KEY": key}

@@ -123,7 +123,10 @@ class Expected:
         return np.asarray(pooled[0])
 
 
-@pytest.mark.parametrize(("make", "row"), CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(
+    ("make", "row"),
+    [pytest.param(*case, id=name, marks=[pytest.mark.models] * ("last" in name)) for name, case in CASES.items()],
+)
 def test_embeddings_are_those_of_transformers(make: Callable[[Path], Path], row: Model, tmp_path: Path) -> None:
     """Where prompts may be cut, they take several steps; the engine lives on. Every other pooling falls outside."""
     folder = make(tmp_path / "checkpoint")

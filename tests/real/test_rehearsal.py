@@ -65,7 +65,7 @@ def test_widening_one_module_at_a_time_changes_nothing(native: Path, task: str) 
     assert kept == {"visual.patch_embed.proj.weight"}
 
 
-@pytest.mark.wide
+@pytest.mark.siege
 def test_a_rehearsal(native: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every figure is printed."""
     assert rehearse(native) == 0

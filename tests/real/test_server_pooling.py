@@ -22,7 +22,9 @@ from vllm_jina_embed.checkpoints.registry import ROWS
 pytestmark = [pytest.mark.real, pytest.mark.wide]
 
 
-@pytest.fixture(scope="module", params=[FIRST, "dse-qwen2", "e5-v"])
+@pytest.fixture(
+    scope="module", params=[FIRST, *(pytest.param(name, marks=pytest.mark.models) for name in ("dse-qwen2", "e5-v"))]
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """A row, what the local engine gives, and after that a server of one vector per token."""
     row, folder = ROWS[request.param], make_vision(request.param, tmp_path_factory.mktemp("vision"))
