@@ -22,7 +22,7 @@ from tests.support.in_memory import write_folder
 from tests.support.ray_runs import NOTES, Notes, wait_for
 from tests.unit.corpus.test_ray_shards import ROWS, contents
 
-pytestmark = [pytest.mark.fire, pytest.mark.wide]
+pytestmark = [pytest.mark.fire, pytest.mark.siege]  # Ray gives up after 30 s of a start, which other work can take
 
 SLOW = {"RAY_raylet_start_wait_time_s": "300", "RAY_worker_niceness": "0"}
 """For a machine with other work: Ray has 30 s to start, and its workers niceness 15."""
