@@ -106,9 +106,9 @@ class Page:
         # Quasar's own button has no name, opens by no key, and takes the focus away with it after every file.
         with upload.add_slot("header"), ui.element("div").classes("line"):
             text("span", label)
-            choose = ui.button("Choose files" if most > 1 else "Choose a file", icon="add").props("no-caps outline")
-            choose.props["aria-label"] = f"{label}: {choose.text.lower()}"
-            choose.on("click", js_handler=f"() => runMethod({upload.id}, 'pickFiles', [])")
+            choose = "Choose files" if most > 1 else "Choose a file"
+            pick = f"() => runMethod({upload.id}, 'pickFiles', [])"
+            button(choose, pick, icon="add", label=f"{label}: {choose.lower()}")
             ui.element("q-uploader-add-trigger")
 
     # --- what is done -----------------------------------------------------------------------------------------------

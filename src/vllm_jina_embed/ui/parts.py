@@ -18,10 +18,17 @@ def text(tag: str, content: str) -> TextElement:
 
 
 def button(
-    content: str, handler: Callable[[], Any], *, icon: str | None = None, main: bool = False, label: str = ""
+    content: str, handler: Callable[[], Any] | str, *, icon: str | None = None, main: bool = False, label: str = ""
 ) -> ui.button:
-    """Show a button; ``label`` is what a screen reader says where the content is not enough."""
-    found = ui.button(content, on_click=lambda: handler(), icon=icon)
+    """Show a button; ``label`` is what a screen reader says where the content is not enough.
+
+    A handler that is a string is a function in JavaScript, for what a browser allows at a press alone.
+    """
+    found = ui.button(content, icon=icon)
+    if isinstance(handler, str):
+        found.on("click", js_handler=handler)
+    else:
+        found.on_click(lambda: handler())
     found.props("no-caps unelevated" if main else "no-caps outline")
     if label:
         found.props["aria-label"] = label

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from llama_index.core.schema import ImageNode
 
 from tests.support.corpus_files import write_small
 from tests.support.images import encoded, noise
-from tests.support.in_memory import in_memory, write_folder
 from vllm_jina_embed import JinaEmbedder
 from vllm_jina_embed.inputs.encoding import data_uri
 from vllm_jina_embed.llama_index import CorpusRetriever, ImageQuery
@@ -18,12 +16,6 @@ from vllm_jina_embed.llama_index import CorpusRetriever, ImageQuery
 pytest.importorskip("pyarrow")
 
 from vllm_jina_embed.corpus import Columns, embed_corpus, open_corpus
-
-
-@pytest.fixture
-def embedder(tmp_path: Path) -> Iterator[JinaEmbedder]:
-    with in_memory([])(write_folder(tmp_path / "model"), dimensions=32) as embedder:
-        yield embedder
 
 
 @pytest.fixture
